@@ -1,0 +1,46 @@
+"""What an output field is: its id, its VCF type and which way it points."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+FieldType = Literal["Float", "Integer", "String"]
+FieldNumber = Literal["A", "1", "."]
+Direction = Literal["higher", "negative", "none"]
+
+_ID = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """Describe one output field.
+
+    Args:
+        id: upper-case name without prefix, e.g. ``KL_CTX``; the VCF key is ``SpliceBERT_<id>``.
+        number: VCF ``Number``; ``A`` is one value per ALT.
+        type: VCF ``Type``.
+        description: one line; it becomes the VCF header ``Description``.
+        direction: ``higher`` when larger means more disturbed, ``negative`` when more negative means
+            that ALT is less expected, ``none`` for fields without a direction.
+        default: whether the field is computed when the user names no scores.
+
+    Raises:
+        ValueError: the id is not upper-case ``[A-Z][A-Z0-9_]*`` or the description is empty or has a line break.
+    """
+
+    id: str
+    number: FieldNumber
+    type: FieldType
+    description: str
+    direction: Direction = "none"
+    default: bool = True
+
+    def __post_init__(self) -> None:
+        if not _ID.match(self.id):
+            raise ValueError(
+                f"FieldSpec id {self.id!r}: needed upper-case letters, digits and underscores, e.g. KL_CTX"
+            )
+        if not self.description or "\n" in self.description:
+            raise ValueError(f"FieldSpec {self.id}: the description must be one non-empty line")
