@@ -1,0 +1,46 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="splicebert-vep",
+    version="0.1.0",
+    description="Zero-shot splicing scores of a pre-mRNA language model for every allele of a VCF",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="BSD-3-Clause",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["splicebert_vep", "splicebert_vep.*"]),
+    package_data={
+        "splicebert_vep": ["py.typed"],
+        "splicebert_vep.genome": ["tables/*.npz"],
+        "splicebert_vep.model": ["bundled/*/*"],
+    },
+    python_requires=">=3.11",
+    install_requires=[
+        "splicebert-vep-spec>=0.1,<0.2",
+        "biopython>=1.83",  # pyfaidx reads BGZF through it
+        "click>=8.2",
+        "numpy>=2.1",
+        "pluggy>=1.5",
+        "pyarrow>=18",
+        "pyfaidx>=0.9",
+        "pysam>=0.23",
+        "safetensors>=0.5",
+        "torch>=2.13,<3",
+    ],
+    extras_require={
+        "test": [
+            "cyvcf2>=0.31",
+            "hypothesis>=6.100",
+            "mypy>=1.11",
+            "pytest>=8",
+            "pytest-cov>=5",
+            "ruff>=0.6",
+            "transformers>=5",
+        ],
+    },
+    entry_points={"console_scripts": ["splicebert-vep = splicebert_vep.cli.main:main"]},
+)

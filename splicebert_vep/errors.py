@@ -1,0 +1,97 @@
+"""Every error that splicebert-vep raises on purpose.
+
+::
+
+    SpliceBertError                 base of all; the message says what was needed, found, where and what to do
+    ├── InputError                  the user's input cannot be used (exit code 3)
+    │   ├── VcfError                not a VCF or BCF, truncated, or a malformed record
+    │   ├── FastaError              reference missing, not indexable, or not BGZF-compressed
+    │   ├── AnnotationError         gene annotation unreadable, empty, or of an unknown format
+    │   ├── ModelError              checkpoint folder incomplete, of another layout, or with wrong weights
+    │   ├── SettingsError           an option value that cannot be honoured
+    │   └── BuildError              VCF, FASTA and annotation are not of the same genome build (exit code 4)
+    ├── OutputError                 an output could not be written whole (exit code 5)
+    ├── DownloadError               ``models pull`` could not fetch or prove a file (exit code 6)
+    ├── PluginError                 a plugin breaks the contract (exit code 7)
+    └── BackendError                the model failed on a batch; becomes status FAILED, never ends a run
+"""
+
+from __future__ import annotations
+
+
+class SpliceBertError(Exception):
+    """Base error; renders as one short paragraph a user can act on.
+
+    Args:
+        problem: one sentence, what is wrong.
+        needed: what would have been right.
+        found: what arrived instead.
+        where: file, line or record.
+        remedy: what to do next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, problem: str, *, needed: str = "", found: str = "", where: str = "", remedy: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.needed = needed
+        self.found = found
+        self.where = where
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        lines = [self.problem]
+        for label, text in (
+            ("needed", self.needed),
+            ("found", self.found),
+            ("where", self.where),
+            ("remedy", self.remedy),
+        ):
+            if text:
+                lines.append(f"  {label + ':':<8}{text}")
+        return "\n".join(lines)
+
+
+class InputError(SpliceBertError):
+    exit_code = 3
+
+
+class VcfError(InputError):
+    pass
+
+
+class FastaError(InputError):
+    pass
+
+
+class AnnotationError(InputError):
+    pass
+
+
+class ModelError(InputError):
+    pass
+
+
+class SettingsError(InputError):
+    pass
+
+
+class BuildError(InputError):
+    exit_code = 4
+
+
+class OutputError(SpliceBertError):
+    exit_code = 5
+
+
+class DownloadError(SpliceBertError):
+    exit_code = 6
+
+
+class PluginError(SpliceBertError):
+    exit_code = 7
+
+
+class BackendError(SpliceBertError):
+    pass

@@ -1,0 +1,1 @@
+"""Alleles, windows, tokens and the alignment of REF and ALT: pure numpy, no input or output."""

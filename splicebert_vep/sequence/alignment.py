@@ -1,0 +1,139 @@
+"""Which token of REF faces which token of ALT.
+
+Positions are absolute in this model, so a base that moved to another token index differs for that reason alone. For
+a length change the genomic left flank is therefore compared with the REF window of the same start and the genomic
+right flank with a REF window shifted so that the flank has the same token indices as in ALT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .windows import WindowPair
+
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+SITE_COLUMNS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The aligned columns of a batch, in transcript orientation; P = 2 F + 4 + longest span of the batch.
+
+    The first F columns are the flank 5' of the span (nearest first), the next F the flank 3' of it, then donor nt 1
+    and 2 and acceptor nt 1 and 2 in genomic order, then the bases of the span.
+
+    Args:
+        ref_index, alt_index: (B, P) window indices, 0..W-1; 0 where the column is empty on that side.
+        right: (B, P) the REF side is read from the shifted REF window.
+        paired: (B, P) both sides hold a base and the bases are each other's counterpart.
+        donor, acceptor: (B, P) paired nucleotides of that site.
+        in_ref, in_alt: (B, P) base of flank or span on that side, each once.
+    """
+
+    ref_index: Index
+    alt_index: Index
+    right: Mask
+    paired: Mask
+    donor: Mask
+    acceptor: Mask
+    in_ref: Mask
+    in_alt: Mask
+
+
+def align(pairs: Sequence[WindowPair], width: int, flank: int) -> Columns:
+    """Lay out the columns of a batch of window pairs.
+
+    Args:
+        pairs: B window pairs of width W with at least F bases on both sides of the span.
+        width: W.
+        flank: F.
+    """
+    offset = np.array([p.offset for p in pairs], dtype=np.int64)[:, None]  # (B, 1)
+    ref_length = np.array([p.ref_length for p in pairs], dtype=np.int64)[:, None]
+    alt_length = np.array([p.alt_length for p in pairs], dtype=np.int64)[:, None]
+    shift = ref_length - alt_length
+    minus = np.array([p.minus for p in pairs], dtype=np.bool_)[:, None]
+    has_site = np.array([[s is not None for s in p.sites] for p in pairs], dtype=np.bool_)  # (B, 4)
+    site = np.array([[0 if s is None else s for s in p.sites] for p in pairs], dtype=np.int64)
+
+    distance = np.arange(1, flank + 1, dtype=np.int64)[None, :]  # (1, F)
+    left = offset - distance  # genomic left flank: same indices on both sides
+    right = offset + alt_length - 1 + distance  # genomic right flank: ALT's indices; REF is read shifted
+
+    site_left = site < offset
+    site_right = site >= offset + ref_length
+    site_index = np.where(site_right, site - shift, site)
+    inside = ~site_left & ~site_right
+    site_paired = has_site & (site_index >= 0) & (site_index < width) & (~inside | (shift == 0))
+
+    longest = int(np.maximum(ref_length, alt_length).max())
+    step = np.arange(longest, dtype=np.int64)[None, :]  # (1, S)
+    span_ref = step < ref_length
+    span_alt = step < alt_length
+    span_index = offset + step
+
+    five, three = np.where(minus, right, left), np.where(minus, left, right)
+    yes = np.ones((len(pairs), flank), dtype=np.bool_)
+    no_site = np.zeros_like(site_paired)
+    no_span = np.zeros_like(span_ref)
+    shifted = shift != 0
+
+    def columns(flank_5: Mask, flank_3: Mask, sites: Mask, span: Mask) -> Mask:
+        return np.concatenate([flank_5, flank_3, sites, span], axis=1)
+
+    in_ref = columns(yes, yes, no_site, span_ref)
+    in_alt = columns(yes, yes, no_site, span_alt)
+    no_flank = ~yes
+    donor_side = np.array([[True, True, False, False]])
+    ref_read = in_ref | columns(no_flank, no_flank, site_paired, no_span)
+    alt_read = in_alt | columns(no_flank, no_flank, site_paired, no_span)
+    index = np.concatenate([five, three, site_index, span_index], axis=1)
+    index = np.where(minus, width - 1 - index, index)
+    return Columns(
+        ref_index=np.where(ref_read, index, 0),
+        alt_index=np.where(alt_read, index, 0),
+        right=columns(yes & minus & shifted, yes & ~minus & shifted, site_right & shifted & site_paired, no_span),
+        paired=columns(yes, yes, site_paired, span_ref & span_alt & ~shifted),
+        donor=columns(no_flank, no_flank, site_paired & donor_side, no_span),
+        acceptor=columns(no_flank, no_flank, site_paired & ~donor_side, no_span),
+        in_ref=in_ref,
+        in_alt=in_alt,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Differing positions of equal-length alleles, in transcript orientation; M = most of any row, at least 1.
+
+    Args:
+        index: (B, M) window index; 0 where not valid.
+        ref, alt: (B, M) tokens.
+        valid: (B, M); rows of alleles that change length have none.
+    """
+
+    index: Index
+    ref: NDArray[np.uint8]
+    alt: NDArray[np.uint8]
+    valid: Mask
+
+
+def differences(pairs: Sequence[WindowPair]) -> Differences:
+    """Find the positions that a masked-marginal score masks together (Meier et al. 2021, 10.1101/2021.07.09.450648)."""
+    rows = [
+        np.flatnonzero(p.ref != p.alt) if p.ref_length == p.alt_length else np.empty(0, dtype=np.int64) for p in pairs
+    ]
+    most = max(1, max(len(row) for row in rows))
+    index = np.zeros((len(pairs), most), dtype=np.int64)
+    valid = np.zeros((len(pairs), most), dtype=np.bool_)
+    for i, row in enumerate(rows):
+        index[i, : len(row)] = row
+        valid[i, : len(row)] = True
+    ref = np.stack([p.ref for p in pairs])
+    alt = np.stack([p.alt for p in pairs])
+    return Differences(index, np.take_along_axis(ref, index, 1), np.take_along_axis(alt, index, 1), valid)

@@ -1,0 +1,107 @@
+"""From what a VCF record says to the normalised change it means.
+
+The same change has one normalised allele however it is written: padded, unnormalised, multi-allelic or split.
+Trimming and left alignment follow ``bcftools norm`` (Tan et al. 2015, 10.1093/bioinformatics/btv112).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from splicebert_vep_spec import Allele, Skipped, Status
+
+_ACGT = frozenset("ACGT")
+_LOOK_BACK = 256
+
+Fetch = Callable[[int, int], bytes]
+"""Upper-case reference bases of [start, end), 0-based half-open, on the forward strand of one contig."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """The differing bases of one REF/ALT pair: ``start`` is 0-based; ``ref`` or ``alt`` may be empty."""
+
+    start: int
+    ref: str
+    alt: str
+
+
+def classify(ref: str, alt: str) -> Skipped | None:
+    """Tell why a REF/ALT pair cannot be scored whatever the reference says, or None when it can.
+
+    Case is ignored. The order of the checks is that of ``Status``.
+    """
+    if alt == ".":
+        return Skipped(Status.NO_ALT, "ALT is '.'")
+    if alt[:1] in ("<", ".") or alt[-1:] in (">", ".") or "[" in alt or "]" in alt:
+        return Skipped(Status.SYMBOLIC, f"ALT {_short(alt)} is symbolic or a breakend")
+    if alt == "*":
+        return Skipped(Status.SPANNING_DELETION, "ALT '*' stands for a deletion in another record")
+    for name, bases in (("REF", ref), ("ALT", alt)):
+        odd = set(bases.upper()) - _ACGT
+        if odd or not bases:
+            return Skipped(Status.NON_ACGT, f"{name} {_short(bases)} has letters outside ACGT: {''.join(sorted(odd))}")
+    if ref.upper() == alt.upper():
+        return Skipped(Status.NO_CHANGE, "REF and ALT are the same")
+    return None
+
+
+def trim(pos: int, ref: str, alt: str) -> Trimmed:
+    """Trim the shared suffix, then the shared prefix, of a REF/ALT pair.
+
+    Args:
+        pos: 1-based position of REF's first base, as in VCF.
+        ref: bases A, C, G, T in any case.
+        alt: bases A, C, G, T in any case, different from ``ref``.
+    """
+    ref, alt = ref.upper(), alt.upper()
+    shared = min(len(ref), len(alt))
+    suffix = 0
+    while suffix < shared and ref[len(ref) - 1 - suffix] == alt[len(alt) - 1 - suffix]:
+        suffix += 1
+    ref, alt = ref[: len(ref) - suffix], alt[: len(alt) - suffix]
+    shared = min(len(ref), len(alt))
+    prefix = 0
+    while prefix < shared and ref[prefix] == alt[prefix]:
+        prefix += 1
+    return Trimmed(pos - 1 + prefix, ref[prefix:], alt[prefix:])
+
+
+def left_align(change: Trimmed, fetch: Fetch) -> Trimmed:
+    """Shift a pure insertion or deletion as far to the left as the reference allows.
+
+    Any other change is returned as it is: after trimming its ends differ, so it has one place only.
+    """
+    if change.ref and change.alt:
+        return change
+    bases = change.ref or change.alt
+    period = len(bases)
+    shift = 0
+    start = change.start
+    while start > 0:
+        low = max(0, start - _LOOK_BACK)
+        before = fetch(low, start).decode("ascii")
+        for base in reversed(before):
+            if base != bases[period - 1 - shift % period]:
+                return _rotated(change, bases, shift)
+            shift += 1
+        start = low
+    return _rotated(change, bases, shift)
+
+
+def normalise(contig: str, pos: int, ref: str, alt: str, fetch: Fetch) -> Allele:
+    """Return the normalised allele of a REF/ALT pair whose REF has been found in the reference."""
+    change = left_align(trim(pos, ref, alt), fetch)
+    return Allele(contig, change.start, change.ref, change.alt)
+
+
+def _rotated(change: Trimmed, bases: str, shift: int) -> Trimmed:
+    turn = shift % len(bases)
+    bases = bases[len(bases) - turn :] + bases[: len(bases) - turn]
+    start = change.start - shift
+    return Trimmed(start, bases, "") if change.ref else Trimmed(start, "", bases)
+
+
+def _short(bases: str) -> str:
+    return bases if len(bases) <= 20 else f"{bases[:17]}... ({len(bases)} nt)"

@@ -1,0 +1,37 @@
+"""Nucleotides as token ids: the SpliceBERT vocabulary ``[PAD] [UNK] [CLS] [SEP] [MASK] N A C G T``."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from splicebert_vep_spec import CLS, SEP, A, C, G, N, T
+
+Tokens = NDArray[np.uint8]
+
+_ENCODE = np.full(256, N, dtype=np.uint8)
+for _letters, _token in ((b"Aa", A), (b"Cc", C), (b"Gg", G), (b"Tt", T)):
+    for _letter in _letters:
+        _ENCODE[_letter] = _token
+
+_COMPLEMENT = np.arange(10, dtype=np.uint8)
+_COMPLEMENT[[A, C, G, T]] = (T, G, C, A)
+
+
+def encode(bases: bytes | NDArray[np.uint8]) -> Tokens:
+    """Return the token of every base, (L,) uint8; whatever is not A, C, G or T (in any case) becomes N."""
+    raw = np.frombuffer(bases, dtype=np.uint8) if isinstance(bases, bytes) else bases
+    return _ENCODE[raw]
+
+
+def reverse_complement(tokens: Tokens) -> Tokens:
+    """Return the tokens of the other strand, read 5' to 3'; the last axis is the sequence."""
+    return _COMPLEMENT[tokens[..., ::-1]]
+
+
+def with_special(tokens: Tokens) -> Tokens:
+    """Frame windows (N, W) as the model expects them: ``[CLS] x1..xW [SEP]``, (N, W + 2)."""
+    framed = np.empty((tokens.shape[0], tokens.shape[1] + 2), dtype=np.uint8)
+    framed[:, 0] = CLS
+    framed[:, 1:-1] = tokens
+    framed[:, -1] = SEP
+    return framed

@@ -1,0 +1,90 @@
+"""Small stand-ins that tests build a pipeline from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from splicebert_vep_spec import Backend, GeneContext, Interval
+
+from splicebert_vep.model.engine import Engine
+from splicebert_vep.model.null import NullBackend
+from splicebert_vep.pipeline import Pipeline
+from splicebert_vep.plugins import load_plugins
+from splicebert_vep.sequence.windows import WindowShape
+from splicebert_vep.settings import Settings, plan_scores
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+ALL_SCORES = (
+    "LLR", "PLLR", "DELTA_P", "KL_CTX", "KL_DONOR", "KL_ACCEPTOR", "KL_SS", "N_SITES", "KL_MAX", "KL_MAX_POS",
+    "EMB_COS", "EMB_L2",
+)  # fmt: skip
+
+
+@dataclass
+class FakeReference:
+    """Contigs as strings, upper-case."""
+
+    sequences: dict[str, str]
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        return {name: len(bases) for name, bases in self.sequences.items()}
+
+    def find(self, contig: str) -> str | None:
+        return contig if contig in self.sequences else None
+
+    def fetch(self, contig: str, start: int, end: int) -> bytes:
+        return self.sequences[contig][max(0, start) : max(0, end)].encode()
+
+
+@dataclass
+class FakeGenes:
+    """The same contexts everywhere, or none."""
+
+    found: list[GeneContext]
+
+    def contexts(self, contig: str, start: int, end: int) -> list[GeneContext]:
+        return list(self.found)
+
+
+@dataclass
+class FakeRecord:
+    chrom: str
+    pos: int
+    ref: str
+    alts: tuple[str, ...]
+    id: str = "."
+
+
+def gene(gene_id="G1", strand="+", donor=None, acceptor=None, biotype="protein_coding", near_site=True) -> GeneContext:
+    return GeneContext(
+        gene_id=gene_id, symbol=gene_id, transcript_id=f"T{gene_id}", transcript_choice="longest_CDS", biotype=biotype,
+        strand=strand, region="exon", site_offset="3", site_hit=None,
+        donor=Interval(*donor) if donor else None, acceptor=Interval(*acceptor) if acceptor else None,
+        near_site=near_site,
+    )  # fmt: skip
+
+
+@dataclass
+class Counting:
+    """A backend that counts what goes through another."""
+
+    inner: Backend
+    windows: list[int] = field(default_factory=list)
+
+    @property
+    def info(self):
+        return self.inner.info
+
+    def forward(self, tokens, positions):
+        self.windows.append(len(tokens))
+        return self.inner.forward(tokens, positions)
+
+
+def pipeline(reference, genes, backend=None, *, width=200, flank=20, scores=ALL_SCORES, batch_tokens=4096, **shape):
+    settings = Settings(window=WindowShape(width, flank, **shape), scores=scores, batch_tokens=batch_tokens)
+    plan = plan_scores(load_plugins().scorers, settings)
+    engine = Engine(backend or NullBackend(), width=width, flank=flank, batch_tokens=batch_tokens, needs=plan.needs)
+    return Pipeline(reference, genes, settings.window, engine, plan)

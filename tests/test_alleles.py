@@ -1,0 +1,146 @@
+"""Normalisation: the same change has one allele however it is written."""
+
+import random
+import shutil
+import subprocess
+
+import pytest
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splicebert_vep.sequence.alleles import Trimmed, classify, left_align, normalise, trim
+from splicebert_vep_spec import Allele, Status
+
+bases = st.text("ACGT", min_size=1, max_size=6)
+
+
+def fetch_from(genome: str):
+    return lambda low, high: genome[max(0, low) : max(0, high)].encode()
+
+
+@pytest.mark.parametrize(
+    ("ref", "alt", "status"),
+    [
+        ("A", ".", Status.NO_ALT),
+        ("A", "<DEL>", Status.SYMBOLIC),
+        ("A", "<*>", Status.SYMBOLIC),
+        ("A", "G]17:198982]", Status.SYMBOLIC),
+        ("A", "[13:123457[C", Status.SYMBOLIC),
+        ("A", ".T", Status.SYMBOLIC),
+        ("A", "T.", Status.SYMBOLIC),
+        ("A", "*", Status.SPANNING_DELETION),
+        ("N", "A", Status.NON_ACGT),
+        ("A", "R", Status.NON_ACGT),
+        ("A", "", Status.NON_ACGT),
+        ("N", "<DEL>", Status.SYMBOLIC),  # the first that applies
+        ("N", "N", Status.NON_ACGT),
+        ("A", "a", Status.NO_CHANGE),
+    ],
+)
+def test_what_cannot_be_scored_says_why(ref, alt, status):
+    skipped = classify(ref, alt)
+    assert skipped is not None
+    assert skipped.status is status
+    assert skipped.reason
+
+
+@pytest.mark.parametrize(("ref", "alt"), [("A", "C"), ("acg", "t"), ("A", "AT")])
+def test_bases_in_any_case_can_be_scored(ref, alt):
+    assert classify(ref, alt) is None
+
+
+@pytest.mark.parametrize(
+    ("pos", "ref", "alt", "expected"),
+    [
+        (10, "A", "C", Trimmed(9, "A", "C")),
+        (10, "CA", "CT", Trimmed(10, "A", "T")),
+        (10, "CAG", "CTG", Trimmed(10, "A", "T")),
+        (10, "C", "CA", Trimmed(10, "", "A")),
+        (10, "CA", "C", Trimmed(10, "A", "")),
+        (10, "CAA", "CA", Trimmed(10, "A", "")),  # suffix first: the left one of two equal places
+        (10, "ACG", "TCA", Trimmed(9, "ACG", "TCA")),
+        (10, "ca", "ct", Trimmed(10, "A", "T")),
+    ],
+)
+def test_trims_suffix_then_prefix(pos, ref, alt, expected):
+    assert trim(pos, ref, alt) == expected
+
+
+def test_left_aligns_by_hand():
+    #         0123456789
+    genome = "GCACACACAT"
+    # deletion of the last "CA" is the deletion of the first one, which starts at base 1
+    assert left_align(Trimmed(7, "CA", ""), fetch_from(genome)) == Trimmed(1, "CA", "")
+    assert left_align(Trimmed(5, "", "CA"), fetch_from(genome)) == Trimmed(1, "", "CA")
+
+
+@given(st.integers(0, 2**32), st.booleans(), st.integers(1, 5))
+def test_left_alignment_is_the_leftmost_place_of_the_same_change(seed, insertion, length):
+    rng = random.Random(seed)
+    genome = "".join(rng.choice("AC") for _ in range(40))  # two letters: many repeats
+    start = rng.randrange(1, 30)
+    inserted = "".join(rng.choice("AC") for _ in range(length))
+    change = Trimmed(start, "", inserted) if insertion else Trimmed(start, genome[start : start + length], "")
+    result = left_align(change, fetch_from(genome))
+
+    def applied(c: Trimmed) -> str:
+        return genome[: c.start] + c.alt + genome[c.start + len(c.ref) :]
+
+    same = [
+        at
+        for at in range(start + 1)
+        if insertion
+        and any(applied(Trimmed(at, "", word)) == applied(change) for word in {applied(change)[at : at + length]})
+        or not insertion
+        and applied(Trimmed(at, genome[at : at + length], "")) == applied(change)
+    ]
+    assert applied(result) == applied(change)
+    assert result.start == min(same)
+    assert result.ref == genome[result.start : result.start + len(result.ref)]
+
+
+@given(st.integers(0, 2**32), bases, bases, st.integers(0, 5), st.integers(0, 5))
+def test_padding_changes_nothing(seed, ref, alt, before, after):
+    rng = random.Random(seed)
+    left, right = ("".join(rng.choice("ACGT") for _ in range(30)) for _ in range(2))
+    if ref == alt:
+        return
+    genome = left + ref + right
+    plain = normalise("c", 31, ref, alt, fetch_from(genome))
+    padded_ref = left[30 - before :] * (before > 0) + ref + right[:after]
+    padded_alt = left[30 - before :] * (before > 0) + alt + right[:after]
+    assert normalise("c", 31 - before, padded_ref, padded_alt, fetch_from(genome)) == plain
+
+
+def test_a_repeat_longer_than_one_look_back_is_crossed():
+    genome = "G" + "A" * 1000 + "C"
+    assert normalise("c", 1001, "A", "AA", fetch_from(genome)) == Allele("c", 1, "", "A")
+
+
+@pytest.mark.skipif(shutil.which("bcftools") is None, reason="bcftools is not on PATH")
+def test_agrees_with_bcftools_norm(tmp_path):
+    rng = random.Random(5)
+    genome = "".join(rng.choice("AACCG") for _ in range(2000))
+    (tmp_path / "g.fa").write_text(f">c\n{genome}\n")
+    lines, alleles = [], []
+    for pos in range(50, 1950, 7):
+        length, extra = rng.randrange(1, 6), rng.randrange(0, 6)
+        ref = genome[pos - 1 : pos - 1 + length]
+        alt = ref[0] + "".join(rng.choice("AACCG") for _ in range(extra))
+        if ref != alt:
+            lines.append(f"c\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n")
+            alleles.append(normalise("c", pos, ref, alt, fetch_from(genome)))
+    header = f"##fileformat=VCFv4.2\n##contig=<ID=c,length={len(genome)}>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    (tmp_path / "v.vcf").write_text(header + "".join(lines))
+    command = ["bcftools", "norm", "-f", str(tmp_path / "g.fa"), str(tmp_path / "v.vcf")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    theirs = sorted(
+        (record.start, record.ref, record.alt)
+        for line in done.stdout.splitlines()
+        if not line.startswith("#")
+        for _, pos, _, ref, alt, *_ in [line.split("\t")]
+        for record in [trim(int(pos), ref, alt)]
+    )
+    assert len(theirs) > 200
+    assert theirs == sorted((allele.start, allele.ref, allele.alt) for allele in alleles)
