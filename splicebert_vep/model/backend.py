@@ -1,0 +1,93 @@
+"""The torch backend: the network on a device, in fp32."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
+
+from splicebert_vep.errors import SettingsError
+
+from .bert import BertConfig
+from .checkpoint import load_checkpoint
+from .registry import MODELS, check_known, quality_note, resolve_model
+
+
+class TorchBackend:
+    """Run a checkpoint.
+
+    Args:
+        options: model name or folder, device and number of threads.
+
+    Raises:
+        ModelError: the model is unknown, not pulled yet, or its folder does not hold what it should.
+        SettingsError: the device is not there.
+    """
+
+    def __init__(self, options: BackendOptions) -> None:
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        self._device = choose_device(options.device)
+        folder = resolve_model(options.model)
+        loaded = load_checkpoint(folder)
+        if options.model in MODELS:
+            check_known(loaded, MODELS[options.model])
+        self._model = loaded.model.to(self._device)
+        self.info = BackendInfo(
+            model=options.model if options.model in MODELS else folder.name,
+            weights_sha256=loaded.weights_sha256,
+            max_window=loaded.max_window,
+            fixed_window=loaded.fixed_window,
+            hidden_size=loaded.config.hidden_size,
+            architecture=_architecture(loaded.config),
+            precision="fp32",
+            device=self._device.type,
+            quality=quality_note(folder) or "",
+        )
+
+    @torch.inference_mode()
+    def forward(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> BackendOutput:
+        """Return logits (N, P, V) and last hidden states (N, P, H) at token positions (N, P), fp32 on the device."""
+        out = self._model(
+            torch.from_numpy(tokens.astype(np.int64)).to(self._device), torch.from_numpy(positions).to(self._device)
+        )
+        return BackendOutput(out.logits, out.hidden)
+
+
+def _architecture(config: BertConfig) -> str:
+    """Name what the weights' digest does not cover: another number of heads fits the same shapes."""
+    return (
+        f"{config.num_hidden_layers}x{config.hidden_size} heads={config.num_attention_heads} "
+        f"ff={config.intermediate_size} positions={config.max_position_embeddings} eps={config.layer_norm_eps:g}"
+    )
+
+
+class TorchBackendFactory:
+    """Offer the network as ``--backend torch``."""
+
+    name = "torch"
+    version = "1"
+
+    def open(self, options: BackendOptions) -> TorchBackend:
+        """Load the model; see ``TorchBackend`` for what is raised."""
+        return TorchBackend(options)
+
+
+def choose_device(asked: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        SettingsError: it is not there, or the word is none of these.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked == "auto":
+        return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
+    if not there.get(asked, False):
+        raise SettingsError(
+            f"Device {asked} is not available.",
+            needed=f"one of auto, {', '.join(name for name in there if there[name])}",
+            found=asked,
+            remedy="for a GPU install a torch build that supports it, see README",
+        )
+    return torch.device(asked)

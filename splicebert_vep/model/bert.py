@@ -1,0 +1,169 @@
+"""The network: BERT for masked language modelling, written plainly.
+
+Shapes at line ends: B windows in a batch, T tokens in a window ([CLS] x1..xW [SEP], so T = W + 2), P wanted
+positions, H hidden size, F feed-forward size, A attention heads, V vocabulary size.
+
+Architecture: Devlin et al. 2019 (10.18653/v1/N19-1423), post-layer-norm, with the sizes of SpliceBERT (Chen et al.
+2024, 10.1093/bib/bbae163). Equality with ``transformers.BertForMaskedLM`` is held by a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from splicebert_vep.errors import SettingsError
+
+_FIXED_LENGTH_POSITIONS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class BertConfig:
+    """Hold the sizes that define the network; field names are those of an official ``config.json``.
+
+    Args:
+        max_trained_length: longest window in nucleotides that training covered; None when the file does not say.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+    max_trained_length: int | None
+
+    @property
+    def fixed_length(self) -> bool:
+        """True for a model that was trained on windows of one length only.
+
+        The two official 510-nt models are, and nothing in their config says so but the 512 positions.
+        """
+        return self.max_trained_length is None and self.max_position_embeddings == _FIXED_LENGTH_POSITIONS
+
+
+class KeysValues(NamedTuple):
+    """What a layer's other positions read of a token, split in heads."""
+
+    keys: Tensor  # (B, A, T, H/A)
+    values: Tensor  # (B, A, T, H/A)
+
+
+class BertOutput(NamedTuple):
+    """The network's answer at P positions; P = T when no positions were asked for."""
+
+    logits: Tensor  # (B, P, V)
+    hidden: Tensor  # (B, P, H), after the last layer, before the MLM head
+    all_hidden: tuple[Tensor, ...] | None = None  # embeddings and every layer, (B, T, H) each; the last is `hidden`
+
+
+class Layer(nn.Module):
+    """One encoder layer: self-attention and feed-forward, each added to its input and then normalised."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        size, inner, eps = config.hidden_size, config.intermediate_size, config.layer_norm_eps
+        self.heads = config.num_attention_heads
+        self.query = nn.Linear(size, size)
+        self.key = nn.Linear(size, size)
+        self.value = nn.Linear(size, size)
+        self.attention_out = nn.Linear(size, size)
+        self.attention_norm = nn.LayerNorm(size, eps=eps)
+        self.feed_in = nn.Linear(size, inner)
+        self.feed_out = nn.Linear(inner, size)
+        self.feed_norm = nn.LayerNorm(size, eps=eps)
+
+    def keys_values(self, hidden: Tensor) -> KeysValues:
+        """Project tokens, (B, T, H), to what other positions attend to."""
+        return KeysValues(self._split(self.key(hidden)), self._split(self.value(hidden)))
+
+    def forward(self, hidden: Tensor, context: KeysValues) -> Tensor:
+        """Update tokens, (B, P, H), that attend to the whole ``context``; returns (B, P, H).
+
+        The tokens to update need not be those of the context: every position is computed on its own once K and V
+        are there, which is what lets the last layer answer at the wanted positions only.
+        """
+        # No mask: all windows of a batch have one length, so there is never a padded token to hide.
+        attended = F.scaled_dot_product_attention(self._split(self.query(hidden)), *context)  # (B, A, P, H/A)
+        attended = attended.transpose(1, 2).flatten(2)  # (B, P, H)
+        hidden = self.attention_norm(hidden + self.attention_out(attended))  # (B, P, H)
+        inner = F.gelu(self.feed_in(hidden))  # (B, P, F); exact, not the tanh approximation
+        updated: Tensor = self.feed_norm(hidden + self.feed_out(inner))  # (B, P, H)
+        return updated
+
+    def _split(self, projected: Tensor) -> Tensor:
+        return projected.view(*projected.shape[:2], self.heads, -1).transpose(1, 2)  # (B, T, H) -> (B, A, T, H/A)
+
+
+class SpliceBert(nn.Module):
+    """BERT with a masked-language-model head; no dropout, since it is built to score."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        size, eps = config.hidden_size, config.layer_norm_eps
+        self.config = config
+        self.token_embeddings = nn.Embedding(config.vocab_size, size)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, size)
+        self.type_embeddings = nn.Embedding(config.type_vocab_size, size)
+        self.embedding_norm = nn.LayerNorm(size, eps=eps)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.head_dense = nn.Linear(size, size)
+        self.head_norm = nn.LayerNorm(size, eps=eps)
+        self.decoder_bias = nn.Parameter(torch.zeros(config.vocab_size))  # decoder weight: the token embeddings, tied
+
+    def forward(
+        self, tokens: Tensor, positions: Tensor | None = None, *, output_hidden_states: bool = False
+    ) -> BertOutput:
+        """Predict the token at each wanted position of each window.
+
+        Args:
+            tokens: (B, T) int64, all windows of one length.
+            positions: (B, P) int64, token indices to answer at, repeats allowed; None for all T in order.
+            output_hidden_states: also return the embeddings and every layer's hidden states.
+
+        Raises:
+            SettingsError: T is more than the model has positions for.
+        """
+        hidden = self.embed(tokens)  # (B, T, H)
+        states = [hidden]
+        *body, last = cast(list[Layer], self.layers)
+        for layer in body:
+            hidden = layer(hidden, layer.keys_values(hidden))  # (B, T, H)
+            states.append(hidden)
+        context = last.keys_values(hidden)
+        if positions is not None:
+            index = positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])  # (B, P, H)
+            hidden = hidden.gather(1, index)  # (B, P, H)
+        hidden = last(hidden, context)  # (B, P, H)
+        states.append(hidden)
+        return BertOutput(self.predict(hidden), hidden, tuple(states) if output_hidden_states else None)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Look up what enters the first layer: (B, T) int64 to (B, T, H).
+
+        Raises:
+            SettingsError: T is more than the model has positions for.
+        """
+        length = tokens.shape[1]
+        if length > self.config.max_position_embeddings:
+            raise SettingsError(
+                "The window is longer than the model can read.",
+                needed=f"at most {self.config.max_position_embeddings} tokens, [CLS] and [SEP] included",
+                found=f"{length} tokens",
+                remedy="choose a smaller window",
+            )
+        # Token types are all 0 in SpliceBERT, so the one row is the same for every token.
+        embedded = self.token_embeddings(tokens) + self.position_embeddings.weight[:length]  # (B, T, H)
+        normalised: Tensor = self.embedding_norm(embedded + self.type_embeddings.weight[0])  # (B, T, H)
+        return normalised
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """Turn last hidden states, (B, P, H), into logits over the vocabulary, (B, P, V)."""
+        transformed = self.head_norm(F.gelu(self.head_dense(hidden)))  # (B, P, H)
+        return F.linear(transformed, self.token_embeddings.weight, self.decoder_bias)  # (B, P, V)

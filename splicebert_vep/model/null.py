@@ -1,0 +1,59 @@
+"""The null backend: deterministic, free of weights, and no splice model at all.
+
+It stands in for the network where speed of the host, the plumbing or a plugin is what is looked at. Its outputs
+depend on a token and its two neighbours only, so a score computed from them is meaningless and says so in the header.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
+
+_VOCABULARY = 10
+_HIDDEN = 8
+_MAX_WINDOW = 100_000
+
+
+class NullBackend:
+    """Answer from a fixed table of (previous, own, next) tokens."""
+
+    info = BackendInfo(
+        model="null",
+        weights_sha256="none",
+        max_window=_MAX_WINDOW,
+        fixed_window=None,
+        hidden_size=_HIDDEN,
+        architecture="none",
+        precision="fp32",
+        device="cpu",
+        quality="no model: the numbers are placeholders, not scores",
+    )
+
+    def __init__(self) -> None:
+        # Irrational steps give distinct, repeatable values without a random generator.
+        cells = torch.arange(3 * _VOCABULARY * _HIDDEN, dtype=torch.float32).reshape(3, _VOCABULARY, _HIDDEN)
+        self._table = torch.sin(cells * 1.6180339887)
+        self._head = torch.cos(torch.arange(_HIDDEN * _VOCABULARY, dtype=torch.float32) * 0.7548776662)
+        self._head = self._head.reshape(_HIDDEN, _VOCABULARY)
+
+    def forward(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> BackendOutput:
+        """Return logits (N, P, 10) and hidden (N, P, 8) at token positions (N, P)."""
+        last = tokens.shape[1] - 1
+        hidden = torch.zeros((*positions.shape, _HIDDEN))
+        for weight, step in zip(self._table, (-1, 0, 1), strict=True):
+            near = np.take_along_axis(tokens, np.clip(positions + step, 0, last), 1)
+            hidden += weight[torch.from_numpy(near.astype(np.int64))]
+        return BackendOutput(hidden @ self._head, hidden)
+
+
+class NullBackendFactory:
+    """Offer the null backend as ``--backend null``."""
+
+    name = "null"
+    version = "1"
+
+    def open(self, options: BackendOptions) -> NullBackend:
+        """Return the null backend; no option has an effect on it."""
+        return NullBackend()

@@ -1,0 +1,291 @@
+"""Know the models by name: where they come from, under which licence, and where they lie on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from splicebert_vep.errors import ModelError
+from splicebert_vep.files import cache_root
+
+if TYPE_CHECKING:  # listing models must not wait for torch
+    from splicebert_vep.model.checkpoint import LoadedModel
+
+DEFAULT_MODEL = "splicebert-mini"
+
+_BUNDLED = Path(__file__).parent / "bundled"
+_RECORD = "pulled.json"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """Describe a model that has a name.
+
+    Args:
+        source: page to read about it.
+        base_url: folder below which the files to download lie, ending in ``/``; None for the bundled model.
+        archive: the tar file that holds the model in a folder of the model's name; None when the files lie open.
+        weights_file: its name in the model's folder.
+        other_files: what else is taken; an archive may lack ``vocab.txt``.
+        size: of the weights file in bytes, None when not known to us.
+        sha256: of the weights file, lower-case hex, None when not known to us.
+        expected: settings its config must have. The weights alone do not prove them: another number of attention
+            heads fits the same shapes and gives other scores.
+    """
+
+    name: str
+    summary: str
+    source: str
+    licence: str
+    base_url: str | None
+    archive: str | None
+    weights_file: str
+    other_files: tuple[str, ...]
+    size: int | None
+    sha256: str | None
+    expected: Mapping[str, int | float]
+
+    @property
+    def folder_name(self) -> str:
+        """Name of its folder in the cache; a hub name has a slash in it."""
+        return self.name.replace("/", "--")
+
+
+@dataclass(frozen=True, slots=True)
+class PullRecord:
+    """Keep where pulled weights came from; lies beside them as ``pulled.json``.
+
+    Args:
+        url: the file that was downloaded.
+        date: ISO 8601, UTC.
+        file: the weights file's name.
+        sha256: of the weights file, lower-case hex.
+        verified: whether that was held against a checksum of the registry's or the user's.
+    """
+
+    name: str
+    url: str
+    date: str
+    file: str
+    sha256: str
+    verified: bool
+
+
+def _sizes(hidden: int, heads: int, inner: int, positions: int, eps: float) -> Mapping[str, int | float]:
+    return MappingProxyType(
+        {
+            "hidden_size": hidden,
+            "num_hidden_layers": 6,
+            "num_attention_heads": heads,
+            "intermediate_size": inner,
+            "max_position_embeddings": positions,
+            "type_vocab_size": 2,
+            "layer_norm_eps": eps,
+        }
+    )
+
+
+def _official(
+    name: str, summary: str, positions: int, size: int | None = None, sha256: str | None = None
+) -> KnownModel:
+    return KnownModel(
+        name=name,
+        summary=summary,
+        source="https://zenodo.org/records/7995778",
+        licence="CC BY 4.0 (weights), BSD-3-Clause (code)",
+        base_url="https://zenodo.org/records/7995778/files/",
+        archive="models.tar.gz",
+        weights_file="pytorch_model.bin",
+        other_files=("config.json", "vocab.txt"),
+        size=size,
+        sha256=sha256,
+        expected=_sizes(512, 16, 2048, positions, 1e-12),
+    )
+
+
+def _multimolecule(name: str, summary: str, positions: int) -> KnownModel:
+    return KnownModel(
+        name=name,
+        summary=summary,
+        source=f"https://huggingface.co/{name}",
+        licence="AGPL-3.0",
+        base_url=f"https://huggingface.co/{name}/resolve/main/",
+        archive=None,
+        weights_file="model.safetensors",
+        other_files=("config.json", "vocab.txt"),
+        size=None,
+        sha256=None,
+        expected=_sizes(512, 16, 2048, positions, 1e-12),
+    )
+
+
+_MODELS = (
+    KnownModel(
+        name=DEFAULT_MODEL,
+        summary="small model of this project, bundled; for trying things out, see its quality note",
+        source="bundled with splicebert-vep",
+        licence="BSD-3-Clause",
+        base_url=None,
+        archive=None,
+        weights_file="model.safetensors",
+        other_files=("config.json", "vocab.txt", "README.md"),
+        size=5_375_400,
+        sha256="888f2880277387775716a83102ad1c51e36e0139e6bbeaf21a8607394c5533b6",
+        expected=_sizes(128, 8, 512, 1026, 1e-5),
+    ),
+    _official(
+        "SpliceBERT.1024nt",
+        "72 vertebrates, windows of 64 to 1024 nt",
+        1026,
+        size=78_883_755,
+        sha256="2ad91428c318e6c49233154073ca7a35f5f7899c9f4be3444775bae3dba0149d",
+    ),
+    _official("SpliceBERT.510nt", "72 vertebrates, windows of 510 nt only", 512),
+    _official("SpliceBERT-human.510nt", "human, windows of 510 nt only", 512),
+    _multimolecule("multimolecule/splicebert", "SpliceBERT.1024nt, converted by multimolecule", 1026),
+    _multimolecule("multimolecule/splicebert.510", "SpliceBERT.510nt, converted by multimolecule", 512),
+    _multimolecule("multimolecule/splicebert-human.510", "SpliceBERT-human.510nt, converted by multimolecule", 512),
+)
+
+MODELS: Mapping[str, KnownModel] = MappingProxyType({model.name: model for model in _MODELS})
+"""Every model that has a name, the default first."""
+
+
+def cache_dir() -> Path:
+    """Return the folder of pulled models, ``models`` in the program's cache; it may not exist yet."""
+    return cache_root() / "models"
+
+
+def find_model(name: str) -> KnownModel:
+    """Return what is known of a model by its name.
+
+    Raises:
+        ModelError: no model has that name; the message lists those that there are.
+    """
+    if name not in MODELS:
+        raise _unknown(name)
+    return MODELS[name]
+
+
+def model_folder(model: KnownModel, cache: Path) -> Path:
+    """Return where a model lies, or would lie once pulled."""
+    return _BUNDLED / model.name if model.base_url is None else cache / model.folder_name
+
+
+def resolve_model(name_or_path: str | Path) -> Path:
+    """Return the folder of a model, given by name or by path.
+
+    A name wins over a folder of the same name in the working directory, so that a command means the same
+    everywhere; ``./NAME`` is the folder. A ``Path`` object is never a name.
+
+    Raises:
+        ModelError: the name is not known and no folder, or the model was not pulled yet.
+    """
+    name = str(name_or_path)
+    if isinstance(name_or_path, Path) or name not in MODELS:
+        if not Path(name_or_path).is_dir():
+            raise _unknown(name)
+        return Path(name_or_path)
+    folder = model_folder(MODELS[name], cache_dir())
+    if not folder.is_dir():
+        raise ModelError(
+            f"The model {name} is not on this machine.",
+            needed=str(folder),
+            found="no such folder",
+            remedy=f"splicebert-vep models pull {name}",
+        )
+    return folder
+
+
+def _unknown(name: str) -> ModelError:
+    return ModelError(
+        f"No model is called {name!r}, and no folder either.",
+        needed="a model folder, or one of " + ", ".join(MODELS),
+        found=name,
+        remedy="check the spelling or the path; `splicebert-vep models list` shows what can be pulled",
+    )
+
+
+def check_known(loaded: LoadedModel, model: KnownModel) -> None:
+    """Prove that a loaded folder is the model it is called by: settings, and size and checksum where known.
+
+    Raises:
+        ModelError: it is not; the message names what differs.
+    """
+
+    def error(problem: str, needed: object, found: object) -> ModelError:
+        return ModelError(
+            f"The folder is not the model {model.name}: {problem}.",
+            needed=str(needed),
+            found=str(found),
+            where=str(loaded.weights_file.parent),
+            remedy="pull the model again, or give the folder by its path if another model is meant",
+        )
+
+    for key, wanted in model.expected.items():
+        if (found := getattr(loaded.config, key)) != wanted:
+            raise error(f"{key} differs", wanted, found)
+    if model.size is not None and (size := loaded.weights_file.stat().st_size) != model.size:
+        raise error(f"{loaded.weights_file.name} has another size", f"{model.size} bytes", f"{size} bytes")
+    if model.sha256 is not None and loaded.weights_sha256 != model.sha256:
+        raise error(f"{loaded.weights_file.name} has another SHA-256", model.sha256, loaded.weights_sha256)
+
+
+def check_pulled(loaded: LoadedModel, record: PullRecord) -> None:
+    """Prove that pulled weights are still those that were pulled.
+
+    Raises:
+        ModelError: the checksum is another.
+    """
+    if loaded.weights_sha256 != record.sha256:
+        raise ModelError(
+            f"The weights of {record.name} changed since they were pulled.",
+            needed=record.sha256,
+            found=loaded.weights_sha256,
+            where=str(loaded.weights_file),
+            remedy=f"splicebert-vep models pull {record.name}",
+        )
+
+
+def write_record(folder: Path, record: PullRecord) -> None:
+    """Write ``pulled.json`` into a model's folder."""
+    (folder / _RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+
+
+def read_record(folder: Path) -> PullRecord | None:
+    """Return what ``pulled.json`` says, None when the model was not pulled.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    file = folder / _RECORD
+    if not file.is_file():
+        return None
+    try:
+        return PullRecord(**json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            "The record of the download is damaged.",
+            needed="JSON as `splicebert-vep models pull` writes it",
+            found=str(error),
+            where=str(file),
+            remedy="pull the model again",
+        ) from error
+
+
+def quality_note(folder: Path) -> str | None:
+    """Return how good a model was measured to be: the paragraph of its ``README.md`` that has ``Measured:`` in it.
+
+    None when the folder has no such paragraph. White space is folded, so the note is one line.
+    """
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return None
+    for paragraph in readme.read_text(encoding="utf-8", errors="replace").split("\n\n"):
+        if "Measured:" in paragraph:
+            return " ".join(paragraph.split())
+    return None
