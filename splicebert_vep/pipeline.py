@@ -1,0 +1,250 @@
+"""The straight line: VCF record -> alleles -> gene & strand -> window pair -> tokens -> model -> aligned output -> scores.
+
+Every step returns a value or a ``Skipped`` with its reason, and both travel on to the adapters. Work flows in chunks of
+records; within a chunk every distinct allele x gene is scored once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from splicebert_vep_spec import (
+    AlignedBatch,
+    Allele,
+    AlleleReport,
+    GeneContext,
+    RecordReport,
+    ScoredContext,
+    Skipped,
+    Status,
+    Value,
+)
+
+from .errors import PluginError
+from .sequence import alleles as changes
+from .sequence import windows
+from .sequence.windows import Window, WindowPair, WindowShape
+from .settings import ScorePlan
+
+log = logging.getLogger(__name__)
+
+
+class Record(Protocol):
+    """What the pipeline reads of a VCF record; ``pos`` is 1-based."""
+
+    @property
+    def chrom(self) -> str: ...
+    @property
+    def pos(self) -> int: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def ref(self) -> str: ...
+    @property
+    def alts(self) -> tuple[str, ...]: ...
+
+
+class ReferenceLike(Protocol):
+    """Bases by contig and 0-based half-open interval."""
+
+    @property
+    def lengths(self) -> Mapping[str, int]: ...
+    def find(self, contig: str) -> str | None: ...
+    def fetch(self, contig: str, start: int, end: int) -> bytes: ...
+
+
+class GenesLike(Protocol):
+    """Genes over a 0-based half-open span."""
+
+    def contexts(self, contig: str, start: int, end: int) -> Sequence[GeneContext]: ...
+
+
+class EngineLike(Protocol):
+    """Aligned outputs for window pairs, in batches."""
+
+    def run(self, pairs: Sequence[WindowPair]) -> Iterable[EngineBatchLike]: ...
+
+
+class EngineBatchLike(Protocol):
+    """Rows of the pairs, their outputs, and the reasons of the rows the model failed on."""
+
+    @property
+    def rows(self) -> Sequence[int]: ...
+    @property
+    def batch(self) -> AlignedBatch | None: ...
+    @property
+    def failed(self) -> Mapping[int, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Turn records into reports; holds no state between chunks, so an allele's scores depend on nothing but itself."""
+
+    reference: ReferenceLike
+    genes: GenesLike
+    shape: WindowShape
+    engine: EngineLike
+    plan: ScorePlan
+
+    def report(self, records: Sequence[Record]) -> list[RecordReport]:
+        """Return one report per record, in order."""
+        alleles = [self._alleles(record) for record in records]
+        distinct = dict.fromkeys(allele for found in alleles for allele in found if isinstance(allele, Allele))
+        genes = {allele: self._genes(allele) for allele in distinct}
+        window_of = {allele: self._window(allele) for allele, found in genes.items() if not isinstance(found, Skipped)}
+        pairs = {
+            (allele, i): windows.pair(allele, window, context)
+            for allele, window in window_of.items()
+            if not isinstance(window, Skipped)
+            for i, context in enumerate(_contexts(genes[allele]))
+        }
+        scores = self._scores(pairs)
+        outcomes = {allele: self._outcomes(allele, genes[allele], window_of.get(allele), scores) for allele in distinct}
+        return [_record_report(record, found, outcomes) for record, found in zip(records, alleles, strict=True)]
+
+    def _alleles(self, record: Record) -> list[Allele | Skipped]:
+        """VCF record -> alleles."""
+        return [self._allele(record, alt) for alt in record.alts]
+
+    def _allele(self, record: Record, alt: str) -> Allele | Skipped:
+        skipped = changes.classify(record.ref, alt)
+        if skipped:
+            return skipped
+        contig = self.reference.find(record.chrom)
+        if contig is None:
+            return Skipped(Status.NO_CONTIG, f"contig {record.chrom} is not in the FASTA")
+        start = record.pos - 1
+        actual = self.reference.fetch(contig, start, start + len(record.ref)) if start >= 0 else b""
+        if actual != record.ref.upper().encode("ascii"):
+            shown = actual[:20].decode("ascii") or "nothing"
+            return Skipped(Status.REF_MISMATCH, f"REF {record.ref[:20]}, FASTA {shown} at {record.chrom}:{record.pos}")
+        allele = changes.normalise(
+            contig, record.pos, record.ref, alt, lambda low, high: self.reference.fetch(contig, low, high)
+        )
+        return windows.check_length(allele, self.shape) or allele
+
+    def _genes(self, allele: Allele) -> Sequence[GeneContext] | Skipped:
+        """Alleles -> gene & strand."""
+        found = self.genes.contexts(allele.contig, allele.start, allele.end)
+        return found or Skipped(Status.NO_GENE, "no gene of the annotation overlaps")
+
+    def _window(self, allele: Allele) -> Window | Skipped:
+        """Gene & strand -> windows and their tokens."""
+        placement = windows.place(allele, self.reference.lengths[allele.contig], self.shape)
+        if isinstance(placement, Skipped):
+            return placement
+        bases = self.reference.fetch(allele.contig, *windows.region(allele, placement, self.shape))
+        return windows.cut(allele, placement, bases, self.shape)
+
+    def _scores(self, pairs: Mapping[PairKey, WindowPair]) -> dict[PairKey, Scored]:
+        """Window pairs -> model -> aligned output -> scores."""
+        keys = list(pairs)
+        scores: dict[PairKey, Scored] = {}
+        for done in self.engine.run(list(pairs.values())):
+            for row, reason in done.failed.items():
+                allele, _ = keys[row]
+                log.warning("FAILED %s:%d %s>%s: %s", allele.contig, allele.start + 1, allele.ref, allele.alt, reason)
+                scores[keys[row]] = Skipped(Status.FAILED, reason)
+            if done.batch is None:
+                continue
+            columns = _values(self.plan, done.batch, len(done.rows))
+            for i, row in enumerate(done.rows):
+                scores[keys[row]] = {field: values[i] for field, values in columns.items()}
+        return scores
+
+    def _outcomes(
+        self,
+        allele: Allele,
+        genes: Sequence[GeneContext] | Skipped,
+        window: Window | Skipped | None,
+        scores: Mapping[PairKey, Scored],
+    ) -> tuple[ScoredContext, ...]:
+        """Scores -> what the adapters get; the context that flat output reports comes first."""
+        if isinstance(genes, Skipped):
+            return (_skipped(None, genes),)
+        if isinstance(window, Skipped):
+            return tuple(_skipped(context, window) for context in sorted(genes, key=_preference))
+        outcomes = []
+        for i, context in enumerate(genes):
+            values = scores[allele, i]
+            if isinstance(values, Skipped):
+                outcomes.append(_skipped(context, values))
+            elif all(value is None for value in values.values()):
+                none = Skipped(Status.NOT_APPLICABLE, "none of the requested scores is defined for this allele")
+                outcomes.append(_skipped(context, none))
+            else:
+                about = {"N_FRAC": window.n_frac, "WINDOW_MODE": window.placement.mode} if window else {}
+                outcomes.append(ScoredContext(context, Status.OK, "", {**values, **about}))
+        return tuple(sorted(outcomes, key=_outcome_preference))
+
+
+Scored = Mapping[str, Value] | Skipped
+PairKey = tuple[Allele, int]
+"""A normalised allele and the index of one of its genes."""
+
+
+def _contexts(found: Sequence[GeneContext] | Skipped) -> Sequence[GeneContext]:
+    return () if isinstance(found, Skipped) else found
+
+
+def _values(plan: ScorePlan, batch: AlignedBatch, size: int) -> dict[str, list[Value]]:
+    """Run the scorers on a batch and return one list of values per field.
+
+    NaN becomes None, and so does a field that a scorer leaves out because no allele of the batch has it.
+
+    Raises:
+        PluginError: a scorer returned a field it was not asked for, or another number of values.
+    """
+    types = {field.id: field.type for field in plan.fields}
+    columns: dict[str, list[Value]] = {}
+    for scorer, asked in plan.scorers:
+        columns.update((field.id, [None] * size) for field in scorer.fields if field.id in asked)
+        for field, tensor in scorer.score(batch, asked).items():
+            if field not in asked or tuple(tensor.shape) != (size,):
+                raise PluginError(
+                    f"Scorer {scorer.name} {scorer.version} broke the contract.",
+                    needed=f"tensors of shape ({size},) for {', '.join(sorted(asked))}",
+                    found=f"{field} of shape {tuple(tensor.shape)}",
+                    where="hook register_scorers, method score",
+                    remedy=f"update or switch off the plugin that offers {scorer.name}",
+                )
+            integer = types[field] == "Integer"
+            columns[field] = [
+                None if value != value else int(value) if integer else value for value in tensor.double().cpu().tolist()
+            ]
+    return columns
+
+
+def _record_report(
+    record: Record, found: Sequence[Allele | Skipped], outcomes: Mapping[Allele, tuple[ScoredContext, ...]]
+) -> RecordReport:
+    reports = [
+        AlleleReport(alt, None, (_skipped(None, allele),))
+        if isinstance(allele, Skipped)
+        else AlleleReport(alt, allele, outcomes[allele])
+        for alt, allele in zip(record.alts, found, strict=True)
+    ]
+    return RecordReport(record.chrom, record.pos, record.id, record.ref, tuple(reports))
+
+
+def _skipped(context: GeneContext | None, why: Skipped) -> ScoredContext:
+    return ScoredContext(context, why.status, why.reason, {})
+
+
+def _preference(context: GeneContext) -> tuple[bool, bool]:
+    """Order genes for flat output: the span near an exon or site first, then protein-coding."""
+    return (not context.near_site, context.biotype != "protein_coding")
+
+
+def _outcome_preference(outcome: ScoredContext) -> tuple[tuple[bool, bool], float, str]:
+    """Order outcomes for flat output: as the genes, then the larger KL_CTX, then the gene id."""
+    assert outcome.context is not None
+    kl_ctx = outcome.values.get("KL_CTX")
+    return (
+        _preference(outcome.context),
+        -kl_ctx if isinstance(kl_ctx, float) else float("inf"),
+        outcome.context.gene_id,
+    )

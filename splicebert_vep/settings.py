@@ -1,0 +1,108 @@
+"""All knobs that change a score, and the version of the scores themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from splicebert_vep_spec import BackendInfo, FieldSpec, Scorer
+
+from .errors import SettingsError
+from .sequence.windows import WindowShape
+
+#: Raised by one whenever the same input can give another score; named under "Scores" in CHANGELOG.md.
+SCORE_VERSION = 1
+
+DISCLAIMER = "zero-shot scores, not calibrated to ACMG/AMP evidence, no PP3/BP4 threshold"
+
+#: Fields about the window that every run reports after the scores.
+N_FRAC = FieldSpec("N_FRAC", "A", "Float", "Share of the REF window that is not A, C, G or T in the reference")
+WINDOW_MODE = FieldSpec("WINDOW_MODE", "A", "String", "How the allele's window was placed: tiled or centred")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user chooses of a run.
+
+    Args:
+        window: how windows are laid out.
+        scores: field ids to compute, or None for every default field.
+        batch_tokens: upper bound of tokens in one forward call.
+        chunk_records: records that flow through the pipeline together; bounds memory.
+    """
+
+    window: WindowShape = WindowShape()
+    scores: tuple[str, ...] | None = None
+    batch_tokens: int = 16384
+    chunk_records: int = 1024
+
+    def __post_init__(self) -> None:
+        shape = self.window
+        if shape.flank < 1 or shape.width < 2 * shape.flank + 1:
+            raise SettingsError(
+                "The window has no room for the flanks.",
+                needed="--flank of at least 1 and --window of at least 2 x flank + 1",
+                found=f"--window {shape.width} --flank {shape.flank}",
+            )
+        if shape.mode == "tiled" and shape.stride < 1:
+            raise SettingsError("The tile stride is not positive.", needed="at least 1", found=str(shape.stride))
+        if self.batch_tokens < 1 or self.chunk_records < 1:
+            raise SettingsError("Batch tokens and chunk records must be at least 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePlan:
+    """Which scorer computes which of the asked fields.
+
+    Args:
+        scorers: the scorers to run with the fields asked of each.
+        fields: every field of the output, scores first, in the scorers' order.
+        needs: what the engine has to compute for them.
+    """
+
+    scorers: tuple[tuple[Scorer, frozenset[str]], ...]
+    fields: tuple[FieldSpec, ...]
+    needs: frozenset[str]
+
+
+def plan_scores(scorers: Sequence[Scorer], settings: Settings) -> ScorePlan:
+    """Choose scorers and fields for a run.
+
+    Raises:
+        SettingsError: a score was asked for that no scorer offers.
+    """
+    known = {field.id: field for scorer in scorers for field in scorer.fields}
+    asked = settings.scores or tuple(field.id for field in known.values() if field.default)
+    unknown = sorted(set(asked) - set(known))
+    if unknown:
+        raise SettingsError(
+            "An unknown score was asked for.",
+            needed=f"some of {', '.join(known)}",
+            found=", ".join(unknown),
+            remedy="see --scores",
+        )
+    chosen = []
+    needs: frozenset[str] = frozenset()
+    for scorer in scorers:
+        mine = frozenset(field.id for field in scorer.fields) & frozenset(asked)
+        if mine:
+            chosen.append((scorer, mine))
+            needs |= scorer.needs(mine)
+    window = (N_FRAC, WINDOW_MODE) if settings.window.mode == "tiled" else (N_FRAC,)
+    return ScorePlan(tuple(chosen), (*(known[i] for i in known if i in asked), *window), needs)
+
+
+def check_window(shape: WindowShape, info: BackendInfo) -> None:
+    """Raise SettingsError when the model was not trained for windows of this width."""
+    if info.fixed_window is not None and shape.width != info.fixed_window:
+        raise SettingsError(
+            f"Model {info.model} takes windows of one length only.",
+            needed=f"--window {info.fixed_window}",
+            found=f"--window {shape.width}",
+        )
+    if shape.width > info.max_window:
+        raise SettingsError(
+            f"The window is wider than model {info.model} was trained for.",
+            needed=f"--window of at most {info.max_window}",
+            found=f"--window {shape.width}",
+        )

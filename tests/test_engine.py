@@ -1,0 +1,89 @@
+"""The engine when the model misbehaves, and its token budget."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
+
+from splicebert_vep.errors import BackendError, PluginError
+from splicebert_vep.model.null import NullBackend
+from splicebert_vep_spec import BackendOutput, Status
+
+GENOME = "ACGTTGCATC" * 120
+REFERENCE = FakeReference({"c": GENOME})
+GENES = FakeGenes([gene()])
+
+
+class Failing:
+    """Fail, in one way or another, whenever a batch holds a window with a certain base run."""
+
+    info = NullBackend.info
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+        self.inner = NullBackend()
+
+    def forward(self, tokens, positions) -> BackendOutput:
+        a = tokens == 6
+        bad = np.flatnonzero((a[:, :-2] & a[:, 1:-1] & a[:, 2:]).any(axis=1))  # AAA never occurs in the reference
+        out = self.inner.forward(tokens, positions)
+        if len(bad):
+            if self.how == "raise":
+                raise BackendError("the device went away")
+            if self.how == "torch":
+                raise RuntimeError("CUDA error:\n out of memory")
+            out.logits[torch.from_numpy(bad)] = float("nan")
+        return out
+
+
+def records():
+    good = [FakeRecord("c", pos, GENOME[pos - 1], ("A" if GENOME[pos - 1] != "A" else "C",)) for pos in (601, 603, 705)]
+    at = GENOME.index("CATC", 600)  # CATC -> AAAC in a window centred there
+    return [*good[:2], FakeRecord("c", at + 1, "CAT", ("AAA",)), good[2]]
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [("raise", "the device went away"), ("torch", "CUDA error: out of memory"), ("nan", "not finite")],
+)
+def test_only_the_allele_that_the_model_fails_on_fails(how, reason, caplog):
+    with caplog.at_level(logging.WARNING):
+        reports = pipeline(REFERENCE, GENES, Failing(how)).report(records())
+    outcomes = [report.alleles[0].contexts[0] for report in reports]
+    assert [outcome.status for outcome in outcomes] == [Status.OK, Status.OK, Status.FAILED, Status.OK]
+    assert reason in outcomes[2].reason
+    assert outcomes[2].values == {}
+    assert "FAILED c:" in caplog.text
+    assert reason in caplog.text
+    expected = pipeline(REFERENCE, GENES).report(records())
+    for i in (0, 1, 3):
+        assert outcomes[i].values == expected[i].alleles[0].contexts[0].values
+
+
+def test_all_failed():
+    reports = pipeline(REFERENCE, GENES, Failing("nan")).report([records()[2]])
+    assert reports[0].alleles[0].contexts[0].status is Status.FAILED
+
+
+class Misshapen(NullBackend):
+    def forward(self, tokens, positions):
+        out = super().forward(tokens, positions)
+        return BackendOutput(out.logits[:, :-1], out.hidden)
+
+
+def test_a_backend_of_the_wrong_shape_ends_the_run():
+    with pytest.raises(PluginError, match="outputs of the wrong shape"):
+        pipeline(REFERENCE, GENES, Misshapen()).report(records())
+
+
+def test_batches_keep_to_the_token_budget():
+    backend = Counting(NullBackend())
+    many = [FakeRecord("c", pos, GENOME[pos - 1], ("A" if GENOME[pos - 1] != "A" else "C",)) for pos in range(300, 340)]
+    pipeline(REFERENCE, GENES, backend, batch_tokens=202 * 10, scores=("KL_CTX",)).report(many)
+    assert max(backend.windows) <= 10
+    assert len(backend.windows) >= 8  # 80 windows, 10 at a time
+    backend.windows.clear()
+    pipeline(REFERENCE, GENES, backend, batch_tokens=1, scores=("KL_CTX",)).report(many[:3])
+    assert backend.windows == [2, 2, 2]  # one allele runs whatever it takes

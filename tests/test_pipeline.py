@@ -1,0 +1,198 @@
+"""The straight line: a status for every ALT, and scores that depend on nothing but the change itself."""
+
+import random
+
+import pytest
+from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from oracle import random_transformers
+
+from splicebert_vep.model.backend import TorchBackend
+from splicebert_vep.model.null import NullBackend
+from splicebert_vep_spec import BackendOptions, Status
+
+RNG = random.Random(7)
+GENOME = "".join(RNG.choice("ACGT") for _ in range(1500))
+REFERENCE = FakeReference({"c": GENOME, "n": GENOME[:300] + "N" + GENOME[301:], "tiny": GENOME[:100]})
+GENES = FakeGenes([gene()])
+OTHER = {"A": "C", "C": "G", "G": "T", "T": "A"}
+
+
+@pytest.fixture(scope="module")
+def torch_backend(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    random_transformers().save_pretrained(folder)
+    return TorchBackend(BackendOptions(model=str(folder), device="cpu"))
+
+
+def snv(pos: int, chrom: str = "c") -> FakeRecord:
+    base = REFERENCE.sequences[chrom][pos - 1]
+    return FakeRecord(chrom, pos, base, (OTHER.get(base, "A"),))
+
+
+def statuses(records, genes=GENES, **options) -> list[Status]:
+    reports = pipeline(REFERENCE, genes, **options).report(records)
+    assert len(reports) == len(records)
+    return [allele.contexts[0].status for report in reports for allele in report.alleles]
+
+
+def test_every_alt_gets_the_first_status_that_applies():
+    long_ref = GENOME[400:600]
+    records = [
+        FakeRecord("c", 500, GENOME[499], (".", "<DEL>", "*", "R", GENOME[499].lower(), OTHER[GENOME[499]])),
+        FakeRecord("absent", 500, "A", ("C",)),
+        FakeRecord("absent", 500, "A", ("<DEL>",)),
+        FakeRecord("c", 500, OTHER[GENOME[499]], (GENOME[499],)),
+        FakeRecord("c", 1500, GENOME[1499] + "A", ("C",)),  # beyond the contig's end
+        FakeRecord("c", 0, "A", ("C",)),
+        FakeRecord("c", 401, long_ref, (long_ref[0],)),
+        FakeRecord("n", 310, GENOME[309], (OTHER[GENOME[309]],)),
+        FakeRecord("n", 301, "A", ("C",)),  # N in the FASTA is not A
+        FakeRecord("c", 5, GENOME[4], (OTHER[GENOME[4]],)),
+        FakeRecord("tiny", 50, GENOME[49], (OTHER[GENOME[49]],)),
+    ]
+    assert statuses(records) == [
+        Status.NO_ALT, Status.SYMBOLIC, Status.SPANNING_DELETION, Status.NON_ACGT, Status.NO_CHANGE, Status.OK,
+        Status.NO_CONTIG, Status.SYMBOLIC, Status.REF_MISMATCH, Status.REF_MISMATCH, Status.REF_MISMATCH,
+        Status.TOO_LONG, Status.N_CONTEXT, Status.REF_MISMATCH, Status.N_CONTEXT, Status.N_CONTEXT,
+    ]  # fmt: skip
+    assert statuses([snv(500)], FakeGenes([])) == [Status.NO_GENE]
+    assert statuses([FakeRecord("c", 401, long_ref, (long_ref[0],))], FakeGenes([])) == [Status.TOO_LONG]
+    assert statuses([snv(5)], FakeGenes([])) == [Status.NO_GENE]  # before N_CONTEXT
+
+
+def test_a_record_without_alt_has_no_alleles():
+    report = pipeline(REFERENCE, GENES).report([FakeRecord("c", 5, "A", ())])[0]
+    assert report.alleles == ()
+
+
+def test_an_unscored_alt_of_a_gene_names_the_gene():
+    report = pipeline(REFERENCE, GENES).report([snv(5)])[0]
+    assert report.alleles[0].contexts[0].context == gene()
+    assert report.alleles[0].contexts[0].values == {}
+
+
+def test_a_score_that_is_not_defined_for_the_allele_is_told():
+    insertion = FakeRecord("c", 500, GENOME[499], (GENOME[499] + "ACGTTGCA",))
+    assert statuses([insertion], scores=("LLR",)) == [Status.NOT_APPLICABLE]
+    assert statuses([insertion], scores=("LLR", "PLLR")) == [Status.OK]
+
+
+def test_missing_is_none_and_never_a_number():
+    insertion = FakeRecord("c", 500, GENOME[499], (GENOME[499] + "ACGTTGCA",))
+    values = pipeline(REFERENCE, GENES).report([insertion])[0].alleles[0].contexts[0].values
+    for field in ("LLR", "DELTA_P", "KL_DONOR", "KL_ACCEPTOR", "KL_SS", "N_SITES"):
+        assert values[field] is None
+    assert isinstance(values["KL_MAX_POS"], int)
+
+
+def test_flat_gene_is_near_a_site_then_coding_then_more_disturbed_then_first_by_id():
+    def order(*genes):
+        report = pipeline(REFERENCE, FakeGenes(list(genes))).report([snv(500)])[0]
+        return [outcome.context.gene_id for outcome in report.alleles[0].contexts]
+
+    far = gene("A", near_site=False)
+    near_noncoding = gene("B", biotype="lncRNA")
+    near_coding = gene("Z")
+    assert order(far, near_noncoding, near_coding) == ["Z", "B", "A"]
+    twin_1, twin_2 = gene("T2"), gene("T1")
+    assert order(twin_1, twin_2) == ["T1", "T2"]  # equal KL_CTX: by id
+    plus, minus = gene("P"), gene("M", strand="-")
+    report = pipeline(REFERENCE, FakeGenes([plus, minus])).report([snv(500)])[0]
+    first, second = report.alleles[0].contexts
+    assert first.values["KL_CTX"] > second.values["KL_CTX"]
+
+
+def test_distinct_windows_run_once():
+    backend = Counting(NullBackend())
+    base = GENOME[499]
+    record = FakeRecord("c", 500, base, tuple(b for b in "ACGT" if b != base))
+    again = FakeRecord("c", 499, GENOME[498:500], (GENOME[498] + OTHER[base],))  # one of the three, padded
+    pipeline(REFERENCE, GENES, backend).report([record, again])
+    assert backend.windows == [4, 1]  # one REF, three ALT; one masked REF
+
+
+def test_nothing_runs_for_a_score_nobody_asked_for():
+    backend = Counting(NullBackend())
+    pipeline(REFERENCE, GENES, backend, scores=("LLR",)).report([snv(500)])
+    assert backend.windows == [1]
+    backend.windows.clear()
+    pipeline(REFERENCE, GENES, backend, scores=("KL_CTX",)).report([snv(500)])
+    assert backend.windows == [2]
+
+
+def values_of(report, index=0):
+    return dict(report.alleles[index].contexts[0].values)
+
+
+def assert_same(found, expected):
+    assert set(found) == set(expected)
+    for field, value in expected.items():
+        wanted = value if value is None or isinstance(value, str) else pytest.approx(value, abs=1e-4)
+        assert found[field] == wanted, field
+
+
+@st.composite
+def variants(draw):
+    rng = random.Random(draw(st.integers(0, 2**32)))
+    pos = rng.randrange(200, 1300)
+    ref = GENOME[pos - 1 : pos - 1 + draw(st.integers(1, 5))]
+    alt = "".join(rng.choice("ACGT") for _ in range(draw(st.integers(1, 5))))
+    if alt == ref:
+        alt = OTHER[ref[0]] + ref[1:]
+    return pos, ref, alt
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(variants(), st.integers(0, 6), st.integers(0, 6), st.sampled_from("+-"))
+def test_writing_the_change_otherwise_changes_no_score(torch_backend, variant, before, after, strand):
+    pos, ref, alt = variant
+    end = pos - 1 + len(ref)
+    genes = FakeGenes([gene(strand=strand, donor=(pos + 3, pos + 5), acceptor=(pos - 9, pos - 7))])
+    run = pipeline(REFERENCE, genes, torch_backend, width=120)
+    plain = run.report([FakeRecord("c", pos, ref, (alt,))])[0]
+    left, right = GENOME[pos - 1 - before : pos - 1], GENOME[end : end + after]
+    padded = FakeRecord("c", pos - before, left + ref + right, (left + alt + right,))
+    decoy = left + ref + right + "ACGT"
+    multi = FakeRecord("c", pos - before, left + ref + right, (decoy, left + alt + right))
+    assert plain.alleles[0].contexts[0].status is Status.OK
+    assert_same(values_of(run.report([padded])[0]), values_of(plain))
+    assert_same(values_of(run.report([multi])[0], 1), values_of(plain))
+
+
+def test_an_indel_in_a_repeat_has_one_score_wherever_it_is_put(torch_backend):
+    genome = GENOME[:400] + "CAGCAGCAGCAG" + GENOME[400:]
+    reference = FakeReference({"c": genome})
+    run = pipeline(reference, GENES, torch_backend, width=120)
+    reports = run.report(
+        [FakeRecord("c", pos, genome[pos - 1 : pos + 3], (genome[pos - 1],)) for pos in range(401, 409)]
+    )
+    assert len({report.alleles[0].allele for report in reports}) == 1
+    for report in reports:
+        assert_same(values_of(report), values_of(reports[0]))
+
+
+def test_order_neighbours_and_batch_size_change_nothing(torch_backend):
+    rng = random.Random(3)
+    records = [snv(rng.randrange(200, 1300)) for _ in range(12)]
+    records += [
+        FakeRecord("c", pos, GENOME[pos - 1], (GENOME[pos - 1] + "ACGTA"[: 1 + pos % 5],)) for pos in range(300, 400, 9)
+    ]
+    records += [FakeRecord("c", pos, GENOME[pos - 1 : pos + 2], (GENOME[pos - 1],)) for pos in range(500, 600, 9)]
+    expected = [
+        values_of(pipeline(REFERENCE, GENES, torch_backend, width=120, batch_tokens=1).report([record])[0])
+        for record in records
+    ]
+    for batch_tokens in (122, 1000, 100_000):
+        shuffled = list(range(len(records)))
+        rng.shuffle(shuffled)
+        run = pipeline(REFERENCE, GENES, torch_backend, width=120, batch_tokens=batch_tokens)
+        for place, report in zip(shuffled, run.report([records[i] for i in shuffled]), strict=True):
+            assert_same(values_of(report), expected[place])
+
+
+def test_tiled_mode_is_recorded_per_allele():
+    run = pipeline(REFERENCE, GENES, mode="tiled", stride=32)
+    assert values_of(run.report([snv(700)])[0])["WINDOW_MODE"] == "tiled"
+    assert values_of(run.report([snv(1470)])[0])["WINDOW_MODE"] == "centred"  # the tile would end beyond the contig
