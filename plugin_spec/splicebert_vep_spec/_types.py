@@ -90,7 +90,7 @@ class GeneContext:
             any transcript of the gene.
         donor: the two intronic nt after the nearest exon, or None when that exon has no donor.
         acceptor: the two intronic nt before the nearest exon, or None when that exon has no acceptor.
-        near_site: the span lies in an exon or within 50 nt of a splice site of the nearest exon.
+        near_site: the span lies in an exon or within 50 nt of a splice site of the gene.
     """
 
     gene_id: str

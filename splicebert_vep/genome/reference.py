@@ -1,0 +1,190 @@
+"""The reference sequence: random access to a plain or BGZF-compressed FASTA through pyfaidx."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from pathlib import Path
+from types import TracebackType
+
+import pyfaidx
+
+from splicebert_vep.errors import FastaError
+from splicebert_vep.files import cache_root, temporary_name, whole_or_not
+
+from .contigs import ContigNames
+
+_BLOCK = 1 << 18  # nt; neighbouring windows come from one block
+_BLOCKS_KEPT = 64  # 16 MB at most, whatever the genome's size
+_BGZF_MAGIC = b"\x1f\x8b\x08\x04"
+
+
+class Reference:
+    """Read upper-case bases by contig name and 0-based half-open interval.
+
+    The ``.fai`` (and ``.gzi``) beside the FASTA is used when it is there and not older than it; otherwise an index is
+    made in the user's cache, so that a read-only folder works. Not safe to share between threads or processes.
+
+    Args:
+        path: FASTA, plain or compressed by bgzip; soft-masked (lower-case) sequence is fine.
+
+    Raises:
+        FastaError: missing, empty, compressed by plain gzip, or not a FASTA.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        compressed = _check_format(self.path)
+        self._fasta = _open_indexed(self.path, compressed)
+        self.lengths: dict[str, int] = {name: entry.rlen for name, entry in self._fasta.faidx.index.items()}
+        if not self.lengths:
+            raise FastaError("The reference holds no sequence.", needed="a FASTA", where=str(self.path))
+        self._names = ContigNames(self.lengths)
+        self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    def __enter__(self) -> Reference:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._fasta.close()
+
+    def find(self, contig: str) -> str | None:
+        """Return the FASTA's own name of a contig under any naming (17, chr17, NC_000017.11), or None."""
+        return self._names.find(contig)
+
+    def fetch(self, contig: str, start: int, end: int) -> bytes:
+        """Return the upper-case bases of [start, end), 0-based half-open, cut at the contig's ends.
+
+        Raises:
+            KeyError: ``contig`` is not the FASTA's own name of a contig; see ``find``.
+            FastaError: the file cannot be read there.
+        """
+        start, end = max(0, start), min(end, self.lengths[contig])
+        if start >= end:
+            return b""
+        first, last = start // _BLOCK, (end - 1) // _BLOCK
+        if first == last:
+            return self._block(contig, first)[start - first * _BLOCK : end - first * _BLOCK]
+        joined = b"".join(self._block(contig, number) for number in range(first, last + 1))
+        return joined[start - first * _BLOCK : end - first * _BLOCK]
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the FASTA file as it is on disk; remembered in the cache by path, size and time."""
+        memory = _cache_stem(self.path).with_suffix(".sha256")
+        if memory.exists():
+            return memory.read_text(encoding="ascii").strip()
+        with self.path.open("rb") as handle:
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with whole_or_not(memory) as temporary:
+            temporary.write_text(digest + "\n", encoding="ascii")
+        return digest
+
+    def _block(self, contig: str, number: int) -> bytes:
+        key = (contig, number)
+        block = self._blocks.get(key)
+        if block is not None:
+            self._blocks.move_to_end(key)
+            return block
+        start = number * _BLOCK
+        end = min(start + _BLOCK, self.lengths[contig])
+        try:
+            text = str(self._fasta.faidx.fetch(contig, start + 1, end))  # pyfaidx counts from 1, end inclusive
+        except (pyfaidx.FetchError, OSError, ValueError) as error:
+            raise FastaError(
+                "The reference cannot be read.", found=str(error), where=f"{self.path} {contig}:{start + 1}-{end}"
+            ) from error
+        block = text.upper().encode("ascii", errors="replace")
+        if len(block) != end - start:
+            raise FastaError(
+                "The reference and its index disagree.",
+                needed=f"{end - start} bases",
+                found=f"{len(block)} bases",
+                where=f"{self.path} {contig}:{start + 1}-{end}",
+                remedy="remove the .fai (and .gzi) file beside the FASTA and run again",
+            )
+        self._blocks[key] = block
+        if len(self._blocks) > _BLOCKS_KEPT:
+            self._blocks.popitem(last=False)
+        return block
+
+
+def _check_format(path: Path) -> bool:
+    """Tell whether the FASTA is BGZF-compressed; raise when it is no FASTA at all."""
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(16)
+    except OSError as error:
+        raise FastaError(
+            "The reference FASTA cannot be opened.",
+            found=error.strerror or str(error),
+            where=str(path),
+            remedy="check -R",
+        ) from error
+    if head[:4] == _BGZF_MAGIC and head[12:14] == b"BC":
+        return True
+    if head[:2] == b"\x1f\x8b":
+        raise FastaError(
+            "The reference is compressed by plain gzip, which has no random access.",
+            needed="a plain or bgzip-compressed FASTA",
+            where=str(path),
+            remedy=f"gunzip -c {path} | bgzip > {path.name.removesuffix('.gz')}.bgz.fa.gz",
+        )
+    if head[:1] != b">":
+        raise FastaError(
+            "The reference is not a FASTA.",
+            needed="a file that begins with '>'",
+            found=repr(head[:10]) if head else "an empty file",
+            where=str(path),
+        )
+    return False
+
+
+def _open_indexed(path: Path, compressed: bool) -> pyfaidx.Fasta:
+    beside = [Path(f"{path}.fai")] + ([Path(f"{path}.gzi")] if compressed else [])
+    age = path.stat().st_mtime_ns
+    if all(index.exists() and index.stat().st_mtime_ns >= age for index in beside):
+        return _open(path, beside)
+    stem = _cache_stem(path)
+    cached = [stem.with_suffix(".fai")] + ([stem.with_suffix(".gzi")] if compressed else [])
+    if not all(index.exists() for index in cached):
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        # Two processes may index the same FASTA at once: each makes its own and the last rename wins.
+        made = [temporary_name(index) for index in cached]
+        try:
+            _open(path, made).close()
+            for temporary, index in zip(made, cached, strict=True):
+                os.replace(temporary, index)
+        finally:
+            for temporary in made:
+                temporary.unlink(missing_ok=True)
+    return _open(path, cached)
+
+
+def _open(path: Path, indexes: list[Path]) -> pyfaidx.Fasta:
+    gzi = {"gzi_indexname": str(indexes[1])} if len(indexes) > 1 else {}
+    try:
+        return pyfaidx.Fasta(str(path), indexname=str(indexes[0]), as_raw=True, sequence_always_upper=True, **gzi)
+    except (
+        pyfaidx.FastaIndexingError,
+        pyfaidx.IndexNotFoundError,
+        pyfaidx.UnsupportedCompressionFormat,
+        ValueError,
+        OSError,
+    ) as error:
+        raise FastaError("The reference cannot be indexed.", found=str(error), where=str(path)) from error
+
+
+def _cache_stem(path: Path) -> Path:
+    """Name cache files after the FASTA's path, size and time, so that a changed file never meets an old index."""
+    real = path.resolve()
+    stat = real.stat()
+    key = hashlib.sha256(f"{real}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:32]
+    return cache_root() / "fasta" / key
