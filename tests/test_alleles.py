@@ -5,12 +5,11 @@ import shutil
 import subprocess
 
 import pytest
-
 from hypothesis import given
 from hypothesis import strategies as st
+from splicebert_vep_spec import Allele, Status
 
 from splicebert_vep.sequence.alleles import Trimmed, classify, left_align, normalise, trim
-from splicebert_vep_spec import Allele, Status
 
 bases = st.text("ACGT", min_size=1, max_size=6)
 
@@ -131,7 +130,9 @@ def test_agrees_with_bcftools_norm(tmp_path):
         if ref != alt:
             lines.append(f"c\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n")
             alleles.append(normalise("c", pos, ref, alt, fetch_from(genome)))
-    header = f"##fileformat=VCFv4.2\n##contig=<ID=c,length={len(genome)}>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    header = (
+        f"##fileformat=VCFv4.2\n##contig=<ID=c,length={len(genome)}>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    )
     (tmp_path / "v.vcf").write_text(header + "".join(lines))
     command = ["bcftools", "norm", "-f", str(tmp_path / "g.fa"), str(tmp_path / "v.vcf")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

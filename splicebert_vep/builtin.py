@@ -1,0 +1,31 @@
+"""The built-in backends, scorers and adapters; they come through the same door as any plugin's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from splicebert_vep_spec import Adapter, BackendFactory, Scorer, hookimpl
+
+from .adapters.flat import FlatAdapter
+from .adapters.tables import ParquetAdapter, TsvAdapter
+from .adapters.vep import VepAdapter
+from .model.backend import TorchBackendFactory
+from .model.null import NullBackendFactory
+from .scoring.divergence import DivergenceScorer
+from .scoring.embedding import EmbeddingScorer
+from .scoring.likelihood import LikelihoodScorer
+
+
+@hookimpl
+def register_backends() -> Sequence[BackendFactory]:
+    return [TorchBackendFactory(), NullBackendFactory()]
+
+
+@hookimpl
+def register_scorers() -> Sequence[Scorer]:
+    return [LikelihoodScorer(), DivergenceScorer(), EmbeddingScorer()]
+
+
+@hookimpl
+def register_adapters() -> Sequence[Adapter]:
+    return [FlatAdapter(), VepAdapter(), TsvAdapter(), ParquetAdapter()]

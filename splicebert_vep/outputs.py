@@ -1,0 +1,170 @@
+"""Every output of a run, opened together and committed together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from splicebert_vep_spec import Adapter, InfoAdapter, RecordReport, RunInfo, TableAdapter, TableWriter, Value
+
+from .errors import SettingsError
+from .vcf.complete import complete_for_bcf
+from .vcf.header import VcfHeader
+from .vcf.records import BcfRecord, TextRecord
+from .vcf.writer import Kind, kind_of, open_writer
+
+Record = TextRecord | BcfRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """One ``--emit`` word: an adapter's name and, for a table, its file."""
+
+    name: str
+    path: str | None = None
+
+    @classmethod
+    def parse(cls, word: str) -> Emit:
+        """Read ``flat``, ``vep``, ``tsv=FILE``, ..."""
+        name, _, path = word.partition("=")
+        return cls(name, path or None)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlan:
+    """Which adapters write where.
+
+    Args:
+        path: the run's output, ``-`` is stdout.
+        kind: VCF, bgzipped VCF or BCF.
+        info: INFO adapters; when there are none, no VCF is written.
+        tables: table adapters with their paths.
+    """
+
+    path: str
+    kind: Kind
+    info: tuple[InfoAdapter, ...]
+    tables: tuple[tuple[TableAdapter, str], ...]
+
+
+def plan_outputs(words: Sequence[str], path: str, kind: Kind | None, adapters: Mapping[str, Adapter]) -> OutputPlan:
+    """Match ``--emit`` words with adapters; a table without a file takes the run's output when no VCF does.
+
+    Raises:
+        SettingsError: an unknown adapter, a file where none can be, or two outputs for one path.
+    """
+    info: list[InfoAdapter] = []
+    tables: list[tuple[TableAdapter, str | None]] = []
+    for emit in dict.fromkeys(Emit.parse(word) for word in words):
+        adapter = adapters.get(emit.name)
+        if isinstance(adapter, TableAdapter):
+            tables.append((adapter, emit.path))
+        elif isinstance(adapter, InfoAdapter) and emit.path is None:
+            info.append(adapter)
+        elif adapter is None:
+            raise SettingsError(
+                "An unknown output was asked for.", needed=f"some of {', '.join(adapters)}", found=emit.name
+            )
+        else:
+            raise SettingsError(
+                f"Output {emit.name} goes into the VCF and takes no file.", found=f"{emit.name}={emit.path}"
+            )
+    placed = tuple((adapter, own or path) for adapter, own in tables)
+    targets = [target for _, target in placed] + ([path] if info else [])
+    if len(set(targets)) < len(targets):
+        raise SettingsError(
+            "Two outputs would go to the same place.",
+            found=", ".join(targets),
+            remedy="give tables a file of their own, e.g. --emit flat,tsv=scores.tsv",
+        )
+    return OutputPlan(path, kind or kind_of(path), tuple(info), placed)
+
+
+class Outputs:
+    """Write records and reports to every output of a plan; leave none behind when the block fails.
+
+    Args:
+        plan: adapters and paths.
+        run: fields and provenance.
+        header: of the input.
+        first: the first records, which complete a header for BCF.
+        contig_lengths: of the reference by its own names, for the same purpose.
+        version: of this program.
+    """
+
+    def __init__(
+        self,
+        plan: OutputPlan,
+        run: RunInfo,
+        header: VcfHeader,
+        first: Sequence[Record],
+        contig_lengths: Mapping[str, int],
+        version: str,
+    ) -> None:
+        self._plan = plan
+        self._run = run
+        self._tables: list[TableWriter] = []
+        self._vcf = None
+        fields = [field for adapter in plan.info for field in adapter.header(run)]
+        with contextlib.ExitStack() as undo:
+            if plan.info:
+                annotated = header.annotated(fields, run.provenance, version=version)
+                if plan.kind == "bcf":
+                    annotated = complete_for_bcf(annotated, first, contig_lengths)
+                self._vcf = open_writer(plan.path, annotated, kind=plan.kind)
+                undo.callback(self._vcf.abort)
+            for adapter, path in plan.tables:
+                table = adapter.open(path, run)
+                undo.callback(table.abort)
+                self._tables.append(table)
+            undo.pop_all()
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Sentences for the user, complete after the end."""
+        return self._vcf.warnings if self._vcf else ()
+
+    def write(self, records: Sequence[Record], reports: Sequence[RecordReport]) -> None:
+        """Write a chunk.
+
+        Raises:
+            OutputError: the disk is full and the like.
+            BrokenPipeError: the reader of a pipe has gone.
+        """
+        if self._vcf is not None:
+            for record, report in zip(records, reports, strict=True):
+                annotation: dict[str, tuple[Value, ...]] = {}
+                for adapter in self._plan.info:
+                    annotation.update(adapter.render(report, self._run))
+                self._vcf.write(record, annotation)
+        for table in self._tables:
+            table.write(reports)
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._commit()
+        else:
+            self._abort()
+
+    def _commit(self) -> None:
+        try:
+            if self._vcf is not None:
+                self._vcf.close()
+            for table in self._tables:
+                table.commit()
+        except BaseException:
+            self._abort()
+            raise
+
+    def _abort(self) -> None:
+        if self._vcf is not None:
+            self._vcf.abort()
+        for table in self._tables:
+            table.abort()

@@ -1,0 +1,198 @@
+"""The header of a VCF: raw lines, and the few changes that this program makes to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from splicebert_vep_spec import InfoField
+
+from splicebert_vep.errors import VcfError
+
+from .info import is_ours
+
+PROVENANCE = "SpliceBERT_provenance"
+
+_ID = re.compile(rb"##(\w+)=<(?:[^\"]*?,)?ID=([^,>]+)")
+_LENGTH = re.compile(rb"[<,]length=(\d+)")
+_TYPE = re.compile(rb"[<,]Type=(\w+)")
+_DESCRIPTION = re.compile(rb'Description="((?:[^"\\]|\\.)*)"')
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+@dataclass(frozen=True)
+class VcfHeader:
+    """Raw header lines with their ends; the last is ``#CHROM``.
+
+    Args:
+        lines: every line, byte for byte.
+        fields: the INFO fields that this program declared, empty for a header as read.
+        notes: sentences for the user about definitions that had to change.
+    """
+
+    lines: tuple[bytes, ...]
+    fields: tuple[InfoField, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, lines: Sequence[bytes], source: str) -> VcfHeader:
+        """Check that lines form a header.
+
+        Raises:
+            VcfError: no ``##fileformat`` first, no ``#CHROM`` last, or fewer than 8 columns in it.
+        """
+        remedy = "give a whole VCF or BCF; a file without header can be given one with bcftools reheader"
+        if not lines or not lines[0].startswith(b"##fileformat=VCF"):
+            found = repr(lines[0][:40].decode("utf-8", "replace")) if lines else "nothing"
+            raise VcfError("not a VCF", needed="##fileformat=VCFv4.x first", found=found, where=source, remedy=remedy)
+        if not lines[-1].startswith(b"#CHROM\t"):
+            raise VcfError(
+                "the header has no #CHROM line",
+                needed="a line that starts with #CHROM and a tab",
+                found=repr(lines[-1][:40].decode("utf-8", "replace")),
+                where=f"{source}:{len(lines)}",
+                remedy=remedy,
+            )
+        last = lines[-1] if lines[-1].endswith(b"\n") else lines[-1] + b"\n"
+        header = cls((*lines[:-1], last))
+        if header.columns_count < 8:
+            raise VcfError(
+                "the #CHROM line has too few columns",
+                needed="at least 8, separated by tabs",
+                found=str(header.columns_count),
+                where=f"{source}:{len(lines)}",
+                remedy=remedy,
+            )
+        return header
+
+    @property
+    def columns_count(self) -> int:
+        """How many columns a record has."""
+        return self.lines[-1].count(b"\t") + 1
+
+    @property
+    def samples_count(self) -> int:
+        """How many samples a record has."""
+        return max(0, self.columns_count - 9)
+
+    def to_bytes(self) -> bytes:
+        """Return the header as it is written."""
+        return b"".join(self.lines)
+
+    def contigs(self) -> dict[str, int | None]:
+        """Return declared contigs with their lengths, None where the header gives none."""
+        found: dict[str, int | None] = {}
+        for line in self.lines:
+            key = _key_of(line)
+            if key and key[0] == "contig":
+                length = _LENGTH.search(line)
+                found[key[1]] = int(length.group(1)) if length else None
+        return found
+
+    def identifiers(self) -> dict[str, set[str]]:
+        """Return the ids declared in each section: contig, FILTER, INFO, FORMAT."""
+        found: dict[str, set[str]] = {"contig": set(), "FILTER": set(), "INFO": set(), "FORMAT": set()}
+        for line in self.lines:
+            key = _key_of(line)
+            if key and key[0] in found:
+                found[key[0]].add(key[1])
+        return found
+
+    def info_description(self, key: str) -> str | None:
+        """Return the Description of an INFO field, or None when it is not declared."""
+        for line in self.lines:
+            if _key_of(line) == ("INFO", key) and (match := _DESCRIPTION.search(line)):
+                return re.sub(r"\\(.)", r"\1", match.group(1).decode("utf-8", "surrogateescape"))
+        return None
+
+    def annotated(
+        self,
+        fields: Sequence[InfoField],
+        provenance: Mapping[str, str],
+        *,
+        version: str,
+        drop: Collection[str] = (),
+    ) -> VcfHeader:
+        """Return a header that declares our fields, and how they were made, before ``#CHROM``.
+
+        Lines of an earlier run are taken out; a field of another program that is declared again (a merged
+        CSQ) is replaced where it stands. All other lines stay byte for byte.
+
+        Args:
+            fields: INFO fields that will be written.
+            provenance: names and values of the one structured provenance line.
+            version: of this program.
+            drop: further INFO keys whose lines are taken out.
+
+        Raises:
+            ValueError: a provenance name is not a VCF header key.
+        """
+        end = b"\r\n" if self.lines[-1].endswith(b"\r\n") else b"\n"
+        foreign = {field.key: field for field in fields if not is_ours(field.key)}
+        lines: list[bytes] = []
+        replaced: set[str] = set()
+        for line in self.lines[:-1]:
+            section, key = _key_of(line) or ("", "")
+            if line.startswith(f"##{PROVENANCE}=".encode()) or (section == "INFO" and (is_ours(key) or key in drop)):
+                continue
+            if section == "INFO" and key in foreign:
+                if key not in replaced:
+                    lines.append(_info_line(foreign[key]) + end)
+                replaced.add(key)
+                continue
+            lines.append(line)
+        lines += [_info_line(field, version) + end for field in fields if field.key not in replaced]
+        lines += [_provenance_line(provenance) + end, self.lines[-1]]
+        return VcfHeader(tuple(lines), tuple(fields))
+
+    def extended(self, added: Sequence[bytes]) -> VcfHeader:
+        """Return a header with further lines, given without line ends, before ``#CHROM``."""
+        lines = (*self.lines[:-1], *[line + b"\n" for line in added], self.lines[-1])
+        return replace(self, lines=lines)
+
+    def retyped(self, types: Mapping[str, str], note: str) -> VcfHeader:
+        """Return a header with other types for some INFO keys, and a note to the user for each."""
+        lines = list(self.lines)
+        for i, line in enumerate(lines):
+            section, key = _key_of(line) or ("", "")
+            if section == "INFO" and key in types:
+                lines[i] = re.sub(rb"([<,]Type=)\w+", rb"\g<1>" + types[key].encode(), line, count=1)
+        notes = tuple(note.format(key=key, type=kind) for key, kind in types.items())
+        return replace(self, lines=tuple(lines), notes=self.notes + notes)
+
+    def info_types(self) -> dict[str, str]:
+        """Return the declared type of each INFO key."""
+        found: dict[str, str] = {}
+        for line in self.lines:
+            section, key = _key_of(line) or ("", "")
+            if section == "INFO" and (match := _TYPE.search(line)):
+                found.setdefault(key, match.group(1).decode())
+        return found
+
+
+def quoted(text: str) -> str:
+    """Quote a value of a structured header line."""
+    text = re.sub(r"[\x00-\x1f\x7f]+", " ", text)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _key_of(line: bytes) -> tuple[str, str] | None:
+    match = _ID.match(line)
+    if not match:
+        return None
+    return match.group(1).decode(), match.group(2).decode("utf-8", "surrogateescape").strip()
+
+
+def _info_line(field: InfoField, version: str = "") -> bytes:
+    source = f',Source="splicebert-vep",Version={quoted(version)}' if version else ""
+    description = quoted(field.description)
+    return f"##INFO=<ID={field.key},Number={field.number},Type={field.type},Description={description}{source}>".encode()
+
+
+def _provenance_line(provenance: Mapping[str, str]) -> bytes:
+    for key in provenance:
+        if not _KEY.match(key) or key == "ID":
+            raise ValueError(f"provenance name {key!r}: needed letters, digits and underscores, and not ID")
+    parts = ["ID=run", *[f"{key}={quoted(value)}" for key, value in provenance.items()]]
+    return f"##{PROVENANCE}=<{','.join(parts)}>".encode()

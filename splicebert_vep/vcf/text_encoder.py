@@ -1,0 +1,88 @@
+"""Records as lines of text, plain or bgzipped."""
+
+from __future__ import annotations
+
+from Bio import bgzf
+
+from .header import VcfHeader
+from .info import Annotation, InfoEncoder, splice_info
+from .records import BcfRecord, TextRecord
+from .streams import Sink
+
+_BUFFER = 1 << 18
+
+
+def annotated_line(columns: list[bytes], items: list[tuple[bytes, bytes]], end: bytes) -> bytes:
+    """Splice INFO items into column 8 of a record; all else is as it came."""
+    columns[7] = splice_info(columns[7], items)
+    return b"\t".join(columns) + end
+
+
+class TextEncoder:
+    """Write lines to a sink."""
+
+    def __init__(self, sink: Sink, header: VcfHeader) -> None:
+        """Write the header; raises as ``Sink.write``."""
+        self._sink = sink
+        self._info = InfoEncoder(header.fields)
+        self._lines = [header.to_bytes()]
+        self._size = 0
+
+    def write(self, record: TextRecord | BcfRecord, annotation: Annotation) -> None:
+        """Write a record as a line; raises as ``VcfWriter.write``."""
+        items = self._info.text(annotation, len(record.alts)) if annotation else []
+        end = record.eol if isinstance(record, TextRecord) else b"\n"
+        line = annotated_line(record.columns(), items, end)
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size > _BUFFER:
+            self._put()
+
+    def close(self) -> None:
+        """Hand over the last lines; raises as ``Sink.write``."""
+        self._put()
+
+    def abort(self) -> None:
+        """Drop what was not handed over."""
+        self._lines.clear()
+
+    def _put(self) -> None:
+        data = b"".join(self._lines)
+        self._lines.clear()
+        self._size = 0
+        self._deliver(data)
+
+    def _deliver(self, data: bytes) -> None:
+        self._sink.write(data)
+
+
+class BgzipEncoder(TextEncoder):
+    """Write lines as BGZF.
+
+    Biopython packs them, because pysam's BGZFile holds the interpreter's lock while it writes and tells
+    neither a full disk from a closed pipe.
+    """
+
+    def __init__(self, sink: Sink, header: VcfHeader) -> None:
+        """Write the header; raises as ``Sink.write``."""
+        super().__init__(sink, header)
+        self._file = bgzf.BgzfWriter(fileobj=_Kept(sink))  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Write the last lines and the end marker; raises as ``Sink.write``."""
+        super().close()
+        self._file.close()  # type: ignore[no-untyped-call]
+
+    def _deliver(self, data: bytes) -> None:
+        self._file.write(data)  # type: ignore[no-untyped-call]
+
+
+class _Kept:
+    """A sink as Biopython's writer wants it, which closes what it writes to."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.write = sink.write
+        self.flush = sink.flush
+
+    def close(self) -> None:
+        """Leave the sink open: its owner still has to prove and publish it."""

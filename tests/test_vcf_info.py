@@ -1,0 +1,222 @@
+"""INFO column and header: what is ours changes, every other byte stays."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from splicebert_vep_spec import InfoField
+
+from splicebert_vep.errors import VcfError
+from splicebert_vep.vcf.header import VcfHeader
+from splicebert_vep.vcf.info import InfoEncoder, format_value, is_ours, round_value, splice_info
+
+NEW = [(b"SpliceBERT_LLR", b"-1.5000,."), (b"SpliceBERT", b"A|x")]
+FIELDS = [
+    InfoField("SpliceBERT_LLR", "A", "Float", "log-likelihood ratio"),
+    InfoField("SpliceBERT_STATUS", "A", "String", "status"),
+    InfoField("SpliceBERT", ".", "String", "entries. Format: ALLELE|SYMBOL"),
+]
+LINES = (
+    b"##fileformat=VCFv4.2\n",
+    b'##INFO=<ID=AC,Number=A,Type=Integer,Description="a \\"b\\", ID=SpliceBERT_X">\n',
+    b'##INFO=<ID=SpliceBERT_OLD,Number=1,Type=Float,Description="old">\n',
+    b'##INFO=<ID=SpliceBERTA,Number=1,Type=Float,Description="not ours">\n',
+    b'##INFO=<ID=CSQ,Number=.,Type=String,Description="from VEP. Format: Allele|SYMBOL">\n',
+    b'##SpliceBERT_provenance=<ID=run,x="1">\n',
+    b"##contig=<ID=chr1,length=1000>\n",
+    b"##contig=<ID=chr2>\n",
+    b"##latin=\xe9\n",
+    b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n",
+)
+
+_key = st.from_regex(rb"[A-Za-z_][A-Za-z0-9_.]{0,8}", fullmatch=True)
+_value = st.binary(max_size=12).map(lambda text: text.translate(None, b";\t\r\n "))
+_item = st.one_of(
+    st.tuples(_key, _value).map(b"=".join),
+    _key,
+    st.sampled_from([b"SpliceBERT_LLR=1", b"SpliceBERT=A|b,C|d", b"SpliceBERT_X", b"SpliceBERTA=1", b"X=SpliceBERT_Y", b"", b"."]),
+)
+_info = st.lists(_item, max_size=6).map(b";".join)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "."),
+        (0.0, "0"),
+        (-0.0, "0"),
+        (0.5, "0.5000"),
+        (-1.23456, "-1.2346"),
+        (0.001, "0.0010"),
+        (0.0009999999, "0.001"),
+        (-0.00001234567, "-1.23457e-05"),
+        (np.float32(0.25), "0.2500"),
+        (7, "7"),
+        (np.int64(-12), "-12"),
+        ("OK", "OK"),
+        ("a,b;c|d=e f\tg", "a&b%3Bc&d%3De_f_g"),
+        ("", "."),
+    ],
+)
+def test_values_are_printed_as_promised(value: object, text: str) -> None:
+    assert format_value(value) == text  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32("nan")])
+def test_a_missing_value_is_none_and_never_nan(value: float) -> None:
+    with pytest.raises(ValueError, match="a missing value is None"):
+        format_value(value)
+
+
+def test_a_value_of_another_type_is_refused() -> None:
+    with pytest.raises(TypeError, match="found list"):
+        format_value([1])  # type: ignore[arg-type]
+
+
+@given(st.floats(-1e6, 1e6))
+def test_rounded_value_is_the_printed_one(value: float) -> None:
+    rounded = round_value(value)
+    assert isinstance(rounded, float)
+    assert rounded == float(format_value(value))
+    assert float(format_value(rounded)) == rounded
+    assert "-0.0000" not in format_value(value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b".", b"SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
+        (b"", b"SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
+        (b"AC=1;DB", b"AC=1;DB;SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
+        (b"AC=1;", b"AC=1;SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
+        (b"SpliceBERT=old;AC=1;SpliceBERT_KL=3;DB", b"AC=1;DB;SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
+        (b"SpliceBERTA=1;X=SpliceBERT_Y", b"SpliceBERTA=1;X=SpliceBERT_Y;SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
+    ],
+)
+def test_splice_replaces_earlier_items(before: bytes, after: bytes) -> None:
+    assert splice_info(before, NEW) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b".", b"."), (b"AC=1;", b"AC=1;"), (b"SpliceBERT_LLR=1", b"."), (b"A;SpliceBERT=1;;B", b"A;;B"), (b"", b"")],
+)
+def test_splice_of_nothing_only_removes(before: bytes, after: bytes) -> None:
+    assert splice_info(before, []) == after
+
+
+def test_a_foreign_key_is_replaced_where_it_stands() -> None:
+    new = [(b"CSQ", b"A|1,C|2"), (b"SpliceBERT_LLR", b"1")]
+    assert splice_info(b"AC=1;CSQ=A,C;DB", new) == b"AC=1;CSQ=A|1,C|2;DB;SpliceBERT_LLR=1"
+    assert splice_info(b"AC=1", new) == b"AC=1;CSQ=A|1,C|2;SpliceBERT_LLR=1"
+
+
+@given(_info)
+def test_splice_twice_is_splice_once(info: bytes) -> None:
+    once = splice_info(info, NEW)
+    assert splice_info(once, NEW) == once
+    assert splice_info(splice_info(info, []), NEW) == once
+
+
+@given(_info)
+def test_other_items_stay_byte_for_byte_and_in_order(info: bytes) -> None:
+    def others(text: bytes) -> list[bytes]:
+        items = [item for item in text.split(b";") if item not in (b"", b".")]
+        return [i for i in items if not is_ours(i.partition(b"=")[0].decode("latin-1"))]
+
+    after = splice_info(info, NEW)
+    assert others(after) == others(info)
+    assert after.endswith(b";".join(key + b"=" + value for key, value in NEW))
+
+
+@given(_info.filter(lambda info: b"SpliceBERT" not in info))
+def test_without_annotation_the_column_is_untouched(info: bytes) -> None:
+    assert splice_info(info, []) == info
+
+
+def test_encoder_leaves_out_fields_without_values() -> None:
+    encoder = InfoEncoder(FIELDS)
+    annotation = {"SpliceBERT_LLR": (None, None), "SpliceBERT_STATUS": ("NO_GENE", "A b"), "SpliceBERT": ()}
+    assert encoder.text(annotation, 2) == [(b"SpliceBERT_STATUS", b"NO_GENE,A_b")]
+
+
+def test_entries_keep_their_bars_and_flat_text_does_not() -> None:
+    encoder = InfoEncoder(FIELDS)
+    annotation = {"SpliceBERT_STATUS": ("a|b",), "SpliceBERT": ("A|BRCA1", "A|NBR2")}
+    assert encoder.text(annotation, 1) == [(b"SpliceBERT_STATUS", b"a&b"), (b"SpliceBERT", b"A|BRCA1,A|NBR2")]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        ({"SpliceBERT_KL": (1.0,)}, "declared in the output header"),
+        ({"SpliceBERT_LLR": (1.0, 2.0)}, r"one value per ALT \(1\), found 2"),
+        ({"SpliceBERT": ("A|b;c",)}, "without ';', tab or line break"),
+    ],
+)
+def test_an_annotation_that_does_not_fit_is_refused(annotation: dict[str, tuple[object, ...]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        InfoEncoder(FIELDS).text(annotation, 1)  # type: ignore[arg-type]
+
+
+def test_header_gains_our_lines_and_keeps_the_others() -> None:
+    header = VcfHeader(LINES).annotated(FIELDS, {"weights": 'say "hi"\\', "window": "510"}, version="1.2")
+    ours = [line for line in header.lines if b"SpliceBERT" in line and line not in LINES]
+    assert ours[0] == (
+        b'##INFO=<ID=SpliceBERT_LLR,Number=A,Type=Float,Description="log-likelihood ratio",'
+        b'Source="splicebert-vep",Version="1.2">\n'
+    )
+    assert ours[-1] == b'##SpliceBERT_provenance=<ID=run,weights="say \\"hi\\"\\\\",window="510">\n'
+    assert [line for line in header.lines if line not in ours] == [LINES[i] for i in (0, 1, 3, 4, 6, 7, 8, 9)]
+    assert header.lines[-1] == LINES[-1]
+    assert header.fields == tuple(FIELDS)
+
+
+def test_annotating_a_header_twice_is_annotating_it_once() -> None:
+    once = VcfHeader(LINES).annotated(FIELDS, {"w": "510"}, version="1")
+    assert once.annotated(FIELDS, {"w": "510"}, version="1") == once
+
+
+def test_a_foreign_field_is_declared_again_where_it_stands() -> None:
+    field = InfoField("CSQ", ".", "String", "from VEP. Format: Allele|SYMBOL|SpliceBERT_pred_LLR")
+    header = VcfHeader(LINES).annotated([field], {}, version="1", drop=["SpliceBERTA"])
+    assert header.lines[2] == f'##INFO=<ID=CSQ,Number=.,Type=String,Description="{field.description}">\n'.encode()
+    assert sum(b"ID=CSQ," in line for line in header.lines) == 1
+    assert header.info_description("CSQ") == field.description
+    assert header.info_description("SpliceBERTA") is None
+
+
+def test_header_with_crlf_gains_lines_with_crlf() -> None:
+    header = VcfHeader(tuple(line.replace(b"\n", b"\r\n") for line in LINES)).annotated(FIELDS, {}, version="1")
+    assert all(line.endswith(b"\r\n") for line in header.lines)
+
+
+def test_contigs_and_descriptions_are_read() -> None:
+    header = VcfHeader(LINES)
+    assert header.contigs() == {"chr1": 1000, "chr2": None}
+    assert header.info_description("AC") == 'a "b", ID=SpliceBERT_X'
+    assert header.samples_count == 0
+
+
+def test_a_provenance_name_is_a_header_key() -> None:
+    with pytest.raises(ValueError, match="provenance name 'a b'"):
+        VcfHeader(LINES).annotated(FIELDS, {"a b": "1"}, version="1")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "not a VCF"),
+        ([b"hello\n"], "not a VCF"),
+        ([LINES[0]], "no #CHROM line"),
+        ([LINES[0], b"chr1\t5\n"], "no #CHROM line"),
+        ([LINES[0], b"#CHROM\tPOS\n"], "too few columns"),
+    ],
+)
+def test_lines_that_are_no_header_are_refused(lines: list[bytes], message: str) -> None:
+    with pytest.raises(VcfError, match=message):
+        VcfHeader.parse(lines, "x.vcf")
