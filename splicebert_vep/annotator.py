@@ -64,6 +64,9 @@ class Region:
     first: int
     last: int
 
+    def __str__(self) -> str:
+        return f"{self.chrom}:{self.first}-{self.last}"
+
     @classmethod
     def parse(cls, text: str) -> Region:
         """Read ``chr17``, ``chr17:100`` or ``chr17:100-200``; thousands commas are fine.
@@ -228,6 +231,8 @@ class Annotator:
                     if progress:
                         progress(summary, reader.share_read())
                 guard.finish()
+        if region and not summary.records:
+            summary.warnings.append(f"no record lies in the region {region}")
         summary.seconds = time.monotonic() - began
         summary.warnings.extend(outputs.warnings)
         self.plugins.run_finished(self.run, summary.by_status())

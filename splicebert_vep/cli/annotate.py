@@ -72,7 +72,7 @@ def annotate(
         _say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
     from splicebert_vep.annotator import Region
 
-    where = Region.parse(region) if region else None
+    where = None if region is None else Region.parse(region)
     with open_annotator(**model) as annotator:
         info = annotator.backend.info
         _say(f"model {info.model} on {info.device}, {info.precision}; {info.quality or 'quality not measured'}")

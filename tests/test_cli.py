@@ -1,0 +1,321 @@
+"""The program from outside: files and streams in and out, exit codes, and what goes to stderr."""
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cyvcf2
+import pyarrow.parquet as pq
+import pytest
+
+from splicebert_vep.cli import main as program
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
+VCF, FASTA = EXAMPLES / "brca1.vcf", EXAMPLES / "brca1.fa.gz"
+NULL = ["-R", str(FASTA), "--backend", "null"]
+COMMAND = [sys.executable, "-c", "from splicebert_vep.cli.main import main; main()"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory):
+    os.environ["SPLICEBERT_VEP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def run(capfd):
+    def go(*arguments):
+        code = program._run([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return go
+
+
+def pipe(*arguments, data: bytes = b"", **options):
+    command = [*COMMAND, *[str(argument) for argument in arguments]]
+    return subprocess.run(command, input=data, capture_output=True, timeout=300, check=False, **options)
+
+
+def records(text: str) -> list[list[str]]:
+    return [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def info(column: str) -> dict[str, str]:
+    return dict(item.partition("=")[::2] for item in column.split(";"))
+
+
+def test_the_example_gives_its_expected_output(run, tmp_path):
+    """Golden: weights 888f2880 (splicebert-mini), fp32, CPU; values may differ by 1e-4 between processors."""
+    out = tmp_path / "out.vcf"
+    code, _, err = run("annotate", VCF, "-R", FASTA, "-A", "grch38", "-O", out)
+    assert code == 0
+    assert "model splicebert-mini on cpu, fp32; Measured: not a splice model yet" in err
+    assert "46 records, 45 ALTs" in err
+    assert "by status: NO_ALT 1, TOO_LONG 1, OK 44" in err
+    expected, found = (path.read_text() for path in (EXAMPLES / "brca1.expected.vcf", out))
+    assert len(records(expected)) == len(records(found)) == 46
+    for wanted, got in zip(records(expected), records(found), strict=True):
+        assert wanted[:7] == got[:7]
+        wanted_info, got_info = info(wanted[7]), info(got[7])
+        assert list(wanted_info) == list(got_info)
+        for key, value in wanted_info.items():
+            try:
+                assert float(got_info[key]) == pytest.approx(float(value), abs=1.01e-4)
+            except ValueError:
+                assert got_info[key] == value
+
+
+def test_only_info_changes_and_an_earlier_annotation_is_replaced(run, tmp_path):
+    once, twice = tmp_path / "once.vcf", tmp_path / "twice.vcf"
+    assert run("annotate", VCF, *NULL, "-O", once)[0] == 0
+    assert run("annotate", "-I", once, *NULL, "-O", twice)[0] == 0
+    assert once.read_bytes() == twice.read_bytes()
+    for before, after in zip(records(VCF.read_text()), records(once.read_text()), strict=True):
+        assert after[:7] == before[:7]
+        assert after[7].startswith(before[7])
+        assert before[4] == "." or "SpliceBERT_STATUS=" in after[7]
+        assert before[4] != "." or after == before
+    assert run("annotate", once, *NULL, "--emit", "vep", "-O", twice)[0] == 0
+    assert "SpliceBERT_LLR" not in twice.read_text()
+    assert once.read_text().count("##SpliceBERT_provenance") == 1
+
+
+def test_every_kind_of_input_gives_the_same_output(run, tmp_path):
+    packed = tmp_path / "in.vcf.gz"
+    packed.write_bytes(gzip.compress(VCF.read_bytes()))
+    assert run("annotate", VCF, *NULL, "-O", tmp_path / "ref.vcf")[0] == 0
+    expected = (tmp_path / "ref.vcf").read_bytes()
+    assert run("annotate", packed, *NULL, "-O", tmp_path / "a.vcf")[0] == 0
+    assert (tmp_path / "a.vcf").read_bytes() == expected
+    assert pipe("annotate", *NULL, data=VCF.read_bytes()).stdout == expected
+    assert pipe("annotate", "-I", "-", "-O", "-", *NULL, data=packed.read_bytes()).stdout == expected
+
+
+def test_bcf_holds_the_same_values_on_every_way(run, tmp_path):
+    assert run("annotate", VCF, *NULL, "--emit", "flat,vep", "-O", tmp_path / "a.vcf")[0] == 0
+    assert run("annotate", VCF, *NULL, "--emit", "flat,vep", "-O", tmp_path / "a.bcf")[0] == 0
+    assert run("annotate", VCF, *NULL, "--emit", "flat,vep", "-O", tmp_path / "a.vcf.gz")[0] == 0
+    assert (tmp_path / "a.bcf.csi").exists()
+    assert (tmp_path / "a.vcf.gz.tbi").exists()
+    assert run("annotate", tmp_path / "a.bcf", *NULL, "--emit", "flat,vep", "-O", tmp_path / "b.bcf")[0] == 0
+    streamed = pipe(
+        "annotate", *NULL, "--emit", "flat,vep", "--output-type", "b", data=(tmp_path / "a.bcf").read_bytes()
+    )
+    (tmp_path / "c.bcf").write_bytes(streamed.stdout)
+
+    def values(name):
+        return [
+            (v.CHROM, v.POS, v.ID, v.REF, tuple(v.ALT), v.INFO.get("SpliceBERT_KL_CTX"), v.INFO.get("SpliceBERT_STATUS"),
+             v.INFO.get("SpliceBERT"), v.INFO.get("CLNHGVS"))
+            for v in cyvcf2.VCF(str(tmp_path / name))
+        ]  # fmt: skip
+
+    expected = values("a.vcf")
+    assert len(expected) == 46
+    assert any(value[5] is not None for value in expected)
+    for name in ("a.bcf", "a.vcf.gz", "b.bcf", "c.bcf"):
+        assert values(name) == expected, name
+
+
+@pytest.mark.skipif(shutil.which("bcftools") is None, reason="bcftools is not on PATH")
+def test_bcftools_reads_numbers(run, tmp_path):
+    out = tmp_path / "a.vcf.gz"
+    assert run("annotate", VCF, *NULL, "-O", out)[0] == 0
+    command = [
+        "bcftools",
+        "query",
+        "-r",
+        "17",
+        "-i",
+        "SpliceBERT_KL_CTX<0",
+        "-f",
+        "%POS\\t%SpliceBERT_KL_CTX\\n",
+        str(out),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 44
+    assert not done.stderr
+
+
+def test_tables_and_summary(run, tmp_path):
+    tsv, parquet, summary = tmp_path / "t.tsv", tmp_path / "t.parquet", tmp_path / "s.json"
+    emit = f"flat,tsv={tsv},parquet={parquet}"
+    assert run("annotate", VCF, *NULL, "--emit", emit, "-O", tmp_path / "o.vcf", "--summary", summary)[0] == 0
+    rows = [line.split("\t") for line in tsv.read_text().splitlines() if not line.startswith("##")]
+    table = pq.read_table(parquet)
+    assert len(rows) - 1 == table.num_rows == 45
+    assert rows[0] == table.column_names
+    counts = json.loads(summary.read_text())
+    assert counts["status"] == {"NO_ALT": 1, "TOO_LONG": 1, "OK": 44}
+    assert counts["records"] == 46
+    assert counts["provenance"]["Model"] == "null"
+    code, out, _ = run("annotate", VCF, *NULL, "--emit", "tsv")
+    assert code == 0
+    assert out == tsv.read_text()
+
+
+def test_region_keeps_what_lies_in_it(run):
+    positions = ["43044921", "43045675", "43045679", "43045682", "43045691"]
+    _, out, _ = run("annotate", VCF, *NULL, "--region", "chr17:43,045,679-43,045,691")
+    assert [record[1] for record in records(out)] == positions  # the first two are deletions that reach in
+    _, out, _ = run("annotate", VCF, *NULL, "--region", "17:43045803")
+    assert [record[1] for record in records(out)] == ["43044921", "43045803"]
+    code, out, err = run("annotate", VCF, *NULL, "--region", "17:1-2")
+    assert (code, records(out)) == (0, [])
+    assert "no record lies in the region" in err
+
+
+def test_strict_ends_with_its_own_code(run, tmp_path):
+    code, _, err = run("annotate", VCF, *NULL, "--strict", "TOO_LONG,FAILED", "-O", tmp_path / "o.vcf")
+    assert code == 8
+    assert "--strict: TOO_LONG 1" in err
+    assert (tmp_path / "o.vcf").exists()
+    assert run("annotate", VCF, *NULL, "--strict", "FAILED", "-O", tmp_path / "o.vcf")[0] == 0
+
+
+def test_spliceai_command_lines_work(run):
+    code, out, err = run("annotate", "-I", VCF, "-O", "-", *NULL, "-A", "grch38", "-D", "50", "-M", "0")
+    assert code == 0
+    assert err.count("-D and -M: accepted for SpliceAI's command lines, no effect here") == 1
+    assert out.startswith("##fileformat")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["annotate", VCF], 2, "--reference"),
+        (["annotate", VCF, "-I", VCF, *NULL], 2, "give the input once"),
+        (["annotate", VCF, *NULL, "--strict", "NOPE"], 2, "NOPE is no status"),
+        (["annotate", VCF, *NULL, "--emit", "xml"], 3, "unknown output"),
+        (["annotate", VCF, *NULL, "--emit", "flat=x"], 3, "takes no file"),
+        (["annotate", VCF, *NULL, "--emit", "flat,tsv"], 3, "same place"),
+        (["annotate", VCF, *NULL, "--emit", "parquet"], 3, "cannot be written to stdout"),
+        (["annotate", VCF, *NULL, "--scores", "XYZ"], 3, "unknown score"),
+        (["annotate", VCF, *NULL, "--region", "17:9-3"], 3, "ends before it starts"),
+        (["annotate", VCF, *NULL, "--region", ""], 3, "region could not be read"),
+        (["annotate", VCF, "-R", FASTA, "--backend", "abacus"], 3, "unknown backend"),
+        (["annotate", VCF, "-R", FASTA, "--window", "600"], 3, "wider than model splicebert-mini"),
+        (["annotate", VCF, "-R", FASTA, "--device", "mps"], 3, "Device mps is not available"),
+        (["annotate", VCF, "-R", "absent.fa"], 3, "cannot be opened"),
+        (["annotate", VCF, *NULL, "-A", "grch99"], 3, "grch38"),
+        (["annotate", "absent.vcf", *NULL], 3, "cannot be opened"),
+        (["annotate", VCF, *NULL, "-O", "/nonexistent/o.vcf"], 5, "could not be written"),
+        (["score", "17-43047641", *NULL], 3, "CHROM-POS-REF-ALT"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_code(run, arguments, code, message):
+    found, out, err = run(*arguments)
+    assert found == code
+    assert message in err
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_an_empty_file_and_a_wrong_build_are_told(run, tmp_path):
+    (tmp_path / "empty.vcf").touch()
+    code, _, err = run("annotate", tmp_path / "empty.vcf", *NULL)
+    assert code == 3
+    assert "is empty" in err
+    shifted = [line.split("\t") for line in VCF.read_text().splitlines(keepends=True) if not line.startswith("#")]
+    header = [line for line in VCF.read_text().splitlines(keepends=True) if line.startswith("#")]
+    moved = ["\t".join([line[0], str(int(line[1]) + 1), *line[2:]]) for line in shifted]
+    (tmp_path / "other.vcf").write_text("".join(header + moved))
+    code, out, err = run("annotate", tmp_path / "other.vcf", *NULL, "-O", tmp_path / "o.vcf")
+    assert code == 4
+    assert "different genome builds" in err
+    assert not (tmp_path / "o.vcf").exists()
+
+
+def test_a_vcf_without_records_passes(run, tmp_path):
+    header = "".join(line for line in VCF.read_text().splitlines(keepends=True) if line.startswith("#"))
+    (tmp_path / "h.vcf").write_text(header)
+    code, out, err = run("annotate", tmp_path / "h.vcf", *NULL)
+    assert code == 0
+    assert records(out) == []
+    assert "0 records" in err
+
+
+def test_score_prints_a_readable_table(run):
+    code, out, err = run("score", "chr17-43047641-A-C", "17:43045803:C:A,T", "17-43047641-G-C", "-R", FASTA)
+    assert code == 0
+    assert "splicebert-mini" in err
+    blocks = out.split("\n\n")
+    assert "BRCA1 (-)" in blocks[0]
+    assert "hits the donor dinucleotide" in blocks[0]
+    assert "KL_SS" in blocks[0]
+    assert "17-43045803-C-T" in blocks[2]
+    assert "REF_MISMATCH" in blocks[3]
+    assert "FASTA A" in blocks[3]
+
+
+def big_vcf(path: Path, times: int = 400) -> Path:
+    text = VCF.read_text().splitlines(keepends=True)
+    body = [line for line in text if not line.startswith("#")]
+    path.write_text("".join([line for line in text if line.startswith("#")] + body * times))
+    return path
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path):
+    source = big_vcf(tmp_path / "big.vcf")
+    command = [*COMMAND, "annotate", str(source), *NULL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(100)
+        process.stdout.close()
+        err = process.stderr.read().decode()
+        assert process.wait(120) == 141
+    assert "Traceback" not in err
+    assert "rror" not in err
+
+
+@pytest.mark.parametrize("output_type", ["v", "z", "b"])
+def test_a_full_device_is_an_error(tmp_path, output_type):
+    source = big_vcf(tmp_path / "big.vcf", 20)
+    with open("/dev/full", "wb") as full:
+        command = [*COMMAND, "annotate", str(source), *NULL, "--output-type", output_type]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=300, check=False)
+    assert done.returncode == 5, done.stderr
+    assert b"No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", ["vcf", "vcf.gz", "bcf", "tsv", "parquet"])
+def test_a_full_disk_leaves_no_file(tmp_path, suffix):
+    source = big_vcf(tmp_path / "big.vcf", 100)
+    out = tmp_path / "out"
+    out.mkdir()
+    emit = ["--emit", suffix, "-O", out / "o.x"] if suffix in ("tsv", "parquet") else ["-O", out / f"o.{suffix}"]
+    limited = ["bash", "-c", 'ulimit -f 4; trap "" XFSZ; exec "$@"', "-"]  # files of 4 kB at most
+    command = [*limited, *COMMAND, "annotate", source, *NULL, *emit]
+    done = subprocess.run([str(word) for word in command], capture_output=True, timeout=300, check=False)
+    assert done.returncode == 5, done.stderr
+    assert b"File too large" in done.stderr
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_no_file(tmp_path, number, code):
+    source = big_vcf(tmp_path / "big.vcf", 4000)
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [*COMMAND, "annotate", str(source), *NULL, "-O", str(out / "o.vcf")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 120
+        while not any(path.stat().st_size for path in out.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(120) == code
+    assert list(out.iterdir()) == []
+
+
+def test_help_names_every_command_and_needs_no_torch():
+    code = "import sys\nfrom splicebert_vep.cli.main import cli\ntry:\n    cli(['annotate', '--help'])\nfinally:\n    assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Examples:" in done.stdout
