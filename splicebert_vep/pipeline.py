@@ -1,4 +1,4 @@
-"""The straight line: VCF record -> alleles -> gene & strand -> window pair -> tokens -> model -> aligned output -> scores.
+"""The straight line: record -> alleles -> gene & strand -> window pair -> tokens -> model -> aligned output -> scores.
 
 Every step returns a value or a ``Skipped`` with its reason, and both travel on to the adapters. Work flows in chunks of
 records; within a chunk every distinct allele x gene is scored once.

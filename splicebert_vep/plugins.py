@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import Protocol, TypeVar
 
 import pluggy
+
 import splicebert_vep_spec
 from splicebert_vep_spec import PROJECT, Adapter, BackendFactory, RunInfo, Scorer
 

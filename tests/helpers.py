@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from splicebert_vep_spec import Backend, GeneContext, Interval
-
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
 from splicebert_vep.pipeline import Pipeline
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import Settings, plan_scores
+from splicebert_vep_spec import Backend, GeneContext, Interval
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -120,7 +120,8 @@ class Oracle:
             logits, _ = run(self.model, ref_window if strand == "+" else revcomp(ref_window), tuple(facing))
             masked = log_p(logits)
             scores["LLR"] = sum(
-                masked[f][own(alt_window, i)] - masked[f][own(ref_window, i)] for f, i in zip(facing, differing)
+                masked[at][own(alt_window, i)] - masked[at][own(ref_window, i)]
+                for at, i in zip(facing, differing, strict=True)
             )
             if len(ref) == 1:
                 p = np.exp(logits[facing[0]] - logits[facing[0]].max())

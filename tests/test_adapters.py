@@ -4,7 +4,12 @@ import math
 
 import pyarrow.parquet as pq
 import pytest
+
 from helpers import gene
+from splicebert_vep.adapters.flat import FlatAdapter
+from splicebert_vep.adapters.tables import ParquetAdapter, TsvAdapter
+from splicebert_vep.adapters.vep import VepAdapter
+from splicebert_vep.errors import OutputError, SettingsError
 from splicebert_vep_spec import (
     Allele,
     AlleleReport,
@@ -17,11 +22,6 @@ from splicebert_vep_spec import (
     format_value,
     round_number,
 )
-
-from splicebert_vep.adapters.flat import FlatAdapter
-from splicebert_vep.adapters.tables import ParquetAdapter, TsvAdapter
-from splicebert_vep.adapters.vep import VepAdapter
-from splicebert_vep.errors import OutputError, SettingsError
 
 FIELDS = (
     FieldSpec("LLR", "A", "Float", "x"),
@@ -47,7 +47,8 @@ def report() -> RecordReport:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (1.0, "1.0000"), (-0.25, "-0.2500"), (0.001, "0.0010"), (0.00099999, "0.00099999"), (1.23456789e-7, "1.23457e-07"),
+        (1.0, "1.0000"), (-0.25, "-0.2500"), (0.001, "0.0010"),
+        (0.00099999, "0.00099999"), (1.23456789e-7, "1.23457e-07"),
         (0.0, "0"), (-0.0, "0"), (12345.678949, "12345.6789"), (-0.000123456789, "-0.000123457"),
     ],
 )  # fmt: skip

@@ -7,9 +7,9 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from splicebert_vep_spec import Allele, Status
 
 from splicebert_vep.sequence.alleles import Trimmed, classify, left_align, normalise, trim
+from splicebert_vep_spec import Allele, Status
 
 bases = st.text("ACGT", min_size=1, max_size=6)
 

@@ -4,9 +4,9 @@ import ast
 from pathlib import Path
 
 import pytest
-import splicebert_vep_spec
 
 import splicebert_vep
+import splicebert_vep_spec
 
 PACKAGE = Path(splicebert_vep.__file__).parent
 SPEC = Path(splicebert_vep_spec.__file__).parent

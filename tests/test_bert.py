@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from splicebert_vep_spec import CLS, SEP, A
 
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.model.bert import BertConfig, BertOutput, SpliceBert
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.registry import resolve_model
+from splicebert_vep_spec import CLS, SEP, A
 
 transformers = pytest.importorskip("transformers")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import splicebert_vep_spec as spec
 import torch
 from safetensors.torch import load_file, save_file
 
+import splicebert_vep_spec as spec
 from splicebert_vep.errors import ModelError
 from splicebert_vep.model.bert import BertOutput
 from splicebert_vep.model.checkpoint import LoadedModel, load_checkpoint, sha256_of

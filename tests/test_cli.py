@@ -315,7 +315,10 @@ def test_an_interrupted_run_leaves_no_file(tmp_path, number, code):
 
 
 def test_help_names_every_command_and_needs_no_torch():
-    code = "import sys\nfrom splicebert_vep.cli.main import cli\ntry:\n    cli(['annotate', '--help'])\nfinally:\n    assert 'torch' not in sys.modules"
+    code = (
+        "import sys\nfrom splicebert_vep.cli.main import cli\n"
+        "try:\n    cli(['annotate', '--help'])\nfinally:\n    assert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Examples:" in done.stdout

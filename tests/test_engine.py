@@ -5,11 +5,11 @@ import logging
 import numpy as np
 import pytest
 import torch
-from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
-from splicebert_vep_spec import BackendOutput, Status
 
+from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
 from splicebert_vep.errors import BackendError, PluginError
 from splicebert_vep.model.null import NullBackend
+from splicebert_vep_spec import BackendOutput, Status
 
 GENOME = "ACGTTGCATC" * 120
 REFERENCE = FakeReference({"c": GENOME})

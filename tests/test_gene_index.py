@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gene_snippets import ENSEMBL_GFF3, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from splicebert_vep_spec import GeneContext, Interval
 
+from gene_snippets import ENSEMBL_GFF3, write
 from splicebert_vep.genome.gene_build import SHORTEST_INTRON, compile_genes
 from splicebert_vep.genome.gene_index import NEAR_SITE, GeneIndex
 from splicebert_vep.genome.gene_table import load_table
+from splicebert_vep_spec import GeneContext, Interval
 
 # The snippet's genes, 0-based half-open:
 #   ALPHA +  reported [100,200) [300,400) [500,600), coding [150,550); another transcript ends in [300,450)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from gene_snippets import ENSEMBL_GFF3, tabbed, write
 
+from gene_snippets import ENSEMBL_GFF3, tabbed, write
 from splicebert_vep.cli.genes import genes
 from splicebert_vep.errors import AnnotationError
 from splicebert_vep.genome.contigs import canonical_name

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from helpers import FakeReference
-from splicebert_vep_spec import Interval
 
+from helpers import FakeReference
 from splicebert_vep.errors import BuildError
 from splicebert_vep.genome.contigs import ContigNames
 from splicebert_vep.genome.guard import BuildGuard, Observed
+from splicebert_vep_spec import Interval
 
 RNG = random.Random(2)
 CHR = "".join(RNG.choice("ACGT") for _ in range(5000))

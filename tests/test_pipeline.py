@@ -3,14 +3,14 @@
 import random
 
 import pytest
-from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle import random_transformers
-from splicebert_vep_spec import BackendOptions, Status
 
+from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
+from oracle import random_transformers
 from splicebert_vep.model.backend import TorchBackend
 from splicebert_vep.model.null import NullBackend
+from splicebert_vep_spec import BackendOptions, Status
 
 RNG = random.Random(7)
 GENOME = "".join(RNG.choice("ACGT") for _ in range(1500))

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
-from splicebert_vep_spec import BackendInfo, FieldSpec, hookimpl
 
 from splicebert_vep import plugins
 from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import Settings, check_window, plan_scores
+from splicebert_vep_spec import BackendInfo, FieldSpec, hookimpl
 
 
 @dataclass

@@ -3,11 +3,11 @@
 import random
 
 import pytest
+
 from helpers import FakeGenes, FakeRecord, FakeReference, gene, pipeline
 from oracle import Oracle, random_transformers
-from splicebert_vep_spec import BackendOptions, Status
-
 from splicebert_vep.model.backend import TorchBackend
+from splicebert_vep_spec import BackendOptions, Status
 
 WIDTH, FLANK = 120, 20
 DONOR, ACCEPTOR = (525, 527), (488, 490)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
+import itertools
 import os
 import shutil
 import subprocess
@@ -16,12 +16,12 @@ import pysam
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from splicebert_vep_spec import InfoField
 
 from splicebert_vep.errors import OutputError, VcfError
 from splicebert_vep.vcf.reader import open_vcf
 from splicebert_vep.vcf.records import TextRecord
 from splicebert_vep.vcf.writer import kind_of, open_writer
+from splicebert_vep_spec import InfoField
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "vcf"
 FIELDS = [
@@ -96,6 +96,7 @@ def test_every_shape_of_text_reads_the_same(
     if way == "stdin":
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
     with open_vcf("-" if way == "stdin" else str(path)) as reader:
+        assert reader.share_read() == (None if way == "stdin" else 1.0)
         assert reader.kind == "vcf"
         assert reader.samples_count == 2
         assert reader.header.to_bytes() == HEADER
@@ -153,7 +154,9 @@ def test_only_our_part_of_info_changes(crlf: bool, tmp_path: Path) -> None:
 
 def test_a_sites_only_crlf_line_keeps_its_end_after_info(tmp_path: Path) -> None:
     source, target = tmp_path / "a.vcf", tmp_path / "b.vcf"
-    source.write_bytes(b"##fileformat=VCFv4.2\r\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\r\n1\t5\t.\tA\tC\t.\t.\tAC=1\r\n")
+    source.write_bytes(
+        b"##fileformat=VCFv4.2\r\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\r\n1\t5\t.\tA\tC\t.\t.\tAC=1\r\n"
+    )
     annotate(str(source), str(target))
     last = target.read_bytes().splitlines(keepends=True)[-1]
     assert last == b"1\t5\t.\tA\tC\t.\t.\tAC=1;SpliceBERT_LLR=-1.2500;SpliceBERT_STATUS=OK\r\n"
@@ -377,15 +380,18 @@ def test_a_fifo_is_written_straight(vcf: Path, tmp_path: Path) -> None:
     [("clinvar.BRCA1.GRCh38", 14_998), ("1000G.RYR1.GRCh38", 50), ("rare_disease_trio.GRCh37", 680)],
 )
 def test_real_files_keep_every_column_but_info(name: str, count: int, tmp_path: Path) -> None:
-    lines = []
-    with gzip.open(SHARED / f"{name}.vcf.gz") as file, contextlib.suppress(StopIteration):
-        while sum(not line.startswith(b"#") for line in lines[-count:]) < count:
-            lines.append(next(file))
+    with gzip.open(SHARED / f"{name}.vcf.gz") as file:
+        lines = []
+        for line in file:
+            lines.append(line)
+            if line.startswith(b"#CHROM"):
+                break
+        lines += itertools.islice(file, count)
     source, target = tmp_path / "in.vcf.gz", tmp_path / "b.vcf"
     source.write_bytes(gzip.compress(b"".join(lines), 1))
     annotate(str(source), str(target))
     before = [line.rstrip(b"\r\n").split(b"\t") for line in lines if not line.startswith(b"#")]
-    after = [line.rstrip(b"\r\n").split(b"\t") for line in target.read_bytes().splitlines() if not line.startswith(b"#")]
+    after = [line.split(b"\t") for line in target.read_bytes().splitlines() if not line.startswith(b"#")]
     assert len(before) == len(after) == count
     for old, new in zip(before, after, strict=True):
         assert new[:7] + new[8:] == old[:7] + old[8:]

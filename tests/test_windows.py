@@ -4,15 +4,15 @@ import random
 
 import numpy as np
 import pytest
-from helpers import gene
 from hypothesis import given
 from hypothesis import strategies as st
-from splicebert_vep_spec import Allele, Skipped, Status
 
+from helpers import gene
 from splicebert_vep.sequence import windows
 from splicebert_vep.sequence.alignment import align, differences
 from splicebert_vep.sequence.tokens import encode, reverse_complement, with_special
 from splicebert_vep.sequence.windows import Placement, WindowShape
+from splicebert_vep_spec import Allele, Skipped, Status
 
 SHAPE = WindowShape(width=60, flank=10)
 LETTERS = {5: "N", 6: "A", 7: "C", 8: "G", 9: "T"}

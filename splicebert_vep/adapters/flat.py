@@ -28,7 +28,7 @@ CONTEXT_FIELDS: tuple[tuple[str, str, Getter], ...] = (
     ("REGION", "CDS, 5_prime_UTR, 3_prime_UTR, exon or intron", _of_context("region")),
     (
         "SITE_OFFSET",
-        "Distance to the nearest exon: +5 or -12 intronic as in HGVS, 3 exonic from the nearest splice site (1 = edge base)",
+        "Distance to the nearest exon: +5 or -12 intronic as in HGVS; 3 exonic, from the nearest site (1 = edge base)",
         _of_context("site_offset"),
     ),
     (

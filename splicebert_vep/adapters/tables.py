@@ -9,10 +9,10 @@ from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from splicebert_vep_spec import FieldSpec, RecordReport, RunInfo, Value, format_value
 
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.files import cannot_write, temporary_name
+from splicebert_vep_spec import FieldSpec, RecordReport, RunInfo, Value, format_value
 
 from .flat import CONTEXT_FIELDS
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
 from splicebert_vep_spec import Status
 
 from .options import model_options, open_annotator, split_words
@@ -119,9 +120,8 @@ def _report(summary: Summary) -> None:
         _say(f"warning: {warning}")
     counts = ", ".join(f"{status} {count:,}" for status, count in summary.by_status().items()) or "none"
     rate = summary.alleles / max(summary.seconds, 1e-9)
-    _say(
-        f"{summary.records:,} records, {summary.alleles:,} ALTs in {summary.seconds:.1f} s ({rate:,.1f}/s); by status: {counts}"
-    )
+    _say(f"{summary.records:,} records, {summary.alleles:,} ALTs in {summary.seconds:.1f} s ({rate:,.1f}/s)")
+    _say(f"by status: {counts}")
 
 
 def _write_summary(path: Path, summary: Summary, provenance: Any) -> None:

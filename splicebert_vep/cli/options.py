@@ -34,12 +34,16 @@ _SHARED = (
         "--scores", multiple=True, callback=split_words, metavar="FIELD,...",
         help="Scores to compute, e.g. LLR,KL_CTX; default: all but DELTA_P, KL_MAX and KL_MAX_POS.",
     ),
-    click.option("--backend", default="torch", show_default=True, metavar="NAME", help="'null' computes nothing: for tests of speed."),
+    click.option(
+        "--backend", default="torch", show_default=True, metavar="NAME", help="'null' is no model, for tests of speed.",
+    ),
     click.option(
         "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True,
         help="Where the model runs.",
     ),
-    click.option("--batch-tokens", type=click.IntRange(1), default=16384, show_default=True, help="Tokens in one forward pass."),
+    click.option(
+        "--batch-tokens", type=click.IntRange(1), default=16384, show_default=True, help="Tokens in one forward pass.",
+    ),
     click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads of the model; default: torch's."),
 )  # fmt: skip
 

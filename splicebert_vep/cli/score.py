@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+
 from splicebert_vep_spec import AlleleReport, RecordReport, RunInfo, ScoredContext, format_value
 
 from .options import model_options, open_annotator

@@ -30,6 +30,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
+
 from splicebert_vep_spec import GeneContext, Interval
 
 from .contigs import ContigNames

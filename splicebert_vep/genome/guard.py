@@ -159,7 +159,7 @@ class BuildGuard:
             raise BuildError(
                 "The gene annotation and the FASTA are of different genome builds: its splice sites are not GT-AG.",
                 needed="donor GT, GC or AT and acceptor AG or AC at most sites",
-                found=f"{self._odd_sites} of {len(self._sites)} annotated sites around the first records have other bases",
+                found=f"{self._odd_sites} of {len(self._sites)} annotated sites near the first records have others",
                 where=f"{self._annotation} on {self._reference.path}",
                 remedy="give the annotation (-A) of the FASTA's build, e.g. -A grch37 or -A grch38",
             )

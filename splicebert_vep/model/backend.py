@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
 
 from splicebert_vep.errors import SettingsError
+from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
 
 from .bert import BertConfig
 from .checkpoint import load_checkpoint

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from splicebert_vep.errors import BackendError, PluginError
+from splicebert_vep.sequence.alignment import Columns, Differences, align, differences
+from splicebert_vep.sequence.tokens import with_special
+from splicebert_vep.sequence.windows import WindowPair
 from splicebert_vep_spec import (
     MASK,
     NEEDS_HIDDEN,
@@ -23,11 +28,6 @@ from splicebert_vep_spec import (
     MaskedSite,
     Side,
 )
-
-from splicebert_vep.errors import BackendError, PluginError
-from splicebert_vep.sequence.alignment import Columns, Differences, align, differences
-from splicebert_vep.sequence.tokens import with_special
-from splicebert_vep.sequence.windows import WindowPair
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
 from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
 
 _VOCABULARY = 10

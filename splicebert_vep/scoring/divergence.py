@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+
 from splicebert_vep_spec import NEEDS_PAIRS, AlignedBatch, FieldSpec
 
 from .likelihood import log_p
@@ -14,7 +15,7 @@ KL_FLOOR = 1e-6  # published; keeps the logarithm of a vanishing divergence fini
 FIELDS = (
     FieldSpec(
         "KL_CTX", "A", "Float",
-        "Context score: mean over d = 1..F of ln of the mean KL divergence (ALT from REF) at -d and +d; higher = more disturbed",
+        "Context score: mean over d = 1..F of ln of the mean KL divergence at -d and +d; higher = more disturbed",
         direction="higher",
     ),
     FieldSpec(
@@ -46,7 +47,7 @@ FIELDS = (
 
 
 class DivergenceScorer:
-    """KL_CTX and KL_SS as published (Chen et al. 2024, 10.1093/bib/bbae163, variant analysis), their parts and the peak."""
+    """KL_CTX and KL_SS as published (Chen et al. 2024, 10.1093/bib/bbae163), their parts and the peak."""
 
     name = "divergence"
     version = "1"

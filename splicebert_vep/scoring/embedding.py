@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+
 from splicebert_vep_spec import NEEDS_HIDDEN, NEEDS_PAIRS, AlignedBatch, FieldSpec
 
 FIELDS = (

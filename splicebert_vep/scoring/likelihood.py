@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+
 from splicebert_vep_spec import NEEDS_MASKED, NEEDS_PAIRS, NUCLEOTIDES, A, AlignedBatch, FieldSpec, MaskedSite, Side
 
 LLR = FieldSpec(
     "LLR", "A", "Float",
-    "Masked-marginal log-likelihood ratio ln p(alt) - ln p(ref), nats; equal-length alleles only; negative = ALT less expected",
+    "Masked-marginal ln p(alt) - ln p(ref), nats; equal-length alleles only; negative = ALT less expected",
     direction="negative",
 )  # fmt: skip
 PLLR = FieldSpec(
@@ -28,7 +29,7 @@ class LikelihoodScorer:
     """LLR, PLLR and DELTA_P.
 
     LLR is the masked marginal of Meier et al. 2021 (10.1101/2021.07.09.450648, eq. 1), PLLR the ratio of Brandes et
-    al. 2023 (10.1038/s41588-023-01465-0), DELTA_P the published context score of Chen et al. 2024 (10.1093/bib/bbae163).
+    al. 2023 (10.1038/s41588-023-01465-0), DELTA_P the published one of Chen et al. 2024 (10.1093/bib/bbae163).
     """
 
     name = "likelihood"

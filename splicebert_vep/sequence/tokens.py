@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
 from splicebert_vep_spec import CLS, SEP, A, C, G, N, T
 
 Tokens = NDArray[np.uint8]

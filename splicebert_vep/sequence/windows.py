@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
 from splicebert_vep_spec import Allele, GeneContext, N, Skipped, Status
 
 from .tokens import Tokens, encode, reverse_complement
@@ -96,7 +97,7 @@ def check_length(allele: Allele, shape: WindowShape) -> Skipped | None:
         return None
     return Skipped(
         Status.TOO_LONG,
-        f"span of {longest} nt; at most {shape.longest_span} fit a window of {shape.width} with flanks of {shape.flank}",
+        f"span of {longest} nt; at most {shape.longest_span} fit a window of {shape.width} with flank {shape.flank}",
     )
 
 

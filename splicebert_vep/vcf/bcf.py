@@ -1,4 +1,4 @@
-"""BCF records and headers through htslib, without losing a byte or a digit.
+"""BCF records and headers as text, without losing a byte or a digit.
 
 htslib prints floats with 6 significant digits and pysam decodes text as UTF-8; both are mended here.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pysam
+
+from splicebert_vep.errors import VcfError
 
 # What htslib would say on stderr is checked, and reported with file and record, by this package.
 pysam.set_verbosity(0)
@@ -41,21 +42,8 @@ class Feed(threading.Thread):
                 self._produce(pipe.write)
         except BrokenPipeError:
             pass  # the reader was closed before the end, which is its right
-        except Exception as error:  # handed to the reading thread, which raises it
+        except (VcfError, OSError, ValueError) as error:  # raised by the reading thread
             self.error = error
-
-
-def parse_header(text: bytes) -> pysam.VariantHeader:
-    """Return htslib's view of a VCF header.
-
-    Raises:
-        ValueError: htslib cannot read it.
-    """
-    feed = Feed(lambda write: _drop(write(text)))
-    with os.fdopen(feed.fd, "rb") as pipe, pysam.VariantFile(pipe, "r") as file:
-        header = file.header
-    feed.join()
-    return header
 
 
 def header_text(text: bytes) -> list[bytes]:
@@ -84,8 +72,8 @@ def line_of(record: pysam.VariantRecord, floats: FloatFields) -> bytes:
     """Print a record as a line of VCF text, without line end, each float with as many digits as it holds."""
     try:
         line = str(record).encode()
-    except UnicodeDecodeError:
-        line = _print_by_file(record)
+    except UnicodeDecodeError as error:  # pysam takes text for UTF-8; the line as htslib made it is in here
+        line = error.object
     columns = line.rstrip(b"\n").split(b"\t")
     if columns[5] != b".":
         columns[5] = _exact(columns[5], (record.qual,))
@@ -124,17 +112,6 @@ def _exact(text: bytes, values: object) -> bytes:
             continue
         single = np.float32(value)
         if np.float32(float(tokens[i])) != single:
-            tokens[i] = str(single).encode()
+            plain = 1e-4 <= abs(value) < 1e16
+            tokens[i] = (np.format_float_positional(single, trim="-") if plain else str(single)).encode()
     return b",".join(tokens)
-
-
-def _print_by_file(record: pysam.VariantRecord) -> bytes:
-    """Print a record that is not UTF-8, which pysam's ``str`` refuses."""
-    with tempfile.NamedTemporaryFile(suffix=".vcf") as file:
-        with pysam.VariantFile(file.name, "w", header=record.header) as out:
-            out.write(record)
-        return file.read().splitlines(keepends=True)[-1]
-
-
-def _drop(_: object) -> None:
-    return None

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-import pysam
-
 from splicebert_vep.errors import OutputError
 
 from .header import VcfHeader
@@ -103,12 +101,13 @@ class _Seen:
 class TextForBcf:
     """Check that htslib can take a text record whole."""
 
-    def __init__(self, header: pysam.VariantHeader) -> None:
+    def __init__(self, header: VcfHeader) -> None:
         """Read what a header defines."""
-        self._contigs = frozenset(header.contigs)
-        self._filters = frozenset(header.filters) | {"PASS"}
-        self._infos = {key: item.type for key, item in header.info.items()}
-        self._formats = frozenset(header.formats)
+        known = header.identifiers()
+        self._contigs = known["contig"]
+        self._filters = known["FILTER"] | {"PASS"}
+        self._infos = header.info_types()
+        self._formats = known["FORMAT"]
         self._seen_filters: set[bytes] = set()
         self._seen_formats: set[bytes] = set()
 

@@ -6,9 +6,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from splicebert_vep_spec import InfoField
-
 from splicebert_vep.errors import VcfError
+from splicebert_vep_spec import InfoField
 
 from .info import is_ours
 

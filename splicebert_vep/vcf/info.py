@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
 from splicebert_vep_spec import InfoField, Value
 
 PREFIX = "SpliceBERT"
@@ -84,23 +85,6 @@ class InfoEncoder:
         for key, values in self._present(annotation, alts):
             show = self._entry if key in self._entries else format_value
             items.append((self._keys[key], ",".join([show(value) for value in values]).encode()))
-        return items
-
-    def native(self, annotation: Annotation, alts: int) -> list[tuple[str, tuple[Value, ...]]]:
-        """Return (key, values) as BCF stores them: numbers as printed in text, missing text as ``.``.
-
-        Raises:
-            ValueError: as ``text``.
-        """
-        items = []
-        for key, values in self._present(annotation, alts):
-            kept: tuple[Value, ...]
-            if self._fields[key].type == "String":
-                show = self._entry if key in self._entries else format_value
-                kept = tuple([show(value) for value in values])
-            else:
-                kept = tuple([round_value(value) for value in values])
-            items.append((key, kept))
         return items
 
     def _present(self, annotation: Annotation, alts: int) -> list[tuple[str, tuple[Value, ...]]]:

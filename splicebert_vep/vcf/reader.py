@@ -59,12 +59,17 @@ class VcfReader:
                 self.kind = "vcf"
                 self.header = VcfHeader.parse(self._header_lines(stream, head), self.name)
                 self._records = self._text_records(stream)
+            self._stream = stream
             self._stack = stack.pop_all()
 
     @property
     def samples_count(self) -> int:
         """How many samples the file has."""
         return self.header.samples_count
+
+    def share_read(self) -> float | None:
+        """Return the share of the file that was read so far, for a progress bar; None for stdin and pipes."""
+        return self._stream.share_read()
 
     def __iter__(self) -> Iterator[TextRecord | BcfRecord]:
         """Return itself."""

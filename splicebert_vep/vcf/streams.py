@@ -1,14 +1,16 @@
 """Bytes in and out, with every failure told by name.
 
 In: plain, gzip or BGZF, from a file or stdin; each way of being cut short is told apart.
-Out: a sink whose errors name the output.
+Out: a sink whose errors name the output, and a pump that gives htslib a pipe to write to instead of the output.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
+import threading
 import zlib
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Protocol
@@ -31,7 +33,7 @@ class _Source(Protocol):
 
 
 @contextlib.contextmanager
-def open_input(path: str) -> Iterator[io.BufferedReader]:
+def open_input(path: str) -> Iterator[Input]:
     """Open a file, or stdin for ``-``, and give its bytes inflated.
 
     Raises:
@@ -60,7 +62,21 @@ def open_input(path: str) -> Iterator[io.BufferedReader]:
                 remedy="look at the command that wrote it: it may have failed",
             )
         raw = _Inflated(source, head, name) if head.startswith(_GZIP) else _Plain(source, head, name)
-        yield stack.enter_context(io.BufferedReader(raw, CHUNK))
+        size = os.fstat(file.fileno()).st_size if file else 0  # 0 also for a pipe that has a name
+        yield stack.enter_context(Input(raw, size))
+
+
+class Input(io.BufferedReader):
+    """Inflated bytes, and how far the file behind them has been read."""
+
+    def __init__(self, raw: _Plain, size: int) -> None:
+        super().__init__(raw, CHUNK)
+        self._plain = raw
+        self._size = size
+
+    def share_read(self) -> float | None:
+        """Return the share of the file's own bytes that was read, None for a stream."""
+        return self._plain.taken / self._size if self._size else None
 
 
 def input_name(path: str) -> str:
@@ -92,6 +108,7 @@ class _Plain(io.RawIOBase):
     def __init__(self, source: _Source, head: bytes, name: str) -> None:
         self._source = source
         self._name = name
+        self.taken = len(head)
         self._pending = memoryview(head)
 
     def readable(self) -> bool:
@@ -106,8 +123,13 @@ class _Plain(io.RawIOBase):
         self._pending = self._pending[size:]
         return size
 
+    def _take(self, size: int) -> bytes:
+        data = _read(self._source, size, self._name)
+        self.taken += len(data)
+        return data
+
     def _more(self) -> bytes:
-        return _read(self._source, CHUNK, self._name)
+        return self._take(CHUNK)
 
 
 class _Inflated(_Plain):
@@ -115,6 +137,7 @@ class _Inflated(_Plain):
 
     def __init__(self, source: _Source, head: bytes, name: str) -> None:
         super().__init__(source, b"", name)
+        self.taken = len(head)
         self._bgzf = len(head) == _HEAD and bool(head[3] & 4) and head[12:16] == b"BC\x02\x00"
         self._packed = head
         self._member = zlib.decompressobj(wbits=31)  # 31: gzip header and CRC are checked
@@ -123,7 +146,7 @@ class _Inflated(_Plain):
 
     def _more(self) -> bytes:
         while True:
-            packed = self._packed or _read(self._source, _PACKED_CHUNK, self._name)
+            packed = self._packed or self._take(_PACKED_CHUNK)
             if not packed:
                 self._check_end()
                 return b""
@@ -230,3 +253,44 @@ def reporting(name: str) -> Iterator[None]:
             where=name,
             remedy="free some disk space, or give another output path",
         ) from error
+
+
+class Pump(threading.Thread):
+    """Carry bytes from a pipe to a sink on a thread; htslib writes to ``fd``, and closes it.
+
+    After an error the pipe is still emptied, so that htslib never meets one of its own, of which it would
+    tell less.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        """Open the pipe and start."""
+        super().__init__(name="vcf-pump", daemon=True)
+        self._sink = sink
+        self._read_fd, self.fd = os.pipe()
+        self._error: Exception | None = None
+        self._discarding = False
+        self.start()
+
+    def run(self) -> None:
+        """Carry bytes until the pipe is closed."""
+        with os.fdopen(self._read_fd, "rb", buffering=0) as pipe:
+            while data := pipe.read(CHUNK):
+                if self._error is None and not self._discarding:
+                    try:
+                        self._sink.write(data)
+                    except (OutputError, BrokenPipeError, ValueError) as error:  # raised by the writing thread
+                        self._error = error
+
+    def discard(self) -> None:
+        """Write nothing more."""
+        self._discarding = True
+
+    def check(self) -> None:
+        """Raise what went wrong so far (OutputError or BrokenPipeError)."""
+        if self._error is not None:
+            raise self._error
+
+    def finish(self) -> None:
+        """Wait for the last byte, then raise as ``check``."""
+        self.join()
+        self.check()

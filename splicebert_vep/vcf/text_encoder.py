@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from Bio import bgzf
-
 from .header import VcfHeader
+from .htslib import Bgzf
 from .info import Annotation, InfoEncoder, splice_info
 from .records import BcfRecord, TextRecord
-from .streams import Sink
+from .streams import Pump, Sink
 
 _BUFFER = 1 << 18
 
@@ -57,32 +56,27 @@ class TextEncoder:
 
 
 class BgzipEncoder(TextEncoder):
-    """Write lines as BGZF.
-
-    Biopython packs them, because pysam's BGZFile holds the interpreter's lock while it writes and tells
-    neither a full disk from a closed pipe.
-    """
+    """Write lines as BGZF; htslib packs them, on their way through a pipe so that errors have names."""
 
     def __init__(self, sink: Sink, header: VcfHeader) -> None:
-        """Write the header; raises as ``Sink.write``."""
+        """Start the pump and write the header."""
         super().__init__(sink, header)
-        self._file = bgzf.BgzfWriter(fileobj=_Kept(sink))  # type: ignore[no-untyped-call]
+        self._pump = Pump(sink)
+        self._file = Bgzf(self._pump.fd)
 
     def close(self) -> None:
         """Write the last lines and the end marker; raises as ``Sink.write``."""
         super().close()
-        self._file.close()  # type: ignore[no-untyped-call]
+        self._file.close()
+        self._pump.finish()
+
+    def abort(self) -> None:
+        """Drop what was not handed over; the end marker goes nowhere: it would make the output look whole."""
+        super().abort()
+        self._pump.discard()
+        self._file.close()
+        self._pump.join()
 
     def _deliver(self, data: bytes) -> None:
-        self._file.write(data)  # type: ignore[no-untyped-call]
-
-
-class _Kept:
-    """A sink as Biopython's writer wants it, which closes what it writes to."""
-
-    def __init__(self, sink: Sink) -> None:
-        self.write = sink.write
-        self.flush = sink.flush
-
-    def close(self) -> None:
-        """Leave the sink open: its owner still has to prove and publish it."""
+        self._pump.check()
+        self._file.write(data)

@@ -6,7 +6,7 @@ import io
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal
 
 from splicebert_vep.errors import OutputError
 
@@ -47,10 +47,7 @@ def open_writer(path: str, header: VcfHeader, *, kind: Kind | None = None) -> Vc
     return VcfWriter(path, header, kind or kind_of(path))
 
 
-class _Encoder(Protocol):
-    def write(self, record: TextRecord | BcfRecord, annotation: Annotation) -> None: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
+_ENCODERS: dict[Kind, type[TextEncoder | BcfEncoder]] = {"vcf": TextEncoder, "vcf.gz": BgzipEncoder, "bcf": BcfEncoder}
 
 
 class VcfWriter:
@@ -68,17 +65,9 @@ class VcfWriter:
         self._order = _Order(header)
         self._name = "<stdout>" if path == "-" else path
         self._target, self._temporary = _places(path)
-        self._sink: Sink | None = None
-        self._encoder: _Encoder
+        self._sink = _open_sink(self._temporary or self._target, self._name)
         try:
-            if kind == "bcf":
-                if self._temporary is not None:
-                    with reporting(self._name):  # pysam would not say why it cannot be opened
-                        self._temporary.touch()
-                self._encoder = BcfEncoder(str(self._temporary or self._target or "-"), self._name, header)
-            else:
-                self._sink = _open_sink(self._temporary or self._target, self._name)
-                self._encoder = (BgzipEncoder if kind == "vcf.gz" else TextEncoder)(self._sink, header)
+            self._encoder = _ENCODERS[kind](self._sink, header)
         except BaseException:
             self._remove()
             raise
@@ -86,7 +75,7 @@ class VcfWriter:
     def write(self, record: TextRecord | BcfRecord, annotation: Annotation) -> None:
         """Write a record; its earlier SpliceBERT items give way to the annotation.
 
-        A record without ALT takes no annotation. A BCF record may be changed in place.
+        A record without ALT takes no annotation.
 
         Raises:
             OutputError: disk full and the like, maybe some records late; or BCF cannot hold the record.
@@ -117,8 +106,7 @@ class VcfWriter:
         """
         try:
             self._encoder.close()
-            if self._sink is not None:
-                self._sink.finish()
+            self._sink.finish()
             if self._temporary is not None and self._target is not None:
                 self._check(self._temporary)
                 self._publish(self._temporary, self._target)
@@ -132,8 +120,7 @@ class VcfWriter:
         self._remove()
 
     def _remove(self) -> None:
-        if self._sink is not None:
-            self._sink.abandon()
+        self._sink.abandon()
         if self._temporary is not None:
             for suffix in ("", *_INDEXES):
                 Path(f"{self._temporary}{suffix}").unlink(missing_ok=True)
@@ -141,7 +128,7 @@ class VcfWriter:
     def _check(self, path: Path) -> None:
         with reporting(self._name):
             size = sync(path)
-        if self._sink is not None and size != self._sink.size:
+        if size != self._sink.size:
             raise self._not_whole(f"{self._sink.size} bytes", f"{size} bytes")
         if self._kind == "bcf":
             needed, found = self.records, count_bcf(path, self._name)
