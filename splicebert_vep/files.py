@@ -34,21 +34,31 @@ def whole_or_not(final: Path) -> Iterator[Path]:
     """
     temporary = temporary_name(final)
     try:
-        yield temporary
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, final)
-    except OSError as error:
-        raise cannot_write(final, error) from error
+        with reporting(final):
+            yield temporary
+            with temporary.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def cannot_write(path: Path | str, error: OSError) -> OutputError:
-    """Return the error for a file that could not be written whole."""
-    return OutputError(
-        "The output could not be written; nothing was left under its final name.",
-        found=f"{error.strerror or error}",
-        where=str(path),
-        remedy="free disk space or choose another folder, then run the same command again",
-    )
+@contextmanager
+def reporting(where: Path | str) -> Iterator[None]:
+    """Turn OSError into OutputError about an output; a closed pipe (BrokenPipeError) passes as it is.
+
+    Raises:
+        OutputError: disk full, quota, no such folder, not permitted.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            "The output could not be written; nothing was left under its final name.",
+            needed="a place with enough room that may be written to",
+            found=error.strerror or str(error),
+            where=str(where),
+            remedy="free disk space or give another path, then run the same command again",
+        ) from error

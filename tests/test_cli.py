@@ -111,8 +111,8 @@ def test_bcf_holds_the_same_values_on_every_way(run, tmp_path):
 
     def values(name):
         return [
-            (v.CHROM, v.POS, v.ID, v.REF, tuple(v.ALT), v.INFO.get("SpliceBERT_KL_CTX"), v.INFO.get("SpliceBERT_STATUS"),
-             v.INFO.get("SpliceBERT"), v.INFO.get("CLNHGVS"))
+            (v.CHROM, v.POS, v.ID, v.REF, tuple(v.ALT), v.INFO.get("SpliceBERT_KL_CTX"),
+             v.INFO.get("SpliceBERT_STATUS"), v.INFO.get("SpliceBERT"), v.INFO.get("CLNHGVS"))
             for v in cyvcf2.VCF(str(tmp_path / name))
         ]  # fmt: skip
 

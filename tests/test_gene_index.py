@@ -245,8 +245,8 @@ def scan(model: Model, start: int, end: int) -> tuple[object, ...] | None:
     def by_rules(exon: tuple[int, int]) -> tuple[object, ...]:
         a, b = exon
         between = max(0, start - b, a - end)
-        near_left = exon in left_sites and end <= a and touches(a - NEAR_SITE, a)
-        near_right = exon in right_sites and start >= b and touches(b, b + NEAR_SITE)
+        near_left = exon in left_sites and end <= a < end + NEAR_SITE
+        near_right = exon in right_sites and start - NEAR_SITE < b <= start
         if exon in reported and (touches(a, b) or near_left or near_right):
             return (1, between, a, b)
         if (exon in left_sites and touches(a - 2, a)) or (exon in right_sites and touches(b, b + 2)):

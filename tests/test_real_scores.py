@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
-from oracle import Oracle, load_transformers
 
+from oracle import Oracle, load_transformers
 from splicebert_vep.annotator import Annotator, Region, Variant
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.model.registry import resolve_model
@@ -70,7 +70,9 @@ def test_the_program_says_what_the_independent_implementation_says(case, annotat
     outcome = next(c for c in report.alleles[0].contexts if c.context.symbol == symbol)
     assert outcome.status is Status.OK
     context = outcome.context
-    sites = [None if site is None else range(site.start - LOW, site.end - LOW) for site in (context.donor, context.acceptor)]
+    sites = [
+        None if site is None else range(site.start - LOW, site.end - LOW) for site in (context.donor, context.acceptor)
+    ]
     expected = Oracle(network, bases, 510, 100).score(start, ref, alt, context.strand, *sites)
     found = {field: outcome.values[field] for field in FIELDS if outcome.values[field] is not None}
     assert set(found) == set(expected)

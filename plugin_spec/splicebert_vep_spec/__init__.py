@@ -1,7 +1,7 @@
 """The contract between splicebert-vep and its plugins."""
 
 from ._fields import FieldSpec
-from ._format import format_number, format_value, round_number
+from ._format import escape_info, format_number, format_value, round_number
 from ._hooks import PROJECT, hookimpl, hookspec
 from ._protocols import (
     CLS,
@@ -89,6 +89,7 @@ __all__ = [
     "TableWriter",
     "UNK",
     "Value",
+    "escape_info",
     "format_number",
     "format_value",
     "hookimpl",

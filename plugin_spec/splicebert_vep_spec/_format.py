@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 
 from ._types import Value
+
+_ESCAPES = str.maketrans({",": "&", "|": "&", ";": "%3B", "=": "%3D"})
+_SPECIAL = re.compile(r"[,|;=\s]")
+_SPACE = re.compile(r"\s")
+
+
+def escape_info(text: str) -> str:
+    """Return text that can stand inside an INFO value: ``,`` and ``|`` become ``&``, as in VEP; ``;`` becomes ``%3B``,
+    ``=`` ``%3D`` and white space ``_``.
+    """
+    return _SPACE.sub("_", text.translate(_ESCAPES)) if _SPECIAL.search(text) else text
 
 
 def format_number(value: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from splicebert_vep.errors import SettingsError
-from splicebert_vep.files import cannot_write, temporary_name
+from splicebert_vep.files import reporting, temporary_name
 from splicebert_vep_spec import FieldSpec, RecordReport, RunInfo, Value, format_value
 
 from .flat import CONTEXT_FIELDS
@@ -60,18 +62,16 @@ class TsvAdapter:
 
 
 class TsvWriter:
-    """Write rows as text, to a temporary name until ``commit``."""
+    """Write rows as text, to a temporary name until ``commit``; bytes that are no UTF-8 leave as they came."""
 
     def __init__(self, path: str, run: RunInfo) -> None:
         self._run = run
         self._final = None if path == "-" else Path(path)
         self._temporary = temporary_name(self._final) if self._final else None
-        try:
-            self._out: IO[str] = (
-                self._temporary.open("w", encoding="utf-8", newline="\n") if self._temporary else sys.stdout
-            )
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        with reporting(path):
+            # A descriptor of its own: closing it must not close the program's stdout.
+            target = self._temporary or os.dup(sys.stdout.fileno())
+            self._out: IO[bytes] = open(target, "wb")  # noqa: SIM115
         lines = [f"## {key}={value}\n" for key, value in run.provenance.items()]
         self._write("".join(lines) + "\t".join(columns(run)) + "\n")
 
@@ -81,29 +81,23 @@ class TsvWriter:
 
     def commit(self) -> None:
         """Put the file under its final name."""
-        try:
+        with reporting(self._final or "stdout"):
             self._out.flush()
             if self._temporary and self._final:
-                self._out.close()
+                os.fsync(self._out.fileno())
                 self._temporary.replace(self._final)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise cannot_write(self._final or "stdout", error) from error
+            self._out.close()
 
     def abort(self) -> None:
         """Remove the temporary file."""
-        if self._temporary:
+        with contextlib.suppress(OSError):  # the disk may be what failed, and that error is on its way to the user
             self._out.close()
+        if self._temporary:
             self._temporary.unlink(missing_ok=True)
 
     def _write(self, text: str) -> None:
-        try:
-            self._out.write(text)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise cannot_write(self._final or "stdout", error) from error
+        with reporting(self._final or "stdout"):
+            self._out.write(text.encode("utf-8", "surrogateescape"))
 
 
 class ParquetAdapter:
@@ -135,10 +129,8 @@ class ParquetWriter:
         self._temporary = temporary_name(self._final)
         self._schema = _schema(run)
         self._buffer: list[tuple[Value, ...]] = []
-        try:
+        with reporting(path):
             self._writer = pq.ParquetWriter(self._temporary, self._schema)
-        except OSError as error:
-            raise cannot_write(path, error) from error
 
     def write(self, reports: Iterable[RecordReport]) -> None:
         """Append rows."""
@@ -149,30 +141,27 @@ class ParquetWriter:
     def commit(self) -> None:
         """Put the file under its final name."""
         self._flush()
-        try:
+        with reporting(self._final):
             self._writer.close()
             self._temporary.replace(self._final)
-        except OSError as error:
-            raise cannot_write(self._final, error) from error
 
     def abort(self) -> None:
         """Remove the temporary file."""
-        try:
+        with contextlib.suppress(OSError):  # the disk may be what failed, and that error is on its way to the user
             self._writer.close()
-        except OSError:
-            # The disk may be what failed; the file goes away either way and the first error is on its way to the user.
-            self._writer.is_open = False
+        self._writer.is_open = False  # so that it does not try again when it is collected
         self._temporary.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         if not self._buffer:
             return
         by_column = zip(*self._buffer, strict=True)
-        arrays = [pa.array(values, type=kind.type) for values, kind in zip(by_column, self._schema, strict=True)]
-        try:
+        arrays = [
+            pa.array([_utf8(value) for value in values], type=kind.type)
+            for values, kind in zip(by_column, self._schema, strict=True)
+        ]
+        with reporting(self._final):
             self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
-        except OSError as error:
-            raise cannot_write(self._final, error) from error
         self._buffer.clear()
 
 
@@ -185,6 +174,13 @@ def _schema(run: RunInfo) -> pa.Schema:
         else:
             kinds.append((name, pa.int64() if name in ("POS", "START") else pa.string()))
     return pa.schema(kinds, metadata=dict(run.provenance))
+
+
+def _utf8(value: Value) -> Value:
+    """Return text that Parquet can hold: bytes of the VCF that are no UTF-8 become U+FFFD."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return value
 
 
 def _cell(value: Value) -> str:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
-from splicebert_vep_spec import InfoField, RecordReport, RunInfo, Value, format_value
+from splicebert_vep_spec import InfoField, RecordReport, RunInfo, Value, escape_info, format_value
 
 from .flat import CONTEXT_FIELDS
 
 KEY = "SpliceBERT"
-_SPACE = re.compile(r"\s+")
-
-
-def escape(text: str) -> str:
-    """Escape a value as VEP does: ``,`` and ``|`` become ``&``, ``;`` becomes ``%3B``, white space ``_``."""
-    return _SPACE.sub("_", text.replace(",", "&").replace("|", "&").replace(";", "%3B"))
 
 
 class VepAdapter:
@@ -39,5 +32,5 @@ class VepAdapter:
                 cells += [format_value(get(outcome)) for _, _, get in CONTEXT_FIELDS]
                 cells += [format_value(outcome.values.get(f.id)) for f in run.fields]
                 cells.append(str(outcome.status))
-                entries.append("|".join(escape(cell) for cell in cells))
+                entries.append("|".join(escape_info(cell) for cell in cells))
         return {KEY: tuple(entries)}

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from splicebert_vep.errors import AnnotationError
-from splicebert_vep.files import cannot_write, whole_or_not
+from splicebert_vep.files import whole_or_not
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -129,11 +129,8 @@ class GeneTable:
         """
         path = Path(path)
         data = _encode(self)
-        try:
-            with whole_or_not(path) as temporary:
-                temporary.write_bytes(data)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        with whole_or_not(path) as temporary:
+            temporary.write_bytes(data)
 
     @classmethod
     def load(cls, path: str | Path) -> GeneTable:

@@ -5,20 +5,16 @@ Every byte that is not ours leaves as it came.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from splicebert_vep_spec import InfoField, Value
+from splicebert_vep_spec import InfoField, Value, escape_info, format_number
 
 PREFIX = "SpliceBERT"
 _PREFIX = PREFIX.encode()
 
-_ESCAPES = str.maketrans({",": "&", "|": "&", ";": "%3B", "=": "%3D"})
-_SPECIAL = re.compile(r"[,|;=\s]")
-_SPACE = re.compile(r"\s")
 _BREAKS_INFO = re.compile(r"[;\t\r\n]")
 
 Annotation = Mapping[str, tuple[Value, ...]]
@@ -42,15 +38,9 @@ def format_value(value: Value) -> str:
     if value is None:
         return "."
     if isinstance(value, (float, np.floating)):
-        if not math.isfinite(value):
-            raise ValueError(f"{value} is no score: a missing value is None")
-        if value == 0:  # also -0.0, which would print a sign
-            return "0"
-        return f"{value:.4f}" if abs(value) >= 0.001 else f"{value:.6g}"
+        return format_number(float(value))
     if isinstance(value, str):
-        if _SPECIAL.search(value):
-            value = _SPACE.sub("_", value.translate(_ESCAPES))
-        return value or "."
+        return escape_info(value) or "."
     if isinstance(value, (int, np.integer)):
         return str(int(value))
     raise TypeError(f"needed float, int, str or None, found {type(value).__name__}")

@@ -133,9 +133,7 @@ class VcfReader:
         self.header = VcfHeader.parse(header_text(text), self.name)
         return head + length + text
 
-    def _open_native(
-        self, stream: io.BufferedReader, raw: bytes, stack: contextlib.ExitStack
-    ) -> pysam.VariantFile:
+    def _open_native(self, stream: io.BufferedReader, raw: bytes, stack: contextlib.ExitStack) -> pysam.VariantFile:
         def produce(write: Callable[[bytes], object]) -> None:
             write(raw)
             while data := stream.read1(CHUNK):

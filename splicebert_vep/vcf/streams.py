@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Protocol
 
 from splicebert_vep.errors import OutputError, VcfError
+from splicebert_vep.files import reporting
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -232,27 +233,6 @@ class Sink:
         if self._closing:
             with contextlib.suppress(OSError):
                 self._raw.close()
-
-
-@contextlib.contextmanager
-def reporting(name: str) -> Iterator[None]:
-    """Turn OSError into OutputError about ``name``; BrokenPipeError passes.
-
-    Raises:
-        OutputError: see above.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            "the output could not be written",
-            needed="a place with enough room that may be written to",
-            found=error.strerror or str(error),
-            where=name,
-            remedy="free some disk space, or give another output path",
-        ) from error
 
 
 class Pump(threading.Thread):

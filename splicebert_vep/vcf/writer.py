@@ -9,13 +9,14 @@ from types import TracebackType
 from typing import Literal
 
 from splicebert_vep.errors import OutputError
+from splicebert_vep.files import reporting, temporary_name
 
 from .bcf_encoder import BcfEncoder
 from .finish import count_bcf, count_lines, index, sync
 from .header import VcfHeader
 from .info import Annotation
 from .records import BcfRecord, TextRecord
-from .streams import Sink, reporting
+from .streams import Sink
 from .text_encoder import BgzipEncoder, TextEncoder
 
 Kind = Literal["vcf", "vcf.gz", "bcf"]
@@ -197,7 +198,7 @@ def _places(path: str) -> tuple[Path | None, Path | None]:
         raise OutputError("the output path is a folder", needed="a file name", found="a folder", where=path)
     if target.exists() and not target.is_file():
         return target, None
-    return target, target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    return target, temporary_name(target)
 
 
 def _open_sink(path: Path | None, name: str) -> Sink:
