@@ -19,7 +19,7 @@ from splicebert_vep.cli import main as program
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
 VCF, FASTA = EXAMPLES / "brca1.vcf", EXAMPLES / "brca1.fa.gz"
 NULL = ["-R", str(FASTA), "--backend", "null"]
-COMMAND = [sys.executable, "-c", "from splicebert_vep.cli.main import main; main()"]
+COMMAND = [sys.executable, "-P", "-c", "from splicebert_vep.cli.main import main; main()"]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -319,6 +319,6 @@ def test_help_names_every_command_and_needs_no_torch():
         "import sys\nfrom splicebert_vep.cli.main import cli\n"
         "try:\n    cli(['annotate', '--help'])\nfinally:\n    assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Examples:" in done.stdout
