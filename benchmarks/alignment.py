@@ -4,6 +4,7 @@
 
 Alleles of every type are put at the same random positions in genes. "Naive" compares the right flank of ALT with the
 REF window of the same start, in which the same bases have other token indices; "ours" is the score as it is reported.
+"No allele" is pure bookkeeping: the REF window against the one that starts one or three bases later, base by base.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from splicebert_vep.annotator import Annotator, Variant
 from splicebert_vep.scoring.divergence import context_score
 from splicebert_vep.scoring.likelihood import log_p
 from splicebert_vep.sequence import windows
-from splicebert_vep.sequence.tokens import with_special
+from splicebert_vep.sequence.tokens import Tokens, with_special
 from splicebert_vep.settings import Settings
 from splicebert_vep_spec import Allele, GeneContext, Status
 
-TYPES = ("SNV", "1-nt insertion", "3-nt insertion", "1-nt deletion", "3-nt deletion")
+TYPES = ("SNV", "3-nt MNV", "1-nt insertion", "3-nt insertion", "1-nt deletion", "3-nt deletion")
 
 
 def variant(kind: str, contig: str, pos: int, bases: str, rng: random.Random) -> Variant:
@@ -32,31 +33,58 @@ def variant(kind: str, contig: str, pos: int, bases: str, rng: random.Random) ->
     if kind == "SNV":
         return Variant(contig, pos + 1, bases[1], (rng.choice([base for base in "ACGT" if base != bases[1]]),))
     length = int(kind[0])
+    if kind.endswith("MNV"):
+        other = "".join(rng.choice([base for base in "ACGT" if base != old]) for old in bases[1 : length + 1])
+        return Variant(contig, pos + 1, bases[1 : length + 1], (other,))
     if kind.endswith("insertion"):
         return Variant(contig, pos, anchor, (anchor + "".join(rng.choice("ACGT") for _ in range(length)),))
     return Variant(contig, pos, bases[: length + 1], (anchor,))
 
 
-def naive_kl_ctx(annotator: Annotator, allele: Allele, context: GeneContext) -> float:
-    """Return KL_CTX of one allele in one gene with ALT's right flank facing the unshifted REF window."""
+def windows_of(annotator: Annotator, allele: Allele, context: GeneContext) -> windows.WindowPair:
+    """Return the windows of an allele that has been scored before."""
     shape = annotator.settings.window
     placement = windows.place(allele, annotator.reference.lengths[allele.contig], shape)
     assert isinstance(placement, windows.Placement)
     bases = annotator.reference.fetch(allele.contig, *windows.region(allele, placement, shape))
     window = windows.cut(allele, placement, bases, shape)
     assert isinstance(window, windows.Window)
-    pair = windows.pair(allele, window, context)
-    d = torch.arange(1, shape.flank + 1)
-    left = pair.offset - d
-    ref_right, alt_right = pair.offset + pair.ref_length - 1 + d, pair.offset + pair.alt_length - 1 + d
-    ref_index, alt_index = torch.cat([left, ref_right]), torch.cat([left, alt_right])
-    if pair.minus:
-        ref_index, alt_index = shape.width - 1 - ref_index, shape.width - 1 - alt_index
-    tokens = with_special(np.stack([pair.ref, pair.alt]))
-    out = annotator.backend.forward(tokens, torch.stack([ref_index, alt_index]).numpy() + 1)
+    return windows.pair(allele, window, context)
+
+
+def kl_ctx(annotator: Annotator, tokens: list[Tokens], index: list[torch.Tensor]) -> float:
+    """Return KL_CTX of two windows (W,), read at 2 F indices each, of which the same place is one pair."""
+    out = annotator.backend.forward(with_special(np.stack(tokens)), torch.stack(index).numpy() + 1)
     ref, alt = log_p(out.logits)
     kl = (alt.exp() * (alt - ref)).sum(dim=-1)[None]
-    return float(context_score(kl, shape.flank)[0])
+    return float(context_score(kl, annotator.settings.window.flank)[0])
+
+
+def naive(annotator: Annotator, allele: Allele, context: GeneContext) -> float:
+    """Return KL_CTX with ALT's right flank facing the unshifted REF window."""
+    shape = annotator.settings.window
+    pair = windows_of(annotator, allele, context)
+    d = torch.arange(1, shape.flank + 1)
+    left = pair.offset - d
+    index = [
+        torch.cat([left, pair.offset + pair.ref_length - 1 + d]),
+        torch.cat([left, pair.offset + pair.alt_length - 1 + d]),
+    ]
+    if pair.minus:
+        index = [shape.width - 1 - i for i in index]
+    return kl_ctx(annotator, [pair.ref, pair.alt], index)
+
+
+def bookkeeping(annotator: Annotator, allele: Allele, context: GeneContext) -> float:
+    """Return KL_CTX between REF windows that start ``allele.shift`` apart, each base facing itself."""
+    shape = annotator.settings.window
+    pair = windows_of(annotator, allele, context)
+    d = torch.arange(1, shape.flank + 1)
+    index = torch.cat([pair.offset - d, pair.offset + d])
+    shifted = index - allele.shift  # the same bases in the window that starts later
+    if pair.minus:
+        index, shifted = shape.width - 1 - index, shape.width - 1 - shifted
+    return kl_ctx(annotator, [pair.ref, pair.ref_right], [index, shifted])
 
 
 @click.command()
@@ -72,34 +100,41 @@ def main(reference: str, annotation: str, model: str, contig: str, sites: int, s
     with Annotator(reference, annotation, model=model, settings=Settings(scores=("KL_CTX",))) as annotator:
         length = annotator.reference.lengths[contig]
         found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in TYPES}
+        shifts: dict[str, list[float]] = {"1-nt deletion": [], "3-nt deletion": []}
         done = 0
         while done < sites:
             pos = rng.randrange(1000, length - 1000)
             if not annotator.genes.contexts(contig, pos, pos + 1):
                 continue
             bases = annotator.reference.fetch(contig, pos - 1, pos + 3).decode()
-            here = []
+            if not set(bases) <= set("ACGT"):
+                continue
+            scored = []
             for kind in TYPES:
                 [report] = annotator.score([variant(kind, contig, pos, bases, rng)])
-                allele, outcome = report.alleles[0].allele, report.alleles[0].contexts[0]
-                if allele is None or outcome.context is None or outcome.status is not Status.OK:
-                    break
-                here.append((float(outcome.values["KL_CTX"] or 0), naive_kl_ctx(annotator, allele, outcome.context)))
-            if len(here) == len(TYPES):
-                done += 1
-                for kind, values in zip(TYPES, here, strict=True):
-                    found[kind].append(values)
+                scored.append((report.alleles[0].allele, report.alleles[0].contexts[0]))
+            if any(outcome.status is not Status.OK for _, outcome in scored):
+                continue
+            done += 1
+            for kind, (allele, outcome) in zip(TYPES, scored, strict=True):
+                assert allele is not None
+                assert outcome.context is not None
+                ours = float(outcome.values["KL_CTX"] or 0)
+                found[kind].append((ours, naive(annotator, allele, outcome.context)))
+                if kind in shifts:
+                    shifts[kind].append(bookkeeping(annotator, allele, outcome.context))
         info = annotator.backend.info
-    click.echo(
-        f"model {info.model}, {info.device}, {info.precision}; {sites} random genic sites, {contig}, seed {seed}"
-    )
-    click.echo(f"{'allele':<16}{'ours mean':>12}{'ours median':>13}{'naive mean':>12}{'naive median':>14}")
+    click.echo(f"model {info.model}, {info.device}, {info.precision}; {sites} random genic sites of {contig}")
+    click.echo(f"{'allele':<20}{'ours mean':>12}{'ours median':>13}{'naive mean':>12}{'naive median':>14}")
     for kind, values in found.items():
-        ours, naive = zip(*values, strict=True)
+        ours_column, naive_column = zip(*values, strict=True)
         click.echo(
-            f"{kind:<16}{statistics.mean(ours):>12.3f}{statistics.median(ours):>13.3f}"
-            f"{statistics.mean(naive):>12.3f}{statistics.median(naive):>14.3f}"
+            f"{kind:<20}{statistics.mean(ours_column):>12.3f}{statistics.median(ours_column):>13.3f}"
+            f"{statistics.mean(naive_column):>12.3f}{statistics.median(naive_column):>14.3f}"
         )
+    for kind, shifted in shifts.items():
+        name = f"no allele, by {kind[0]} nt"
+        click.echo(f"{name:<20}{'-':>12}{'-':>13}{statistics.mean(shifted):>12.3f}{statistics.median(shifted):>14.3f}")
     snv = [ours for ours, _ in found["SNV"]]
     for kind in TYPES[1:]:
         above_ours = statistics.mean(o > s for (o, _), s in zip(found[kind], snv, strict=True))

@@ -122,6 +122,15 @@ def test_plain_gzip_is_refused_with_the_remedy(tmp_path):
         Reference(path)
 
 
+def test_a_name_that_belies_the_content_is_told(tmp_path, plain, packed):
+    packed.rename(tmp_path / "packed.fa")
+    with pytest.raises(FastaError, match="name does not say so"):
+        Reference(tmp_path / "packed.fa")
+    plain.rename(tmp_path / "plain.fa.gz")
+    with pytest.raises(FastaError, match="not compressed, but its name says so"):
+        Reference(tmp_path / "plain.fa.gz")
+
+
 @pytest.mark.parametrize(("content", "message"), [("", "an empty file"), ("ACGT\n", "begins with '>'")])
 def test_what_is_no_fasta_is_told(tmp_path, content, message):
     path = tmp_path / "g.fa"

@@ -128,7 +128,15 @@ def _check_format(path: Path) -> bool:
             where=str(path),
             remedy="check -R",
         ) from error
+    packed_name = path.name.lower().endswith((".gz", ".bgz"))
     if head[:4] == _BGZF_MAGIC and head[12:14] == b"BC":
+        if not packed_name:  # pyfaidx tells them apart by name
+            raise FastaError(
+                "The reference is compressed, but its name does not say so.",
+                needed="a name that ends in .gz or .bgz",
+                where=str(path),
+                remedy="rename it, or link to it under such a name",
+            )
         return True
     if head[:2] == b"\x1f\x8b":
         raise FastaError(
@@ -143,6 +151,13 @@ def _check_format(path: Path) -> bool:
             needed="a file that begins with '>'",
             found=repr(head[:10]) if head else "an empty file",
             where=str(path),
+        )
+    if packed_name:
+        raise FastaError(
+            "The reference is not compressed, but its name says so.",
+            needed="a name that does not end in .gz or .bgz, or bgzip-compressed content",
+            where=str(path),
+            remedy="rename it, or compress it with bgzip",
         )
     return False
 
