@@ -74,7 +74,7 @@ class Region:
         Raises:
             SettingsError: any other form.
         """
-        match = re.fullmatch(r"(.+?)(?::([\d,]+)(?:-([\d,]+))?)?", text.strip())
+        match = re.fullmatch(r"(.+?)(?::(\d[\d,]*)(?:-(\d[\d,]*))?)?", text.strip())
         if match is None:
             raise SettingsError(
                 "A region could not be read.", needed="CHROM or CHROM:START-END, 1-based", found=repr(text)
@@ -151,7 +151,6 @@ class Annotator:
             raise SettingsError(
                 "An unknown backend was asked for.", needed=f"one of {', '.join(self.plugins.backends)}", found=backend
             )
-        self.reference = Reference(reference)
         table = load_table(genes)
         self._table_name, self._table_digest = table.name, table.digest
         self.genes = GeneIndex(table)
@@ -165,6 +164,7 @@ class Annotator:
             batch_tokens=self.settings.batch_tokens,
             needs=self._plan.needs,
         )
+        self.reference = Reference(reference)  # last: a FASTA may take a minute to index
         self._pipeline = Pipeline(self.reference, self.genes, shape, engine, self._plan)
         self.run = RunInfo(self._plan.fields, self._provenance())
 
@@ -214,7 +214,9 @@ class Annotator:
             VcfError, FastaError: the input cannot be read.
             OutputError: an output cannot be written whole; none is left under its final name.
         """
-        plan = plan_outputs(emit, target, kind, self.plugins.adapters)
+        plan = plan_outputs(
+            emit, target, kind, self.plugins.adapters, source=source, reference=str(self.reference.path)
+        )
         summary = Summary()
         began = time.monotonic()
         with open_vcf(source) as reader:
@@ -224,7 +226,8 @@ class Annotator:
             first = [record for chunk in held for record in chunk]
             self.plugins.run_started(self.run)
             with Outputs(plan, self.run, reader.header, first, self.reference.lengths, __version__) as outputs:
-                for chunk in chain(held, _watched(guard, chunks)):
+                del first  # held chunks are let go one by one
+                for chunk in chain(_drained(held), _watched(guard, chunks)):
                     reports = self._pipeline.report(chunk)
                     outputs.write(chunk, reports)
                     summary.add(reports)
@@ -293,6 +296,11 @@ def _settle(guard: BuildGuard, chunks: Iterator[list[Record]]) -> list[list[Reco
     if len(held) < _CHUNKS_HELD:
         guard.finish()
     return held
+
+
+def _drained(held: list[list[Record]]) -> Iterator[list[Record]]:
+    while held:
+        yield held.pop(0)
 
 
 def _watched(guard: BuildGuard, chunks: Iterator[list[Record]]) -> Iterator[list[Record]]:

@@ -1,10 +1,12 @@
-"""Where files go: the per-user cache, and files that appear whole or not at all."""
+"""Where files go: the per-user cache, and outputs that appear whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import OutputError
@@ -21,26 +23,81 @@ def cache_root() -> Path:
 
 
 def temporary_name(final: Path) -> Path:
-    """Return a name in the folder of ``final`` that no other process uses, so that a rename is atomic."""
-    return final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    """Return a name in the folder of ``final`` that nobody else uses, so that a rename is atomic."""
+    return final.with_name(f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where an output goes.
+
+    Args:
+        name: as the user gave it, for messages.
+        final: the file, symbolic links followed; a pipe or device as given; None for stdout.
+        temporary: where a file is written until it is whole; None for what is written directly.
+    """
+
+    name: str
+    final: Path | None
+    temporary: Path | None
+
+    @property
+    def path(self) -> Path | None:
+        """What to open for writing; None is stdout."""
+        return self.temporary or self.final
+
+    def publish(self) -> None:
+        """Put the whole file under its final name.
+
+        Raises:
+            OutputError: it could not be renamed.
+        """
+        if self.temporary is not None and self.final is not None:
+            with reporting(self.name):
+                os.replace(self.temporary, self.final)
+
+    def discard(self) -> None:
+        """Remove what was written under the temporary name."""
+        if self.temporary is not None:
+            self.temporary.unlink(missing_ok=True)
+
+
+def destination(path: str | Path) -> Destination:
+    """Tell where an output path leads; ``-`` is stdout.
+
+    Raises:
+        OutputError: it is a folder.
+    """
+    name = str(path)
+    if name == "-":
+        return Destination("<stdout>", None, None)
+    if os.path.isdir(name):
+        raise OutputError("The output path is a folder.", needed="a file name", found="a folder", where=name)
+    if os.path.exists(name) and not os.path.isfile(name):
+        return Destination(name, Path(name), None)  # /dev/fd/63 of a shell's >(...) has no real path to rename to
+    final = Path(os.path.realpath(name))
+    return Destination(name, final, temporary_name(final))
 
 
 @contextmanager
-def whole_or_not(final: Path) -> Iterator[Path]:
-    """Give a temporary path to write; rename it to ``final`` on success, remove it on any failure.
+def whole_or_not(path: str | Path) -> Iterator[Path]:
+    """Give a path to write; a file gets its final name on success and leaves nothing on any failure.
 
     Raises:
         OutputError: the disk is full, the folder is missing or not writable.
     """
-    temporary = temporary_name(final)
+    to = destination(path)
+    if to.path is None:
+        raise ValueError("stdout has no path")
     try:
-        with reporting(final):
-            yield temporary
-            with temporary.open("rb+") as handle:
-                os.fsync(handle.fileno())
-            os.replace(temporary, final)
+        with reporting(to.name):
+            yield to.path
+            if to.temporary is not None:
+                with to.temporary.open("rb+") as handle:
+                    os.fsync(handle.fileno())
+        to.publish()
     finally:
-        temporary.unlink(missing_ok=True)
+        to.discard()
 
 
 @contextmanager
@@ -56,7 +113,7 @@ def reporting(where: Path | str) -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputError(
-            "The output could not be written; nothing was left under its final name.",
+            "The output could not be written.",
             needed="a place with enough room that may be written to",
             found=error.strerror or str(error),
             where=str(where),

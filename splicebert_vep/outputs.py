@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,7 +14,7 @@ from .errors import SettingsError
 from .vcf.complete import complete_for_bcf
 from .vcf.header import VcfHeader
 from .vcf.records import BcfRecord, TextRecord
-from .vcf.writer import Kind, kind_of, open_writer
+from .vcf.writer import Kind, VcfWriter, kind_of, open_writer
 
 Record = TextRecord | BcfRecord
 
@@ -49,11 +50,14 @@ class OutputPlan:
     tables: tuple[tuple[TableAdapter, str], ...]
 
 
-def plan_outputs(words: Sequence[str], path: str, kind: Kind | None, adapters: Mapping[str, Adapter]) -> OutputPlan:
+def plan_outputs(
+    words: Sequence[str], path: str, kind: Kind | None, adapters: Mapping[str, Adapter], *, source: str, reference: str
+) -> OutputPlan:
     """Match ``--emit`` words with adapters; a table without a file takes the run's output when no VCF does.
 
     Raises:
-        SettingsError: an unknown adapter, a file where none can be, or two outputs for one path.
+        SettingsError: an unknown adapter, a file where none can be, two outputs for one path, or an output that
+            would replace an input. Only the VCF may replace the input VCF, which has been read to its end by then.
     """
     info: list[InfoAdapter] = []
     tables: list[tuple[TableAdapter, str | None]] = []
@@ -69,16 +73,20 @@ def plan_outputs(words: Sequence[str], path: str, kind: Kind | None, adapters: M
             )
         else:
             raise SettingsError(
-                f"Output {emit.name} goes into the VCF and takes no file.", found=f"{emit.name}={emit.path}"
+                f"Output {emit.name} goes into the VCF and takes no file.", found=f"{emit.name}={emit.path or ''}"
             )
     placed = tuple((adapter, own or path) for adapter, own in tables)
     targets = [target for _, target in placed] + ([path] if info else [])
-    if len(set(targets)) < len(targets):
+    real = [os.path.realpath(target) for target in targets]
+    if len(set(real)) < len(real):
         raise SettingsError(
             "Two outputs would go to the same place.",
             found=", ".join(targets),
             remedy="give tables a file of their own, e.g. --emit flat,tsv=scores.tsv",
         )
+    tables_only = real[: len(placed)]
+    if os.path.realpath(reference) in real or (source != "-" and os.path.realpath(source) in tables_only):
+        raise SettingsError("An output would replace an input.", needed="another file", found=", ".join(targets))
     return OutputPlan(path, kind or kind_of(path), tuple(info), placed)
 
 
@@ -106,7 +114,7 @@ class Outputs:
         self._plan = plan
         self._run = run
         self._tables: list[TableWriter] = []
-        self._vcf = None
+        self._vcf: VcfWriter | None = None
         fields = [field for adapter in plan.info for field in adapter.header(run)]
         with contextlib.ExitStack() as undo:
             if plan.info:
@@ -154,17 +162,20 @@ class Outputs:
             self._abort()
 
     def _commit(self) -> None:
+        """Finish every output, then publish them all, so that one that fails leaves none behind."""
         try:
-            if self._vcf is not None:
-                self._vcf.close()
-            for table in self._tables:
-                table.commit()
+            for output in self._all():
+                output.finish()
+            for output in self._all():
+                output.publish()
         except BaseException:
             self._abort()
             raise
 
     def _abort(self) -> None:
-        if self._vcf is not None:
-            self._vcf.abort()
-        for table in self._tables:
-            table.abort()
+        with contextlib.ExitStack() as stack:
+            for output in self._all():
+                stack.callback(output.abort)
+
+    def _all(self) -> list[VcfWriter | TableWriter]:
+        return [*([] if self._vcf is None else [self._vcf]), *self._tables]

@@ -7,6 +7,7 @@ records; within a chunk every distinct allele x gene is scored once.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,7 @@ from splicebert_vep_spec import (
     GeneContext,
     RecordReport,
     ScoredContext,
+    Scorer,
     Skipped,
     Status,
     Value,
@@ -202,20 +204,35 @@ def _values(plan: ScorePlan, batch: AlignedBatch, size: int) -> dict[str, list[V
     columns: dict[str, list[Value]] = {}
     for scorer, asked in plan.scorers:
         columns.update((field.id, [None] * size) for field in scorer.fields if field.id in asked)
-        for field, tensor in scorer.score(batch, asked).items():
-            if field not in asked or tuple(tensor.shape) != (size,):
-                raise PluginError(
-                    f"Scorer {scorer.name} {scorer.version} broke the contract.",
-                    needed=f"tensors of shape ({size},) for {', '.join(sorted(asked))}",
-                    found=f"{field} of shape {tuple(tensor.shape)}",
-                    where="hook register_scorers, method score",
-                    remedy=f"update or switch off the plugin that offers {scorer.name}",
+        try:
+            found = {field: tensor.double().cpu().tolist() for field, tensor in scorer.score(batch, asked).items()}
+        except Exception as error:  # a scorer may be other people's code and may raise anything
+            raise _broken_scorer(
+                scorer, "a mapping of field id to tensor", f"{type(error).__name__}: {error}"
+            ) from error
+        for field, values in found.items():
+            if field not in asked or not isinstance(values, list) or len(values) != size:
+                shape = f"{len(values)} values" if isinstance(values, list) else "a single value"
+                raise _broken_scorer(
+                    scorer, f"tensors of shape ({size},) for {', '.join(sorted(asked))}", f"{field} with {shape}"
+                )
+            if any(isinstance(value, list) or math.isinf(value) for value in values):
+                raise _broken_scorer(
+                    scorer, "finite numbers, NaN where missing", f"{field} with nested or infinite values"
                 )
             integer = types[field] == "Integer"
-            columns[field] = [
-                None if value != value else int(value) if integer else value for value in tensor.double().cpu().tolist()
-            ]
+            columns[field] = [None if math.isnan(value) else int(value) if integer else value for value in values]
     return columns
+
+
+def _broken_scorer(scorer: Scorer, needed: str, found: str) -> PluginError:
+    return PluginError(
+        f"Scorer {scorer.name} {scorer.version} broke the contract.",
+        needed=needed,
+        found=found,
+        where="hook register_scorers, method score",
+        remedy=f"update or switch off the plugin that offers {scorer.name}",
+    )
 
 
 def _record_report(

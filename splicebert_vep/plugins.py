@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import Protocol, TypeVar
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol, TypeVar
 
 import pluggy
 
@@ -14,6 +14,7 @@ import splicebert_vep_spec
 from splicebert_vep_spec import PROJECT, Adapter, BackendFactory, RunInfo, Scorer
 
 from .errors import PluginError, SettingsError
+from .settings import RESERVED_FIELDS
 
 #: ``none`` loads no external plugin; a comma-separated list of entry-point names loads only these.
 ALLOW_VARIABLE = "SPLICEBERT_VEP_PLUGINS"
@@ -75,20 +76,30 @@ def load_plugins() -> Plugins:
             found=str(error),
             remedy=f"mend the hook's name, or load no plugin: {ALLOW_VARIABLE}=none",
         ) from error
-    scorers = _flat(manager.hook.register_scorers())
+    scorers: list[Scorer] = _registered(manager, "register_scorers")
     _by_name("scorer", scorers)
     _check_fields(scorers)
     return Plugins(
-        backends=_by_name("backend", _flat(manager.hook.register_backends())),
+        backends=_by_name("backend", _registered(manager, "register_backends")),
         scorers=scorers,
-        adapters=_by_name("adapter", _flat(manager.hook.register_adapters())),
+        adapters=_by_name("adapter", _registered(manager, "register_adapters")),
         versions=versions,
         manager=manager,
     )
 
 
 def _load_external(manager: pluggy.PluginManager) -> dict[str, str]:
-    found = {point.name: point for point in entry_points(group=PROJECT)}
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=PROJECT):
+        if point.name in (*found, BUILTIN):
+            raise PluginError(
+                "Two plugins have the same name.",
+                needed=f"one entry point named {point.name}",
+                found=f"{point.value} and {found[point.name].value if point.name in found else 'the built-ins'}",
+                where=f"entry-point group {PROJECT}",
+                remedy="uninstall one of them",
+            )
+        found[point.name] = point
     allowed = os.environ.get(ALLOW_VARIABLE)
     if allowed is not None:
         wanted = [name for name in allowed.split(",") if name and name != "none"]
@@ -103,7 +114,14 @@ def _load_external(manager: pluggy.PluginManager) -> dict[str, str]:
     versions = {}
     for name, point in sorted(found.items()):
         try:
-            plugin = point.load()
+            manager.register(point.load(), name=name)
+        except pluggy.PluginValidationError as error:
+            raise PluginError(
+                f"Plugin {name} implements a hook with the wrong arguments.",
+                found=str(error),
+                where=point.value,
+                remedy=f"update or remove it, or load no plugin: {ALLOW_VARIABLE}=none",
+            ) from error
         except Exception as error:  # a plugin is other people's code and may raise anything on import
             raise PluginError(
                 f"Plugin {name} cannot be imported.",
@@ -111,14 +129,23 @@ def _load_external(manager: pluggy.PluginManager) -> dict[str, str]:
                 where=point.value,
                 remedy=f"update or remove it, or load no plugin: {ALLOW_VARIABLE}=none",
             ) from error
-        manager.register(plugin, name=name)
         versions[name] = point.dist.version if point.dist else "unknown"
     return versions
 
 
-def _flat(results: Sequence[Sequence[_N]]) -> list[_N]:
-    """Join what the hooks returned, in registration order (pluggy calls the last registered first)."""
-    return [item for result in reversed(results) for item in result]
+def _registered(manager: pluggy.PluginManager, hook: str) -> list[Any]:
+    """Join what a hook returns, in registration order (pluggy calls the last registered first)."""
+    try:
+        results = getattr(manager.hook, hook)()
+        return [item for result in reversed(results) for item in result]
+    except Exception as error:  # a plugin is other people's code and may raise anything
+        raise PluginError(
+            f"A plugin failed in hook {hook}.",
+            needed="a sequence of objects",
+            found=f"{type(error).__name__}: {error}",
+            where=", ".join(name for name, _ in manager.list_name_plugin() if name != BUILTIN),
+            remedy=f"switch plugins off one by one with {ALLOW_VARIABLE}",
+        ) from error
 
 
 def _by_name(kind: str, items: Sequence[_N]) -> dict[str, _N]:
@@ -137,12 +164,20 @@ def _by_name(kind: str, items: Sequence[_N]) -> dict[str, _N]:
 
 
 def _check_fields(scorers: Sequence[Scorer]) -> None:
-    owner: dict[str, str] = {}
+    owner: dict[str, str] = dict.fromkeys(RESERVED_FIELDS, "the built-in adapters")
     for scorer in scorers:
         for field in scorer.fields:
+            if field.number != "A" or field.type == "String":
+                raise PluginError(
+                    f"Scorer {scorer.name} offers a field that is no number per ALT.",
+                    needed="Number=A and Type=Float or Integer",
+                    found=f"{field.id} with Number={field.number}, Type={field.type}",
+                    where="hook register_scorers",
+                    remedy="mend the FieldSpec",
+                )
             if field.id in owner:
                 raise PluginError(
-                    "Two scorers offer the same field.",
+                    "A field is offered twice.",
                     found=f"{field.id} of {owner[field.id]} and of {scorer.name}",
                     where="hook register_scorers",
                     remedy=f"switch one plugin off with {ALLOW_VARIABLE}",

@@ -22,9 +22,11 @@ NULL = ["-R", str(FASTA), "--backend", "null"]
 COMMAND = [sys.executable, "-P", "-c", "from splicebert_vep.cli.main import main; main()"]
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def cache(tmp_path_factory):
-    os.environ["SPLICEBERT_VEP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture
@@ -206,6 +208,11 @@ def test_spliceai_command_lines_work(run):
         (["annotate", VCF, *NULL, "-A", "grch99"], 3, "grch38"),
         (["annotate", "absent.vcf", *NULL], 3, "cannot be opened"),
         (["annotate", VCF, *NULL, "-O", "/nonexistent/o.vcf"], 5, "could not be written"),
+        (["annotate", VCF, *NULL, "--emit", "flat,tsv=./o.vcf", "-O", "o.vcf"], 3, "same place"),
+        (["annotate", VCF, *NULL, "--emit", f"tsv={VCF}"], 3, "replace an input"),
+        (["annotate", VCF, *NULL, "-O", FASTA], 3, "replace an input"),
+        (["annotate", VCF, *NULL, "-O", "o.vcf", "--summary", "./o.vcf"], 2, "replace another file"),
+        (["annotate", VCF, *NULL, "--region", "chr17:,"], 0, "no record lies in the region"),
         (["score", "17-43047641", *NULL], 3, "CHROM-POS-REF-ALT"),
     ],
 )
@@ -213,7 +220,7 @@ def test_what_is_wrong_is_told_with_its_code(run, arguments, code, message):
     found, out, err = run(*arguments)
     assert found == code
     assert message in err
-    assert out == ""
+    assert records(out) == []
     assert "Traceback" not in err
 
 
@@ -322,3 +329,59 @@ def test_help_names_every_command_and_needs_no_torch():
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Examples:" in done.stdout
+
+
+def test_an_output_that_fails_leaves_the_others_unpublished(tmp_path):
+    """Both files are finished before either gets its name."""
+    source = big_vcf(tmp_path / "big.vcf", 20)
+    out = tmp_path / "out"
+    out.mkdir()
+    program_text = (
+        "from splicebert_vep.adapters import tables\n"
+        "def fail(self):\n    raise OSError(28, 'No space left on device')\n"
+        "tables.os.fsync = fail\n"
+        "from splicebert_vep.cli.main import main\nmain()"
+    )
+    emit = f"flat,tsv={out / 't.tsv'}"
+    command = [sys.executable, "-P", "-c", program_text, "annotate", str(source), *NULL, "--emit", emit]
+    done = subprocess.run([*command, "-O", str(out / "o.bcf")], capture_output=True, timeout=300, check=False)
+    assert done.returncode == 5, done.stderr
+    assert list(out.iterdir()) == []
+
+
+def test_pipes_devices_and_links_are_written_through(tmp_path):
+    command = " ".join(COMMAND[:2]) + f" -c '{COMMAND[3]}' annotate {VCF} " + " ".join(NULL)
+    shell = f"{command} --emit flat,tsv=>(cat > t.tsv) -O >(cat > o.vcf); sleep 1"
+    subprocess.run(["bash", "-c", shell], cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    assert len(records((tmp_path / "o.vcf").read_text())) == 46
+    assert (tmp_path / "t.tsv").read_text().startswith("## Version=")
+    (tmp_path / "real.vcf").write_text("old")
+    (tmp_path / "link.vcf").symlink_to(tmp_path / "real.vcf")
+    pipe("annotate", VCF, *NULL, "-O", "link.vcf", "--summary", "/dev/null", cwd=tmp_path)
+    assert (tmp_path / "link.vcf").is_symlink()
+    assert len(records((tmp_path / "real.vcf").read_text())) == 46
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_cache_that_cannot_be_written_is_told_or_does_without(tmp_path):
+    (tmp_path / "file").touch()
+    environment = {**os.environ, "SPLICEBERT_VEP_CACHE": str(tmp_path / "file" / "cache")}
+    done = pipe("annotate", VCF, *NULL, env=environment)
+    assert done.returncode == 3
+    assert b"SPLICEBERT_VEP_CACHE" in done.stderr
+    fasta = tmp_path / "small.fa"
+    fasta.write_text(">17\n" + "ACGT" * 300 + "\n")
+    (tmp_path / "small.fa.fai").write_text("17\t1200\t4\t1200\t1201\n")
+    vcf = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n17\t601\t.\tA\tC\t.\t.\t.\n"
+    done = pipe("annotate", "-R", fasta, "--backend", "null", data=vcf.encode(), env=environment)
+    assert done.returncode == 0, done.stderr
+    assert b"SpliceBERT_STATUS=NO_GENE" in done.stdout
+
+
+def test_closed_streams_are_no_traceback():
+    command = " ".join(COMMAND[:2]) + f" -c '{COMMAND[3]}' annotate " + " ".join(NULL)
+    for closed in ("<&-", ">&-"):
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {closed} {VCF}"], capture_output=True, timeout=300, check=False
+        )
+        assert b"Traceback" not in done.stderr

@@ -87,3 +87,20 @@ def test_batches_keep_to_the_token_budget():
     backend.windows.clear()
     pipeline(REFERENCE, GENES, backend, batch_tokens=1, scores=("KL_CTX",)).report(many[:3])
     assert backend.windows == [2, 2, 2]  # one allele runs whatever it takes
+
+
+def test_sites_of_one_tile_share_its_window_and_keep_to_the_budget():
+    backend = Counting(NullBackend())
+    many = [FakeRecord("c", pos, GENOME[pos - 1], ("A" if GENOME[pos - 1] != "A" else "C",)) for pos in range(421, 441)]
+    tiled = pipeline(REFERENCE, GENES, backend, scores=("KL_CTX",), mode="tiled", stride=64, batch_tokens=202 * 15)
+    reports = tiled.report(many)
+    assert {report.alleles[0].contexts[0].values["WINDOW_MODE"] for report in reports} == {"tiled"}
+    assert max(backend.windows) <= 15
+    assert sum(backend.windows) <= 20 + 4  # twenty ALT windows, and the REF window of a tile once a batch
+
+
+def test_the_budget_counts_what_is_run():
+    backend = Counting(NullBackend())
+    many = [FakeRecord("c", pos, GENOME[pos - 1], ("A" if GENOME[pos - 1] != "A" else "C",)) for pos in range(300, 340)]
+    pipeline(REFERENCE, GENES, backend, batch_tokens=202 * 20, scores=("LLR",)).report(many)
+    assert backend.windows == [10]  # the genome repeats every 10 nt: ten masked windows, no REF and no ALT window

@@ -118,8 +118,6 @@ def test_outside_of_every_gene(index: GeneIndex) -> None:
         assert index.contexts("1", start, end) == []
     assert index.contexts("2", 150, 151) == []
     assert index.contexts("chrM", 150, 151) == []  # mitochondrial contigs have no genes
-    assert index.find_contig("chr1") == "1"
-    assert index.find_contig("chrM") is None
 
 
 def test_the_list_is_the_callers(index: GeneIndex) -> None:

@@ -3,14 +3,20 @@
 import random
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
 from oracle import random_transformers
+from splicebert_vep.errors import PluginError
 from splicebert_vep.model.backend import TorchBackend
+from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
-from splicebert_vep_spec import BackendOptions, Status
+from splicebert_vep.pipeline import Pipeline
+from splicebert_vep.sequence.windows import WindowShape
+from splicebert_vep.settings import ScorePlan
+from splicebert_vep_spec import BackendOptions, FieldSpec, Status
 
 RNG = random.Random(7)
 GENOME = "".join(RNG.choice("ACGT") for _ in range(1500))
@@ -196,3 +202,49 @@ def test_tiled_mode_is_recorded_per_allele():
     run = pipeline(REFERENCE, GENES, mode="tiled", stride=32)
     assert values_of(run.report([snv(700)])[0])["WINDOW_MODE"] == "tiled"
     assert values_of(run.report([snv(1470)])[0])["WINDOW_MODE"] == "centred"  # the tile would end beyond the contig
+
+
+class OneScorer:
+    """A scorer that returns what it is told to."""
+
+    name, version = "odd", "1"
+    fields = (FieldSpec("ODD", "A", "Integer", "Whatever"),)
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def needs(self, fields):
+        return frozenset(("pairs",))
+
+    def score(self, batch, fields):
+        return self.answer() if callable(self.answer) else self.answer
+
+
+def run_with(scorer):
+    plan = ScorePlan(((scorer, frozenset({"ODD"})),), scorer.fields, frozenset(("pairs",)))
+    engine = Engine(NullBackend(), width=200, flank=20, batch_tokens=4096, needs=plan.needs)
+    whole = Pipeline(REFERENCE, GENES, WindowShape(200, 20), engine, plan)
+    return whole.report([snv(500)])[0].alleles[0].contexts[0].values.get("ODD")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"ODD": torch.zeros(3)}, "ODD with 3 values"),
+        ({"ODD": torch.zeros(())}, "ODD with a single value"),
+        ({"ODD": torch.zeros(1, 2)}, "ODD with nested or infinite values"),
+        ({"ODD": torch.tensor([float("inf")])}, "ODD with nested or infinite values"),
+        ({"EVEN": torch.zeros(1)}, "EVEN with 1 values"),
+        ({"ODD": 3.0}, "AttributeError"),
+        (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_scorer_that_breaks_the_contract_ends_the_run_by_name(answer, message):
+    with pytest.raises(PluginError, match=rf"Scorer odd 1 broke the contract(.|\n)*{message}(.|\n)*register_scorers"):
+        run_with(OneScorer(answer))
+
+
+def test_what_a_scorer_leaves_out_or_calls_nan_is_missing():
+    assert run_with(OneScorer({})) is None
+    assert run_with(OneScorer({"ODD": torch.tensor([float("nan")])})) is None
+    assert run_with(OneScorer({"ODD": torch.tensor([3.0])})) == 3

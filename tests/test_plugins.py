@@ -153,3 +153,44 @@ def test_a_window_the_model_was_not_trained_for_is_refused():
         check_window(WindowShape(300), info(510, 510))
     with pytest.raises(SettingsError, match=r"wider than model m(.|\n)*at most 510"):
         check_window(WindowShape(511), info(510, None))
+
+
+def test_a_hook_with_the_wrong_arguments_is_told(install):
+    def register_scorers(wrong):
+        return []
+
+    install(Point("mine", plugin(register_scorers=register_scorers)))
+    with pytest.raises(PluginError, match=r"Plugin mine implements a hook with the wrong arguments(.|\n)*wrong"):
+        plugins.load_plugins()
+
+
+def test_a_hook_that_raises_is_told(install):
+    def register_adapters():
+        raise KeyError("gone")
+
+    install(Point("mine", plugin(register_adapters=register_adapters)))
+    with pytest.raises(PluginError, match=r"failed in hook register_adapters(.|\n)*KeyError: 'gone'(.|\n)*mine"):
+        plugins.load_plugins()
+
+
+def test_two_entry_points_of_one_name_are_told(install):
+    install(Point("mine", scorers(Echo())), Point("mine", scorers()))
+    with pytest.raises(PluginError, match="Two plugins have the same name"):
+        plugins.load_plugins()
+    install(Point("builtin", scorers()))
+    with pytest.raises(PluginError, match="the built-ins"):
+        plugins.load_plugins()
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        (FieldSpec("STATUS", "A", "Float", "Mine"), "STATUS of the built-in adapters and of echo"),
+        (FieldSpec("ECHO", "1", "Float", "Mine"), "no number per ALT"),
+        (FieldSpec("ECHO", "A", "String", "Mine"), "no number per ALT"),
+    ],
+)
+def test_a_field_that_cannot_be_written_is_told(install, field, message):
+    install(Point("mine", scorers(Echo(fields=(field,)))))
+    with pytest.raises(PluginError, match=message):
+        plugins.load_plugins()

@@ -1,7 +1,6 @@
 """The bundled model on real sequence: the whole program against the independent implementation, both strands."""
 
 import gzip
-import os
 from pathlib import Path
 
 import pytest
@@ -20,9 +19,10 @@ FIELDS = ("LLR", "PLLR", "DELTA_P", "KL_CTX", "KL_DONOR", "KL_ACCEPTOR", "KL_SS"
 
 @pytest.fixture(scope="module")
 def annotator(tmp_path_factory):
-    os.environ["SPLICEBERT_VEP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    with Annotator(EXAMPLES / "brca1.fa.gz", settings=Settings(scores=FIELDS)) as opened:
-        yield opened
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        with Annotator(EXAMPLES / "brca1.fa.gz", device="cpu", settings=Settings(scores=FIELDS)) as opened:
+            yield opened
 
 
 @pytest.fixture(scope="module")

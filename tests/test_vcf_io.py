@@ -109,9 +109,6 @@ def test_every_shape_of_text_reads_the_same(
     ]
     assert [b"\t".join(r.columns()) + b"\n" for r in records] == LINES
     assert records[2].where == ("<stdin>:10" if way == "stdin" else f"{path}:10")
-    assert records[2].info_text("DB") == ""
-    assert records[0].info_text("AC") == "1,2"
-    assert records[0].info_text("A") is None
 
 
 def test_stdin_may_come_in_small_pieces(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The contract between splicebert-vep and its plugins."""
 
 from ._fields import FieldSpec
-from ._format import escape_info, format_number, format_value, round_number
+from ._format import escape_info, format_number, format_value
 from ._hooks import PROJECT, hookimpl, hookspec
 from ._protocols import (
     CLS,
@@ -94,5 +94,4 @@ __all__ = [
     "format_value",
     "hookimpl",
     "hookspec",
-    "round_number",
 ]

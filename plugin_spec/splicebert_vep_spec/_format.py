@@ -34,11 +34,6 @@ def format_number(value: float) -> str:
     return f"{value:.4f}"
 
 
-def round_number(value: float) -> float:
-    """Return the number that ``format_number`` prints, so that text and binary outputs agree."""
-    return float(format_number(value))
-
-
 def format_value(value: Value, missing: str = "") -> str:
     """Return any value as text: ``missing`` for None, numbers by ``format_number``, strings as they are."""
     if value is None:

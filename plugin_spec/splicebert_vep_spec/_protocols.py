@@ -231,16 +231,19 @@ class TableAdapter(Protocol):
 
 @runtime_checkable
 class TableWriter(Protocol):
-    """Take reports chunk by chunk; ``commit`` puts the whole file under its final name, ``abort`` leaves none."""
+    """Take reports chunk by chunk; a file appears whole under its final name, or not at all."""
 
     def write(self, reports: Iterable[RecordReport]) -> None:
         """Append rows."""
 
-    def commit(self) -> None:
-        """Finish the file."""
+    def finish(self) -> None:
+        """Write the last bytes, so that nothing but a rename is left to do."""
+
+    def publish(self) -> None:
+        """Put the whole file under its final name; every output of the run has been finished by then."""
 
     def abort(self) -> None:
-        """Remove what was written so far."""
+        """Remove what is not published."""
 
 
 Adapter = InfoAdapter | TableAdapter

@@ -6,14 +6,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from splicebert_vep.errors import SettingsError
-from splicebert_vep.files import reporting, temporary_name
+from splicebert_vep.files import destination, reporting
 from splicebert_vep_spec import FieldSpec, RecordReport, RunInfo, Value, format_value
 
 from .flat import CONTEXT_FIELDS
@@ -57,21 +56,25 @@ class TsvAdapter:
     suffix = ".tsv"
 
     def open(self, path: str, run: RunInfo) -> TsvWriter:
-        """Return a writer; ``-`` is stdout."""
+        """Return a writer; ``-`` is stdout.
+
+        Raises:
+            SettingsError: the name promises a compressed file.
+        """
+        if path.endswith((".gz", ".bgz", ".zst")):
+            raise SettingsError("TSV is written as plain text.", needed="a name without .gz", found=path)
         return TsvWriter(path, run)
 
 
 class TsvWriter:
-    """Write rows as text, to a temporary name until ``commit``; bytes that are no UTF-8 leave as they came."""
+    """Write rows as text; bytes that are no UTF-8 leave as they came."""
 
     def __init__(self, path: str, run: RunInfo) -> None:
         self._run = run
-        self._final = None if path == "-" else Path(path)
-        self._temporary = temporary_name(self._final) if self._final else None
-        with reporting(path):
+        self._to = destination(path)
+        with reporting(self._to.name):
             # A descriptor of its own: closing it must not close the program's stdout.
-            target = self._temporary or os.dup(sys.stdout.fileno())
-            self._out: IO[bytes] = open(target, "wb")  # noqa: SIM115
+            self._out: IO[bytes] = open(self._to.path or os.dup(sys.stdout.fileno()), "wb")  # noqa: SIM115
         lines = [f"## {key}={value}\n" for key, value in run.provenance.items()]
         self._write("".join(lines) + "\t".join(columns(run)) + "\n")
 
@@ -79,24 +82,26 @@ class TsvWriter:
         """Append rows."""
         self._write("".join("\t".join(_cell(value) for value in row) + "\n" for row in rows(reports, self._run)))
 
-    def commit(self) -> None:
-        """Put the file under its final name."""
-        with reporting(self._final or "stdout"):
+    def finish(self) -> None:
+        """Write the last bytes; the file is whole then, under its temporary name."""
+        with reporting(self._to.name):
             self._out.flush()
-            if self._temporary and self._final:
+            if self._to.temporary is not None:
                 os.fsync(self._out.fileno())
-                self._temporary.replace(self._final)
             self._out.close()
+
+    def publish(self) -> None:
+        """Put the file under its final name."""
+        self._to.publish()
 
     def abort(self) -> None:
-        """Remove the temporary file."""
+        """Remove what is not published."""
         with contextlib.suppress(OSError):  # the disk may be what failed, and that error is on its way to the user
             self._out.close()
-        if self._temporary:
-            self._temporary.unlink(missing_ok=True)
+        self._to.discard()
 
     def _write(self, text: str) -> None:
-        with reporting(self._final or "stdout"):
+        with reporting(self._to.name):
             self._out.write(text.encode("utf-8", "surrogateescape"))
 
 
@@ -121,16 +126,15 @@ class ParquetAdapter:
 
 
 class ParquetWriter:
-    """Write rows in groups of thousands, to a temporary name until ``commit``."""
+    """Write rows in groups of thousands."""
 
     def __init__(self, path: str, run: RunInfo) -> None:
         self._run = run
-        self._final = Path(path)
-        self._temporary = temporary_name(self._final)
+        self._to = destination(path)
         self._schema = _schema(run)
         self._buffer: list[tuple[Value, ...]] = []
-        with reporting(path):
-            self._writer = pq.ParquetWriter(self._temporary, self._schema)
+        with reporting(self._to.name):
+            self._writer = pq.ParquetWriter(self._to.path, self._schema)
 
     def write(self, reports: Iterable[RecordReport]) -> None:
         """Append rows."""
@@ -138,19 +142,22 @@ class ParquetWriter:
         if len(self._buffer) >= _ROWS_BUFFERED:
             self._flush()
 
-    def commit(self) -> None:
-        """Put the file under its final name."""
+    def finish(self) -> None:
+        """Write the last rows and the index; the file is whole then, under its temporary name."""
         self._flush()
-        with reporting(self._final):
+        with reporting(self._to.name):
             self._writer.close()
-            self._temporary.replace(self._final)
+
+    def publish(self) -> None:
+        """Put the file under its final name."""
+        self._to.publish()
 
     def abort(self) -> None:
-        """Remove the temporary file."""
+        """Remove what is not published."""
         with contextlib.suppress(OSError):  # the disk may be what failed, and that error is on its way to the user
             self._writer.close()
         self._writer.is_open = False  # so that it does not try again when it is collected
-        self._temporary.unlink(missing_ok=True)
+        self._to.discard()
 
     def _flush(self) -> None:
         if not self._buffer:
@@ -160,7 +167,7 @@ class ParquetWriter:
             pa.array([_utf8(value) for value in values], type=kind.type)
             for values, kind in zip(by_column, self._schema, strict=True)
         ]
-        with reporting(self._final):
+        with reporting(self._to.name):
             self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
         self._buffer.clear()
 

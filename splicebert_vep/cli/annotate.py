@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -71,6 +71,8 @@ def annotate(
     ignored = [flag for flag, value in (("-D", distance), ("-M", mask)) if value is not None]
     if ignored:
         _say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
+    if summary_file and os.path.realpath(summary_file) in map(os.path.realpath, (target, model["reference"])):
+        raise click.UsageError("--summary would replace another file of the run")
     from splicebert_vep.annotator import Region
 
     where = None if region is None else Region.parse(region)
@@ -87,7 +89,7 @@ def annotate(
         provenance = annotator.run.provenance
     _report(summary)
     if summary_file:
-        _write_summary(Path(summary_file), summary, provenance)
+        _write_summary(summary_file, summary, provenance)
     return _check_strict(summary, strict)
 
 
@@ -124,7 +126,7 @@ def _report(summary: Summary) -> None:
     _say(f"by status: {counts}")
 
 
-def _write_summary(path: Path, summary: Summary, provenance: Any) -> None:
+def _write_summary(path: str, summary: Summary, provenance: Any) -> None:
     from splicebert_vep.files import whole_or_not
 
     content = {

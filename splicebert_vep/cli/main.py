@@ -22,7 +22,6 @@ from .score import score
 
 _SIGPIPE_CODE = 128 + signal.SIGPIPE
 _SIGINT_CODE = 128 + signal.SIGINT
-_SIGTERM_CODE = 128 + signal.SIGTERM
 
 
 class Program(click.Group):
@@ -56,8 +55,13 @@ for command in (annotate, score, genes, models):
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the program and exit."""
+    for number, stream in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, stream) is None:  # closed by the caller (>&-): without this every use of it would crash
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, stream, os.fdopen(number, "r" if number == 0 else "w"))
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="splicebert-vep: %(message)s")
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminated)
     sys.exit(_run(arguments))
 
 
@@ -78,4 +82,4 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     """End as an exception does, so that temporary files go away."""
-    sys.exit(_SIGTERM_CODE)
+    sys.exit(128 + number)

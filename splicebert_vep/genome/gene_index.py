@@ -68,10 +68,6 @@ class GeneIndex:
         self._gene = lru_cache(maxsize=_GENES_KEPT)(self._read_gene)
         self._remembered = lru_cache(maxsize=_SPANS_KEPT)(self._find_contexts)
 
-    def find_contig(self, name: str) -> str | None:
-        """Return the annotation's own name of a contig under any naming, or None when it has no gene there."""
-        return self._names.find(name)
-
     def contexts(self, contig: str, start: int, end: int) -> list[GeneContext]:
         """Return the context of a span in each gene that it touches, ordered by gene id.
 

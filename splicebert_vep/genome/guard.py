@@ -83,7 +83,7 @@ class BuildGuard:
                 self._strangers[record.chrom] = None
                 continue
             self._met_known_contig = True
-            if is_mitochondrial(contig):
+            if is_mitochondrial(contig) or record.pos < 1:  # POS 0 is the telomere, which has no base
                 continue
             if self._bases < _BASES_WANTED:
                 self._compare_bases(contig, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import OrderedDict
@@ -10,7 +11,7 @@ from types import TracebackType
 
 import pyfaidx
 
-from splicebert_vep.errors import FastaError
+from splicebert_vep.errors import FastaError, OutputError
 from splicebert_vep.files import cache_root, temporary_name, whole_or_not
 
 from .contigs import ContigNames
@@ -82,9 +83,10 @@ class Reference:
             return memory.read_text(encoding="ascii").strip()
         with self.path.open("rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with whole_or_not(memory) as temporary:
-            temporary.write_text(digest + "\n", encoding="ascii")
+        with contextlib.suppress(OSError, OutputError):  # remembering is a convenience; the digest is at hand
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            with whole_or_not(memory) as temporary:
+                temporary.write_text(digest + "\n", encoding="ascii")
         return digest
 
     def _block(self, contig: str, number: int) -> bytes:
@@ -170,7 +172,16 @@ def _open_indexed(path: Path, compressed: bool) -> pyfaidx.Fasta:
     stem = _cache_stem(path)
     cached = [stem.with_suffix(".fai")] + ([stem.with_suffix(".gzi")] if compressed else [])
     if not all(index.exists() for index in cached):
-        stem.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FastaError(
+                "The reference has no up-to-date index and none can be made.",
+                needed=f"{path.name}.fai beside the FASTA (and .gzi for bgzip), or a cache that can be written",
+                found=f"{error.strerror}: {stem.parent}",
+                where=str(path),
+                remedy="run samtools faidx on the FASTA, or set SPLICEBERT_VEP_CACHE to a folder of yours",
+            ) from error
         # Two processes may index the same FASTA at once: each makes its own and the last rename wins.
         made = [temporary_name(index) for index in cached]
         try:

@@ -52,6 +52,8 @@ class TorchBackend:
         out = self._model(
             torch.from_numpy(tokens.astype(np.int64)).to(self._device), torch.from_numpy(positions).to(self._device)
         )
+        if self._device.type == "mps":  # it has no float64, which the scores are computed in
+            return BackendOutput(out.logits.cpu(), out.hidden.cpu())
         return BackendOutput(out.logits, out.hidden)
 
 
@@ -75,14 +77,14 @@ class TorchBackendFactory:
 
 
 def choose_device(asked: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """Return the device for ``auto`` (a CUDA GPU, else the CPU), ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
         SettingsError: it is not there, or the word is none of these.
     """
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if asked == "auto":
-        return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
+        return torch.device("cuda" if there["cuda"] else "cpu")
     if not there.get(asked, False):
         raise SettingsError(
             f"Device {asked} is not available.",

@@ -1,7 +1,7 @@
 """The engine: window pairs in, aligned outputs of the model out, batch by batch to a token budget.
 
-A batch runs every distinct window once: the ALTs of a site share its REF pass and its masked pass. Only the columns
-that a score reads leave the last layer.
+A batch runs every distinct window once: the ALTs of a site share its REF pass and its masked pass, and so do sites of
+one tile and genes of one strand. Only the columns that a score reads leave the last layer.
 """
 
 from __future__ import annotations
@@ -46,31 +46,37 @@ class EngineBatch:
 
 
 class _Passes:
-    """Distinct (window, positions) rows of one forward call."""
+    """Distinct windows of one forward call; every window runs once, read at all positions that anyone asks for."""
 
-    def __init__(self) -> None:
-        self.tokens: list[NDArray[np.uint8]] = []
-        self.positions: list[NDArray[np.int64]] = []
-        self._row: dict[tuple[bytes, bytes], int] = {}
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._row: dict[bytes, int] = {}
+        self._tokens: list[NDArray[np.uint8]] = []
+        self._wanted: list[NDArray[np.bool_]] = []
 
-    def add(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> int:
-        """Return the row of a window (W,) read at window indices (P,), adding it when it is new."""
-        key = (tokens.tobytes(), positions.tobytes())
-        row = self._row.get(key)
-        if row is None:
-            row = self._row[key] = len(self.tokens)
-            self.tokens.append(tokens)
-            self.positions.append(positions)
+    def add(self, tokens: NDArray[np.uint8], index: NDArray[np.int64]) -> int:
+        """Return the row of a window (W,), to be read at some window indices."""
+        row = self._row.setdefault(tokens.tobytes(), len(self._tokens))
+        if row == len(self._tokens):
+            self._tokens.append(tokens)
+            self._wanted.append(np.zeros(self._width, dtype=np.bool_))
+        self._wanted[row][index] = True
         return row
 
-    def run(self, backend: Backend) -> BackendOutput:
-        """Run all rows; positions become token positions, past [CLS].
+    def run(self, backend: Backend) -> _PassOutput:
+        """Run all windows.
 
         Raises:
             BackendError: the model failed; torch reports out-of-memory and device faults as RuntimeError.
             PluginError: the backend returned arrays of another shape than the contract's.
         """
-        tokens, positions = with_special(np.stack(self.tokens)), np.stack(self.positions) + 1
+        tokens, wanted = with_special(np.stack(self._tokens)), np.stack(self._wanted)
+        count = wanted.sum(axis=1)
+        # A window's wanted indices first, in order; what is left fills the row up and is read by nobody.
+        positions = np.argsort(~wanted, axis=1, kind="stable")[:, : count.max()]
+        slot = np.zeros(wanted.shape, dtype=np.int64)
+        np.put_along_axis(slot, positions, np.arange(positions.shape[1])[None, :], 1)
+        positions = positions + 1  # past [CLS]
         try:
             out = backend.forward(tokens, positions)
         except RuntimeError as error:
@@ -82,7 +88,35 @@ class _Passes:
                 found=f"{tuple(out.logits.shape)} and {tuple(out.hidden.shape)}",
                 where=f"backend of model {backend.info.model}",
             )
-        return out
+        finite = torch.isfinite(out.logits).flatten(1).all(dim=1) & torch.isfinite(out.hidden).flatten(1).all(dim=1)
+        return _PassOutput(out, slot, finite.cpu().numpy())
+
+
+@dataclass(frozen=True, slots=True)
+class _PassOutput:
+    """Outputs of the windows of a call, and where in them a window index is found.
+
+    Args:
+        out: logits (N, P, V) and hidden (N, P, H).
+        slot: (N, W) place of a window index on the P axis.
+        finite: (N,) whether all values of a window are finite.
+    """
+
+    out: BackendOutput
+    slot: NDArray[np.int64]
+    finite: NDArray[np.bool_]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the outputs lie."""
+        device: torch.device = self.out.logits.device
+        return device
+
+    def read(self, rows: NDArray[np.int64], index: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits (B, C, V) and hidden (B, C, H) of windows (B,) or (B, C) at window indices (B, C)."""
+        rows = np.broadcast_to(rows[:, None] if rows.ndim == 1 else rows, index.shape).copy()
+        at = _to(rows, self.device), _to(self.slot[rows, index], self.device)
+        return self.out.logits[at], self.out.hidden[at]
 
 
 class Engine:
@@ -109,11 +143,14 @@ class Engine:
             yield from self._attempt(pairs, start, end)
 
     def _batches(self, pairs: Sequence[WindowPair]) -> Iterator[tuple[int, int]]:
-        """Cut the pairs into runs whose distinct windows fill the budget."""
+        """Cut the pairs into runs whose distinct windows fill the budget of a forward call."""
         start = 0
         windows: set[bytes] = set()
         for i, pair in enumerate(pairs):
-            new = {array.tobytes() for array in (pair.ref, pair.ref_right, pair.alt)}
+            if NEEDS_PAIRS in self.needs:
+                new = {array.tobytes() for array in (pair.ref, pair.ref_right, pair.alt)}
+            else:
+                new = {masked(pair).tobytes()}
             if i > start and len(windows | new) > self._passes_per_batch:
                 yield start, i
                 start, windows = i, set()
@@ -138,14 +175,14 @@ class Engine:
         columns = align(pairs, self.width, self.flank)
         changed = differences(pairs)
         finite = np.ones(len(pairs), dtype=np.bool_)
-        ref = alt = masked = None
+        ref = alt = masked_site = None
         if NEEDS_PAIRS in self.needs:
             ref, alt, ok = self._pairs(pairs, columns)
             finite &= ok
         if NEEDS_MASKED in self.needs and changed.valid.any():
-            masked, ok = self._masked(pairs, changed)
+            masked_site, ok = self._masked(pairs, changed)
             finite &= ok
-        device = next((side.logits.device for side in (ref, masked) if side is not None), torch.device("cpu"))
+        device = next((side.logits.device for side in (ref, masked_site) if side is not None), torch.device("cpu"))
         batch = AlignedBatch(
             flank=self.flank,
             ref=ref,
@@ -156,7 +193,7 @@ class Engine:
             in_ref=_to(columns.in_ref, device),
             in_alt=_to(columns.in_alt, device),
             snv=_to(np.array([p.ref_length == p.alt_length == 1 for p in pairs]), device),
-            masked=masked,
+            masked=masked_site,
         )
         bad = np.flatnonzero(~finite).tolist()
         failed = {start + i: "the model returned values that are not finite" for i in bad}
@@ -167,62 +204,52 @@ class Engine:
 
     def _pairs(self, pairs: Sequence[WindowPair], columns: Columns) -> tuple[Side, Side, NDArray[np.bool_]]:
         """Run REF, shifted REF and ALT windows and lay their outputs out in columns."""
-        passes = _Passes()
-        left = np.where(columns.right, 0, columns.ref_index)
-        right = np.where(columns.right, columns.ref_index, 0)
-        ref_row = np.array([passes.add(p.ref, left[i]) for i, p in enumerate(pairs)])
-        right_row = np.array(
-            [passes.add(p.ref_right, right[i]) if columns.right[i].any() else ref_row[i] for i, p in enumerate(pairs)]
+        passes = _Passes(self.width)
+        left, right = columns.ref_read & ~columns.right, columns.ref_read & columns.right
+        ref_row = np.array([passes.add(p.ref, columns.ref_index[i, left[i]]) for i, p in enumerate(pairs)])
+        right_row = np.array([passes.add(p.ref_right, columns.ref_index[i, right[i]]) for i, p in enumerate(pairs)])
+        alt_row = np.array([passes.add(p.alt, columns.alt_index[i, columns.alt_read[i]]) for i, p in enumerate(pairs)])
+        done = passes.run(self.backend)
+        rows = np.where(columns.right, right_row[:, None], ref_row[:, None])
+        ref_tokens = np.where(
+            columns.right,
+            np.take_along_axis(np.stack([p.ref_right for p in pairs]), columns.ref_index, 1),
+            np.take_along_axis(np.stack([p.ref for p in pairs]), columns.ref_index, 1),
         )
-        alt_row = np.array([passes.add(p.alt, columns.alt_index[i]) for i, p in enumerate(pairs)])
-        out = passes.run(self.backend)
-        device = out.logits.device
-        use_right = _to(columns.right, device)
+        alt_tokens = np.take_along_axis(np.stack([p.alt for p in pairs]), columns.alt_index, 1)
+        ref = self._side(ref_tokens, done, rows, columns.ref_index)
+        alt = self._side(alt_tokens, done, alt_row, columns.alt_index)
+        return ref, alt, done.finite[ref_row] & done.finite[right_row] & done.finite[alt_row]
 
-        def from_ref(values: torch.Tensor) -> torch.Tensor:
-            here = values[_to(ref_row, device)]
-            if not columns.right.any():
-                return here
-            return torch.where(use_right[..., None], values[_to(right_row, device)], here)
-
-        def tokens_of(arrays: Sequence[NDArray[np.uint8]], index: NDArray[np.int64]) -> torch.Tensor:
-            return _to(np.take_along_axis(np.stack(arrays), index, 1), device)
-
-        ref_tokens = tokens_of([p.ref for p in pairs], left)
-        right_tokens = tokens_of([p.ref_right for p in pairs], right)
-        hidden = out.hidden if NEEDS_HIDDEN in self.needs else None
-        ref = Side(
-            torch.where(use_right, right_tokens, ref_tokens),
-            from_ref(out.logits),
-            None if hidden is None else from_ref(hidden),
-        )
-        to_alt = _to(alt_row, device)
-        alt_tokens = tokens_of([p.alt for p in pairs], columns.alt_index)
-        alt = Side(alt_tokens, out.logits[to_alt], None if hidden is None else hidden[to_alt])
-        finite = torch.isfinite(out.logits).flatten(1).all(dim=1).cpu().numpy()
-        return ref, alt, finite[ref_row] & finite[right_row] & finite[alt_row]
+    def _side(
+        self, tokens: NDArray[np.uint8], done: _PassOutput, rows: NDArray[np.int64], index: NDArray[np.int64]
+    ) -> Side:
+        logits, hidden = done.read(rows, index)
+        return Side(_to(tokens, done.device), logits, hidden if NEEDS_HIDDEN in self.needs else None)
 
     def _masked(self, pairs: Sequence[WindowPair], changed: Differences) -> tuple[MaskedSite, NDArray[np.bool_]]:
         """Run the REF window of every equal-length allele with its differing positions masked together."""
-        passes = _Passes()
+        passes = _Passes(self.width)
         equal = np.flatnonzero(changed.valid.any(axis=1))
         rows = np.zeros(len(pairs), dtype=np.int64)  # rows of other alleles read pass 0 and are never valid
         for i in equal.tolist():
-            tokens = pairs[i].ref.copy()
-            tokens[changed.index[i][changed.valid[i]]] = MASK
-            rows[i] = passes.add(tokens, changed.index[i])
-        out = passes.run(self.backend)
-        device = out.logits.device
-        finite = torch.isfinite(out.logits).flatten(1).all(dim=1).cpu().numpy()
-        ok = np.ones(len(pairs), dtype=np.bool_)
-        ok[equal] = finite[rows[equal]]
+            rows[i] = passes.add(masked(pairs[i]), changed.index[i, changed.valid[i]])
+        done = passes.run(self.backend)
+        logits, _ = done.read(rows, changed.index)
         site = MaskedSite(
-            ref=_to(changed.ref, device),
-            alt=_to(changed.alt, device),
-            logits=out.logits[_to(rows, device)],
-            valid=_to(changed.valid, device),
+            ref=_to(changed.ref, done.device),
+            alt=_to(changed.alt, done.device),
+            logits=logits,
+            valid=_to(changed.valid, done.device),
         )
+        ok = np.ones(len(pairs), dtype=np.bool_)
+        ok[equal] = done.finite[rows[equal]]
         return site, ok
+
+
+def masked(pair: WindowPair) -> NDArray[np.uint8]:
+    """Return the REF window (W,) of an equal-length allele with its differing positions masked."""
+    return np.where(pair.ref != pair.alt, np.uint8(MASK), pair.ref) if pair.ref_length == pair.alt_length else pair.ref
 
 
 def _to(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:

@@ -30,6 +30,7 @@ class Columns:
 
     Args:
         ref_index, alt_index: (B, P) window indices, 0..W-1; 0 where the column is empty on that side.
+        ref_read, alt_read: (B, P) the column is not empty on that side.
         right: (B, P) the REF side is read from the shifted REF window.
         paired: (B, P) both sides hold a base and the bases are each other's counterpart.
         donor, acceptor: (B, P) paired nucleotides of that site.
@@ -38,6 +39,8 @@ class Columns:
 
     ref_index: Index
     alt_index: Index
+    ref_read: Mask
+    alt_read: Mask
     right: Mask
     paired: Mask
     donor: Mask
@@ -98,6 +101,8 @@ def align(pairs: Sequence[WindowPair], width: int, flank: int) -> Columns:
     return Columns(
         ref_index=np.where(ref_read, index, 0),
         alt_index=np.where(alt_read, index, 0),
+        ref_read=ref_read,
+        alt_read=alt_read,
         right=columns(yes & minus & shifted, yes & ~minus & shifted, site_right & shifted & site_paired, no_span),
         paired=columns(yes, yes, site_paired, span_ref & span_alt & ~shifted),
         donor=columns(no_flank, no_flank, site_paired & donor_side, no_span),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from splicebert_vep.errors import VcfError
@@ -16,7 +16,6 @@ PROVENANCE = "SpliceBERT_provenance"
 _ID = re.compile(rb"##(\w+)=<(?:[^\"]*?,)?ID=([^,>]+)")
 _LENGTH = re.compile(rb"[<,]length=(\d+)")
 _TYPE = re.compile(rb"[<,]Type=(\w+)")
-_DESCRIPTION = re.compile(rb'Description="((?:[^"\\]|\\.)*)"')
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -98,20 +97,12 @@ class VcfHeader:
                 found[key[0]].add(key[1])
         return found
 
-    def info_description(self, key: str) -> str | None:
-        """Return the Description of an INFO field, or None when it is not declared."""
-        for line in self.lines:
-            if _key_of(line) == ("INFO", key) and (match := _DESCRIPTION.search(line)):
-                return re.sub(r"\\(.)", r"\1", match.group(1).decode("utf-8", "surrogateescape"))
-        return None
-
     def annotated(
         self,
         fields: Sequence[InfoField],
         provenance: Mapping[str, str],
         *,
         version: str,
-        drop: Collection[str] = (),
     ) -> VcfHeader:
         """Return a header that declares our fields, and how they were made, before ``#CHROM``.
 
@@ -122,7 +113,6 @@ class VcfHeader:
             fields: INFO fields that will be written.
             provenance: names and values of the one structured provenance line.
             version: of this program.
-            drop: further INFO keys whose lines are taken out.
 
         Raises:
             ValueError: a provenance name is not a VCF header key.
@@ -133,7 +123,7 @@ class VcfHeader:
         replaced: set[str] = set()
         for line in self.lines[:-1]:
             section, key = _key_of(line) or ("", "")
-            if line.startswith(f"##{PROVENANCE}=".encode()) or (section == "INFO" and (is_ours(key) or key in drop)):
+            if line.startswith(f"##{PROVENANCE}=".encode()) or (section == "INFO" and is_ours(key)):
                 continue
             if section == "INFO" and key in foreign:
                 if key not in replaced:

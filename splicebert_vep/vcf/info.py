@@ -46,13 +46,6 @@ def format_value(value: Value) -> str:
     raise TypeError(f"needed float, int, str or None, found {type(value).__name__}")
 
 
-def round_value(value: Value) -> Value:
-    """Return the number that ``format_value`` prints, so that BCF and text carry equal values."""
-    if isinstance(value, (float, np.floating)):
-        return float(format_value(float(value)))
-    return value
-
-
 class InfoEncoder:
     """Turn annotations into INFO items, by the definitions of their fields.
 

@@ -37,10 +37,6 @@ class VcfRecord(Protocol):
         """Return the first 8 columns and, where there are more, the rest as one, without line end."""
         ...
 
-    def info_text(self, key: str) -> str | None:
-        """Return the text of one INFO item, empty for a flag, or None when it is absent."""
-        ...
-
 
 class TextRecord:
     """A line of VCF text, split no further than its INFO column."""
@@ -97,10 +93,6 @@ class TextRecord:
         """Return the first 8 columns and, where there are more, the rest as one, without line end."""
         return self._columns.copy()
 
-    def info_text(self, key: str) -> str | None:
-        """Return the text of one INFO item, empty for a flag, or None when it is absent."""
-        return _info_text(self._columns[7], key)
-
 
 class BcfRecord:
     """A BCF record as htslib holds it."""
@@ -132,10 +124,6 @@ class BcfRecord:
         """Return the first 8 columns and, where there are more, the rest as one, without line end."""
         return line_of(self.native, self._floats).split(b"\t", 8)
 
-    def info_text(self, key: str) -> str | None:
-        """Return the text of one INFO item, empty for a flag, or None when it is absent."""
-        return _info_text(self.columns()[7], key) if key in self.native.info else None
-
 
 def _decode(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape")
@@ -143,14 +131,3 @@ def _decode(text: bytes) -> str:
 
 def _excerpt(text: bytes) -> str:
     return repr(text[:60].decode("utf-8", "replace"))
-
-
-def _info_text(info: bytes, key: str) -> str | None:
-    wanted = key.encode()
-    if wanted not in info:
-        return None
-    for item in info.split(b";"):
-        name, _, value = item.partition(b"=")
-        if name == wanted:
-            return _decode(value)
-    return None

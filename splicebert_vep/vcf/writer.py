@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Literal
 
 from splicebert_vep.errors import OutputError
-from splicebert_vep.files import reporting, temporary_name
+from splicebert_vep.files import destination, reporting
 
 from .bcf_encoder import BcfEncoder
 from .finish import count_bcf, count_lines, index, sync
@@ -64,9 +64,10 @@ class VcfWriter:
         self._kind = kind
         self._header = header
         self._order = _Order(header)
-        self._name = "<stdout>" if path == "-" else path
-        self._target, self._temporary = _places(path)
-        self._sink = _open_sink(self._temporary or self._target, self._name)
+        self._to = destination(path)
+        self._name = self._to.name
+        self._index: Path | None = None
+        self._sink = _open_sink(self._to.path, self._name)
         try:
             self._encoder = _ENCODERS[kind](self._sink, header)
         except BaseException:
@@ -99,32 +100,60 @@ class VcfWriter:
             self.abort()
 
     def close(self) -> None:
-        """Finish: write the last bytes, check, index, rename.
-
-        Raises:
-            OutputError: the output is not whole; nothing is left under its name.
-            BrokenPipeError: the reader of a pipe has gone.
-        """
+        """Finish and publish; raises as they do, and leaves nothing then."""
         try:
-            self._encoder.close()
-            self._sink.finish()
-            if self._temporary is not None and self._target is not None:
-                self._check(self._temporary)
-                self._publish(self._temporary, self._target)
+            self.finish()
+            self.publish()
         except BaseException:
             self.abort()
             raise
 
+    def finish(self) -> None:
+        """Write the last bytes, check, index; a file is whole then, under its temporary name.
+
+        Raises:
+            OutputError: the output is not whole.
+            BrokenPipeError: the reader of a pipe has gone.
+        """
+        self._encoder.close()
+        self._sink.finish()
+        temporary = self._to.temporary
+        if temporary is None:
+            return
+        self._check(temporary)
+        if self._kind != "vcf" and self._order.problem:
+            self.warnings.append(f"{self._name}: no index was made, {self._order.problem}; sort it with bcftools sort")
+        elif self._kind != "vcf":
+            self._index = index(temporary, self._kind, long_contigs=self._order.long, where=self._name)
+
+    def publish(self) -> None:
+        """Put file and index under their final names; nothing to do for stdout, pipes and devices.
+
+        Raises:
+            OutputError: they could not be renamed.
+        """
+        final = self._to.final
+        if self._to.temporary is None or final is None:
+            return
+        with reporting(self._name):
+            if self._kind != "vcf":  # an index of an earlier file must never stand beside the new one
+                for suffix in _INDEXES:
+                    Path(f"{final}{suffix}").unlink(missing_ok=True)
+            self._to.publish()
+            if self._index is not None:
+                os.replace(self._index, f"{final}{self._index.suffix}")
+
     def abort(self) -> None:
-        """Give the output up: write nothing more and remove what is there."""
+        """Give the output up: write nothing more and remove what is there, unless it is published."""
         self._encoder.abort()
         self._remove()
 
     def _remove(self) -> None:
         self._sink.abandon()
-        if self._temporary is not None:
-            for suffix in ("", *_INDEXES):
-                Path(f"{self._temporary}{suffix}").unlink(missing_ok=True)
+        self._to.discard()
+        for suffix in _INDEXES:
+            if self._to.temporary is not None:
+                Path(f"{self._to.temporary}{suffix}").unlink(missing_ok=True)
 
     def _check(self, path: Path) -> None:
         with reporting(self._name):
@@ -148,20 +177,6 @@ class VcfWriter:
             where=self._name,
             remedy="look after the disk, and run again",
         )
-
-    def _publish(self, temporary: Path, target: Path) -> None:
-        built: Path | None = None
-        if self._kind != "vcf" and self._order.problem:
-            self.warnings.append(f"{self._name}: no index was made, {self._order.problem}; sort it with bcftools sort")
-        elif self._kind != "vcf":
-            built = index(temporary, self._kind, long_contigs=self._order.long, where=self._name)
-        with reporting(self._name):
-            if self._kind != "vcf":  # an index of an earlier file must never stand beside the new one
-                for suffix in _INDEXES:
-                    Path(f"{target}{suffix}").unlink(missing_ok=True)
-            os.replace(temporary, target)
-            if built is not None:
-                os.replace(built, f"{target}{built.suffix}")
 
 
 class _Order:
@@ -187,18 +202,6 @@ class _Order:
         self._pos = pos
         if pos > self._TBI_LIMIT - (1 << 20):  # leaves room for a long REF
             self.long = True
-
-
-def _places(path: str) -> tuple[Path | None, Path | None]:
-    """Return the final path and the temporary one; no paths for stdout, no temporary for pipes and devices."""
-    if path == "-":
-        return None, None
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise OutputError("the output path is a folder", needed="a file name", found="a folder", where=path)
-    if target.exists() and not target.is_file():
-        return target, None
-    return target, temporary_name(target)
 
 
 def _open_sink(path: Path | None, name: str) -> Sink:
