@@ -3,9 +3,11 @@
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from splicebert_vep import plugins
 from splicebert_vep.cli import main as program
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep.settings import N_FRAC
@@ -92,3 +94,25 @@ def test_exit_codes_are_documented():
 def test_no_page_names_a_path_of_one_machine():
     for page in PAGES:
         assert not re.search(r"(?<![\w.])/(work|home|tmp|root)/", page.read_text()), page.name
+
+
+def python_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def test_the_plugin_of_the_readme_works(monkeypatch, tmp_path, capfd):
+    module: dict[str, object] = {}
+    exec(python_blocks()[0], module)
+    plugin = SimpleNamespace(register_scorers=module["register_scorers"])
+    point = SimpleNamespace(name="changed", value="m", dist=SimpleNamespace(version="1"), load=lambda: plugin)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    arguments = ["score", "17-43045061-CC-TT", "17-43045691-T-TG", "-R", str(ROOT / "example_vcfs" / "brca1.fa.gz")]
+    assert program._run([*arguments, "--backend", "null", "--scores", "TOKENS_CHANGED"]) == 0
+    values = re.findall(r"TOKENS_CHANGED +(\d+)", capfd.readouterr().out)
+    assert values == ["2", "0"]  # two bases of the MNV; an inserted base has no pair
+
+
+def test_the_python_of_the_readme_works(monkeypatch, capfd):
+    monkeypatch.chdir(ROOT)
+    exec(python_blocks()[1], {})
+    assert float(capfd.readouterr().out) == pytest.approx(0.4488, abs=1e-4)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -148,7 +149,16 @@ class GeneTable:
             raise _not_a_table(path, "a file of another kind")
         try:
             return _decode(data, path)
-        except (zipfile.BadZipFile, KeyError, ValueError, IndexError, TypeError, EOFError, OSError) as error:
+        except (
+            zipfile.BadZipFile,
+            KeyError,
+            ValueError,
+            IndexError,
+            TypeError,
+            EOFError,
+            zlib.error,
+            OSError,
+        ) as error:
             raise _not_a_table(path, f"{type(error).__name__}: {error}") from error
 
 

@@ -146,7 +146,7 @@ def _fetch(url: str, file: Path, progress: Progress | None) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "splicebert-vep"})
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: the address itself is malformed
         _network_failed(url, error)
     name = PurePosixPath(urllib.parse.urlsplit(url).path).name
     with response, file.open("wb") as out:

@@ -15,6 +15,8 @@ from typing import Any
 
 from pysam import libchtslib  # type: ignore[attr-defined]  # its stubs leave it out
 
+from splicebert_vep.errors import OutputError
+
 _LIBRARY = ctypes.CDLL(libchtslib.__file__)
 
 
@@ -41,7 +43,7 @@ _bcf_read = _bind("bcf_read", _int, _pointer, _pointer, _pointer)
 _bcf_write = _bind("bcf_write", _int, _pointer, _pointer, _pointer)
 
 
-class HtslibError(Exception):
+class HtslibError(OutputError):
     """Htslib refused; it gives no more than the step that failed."""
 
 
