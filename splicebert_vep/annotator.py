@@ -23,10 +23,11 @@ from .model.engine import Engine
 from .outputs import Outputs, Record, plan_outputs
 from .pipeline import Pipeline
 from .plugins import Plugins, load_plugins
-from .settings import DISCLAIMER, SCORE_VERSION, Settings, check_window, plan_scores
+from .settings import DISCLAIMER, SCORE_VERSION, Settings, check_window, plan_scores, with_choice
 from .vcf.reader import open_vcf
 from .vcf.writer import Kind
 
+MAX_POS = 2**31 - 1  # of VCF
 _CHUNKS_HELD = 8  # read at most so far ahead of the first score to tell the build
 _VARIANT = re.compile(r"(?P<chrom>.+?)[-:](?P<pos>\d+)[-:](?P<ref>[^-:]+)[-:>](?P<alt>[^-:]+)\Z")
 
@@ -65,23 +66,23 @@ class Region:
     last: int
 
     def __str__(self) -> str:
-        return f"{self.chrom}:{self.first}-{self.last}"
+        return self.chrom if self.last == MAX_POS and self.first == 1 else f"{self.chrom}:{self.first}-{self.last}"
 
     @classmethod
     def parse(cls, text: str) -> Region:
-        """Read ``chr17``, ``chr17:100`` or ``chr17:100-200``; thousands commas are fine.
+        """Read ``chr17``, ``chr17:100``, ``chr17:100-`` or ``chr17:100-200``; thousands commas are fine.
 
         Raises:
             SettingsError: any other form.
         """
-        match = re.fullmatch(r"(.+?)(?::(\d[\d,]*)(?:-(\d[\d,]*))?)?", text.strip())
+        match = re.fullmatch(r"(.+?)(?::(\d[\d,]*)(-(\d[\d,]*)?)?)?", text.strip())
         if match is None:
             raise SettingsError(
                 "A region could not be read.", needed="CHROM or CHROM:START-END, 1-based", found=repr(text)
             )
-        chrom, first, last = match.groups()
+        chrom, first, dash, last = match.groups()
         low = int(first.replace(",", "")) if first else 1
-        high = int(last.replace(",", "")) if last else low if first else 2**31
+        high = int(last.replace(",", "")) if last else low if first and not dash else MAX_POS
         if high < low:
             raise SettingsError("The region ends before it starts.", found=text)
         return cls(chrom, low, high)
@@ -162,10 +163,11 @@ class Annotator:
             width=shape.width,
             flank=shape.flank,
             batch_tokens=self.settings.batch_tokens,
-            needs=self._plan.needs,
         )
         self.reference = Reference(reference)  # last: a FASTA may take a minute to index
-        self._pipeline = Pipeline(self.reference, self.genes, shape, engine, self._plan)
+        self._pipeline = Pipeline(
+            self.reference, self.genes, shape, engine, self._plan, with_choice(self._plan, self.plugins.scorers)
+        )
         self.run = RunInfo(self._plan.fields, self._provenance())
 
     def __enter__(self) -> Annotator:
@@ -180,13 +182,23 @@ class Annotator:
         """Close the reference."""
         self.reference.close()
 
+    def region(self, text: str) -> Region:
+        """Read a region; a contig whose own name holds a colon (HLA-A*01:01) is known by the reference.
+
+        Raises:
+            SettingsError: it cannot be read.
+        """
+        return Region(text, 1, MAX_POS) if self.reference.find(text) else Region.parse(text)
+
     def score(self, variants: Iterable[str | Variant]) -> list[RecordReport]:
         """Score variants given by hand, ``chr17-43071077-T-C``, in their order.
 
         Raises:
+            BuildError: FASTA and annotation are not of one build.
             SettingsError: a variant cannot be read.
         """
         records = [variant if isinstance(variant, Variant) else Variant.parse(variant) for variant in variants]
+        self._guard({}).observe(_observed(records))
         return self._pipeline.report(records)
 
     def annotate(
@@ -196,7 +208,7 @@ class Annotator:
         *,
         emit: Sequence[str] = ("flat",),
         kind: Kind | None = None,
-        region: Region | None = None,
+        region: str | None = None,
         progress: Callable[[Summary, float | None], None] | None = None,
     ) -> Summary:
         """Annotate a VCF or BCF.
@@ -206,7 +218,8 @@ class Annotator:
             target: output path, ``-`` is stdout.
             emit: outputs, ``flat``, ``vep``, ``tsv[=FILE]``, ``parquet=FILE`` or a plugin's.
             kind: output format where the path's suffix does not say it.
-            region: read only records that lie in it; the others are not written.
+            region: ``chr17``, ``chr17:100``, ``chr17:100-`` or ``chr17:100-200``, 1-based with both ends; only records
+                that lie in it are read and written.
             progress: called after every chunk with the counts so far and the share of the input read, where known.
 
         Raises:
@@ -218,10 +231,11 @@ class Annotator:
             emit, target, kind, self.plugins.adapters, source=source, reference=str(self.reference.path)
         )
         summary = Summary()
+        where = None if region is None else self.region(region)
         began = time.monotonic()
         with open_vcf(source) as reader:
-            guard = BuildGuard(reader.header.contigs(), self.reference, self.genes, self._table_name)
-            chunks = _chunks(self._in_region(reader, region), self.settings.chunk_records)
+            guard = self._guard(reader.header.contigs())
+            chunks = _chunks(self._in_region(reader, where), self.settings.chunk_records)
             held = _settle(guard, chunks)
             first = [record for chunk in held for record in chunk]
             self.plugins.run_started(self.run)
@@ -233,13 +247,16 @@ class Annotator:
                     summary.add(reports)
                     if progress:
                         progress(summary, reader.share_read())
-                guard.finish()
-        if region and not summary.records:
+                summary.warnings.extend(guard.finish())
+        if where and not summary.records:
             summary.warnings.append(f"no record lies in the region {region}")
         summary.seconds = time.monotonic() - began
         summary.warnings.extend(outputs.warnings)
         self.plugins.run_finished(self.run, summary.by_status())
         return summary
+
+    def _guard(self, header: Mapping[str, int | None]) -> BuildGuard:
+        return BuildGuard(header, self.reference, self.genes, self._table_name)
 
     def _in_region(self, records: Iterable[Record], region: Region | None) -> Iterator[Record]:
         if region is None:
@@ -264,6 +281,8 @@ class Annotator:
             "WindowMode": shape.mode,
             "Stride": str(shape.stride) if shape.mode == "tiled" else "none",
             "EngineMode": "exact",
+            "Scores": ",".join(field.id for field in self._plan.fields),
+            "BatchTokens": str(self.settings.batch_tokens),
             "Precision": info.precision,
             "Device": info.device,
             "Reference": self.reference.path.name,
@@ -276,7 +295,7 @@ class Annotator:
         }
 
 
-def _observed(chunk: Sequence[Record]) -> list[Observed]:
+def _observed(chunk: Sequence[Record | Variant]) -> list[Observed]:
     return [Observed(record.chrom, record.pos, record.ref) for record in chunk]
 
 

@@ -117,5 +117,5 @@ def reporting(where: Path | str) -> Iterator[None]:
             needed="a place with enough room that may be written to",
             found=error.strerror or str(error),
             where=str(where),
-            remedy="free disk space or give another path, then run the same command again",
+            remedy="look after folder, permissions and disk space, or give another path; then run it again",
         ) from error

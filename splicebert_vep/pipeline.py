@@ -67,7 +67,7 @@ class GenesLike(Protocol):
 class EngineLike(Protocol):
     """Aligned outputs for window pairs, in batches."""
 
-    def run(self, pairs: Sequence[WindowPair]) -> Iterable[EngineBatchLike]: ...
+    def run(self, pairs: Sequence[WindowPair], needs: frozenset[str]) -> Iterable[EngineBatchLike]: ...
 
 
 class EngineBatchLike(Protocol):
@@ -90,6 +90,7 @@ class Pipeline:
     shape: WindowShape
     engine: EngineLike
     plan: ScorePlan
+    choice_plan: ScorePlan
 
     def report(self, records: Sequence[Record]) -> list[RecordReport]:
         """Return one report per record, in order."""
@@ -103,7 +104,7 @@ class Pipeline:
             if not isinstance(window, Skipped)
             for i, context in enumerate(_contexts(genes[allele]))
         }
-        scores = self._scores(pairs)
+        scores = self._scores(pairs, genes)
         outcomes = {allele: self._outcomes(allele, genes[allele], window_of.get(allele), scores) for allele in distinct}
         return [_record_report(record, found, outcomes) for record, found in zip(records, alleles, strict=True)]
 
@@ -123,13 +124,15 @@ class Pipeline:
         if actual != record.ref.upper().encode("ascii"):
             shown = actual[:20].decode("ascii") or "nothing"
             return Skipped(Status.REF_MISMATCH, f"REF {record.ref[:20]}, FASTA {shown} at {record.chrom}:{record.pos}")
-        allele = changes.normalise(
+        return changes.normalise(
             contig, record.pos, record.ref, alt, lambda low, high: self.reference.fetch(contig, low, high)
         )
-        return windows.check_length(allele, self.shape) or allele
 
     def _genes(self, allele: Allele) -> Sequence[GeneContext] | Skipped:
         """Alleles -> gene & strand."""
+        too_long = windows.check_length(allele, self.shape)
+        if too_long:
+            return too_long
         found = self.genes.contexts(allele.contig, allele.start, allele.end)
         return found or Skipped(Status.NO_GENE, "no gene of the annotation overlaps")
 
@@ -141,18 +144,33 @@ class Pipeline:
         bases = self.reference.fetch(allele.contig, *windows.region(allele, placement, self.shape))
         return windows.cut(allele, placement, bases, self.shape)
 
-    def _scores(self, pairs: Mapping[PairKey, WindowPair]) -> dict[PairKey, Scored]:
-        """Window pairs -> model -> aligned output -> scores."""
-        keys = list(pairs)
+    def _scores(
+        self, pairs: Mapping[PairKey, WindowPair], genes: Mapping[Allele, Sequence[GeneContext] | Skipped]
+    ) -> dict[PairKey, Scored]:
+        """Window pairs -> model -> aligned output -> scores.
+
+        Where KL_CTX has to choose between genes for flat output it is computed even when nobody asked for it, so that
+        the choice, and with it every other flat value, does not depend on the list of scores.
+        """
+        choosing = {allele for allele, found in genes.items() if _needs_choice(_contexts(found))}
+        chosen = [key for key in pairs if key[0] in choosing]
+        others = [key for key in pairs if key[0] not in choosing]
+        if self.plan is self.choice_plan:
+            chosen, others = list(pairs), []
+        return self._run(pairs, chosen, self.choice_plan) | self._run(pairs, others, self.plan)
+
+    def _run(
+        self, pairs: Mapping[PairKey, WindowPair], keys: Sequence[PairKey], plan: ScorePlan
+    ) -> dict[PairKey, Scored]:
         scores: dict[PairKey, Scored] = {}
-        for done in self.engine.run(list(pairs.values())):
+        for done in self.engine.run([pairs[key] for key in keys], plan.needs):
             for row, reason in done.failed.items():
                 allele, _ = keys[row]
                 log.warning("FAILED %s:%d %s>%s: %s", allele.contig, allele.start + 1, allele.ref, allele.alt, reason)
                 scores[keys[row]] = Skipped(Status.FAILED, reason)
             if done.batch is None:
                 continue
-            columns = _values(self.plan, done.batch, len(done.rows))
+            columns = _values(plan, done.batch, len(done.rows))
             for i, row in enumerate(done.rows):
                 scores[keys[row]] = {field: values[i] for field, values in columns.items()}
         return scores
@@ -174,13 +192,13 @@ class Pipeline:
             values = scores[allele, i]
             if isinstance(values, Skipped):
                 outcomes.append(_skipped(context, values))
-            elif all(value is None for value in values.values()):
+            elif all(values[field.id] is None for field in self.plan.fields if field.id in values):
                 none = Skipped(Status.NOT_APPLICABLE, "none of the requested scores is defined for this allele")
-                outcomes.append(_skipped(context, none))
+                outcomes.append(ScoredContext(context, none.status, none.reason, values))
             else:
                 about = {"N_FRAC": window.n_frac, "WINDOW_MODE": window.placement.mode} if window else {}
                 outcomes.append(ScoredContext(context, Status.OK, "", {**values, **about}))
-        return tuple(sorted(outcomes, key=_outcome_preference))
+        return _in_order(outcomes)
 
 
 Scored = Mapping[str, Value] | Skipped
@@ -200,7 +218,7 @@ def _values(plan: ScorePlan, batch: AlignedBatch, size: int) -> dict[str, list[V
     Raises:
         PluginError: a scorer returned a field it was not asked for, or another number of values.
     """
-    types = {field.id: field.type for field in plan.fields}
+    types = {field.id: field.type for scorer, _ in plan.scorers for field in scorer.fields}
     columns: dict[str, list[Value]] = {}
     for scorer, asked in plan.scorers:
         columns.update((field.id, [None] * size) for field in scorer.fields if field.id in asked)
@@ -256,12 +274,27 @@ def _preference(context: GeneContext) -> tuple[bool, bool]:
     return (not context.near_site, context.biotype != "protein_coding")
 
 
-def _outcome_preference(outcome: ScoredContext) -> tuple[tuple[bool, bool], float, str]:
-    """Order outcomes for flat output: as the genes, then the larger KL_CTX, then the gene id."""
-    assert outcome.context is not None
-    kl_ctx = outcome.values.get("KL_CTX")
-    return (
-        _preference(outcome.context),
-        -kl_ctx if isinstance(kl_ctx, float) else float("inf"),
-        outcome.context.gene_id,
-    )
+def _needs_choice(contexts: Sequence[GeneContext]) -> bool:
+    """Tell whether KL_CTX decides: genes of both strands share the first place. On one strand all have the same."""
+    best = min(map(_preference, contexts), default=None)
+    return len({context.strand for context in contexts if _preference(context) == best}) > 1
+
+
+def _in_order(outcomes: Sequence[ScoredContext]) -> tuple[ScoredContext, ...]:
+    """Order outcomes for flat output: as the genes, then the larger KL_CTX, then the gene id.
+
+    Genes of one strand have one window and so one KL_CTX; it is read off the first of them, because batches may give
+    it other last digits for each.
+    """
+    by_id = sorted(outcomes, key=lambda outcome: outcome.context.gene_id if outcome.context else "")
+    of_strand: dict[str, float] = {}
+    for outcome in by_id:
+        kl_ctx = outcome.values.get("KL_CTX")
+        if outcome.context and isinstance(kl_ctx, float):
+            of_strand.setdefault(outcome.context.strand, kl_ctx)
+
+    def order(outcome: ScoredContext) -> tuple[tuple[bool, bool], float]:
+        assert outcome.context is not None
+        return _preference(outcome.context), -of_strand.get(outcome.context.strand, -math.inf)
+
+    return tuple(sorted(by_id, key=order))

@@ -15,6 +15,9 @@ SCORE_VERSION = 1
 
 DISCLAIMER = "zero-shot scores, not calibrated to ACMG/AMP evidence, no PP3/BP4 threshold"
 
+#: The score by which flat output chooses between genes that are otherwise equal.
+CHOICE = "KL_CTX"
+
 #: Fields about the window that every run reports after the scores.
 N_FRAC = FieldSpec("N_FRAC", "A", "Float", "Share of the REF window that is not A, C, G or T in the reference")
 WINDOW_MODE = FieldSpec("WINDOW_MODE", "A", "String", "How the allele's window was placed: tiled or centred")
@@ -97,6 +100,16 @@ def plan_scores(scorers: Sequence[Scorer], settings: Settings) -> ScorePlan:
             needs |= scorer.needs(mine)
     window = (N_FRAC, WINDOW_MODE) if settings.window.mode == "tiled" else (N_FRAC,)
     return ScorePlan(tuple(chosen), (*(known[i] for i in known if i in asked), *window), needs)
+
+
+def with_choice(plan: ScorePlan, scorers: Sequence[Scorer]) -> ScorePlan:
+    """Return the plan that also computes KL_CTX, by which flat output chooses between genes; output fields stay."""
+    owner = next((scorer for scorer in scorers if any(field.id == CHOICE for field in scorer.fields)), None)
+    if owner is None or any(CHOICE in asked for _, asked in plan.scorers):
+        return plan
+    others = tuple((scorer, asked) for scorer, asked in plan.scorers if scorer is not owner)
+    wanted = next((asked for scorer, asked in plan.scorers if scorer is owner), frozenset()) | {CHOICE}
+    return ScorePlan((*others, (owner, wanted)), plan.fields, plan.needs | owner.needs(wanted))
 
 
 def check_window(shape: WindowShape, info: BackendInfo) -> None:

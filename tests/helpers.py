@@ -10,7 +10,7 @@ from splicebert_vep.model.null import NullBackend
 from splicebert_vep.pipeline import Pipeline
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep.settings import Settings, plan_scores
+from splicebert_vep.settings import Settings, plan_scores, with_choice
 from splicebert_vep_spec import Backend, GeneContext, Interval
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -84,6 +84,7 @@ class Counting:
 
 def pipeline(reference, genes, backend=None, *, width=200, flank=20, scores=ALL_SCORES, batch_tokens=4096, **shape):
     settings = Settings(window=WindowShape(width, flank, **shape), scores=scores, batch_tokens=batch_tokens)
-    plan = plan_scores(load_plugins().scorers, settings)
-    engine = Engine(backend or NullBackend(), width=width, flank=flank, batch_tokens=batch_tokens, needs=plan.needs)
-    return Pipeline(reference, genes, settings.window, engine, plan)
+    scorers = load_plugins().scorers
+    plan = plan_scores(scorers, settings)
+    engine = Engine(backend or NullBackend(), width=width, flank=flank, batch_tokens=batch_tokens)
+    return Pipeline(reference, genes, settings.window, engine, plan, with_choice(plan, scorers))

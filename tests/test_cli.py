@@ -212,6 +212,10 @@ def test_spliceai_command_lines_work(run):
         (["annotate", VCF, *NULL, "--emit", f"tsv={VCF}"], 3, "replace an input"),
         (["annotate", VCF, *NULL, "-O", FASTA], 3, "replace an input"),
         (["annotate", VCF, *NULL, "-O", "o.vcf", "--summary", "./o.vcf"], 2, "replace another file"),
+        (["annotate", VCF, *NULL, "--summary", VCF], 2, "replace another file"),
+        (["annotate", VCF, *NULL, "--summary", "no/s.json"], 2, "no folder for no/s.json"),
+        (["annotate", VCF, *NULL, "-A", "grch37"], 4, "chr17 of 83,257,441 nt"),
+        (["score", "17-43047641-A-C", *NULL, "-A", "grch37"], 4, "chr17 of 83,257,441 nt"),
         (["annotate", VCF, *NULL, "--region", "chr17:,"], 0, "no record lies in the region"),
         (["score", "17-43047641", *NULL], 3, "CHROM-POS-REF-ALT"),
     ],
@@ -312,7 +316,9 @@ def test_an_interrupted_run_leaves_no_file(tmp_path, number, code):
     out = tmp_path / "out"
     out.mkdir()
     command = [*COMMAND, "annotate", str(source), *NULL, "-O", str(out / "o.vcf")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    # A shell in the background has its children ignore SIGINT, and so would the program.
+    restore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, **restore) as process:
         deadline = time.monotonic() + 120
         while not any(path.stat().st_size for path in out.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -370,9 +376,9 @@ def test_a_cache_that_cannot_be_written_is_told_or_does_without(tmp_path):
     assert done.returncode == 3
     assert b"SPLICEBERT_VEP_CACHE" in done.stderr
     fasta = tmp_path / "small.fa"
-    fasta.write_text(">17\n" + "ACGT" * 300 + "\n")
-    (tmp_path / "small.fa.fai").write_text("17\t1200\t4\t1200\t1201\n")
-    vcf = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n17\t601\t.\tA\tC\t.\t.\t.\n"
+    fasta.write_text(">x\n" + "ACGT" * 300 + "\n")
+    (tmp_path / "small.fa.fai").write_text("x\t1200\t4\t1200\t1201\n")
+    vcf = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nx\t601\t.\tA\tC\t.\t.\t.\n"
     done = pipe("annotate", "-R", fasta, "--backend", "null", data=vcf.encode(), env=environment)
     assert done.returncode == 0, done.stderr
     assert b"SpliceBERT_STATUS=NO_GENE" in done.stdout

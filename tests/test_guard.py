@@ -2,7 +2,7 @@
 
 import random
 from collections import namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -30,8 +30,16 @@ class Reference(FakeReference):
 class Genes:
     sites: list
 
+    lengths: dict = field(default_factory=dict)
+
     def site_intervals(self, contig, start, end):
         return self.sites
+
+    def contig_length(self, name):
+        return self.lengths.get(name)
+
+    def has_contig(self, name):
+        return name != "unannotated"
 
 
 REFERENCE = Reference({"chr1": CHR, "chrM": "ACGT" * 100})
@@ -128,3 +136,30 @@ def test_sites_that_are_not_gt_ag_stop_the_run(strand):
     with pytest.raises(BuildError, match=r"splice sites are not GT-AG(.|\n)*table on g.fa(.|\n)*-A grch37"):
         guard(reference=good, genes=Genes(moved)).observe([Observed("1", 3, "C")])
     guard(reference=good, genes=Genes(moved[:19])).observe([Observed("1", 3, "C")])  # too few to tell
+
+
+def test_a_contig_of_another_length_than_the_annotations_stops_the_run():
+    other = Genes([], {"1": 4999, "MT": 1})
+    with pytest.raises(
+        BuildError, match=r"annotation and the FASTA(.|\n)*1 of 4,999 nt(.|\n)*chr1 of 5,000 nt, 0 sites"
+    ):
+        guard(genes=other).observe(right(1))
+    guard(genes=other).observe([Observed("MT", 1, "A")])
+    guard(genes=Genes([], {"1": 5000, "2": 3})).observe(right(1))
+
+
+def test_a_fasta_cut_from_a_longer_contig_is_known_by_its_sites():
+    good = Reference({"chr1": "GTCCCCAGCCCC" * 100})
+    sites = [Site("donor", "+", Interval(start, start + 2)) for start in range(0, 600, 12)]
+    guard(reference=good, genes=Genes(sites, {"1": 10**8})).observe([Observed("1", 3, "C")])
+    with pytest.raises(BuildError, match="19 sites to compare"):
+        guard(reference=good, genes=Genes(sites[:19], {"1": 10**8})).observe([Observed("1", 3, "C")])
+
+
+def test_an_annotation_without_the_contigs_is_warned_of():
+    strange = guard(reference=Reference({"unannotated": "ACGT" * 100}))
+    strange.observe([Observed("unannotated", 1, "A")])
+    assert "has none of the contigs" in strange.finish()[0]
+    known = guard()
+    known.observe(right(1))
+    assert known.finish() == []

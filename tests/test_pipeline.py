@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
 from oracle import random_transformers
-from splicebert_vep.errors import PluginError
-from splicebert_vep.model.backend import TorchBackend
+from splicebert_vep.errors import PluginError, SettingsError
+from splicebert_vep.model.backend import TorchBackend, choose_device
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
 from splicebert_vep.pipeline import Pipeline
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import ScorePlan
-from splicebert_vep_spec import BackendOptions, FieldSpec, Status
+from splicebert_vep_spec import BackendOptions, BackendOutput, FieldSpec, Status
 
 RNG = random.Random(7)
 GENOME = "".join(RNG.choice("ACGT") for _ in range(1500))
@@ -222,8 +222,8 @@ class OneScorer:
 
 def run_with(scorer):
     plan = ScorePlan(((scorer, frozenset({"ODD"})),), scorer.fields, frozenset(("pairs",)))
-    engine = Engine(NullBackend(), width=200, flank=20, batch_tokens=4096, needs=plan.needs)
-    whole = Pipeline(REFERENCE, GENES, WindowShape(200, 20), engine, plan)
+    engine = Engine(NullBackend(), width=200, flank=20, batch_tokens=4096)
+    whole = Pipeline(REFERENCE, GENES, WindowShape(200, 20), engine, plan, plan)
     return whole.report([snv(500)])[0].alleles[0].contexts[0].values.get("ODD")
 
 
@@ -248,3 +248,79 @@ def test_what_a_scorer_leaves_out_or_calls_nan_is_missing():
     assert run_with(OneScorer({})) is None
     assert run_with(OneScorer({"ODD": torch.tensor([float("nan")])})) is None
     assert run_with(OneScorer({"ODD": torch.tensor([3.0])})) == 3
+
+
+def gene_order(genes, backend=None, **options):
+    report = pipeline(REFERENCE, FakeGenes(genes), backend, **options).report([snv(500)])[0]
+    return [outcome.context.gene_id for outcome in report.alleles[0].contexts]
+
+
+def test_the_flat_gene_does_not_depend_on_the_scores_asked_for():
+    twins = [gene("A"), gene("B", strand="-")], [gene("A", strand="-"), gene("B")]
+    orders = [gene_order(list(genes)) for genes in twins]
+    assert orders[0] != orders[1]  # KL_CTX decides, not the id
+    for scores in (("LLR",), ("DELTA_P", "EMB_L2"), ("KL_SS",)):
+        assert [gene_order(list(genes), scores=scores) for genes in twins] == orders
+    report = pipeline(REFERENCE, FakeGenes(list(twins[0])), scores=("LLR",)).report([snv(500)])[0]
+    assert report.alleles[0].contexts[0].status is Status.OK
+
+
+def test_kl_ctx_is_computed_for_the_choice_only_where_it_decides():
+    backend = Counting(NullBackend())
+    gene_order([gene("A"), gene("B")], backend, scores=("LLR",))  # one strand: the id decides
+    assert backend.windows == [1]
+    backend.windows.clear()
+    gene_order([gene("A"), gene("B", strand="-", near_site=False)], backend, scores=("LLR",))
+    assert backend.windows == [2]
+    backend.windows.clear()
+    gene_order([gene("A"), gene("B", strand="-")], backend, scores=("LLR",))
+    assert backend.windows == [4, 2]
+
+
+class Noisy(NullBackend):
+    """A model whose last digits depend on the batch, as those of a GPU may."""
+
+    def forward(self, tokens, positions):
+        out = super().forward(tokens, positions)
+        torch.manual_seed(len(tokens))
+        return BackendOutput(out.logits + 1e-6 * torch.randn_like(out.logits), out.hidden)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 500, 800, 10_000])
+def test_noise_in_the_last_digits_never_chooses_the_gene(batch_tokens):
+    genes = [gene("C"), gene("A"), gene("B", strand="-"), gene("D")]
+    expected = gene_order(genes)
+    assert gene_order(genes, Noisy(), batch_tokens=batch_tokens) == expected
+
+
+def test_an_allele_that_is_too_long_is_told_with_its_normalised_form():
+    ref = GENOME[400:600]
+    allele = pipeline(REFERENCE, GENES).report([FakeRecord("c", 401, ref, (ref[0],))])[0].alleles[0]
+    assert allele.contexts[0].status is Status.TOO_LONG
+    assert allele.allele.ref in (GENOME + GENOME)
+    assert len(allele.allele.ref) == 199
+
+
+@pytest.mark.parametrize("state", ["autocast", "matmul"])
+def test_the_callers_precision_changes_nothing_and_stays_as_it_was(torch_backend, state):
+    run = pipeline(REFERENCE, GENES, torch_backend, width=120)
+    expected = values_of(run.report([snv(500)])[0])
+    if state == "autocast":
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = values_of(run.report([snv(500)])[0])
+            assert torch.is_autocast_enabled("cpu")
+    else:
+        torch.set_float32_matmul_precision("medium")
+        try:
+            found = values_of(run.report([snv(500)])[0])
+            assert torch.get_float32_matmul_precision() == "medium"
+        finally:
+            torch.set_float32_matmul_precision("highest")
+    assert found == expected
+
+
+def test_forced_tf32_is_refused(monkeypatch):
+    monkeypatch.setenv("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
+    assert choose_device("cpu").type == "cpu"
+    with pytest.raises(SettingsError, match="unset TORCH_ALLOW"):
+        choose_device("cuda")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from oracle import Oracle, load_transformers
-from splicebert_vep.annotator import Annotator, Region, Variant
+from splicebert_vep.annotator import MAX_POS, Annotator, Region, Variant
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.model.registry import resolve_model
 from splicebert_vep.settings import Settings
@@ -90,7 +90,8 @@ def test_variants_are_read_in_either_form():
 
 
 def test_regions_are_read():
-    assert Region.parse("chr17") == Region("chr17", 1, 2**31)
+    assert Region.parse("chr17") == Region("chr17", 1, MAX_POS)
     assert Region.parse("17:1,000-2,000") == Region("17", 1000, 2000)
     assert Region.parse("17:5") == Region("17", 5, 5)
+    assert Region.parse("17:5-") == Region("17", 5, MAX_POS)
     assert str(Region.parse("17:5-9")) == "17:5-9"

@@ -75,6 +75,12 @@ def test_centred_left_side(ref_length, alt_length, left):
     assert windows.place(allele, 1000, SHAPE) == Placement(500 - left, "centred")
 
 
+def test_a_deletion_needs_only_the_flank_that_is_left_of_it():
+    # contig 100, W 60, F 10, deletion of 5 at 85: ten bases follow it; ALT reads 60 + 5 bases from 35 on
+    assert windows.place(Allele("c", 85, "A" * 5, ""), 100, SHAPE) == Placement(35, "centred")
+    assert isinstance(windows.place(Allele("c", 86, "A" * 5, ""), 100, SHAPE), Skipped)
+
+
 def test_tiled_windows_start_on_the_grid():
     shape = WindowShape(width=510, flank=100, mode="tiled", stride=128)
     # floor((1000 - 100) / 128) = 7

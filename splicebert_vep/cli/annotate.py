@@ -23,7 +23,7 @@ _KINDS = {"v": "vcf", "z": "vcf.gz", "b": "bcf"}
 _EPILOG = """\b
 Examples:
   splicebert-vep annotate in.vcf.gz -R GRCh38.fa -A grch38 -O out.vcf.gz
-  bcftools view -f PASS in.bcf | splicebert-vep annotate -R GRCh38.fa | bcftools view -i 'SpliceBERT_KL_SS>1'
+  bcftools view -f PASS,. in.bcf | splicebert-vep annotate -R GRCh38.fa | bcftools view -i 'SpliceBERT_KL_SS>1'
   splicebert-vep annotate in.vcf -R GRCh37.fa -A grch37 --emit flat,vep,parquet=scores.parquet -O out.bcf
   splicebert-vep annotate in.vcf -R GRCh38.fa --emit tsv > scores.tsv
 """
@@ -71,18 +71,19 @@ def annotate(
     ignored = [flag for flag, value in (("-D", distance), ("-M", mask)) if value is not None]
     if ignored:
         _say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
-    if summary_file and os.path.realpath(summary_file) in map(os.path.realpath, (target, model["reference"])):
-        raise click.UsageError("--summary would replace another file of the run")
-    from splicebert_vep.annotator import Region
-
-    where = None if region is None else Region.parse(region)
+    if summary_file:
+        others = (source or source_option or "-", target, model["reference"], model["annotation"])
+        if os.path.realpath(summary_file) in map(os.path.realpath, others):
+            raise click.UsageError("--summary would replace another file of the run")
+        if not os.path.isdir(os.path.dirname(os.path.realpath(summary_file))):
+            raise click.UsageError(f"--summary: there is no folder for {summary_file}")
     with open_annotator(**model) as annotator:
         info = annotator.backend.info
         _say(f"model {info.model} on {info.device}, {info.precision}; {info.quality or 'quality not measured'}")
         progress = _Progress() if sys.stderr.isatty() else None
         kind: Any = _KINDS[output_type] if output_type else None
         summary: Summary = annotator.annotate(
-            source or source_option or "-", target, emit=emit or ("flat",), kind=kind, region=where, progress=progress
+            source or source_option or "-", target, emit=emit or ("flat",), kind=kind, region=region, progress=progress
         )
         if progress:
             progress.end()

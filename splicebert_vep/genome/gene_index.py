@@ -60,6 +60,7 @@ class GeneIndex:
     def __init__(self, table: GeneTable) -> None:
         self.table = table
         self._names = ContigNames(table.contigs)
+        self._lengths = ContigNames(table.contig_lengths)
         bounds = np.searchsorted(table.gene_contig, np.arange(len(table.contigs) + 1)).tolist()
         self._contigs = {
             name: _Genes(first, table.gene_start[first:last].tolist(), table.gene_end[first:last].tolist())
@@ -67,6 +68,15 @@ class GeneIndex:
         }
         self._gene = lru_cache(maxsize=_GENES_KEPT)(self._read_gene)
         self._remembered = lru_cache(maxsize=_SPANS_KEPT)(self._find_contexts)
+
+    def has_contig(self, name: str) -> bool:
+        """Tell whether there are genes on a contig, under any naming."""
+        return self._names.find(name) is not None
+
+    def contig_length(self, name: str) -> int | None:
+        """Return the length of a contig in nt, where the annotation tells it; any naming."""
+        found = self._lengths.find(name)
+        return None if found is None else self.table.contig_lengths[found]
 
     def contexts(self, contig: str, start: int, end: int) -> list[GeneContext]:
         """Return the context of a span in each gene that it touches, ordered by gene id.

@@ -16,11 +16,14 @@ _BASES_NEEDED = 20
 _MISMATCHES_ALLOWED = 0.10
 _BASES_PER_RECORD = 50  # one long deletion is not to speak for a whole file
 _SITES_WANTED = 200
+_PLACES_WANTED = 100  # where so many hold too few sites, the FASTA is mostly N or the annotation sparse
 _ODD_SITES_ALLOWED = 0.5
 _ACGT = frozenset(b"ACGT")
 #: First and last two intronic nt of GT-AG, GC-AG and AT-AC introns, read on the transcribed strand.
 _DINUCLEOTIDES = {"donor": {b"GT", b"GC", b"AT"}, "acceptor": {b"AG", b"AC"}}
 _COMPLEMENT = bytes.maketrans(b"ACGT", b"TGCA")
+_AROUND = 500_000  # nt around a record in which annotated sites are compared
+_ANNOTATION_REMEDY = "give the annotation (-A) of the FASTA's build, e.g. -A grch37 or -A grch38"
 _REMEDY = "give the FASTA (-R) and the annotation (-A) of the VCF's own build"
 
 
@@ -56,7 +59,10 @@ class BuildGuard:
         self._example = ""
         self._sites: set[tuple[str, str, int]] = set()
         self._odd_sites = 0
+        self._sampled: list[tuple[str, int]] = []
         self._strangers: dict[str, None] = {}
+        self._other_lengths: dict[str, int] = {}
+        self._met_annotated_contig = False
         self._met_known_contig = False
         self._check_header(header)
 
@@ -65,36 +71,54 @@ class BuildGuard:
         """Whether enough bases were compared to tell one build from another."""
         return self._bases >= _BASES_NEEDED
 
+    @property
+    def _enough_sites(self) -> bool:
+        return len(self._sites) >= _SITES_WANTED or len(self._sampled) >= _PLACES_WANTED
+
     def observe(self, records: Iterable[Observed]) -> None:
         """Compare more records; once 1,000 bases and 200 sites have been compared this costs nothing.
 
         N in the FASTA is ignored; the mitochondrial contig never decides.
 
         Raises:
-            BuildError: over 10 % of at least 20 REF bases differ from the FASTA, or over half of at least 20
-                annotated splice sites are neither GT, GC, AT (donor) nor AG, AC (acceptor) on it. On the right
-                build over 98 % are; on another the dinucleotides are as good as random.
+            BuildError: over 10 % of at least 20 REF bases differ from the FASTA; over half of at least 20 annotated
+                splice sites within 500 kb are neither GT, GC, AT (donor) nor AG, AC (acceptor) on it (on the right
+                build over 98 % are, on another they are as good as random); or the annotation has another length of
+                a contig and there are too few sites to say that it fits all the same.
         """
         for record in records:
-            if self._bases >= _BASES_WANTED and len(self._sites) >= _SITES_WANTED:
+            if self._bases >= _BASES_WANTED and self._enough_sites:
                 return
             contig = self._reference.find(record.chrom)
             if contig is None:
                 self._strangers[record.chrom] = None
                 continue
             self._met_known_contig = True
-            if is_mitochondrial(contig) or record.pos < 1:  # POS 0 is the telomere, which has no base
+            if is_mitochondrial(contig):
+                continue
+            length = self._genes.contig_length(record.chrom)
+            if length is not None and length != self._reference.lengths[contig]:
+                self._other_lengths[record.chrom] = length
+            self._met_annotated_contig |= self._genes.has_contig(record.chrom)
+            if record.pos < 1:  # POS 0 is the telomere, which has no base
                 continue
             if self._bases < _BASES_WANTED:
                 self._compare_bases(contig, record)
-            if len(self._sites) < _SITES_WANTED:
+            if not self._enough_sites:
                 self._compare_sites(contig, record)
         self._judge()
 
-    def finish(self) -> None:
-        """Raise BuildError when the whole input had records and none lay on a contig of the FASTA."""
+    def finish(self) -> list[str]:
+        """Judge the whole input; return warnings.
+
+        Raises:
+            BuildError: there were records and none lay on a contig of the FASTA.
+        """
         if self._strangers and not self._met_known_contig:
             raise self._nothing_in_common(self._strangers)
+        if self._met_known_contig and not self._met_annotated_contig:
+            return [f"the annotation {self._annotation} has none of the contigs of the records"]
+        return []
 
     def _check_header(self, header: Mapping[str, int | None]) -> None:
         known = {name: found for name in header if (found := self._reference.find(name))}
@@ -135,8 +159,13 @@ class BuildGuard:
                 )
 
     def _compare_sites(self, contig: str, record: Observed) -> None:
-        end = record.pos - 1 + len(record.ref)
-        for kind, strand, at in self._genes.site_intervals(record.chrom, record.pos - 1, end):
+        if any(name == contig and abs(pos - record.pos) < _AROUND for name, pos in self._sampled):
+            return
+        self._sampled.append((contig, record.pos))
+        start = max(0, record.pos - 1 - _AROUND)
+        for kind, strand, at in self._genes.site_intervals(record.chrom, start, record.pos + _AROUND):
+            if len(self._sites) >= _SITES_WANTED:
+                return
             site = (contig, kind + strand, at.start)
             bases = self._reference.fetch(contig, at.start, at.end)
             if site in self._sites or len(bases) != 2 or not set(bases) <= _ACGT:
@@ -161,7 +190,18 @@ class BuildGuard:
                 needed="donor GT, GC or AT and acceptor AG or AC at most sites",
                 found=f"{self._odd_sites} of {len(self._sites)} annotated sites near the first records have others",
                 where=f"{self._annotation} on {self._reference.path}",
-                remedy="give the annotation (-A) of the FASTA's build, e.g. -A grch37 or -A grch38",
+                remedy=_ANNOTATION_REMEDY,
+            )
+        # A FASTA may be cut from a longer contig, and then its splice sites speak for it.
+        if self._other_lengths and len(self._sites) < _BASES_NEEDED:
+            name, length = next(iter(self._other_lengths.items()))
+            found = self._reference.find(name) or name
+            raise BuildError(
+                "The gene annotation and the FASTA are of different genome builds: a contig differs in length.",
+                needed=f"{name} of {length:,} nt, as the annotation says, or 20 of its splice sites that fit the FASTA",
+                found=f"{found} of {self._reference.lengths[found]:,} nt, {len(self._sites)} sites to compare",
+                where=f"{self._annotation} on {self._reference.path}",
+                remedy=_ANNOTATION_REMEDY,
             )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +16,8 @@ from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
 from .bert import BertConfig
 from .checkpoint import load_checkpoint
 from .registry import MODELS, check_known, quality_note, resolve_model
+
+_FORCE_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
 
 
 class TorchBackend:
@@ -46,12 +52,24 @@ class TorchBackend:
             quality=quality_note(folder) or "",
         )
 
+    @contextmanager
+    def _full_precision(self) -> Iterator[None]:
+        """Compute in fp32 whatever the caller's autocast or TF32 settings are, and leave these as they were."""
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            with torch.autocast(self._device.type, enabled=False):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
     @torch.inference_mode()
     def forward(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> BackendOutput:
         """Return logits (N, P, V) and last hidden states (N, P, H) at token positions (N, P), fp32 on the device."""
-        out = self._model(
-            torch.from_numpy(tokens.astype(np.int64)).to(self._device), torch.from_numpy(positions).to(self._device)
-        )
+        with self._full_precision():
+            out = self._model(
+                torch.from_numpy(tokens.astype(np.int64)).to(self._device), torch.from_numpy(positions).to(self._device)
+            )
         if self._device.type == "mps":  # it has no float64, which the scores are computed in
             return BackendOutput(out.logits.cpu(), out.hidden.cpu())
         return BackendOutput(out.logits, out.hidden)
@@ -84,7 +102,14 @@ def choose_device(asked: str) -> torch.device:
     """
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if asked == "auto":
-        return torch.device("cuda" if there["cuda"] else "cpu")
+        asked = "cuda" if there["cuda"] else "cpu"
+    if asked == "cuda" and os.environ.get(_FORCE_TF32) == "1":
+        raise SettingsError(
+            f"{_FORCE_TF32} makes CUDA round fp32 to 10 bits, whatever the program asks for.",
+            needed="the variable unset",
+            found=f"{_FORCE_TF32}=1",
+            remedy=f"unset {_FORCE_TF32}",
+        )
     if not there.get(asked, False):
         raise SettingsError(
             f"Device {asked} is not available.",

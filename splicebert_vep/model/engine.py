@@ -127,27 +127,30 @@ class Engine:
         width: W of every pair.
         flank: F.
         batch_tokens: upper bound of tokens in one forward call; one allele is run whatever it takes.
-        needs: what the scorers read; nothing else is computed.
     """
 
-    def __init__(self, backend: Backend, *, width: int, flank: int, batch_tokens: int, needs: frozenset[str]) -> None:
+    def __init__(self, backend: Backend, *, width: int, flank: int, batch_tokens: int) -> None:
         self.backend = backend
         self.width = width
         self.flank = flank
-        self.needs = needs
         self._passes_per_batch = max(1, batch_tokens // (width + 2))
 
-    def run(self, pairs: Sequence[WindowPair]) -> Iterator[EngineBatch]:
-        """Yield aligned outputs of all pairs, in batches in the given order."""
-        for start, end in self._batches(pairs):
-            yield from self._attempt(pairs, start, end)
+    def run(self, pairs: Sequence[WindowPair], needs: frozenset[str]) -> Iterator[EngineBatch]:
+        """Yield aligned outputs of all pairs, in batches in the given order.
 
-    def _batches(self, pairs: Sequence[WindowPair]) -> Iterator[tuple[int, int]]:
+        Args:
+            pairs: window pairs of width W.
+            needs: what the scorers read; nothing else is computed.
+        """
+        for start, end in self._batches(pairs, needs):
+            yield from self._attempt(pairs, start, end, needs)
+
+    def _batches(self, pairs: Sequence[WindowPair], needs: frozenset[str]) -> Iterator[tuple[int, int]]:
         """Cut the pairs into runs whose distinct windows fill the budget of a forward call."""
         start = 0
         windows: set[bytes] = set()
         for i, pair in enumerate(pairs):
-            if NEEDS_PAIRS in self.needs:
+            if NEEDS_PAIRS in needs:
                 new = {array.tobytes() for array in (pair.ref, pair.ref_right, pair.alt)}
             else:
                 new = {masked(pair).tobytes()}
@@ -158,28 +161,30 @@ class Engine:
         if start < len(pairs):
             yield start, len(pairs)
 
-    def _attempt(self, pairs: Sequence[WindowPair], start: int, end: int) -> Iterator[EngineBatch]:
+    def _attempt(
+        self, pairs: Sequence[WindowPair], start: int, end: int, needs: frozenset[str]
+    ) -> Iterator[EngineBatch]:
         """Run one batch; when the model fails, halve it until the allele that it fails on stands alone."""
         try:
-            yield self._forward(pairs, start, end)
+            yield self._forward(pairs, start, end, needs)
         except BackendError as error:
             if end - start == 1:
                 yield EngineBatch([], None, {start: _one_line(error)})
                 return
             middle = (start + end) // 2
-            yield from self._attempt(pairs, start, middle)
-            yield from self._attempt(pairs, middle, end)
+            yield from self._attempt(pairs, start, middle, needs)
+            yield from self._attempt(pairs, middle, end, needs)
 
-    def _forward(self, all_pairs: Sequence[WindowPair], start: int, end: int) -> EngineBatch:
+    def _forward(self, all_pairs: Sequence[WindowPair], start: int, end: int, needs: frozenset[str]) -> EngineBatch:
         pairs = all_pairs[start:end]
         columns = align(pairs, self.width, self.flank)
         changed = differences(pairs)
         finite = np.ones(len(pairs), dtype=np.bool_)
         ref = alt = masked_site = None
-        if NEEDS_PAIRS in self.needs:
-            ref, alt, ok = self._pairs(pairs, columns)
+        if NEEDS_PAIRS in needs:
+            ref, alt, ok = self._pairs(pairs, columns, needs)
             finite &= ok
-        if NEEDS_MASKED in self.needs and changed.valid.any():
+        if NEEDS_MASKED in needs and changed.valid.any():
             masked_site, ok = self._masked(pairs, changed)
             finite &= ok
         device = next((side.logits.device for side in (ref, masked_site) if side is not None), torch.device("cpu"))
@@ -202,7 +207,9 @@ class Engine:
         good = np.flatnonzero(finite).tolist()
         return EngineBatch([start + i for i in good], batch if good else None, failed)
 
-    def _pairs(self, pairs: Sequence[WindowPair], columns: Columns) -> tuple[Side, Side, NDArray[np.bool_]]:
+    def _pairs(
+        self, pairs: Sequence[WindowPair], columns: Columns, needs: frozenset[str]
+    ) -> tuple[Side, Side, NDArray[np.bool_]]:
         """Run REF, shifted REF and ALT windows and lay their outputs out in columns."""
         passes = _Passes(self.width)
         left, right = columns.ref_read & ~columns.right, columns.ref_read & columns.right
@@ -217,15 +224,9 @@ class Engine:
             np.take_along_axis(np.stack([p.ref for p in pairs]), columns.ref_index, 1),
         )
         alt_tokens = np.take_along_axis(np.stack([p.alt for p in pairs]), columns.alt_index, 1)
-        ref = self._side(ref_tokens, done, rows, columns.ref_index)
-        alt = self._side(alt_tokens, done, alt_row, columns.alt_index)
+        ref = _side(ref_tokens, done, rows, columns.ref_index, needs)
+        alt = _side(alt_tokens, done, alt_row, columns.alt_index, needs)
         return ref, alt, done.finite[ref_row] & done.finite[right_row] & done.finite[alt_row]
-
-    def _side(
-        self, tokens: NDArray[np.uint8], done: _PassOutput, rows: NDArray[np.int64], index: NDArray[np.int64]
-    ) -> Side:
-        logits, hidden = done.read(rows, index)
-        return Side(_to(tokens, done.device), logits, hidden if NEEDS_HIDDEN in self.needs else None)
 
     def _masked(self, pairs: Sequence[WindowPair], changed: Differences) -> tuple[MaskedSite, NDArray[np.bool_]]:
         """Run the REF window of every equal-length allele with its differing positions masked together."""
@@ -245,6 +246,17 @@ class Engine:
         ok = np.ones(len(pairs), dtype=np.bool_)
         ok[equal] = done.finite[rows[equal]]
         return site, ok
+
+
+def _side(
+    tokens: NDArray[np.uint8],
+    done: _PassOutput,
+    rows: NDArray[np.int64],
+    index: NDArray[np.int64],
+    needs: frozenset[str],
+) -> Side:
+    logits, hidden = done.read(rows, index)
+    return Side(_to(tokens, done.device), logits, hidden if NEEDS_HIDDEN in needs else None)
 
 
 def masked(pair: WindowPair) -> NDArray[np.uint8]:

@@ -112,7 +112,9 @@ def place(allele: Allele, contig_length: int, shape: WindowShape) -> Placement |
         The placement, or N_CONTEXT when no window fits.
     """
     longest = max(len(allele.ref), len(allele.alt))
-    low = max(0, -allele.shift, allele.start + longest + shape.flank - shape.width)
+    # On the right the flank is read from ALT and from the shifted REF window, which both hold len(alt) bases before it.
+    right = allele.start + len(allele.alt) + shape.flank - shape.width
+    low = max(0, -allele.shift, allele.end - shape.width, right)
     high = min(contig_length - shape.width - max(0, allele.shift), allele.start - shape.flank)
     if low > high or allele.end + shape.flank > contig_length:
         return Skipped(
@@ -122,7 +124,7 @@ def place(allele: Allele, contig_length: int, shape: WindowShape) -> Placement |
         )
     if shape.mode == "tiled":
         tile = shape.stride * ((allele.start - shape.flank) // shape.stride)
-        if low <= tile <= high:
+        if low <= tile <= high and allele.start - tile + longest + shape.flank <= shape.width:
             return Placement(tile, "tiled")
     centred = allele.start - (shape.width - longest) // 2
     return Placement(min(max(centred, low), high), "centred")

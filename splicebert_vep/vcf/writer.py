@@ -25,9 +25,10 @@ _INDEXES = (".tbi", ".csi")
 
 def kind_of(path: str) -> Kind:
     """Return the format that an output path asks for; text when it asks for none."""
-    if path.endswith((".gz", ".bgz")):
+    name = path.lower()
+    if name.endswith((".gz", ".bgz")):
         return "vcf.gz"
-    return "bcf" if path.endswith(".bcf") else "vcf"
+    return "bcf" if name.endswith(".bcf") else "vcf"
 
 
 def open_writer(path: str, header: VcfHeader, *, kind: Kind | None = None) -> VcfWriter:
