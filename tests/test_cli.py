@@ -377,7 +377,7 @@ def test_a_cache_that_cannot_be_written_is_told_or_does_without(tmp_path):
     assert b"SPLICEBERT_VEP_CACHE" in done.stderr
     fasta = tmp_path / "small.fa"
     fasta.write_text(">x\n" + "ACGT" * 300 + "\n")
-    (tmp_path / "small.fa.fai").write_text("x\t1200\t4\t1200\t1201\n")
+    (tmp_path / "small.fa.fai").write_text("x\t1200\t3\t1200\t1201\n")
     vcf = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nx\t601\t.\tA\tC\t.\t.\t.\n"
     done = pipe("annotate", "-R", fasta, "--backend", "null", data=vcf.encode(), env=environment)
     assert done.returncode == 0, done.stderr

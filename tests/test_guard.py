@@ -163,3 +163,15 @@ def test_an_annotation_without_the_contigs_is_warned_of():
     known = guard()
     known.observe(right(1))
     assert known.finish() == []
+
+
+def test_a_first_chunk_that_satisfies_the_guard_is_judged_all_the_same():
+    """Enough bases and enough sites in one chunk once ended the comparison without a verdict."""
+    good = [Site("donor", "+", Interval(at, at + 2)) for at in range(5000) if CHR[at : at + 2] == "GT"]
+    assert len(good) >= 200
+    other = {"A": "C", "C": "G", "G": "T", "T": "A"}
+    with pytest.raises(BuildError, match="1000 of 1000 compared REF bases differ"):
+        guard(genes=Genes(good)).observe([Observed("1", pos, other[CHR[pos - 1]]) for pos in range(1, 2000)])
+    odd = [Site("donor", "+", Interval(at, at + 2)) for at in range(5000) if CHR[at : at + 2] == "CC"]
+    with pytest.raises(BuildError, match="200 of 200 annotated sites"):
+        guard(genes=Genes(odd)).observe(right(1500))

@@ -88,7 +88,7 @@ class BuildGuard:
         """
         for record in records:
             if self._bases >= _BASES_WANTED and self._enough_sites:
-                return
+                break
             contig = self._reference.find(record.chrom)
             if contig is None:
                 self._strangers[record.chrom] = None
