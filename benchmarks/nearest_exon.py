@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import click
 
+from splicebert_vep.genome.annotation import load_table
 from splicebert_vep.genome.gene_index import GeneIndex
-from splicebert_vep.genome.gene_table import load_table
 from splicebert_vep.vcf.reader import open_vcf
 
 

@@ -15,8 +15,8 @@ from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status
 
 from . import __version__
 from .errors import SettingsError
+from .genome.annotation import load_table
 from .genome.gene_index import GeneIndex
-from .genome.gene_table import load_table
 from .genome.guard import BuildGuard, Observed
 from .genome.reference import Reference
 from .model.engine import Engine

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from splicebert_vep.genome.annotation import load_table
 from splicebert_vep.genome.gene_build import DEFAULT_BIOTYPES, compile_genes, read_contig_lengths
-from splicebert_vep.genome.gene_table import CHOICES, GeneTable, load_table
+from splicebert_vep.genome.gene_table import CHOICES, GeneTable
 
 
 @click.group()

@@ -27,11 +27,9 @@ CHOICES = ("MANE_Select", "MANE_Plus_Clinical", "Ensembl_canonical", "longest_CD
 #: Bits of ``GeneTable.exon_flags``.
 HAS_ACCEPTOR, HAS_DONOR, REPORTED = 1, 2, 4
 
-BUILT_IN = ("grch37", "grch38")
-_TABLES = Path(__file__).parent / "tables"
 _FORMAT = 1
 _KIND = "splicebert-vep gene table"
-_ZIP_MAGIC = b"PK\x03\x04"
+ZIP_MAGIC = b"PK\x03\x04"
 _TEXT_COLUMNS = ("gene_ids", "symbols", "transcript_ids")
 
 
@@ -144,8 +142,8 @@ class GeneTable:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise _unreadable(path, error) from error
-        if not data.startswith(_ZIP_MAGIC):
+            raise unreadable(path, error) from error
+        if not data.startswith(ZIP_MAGIC):
             raise _not_a_table(path, "a file of another kind")
         try:
             return _decode(data, path)
@@ -177,40 +175,6 @@ class SpliceSites:
     start: Ints
     strand: Ints
     is_donor: npt.NDArray[np.bool_]
-
-
-def load_table(name_or_path: str | Path) -> GeneTable:
-    """Return a gene table: a built-in one, a compiled one, or one compiled on the fly from an annotation's text.
-
-    Args:
-        name_or_path: ``grch38`` or ``grch37`` (any case; these words win over files of that name), the path of a file
-            made by ``genes build``, or the path of a GFF3, GTF or SpliceAI table, plain or gzip.
-
-    Raises:
-        AnnotationError: neither a known name nor a readable annotation.
-    """
-    name = str(name_or_path)
-    if name.lower() in BUILT_IN:
-        return GeneTable.load(_TABLES / f"{name.lower()}.genes.npz")
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise AnnotationError(
-            f"No gene annotation is called {name!r}, and no file has that path.",
-            needed=f"one of {', '.join(BUILT_IN)}, or the path of a compiled table (*.genes.npz), a GFF3, a GTF or "
-            "SpliceAI's annotation table, plain or gzip",
-            found=name,
-            remedy="check the path, or give -A grch38 or -A grch37",
-        )
-    try:
-        with path.open("rb") as handle:
-            compiled = handle.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if compiled:
-        return GeneTable.load(path)
-    from .gene_build import compile_genes  # here, because the compiler makes GeneTables
-
-    return compile_genes(path)
 
 
 def _encode(table: GeneTable) -> bytes:
@@ -360,7 +324,7 @@ def _not_a_table(path: Path, found: str) -> AnnotationError:
     )
 
 
-def _unreadable(path: Path, error: OSError) -> AnnotationError:
+def unreadable(path: Path, error: OSError) -> AnnotationError:
     return AnnotationError(
         "The gene annotation cannot be read.",
         needed="a readable file",

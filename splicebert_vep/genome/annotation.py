@@ -1,0 +1,45 @@
+"""The ``-A`` of the command line: a gene table by its name, its file, or an annotation's text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from splicebert_vep.errors import AnnotationError
+
+from .gene_build import compile_genes
+from .gene_table import ZIP_MAGIC, GeneTable, unreadable
+
+BUILT_IN = ("grch37", "grch38")
+_TABLES = Path(__file__).parent / "tables"
+
+
+def load_table(name_or_path: str | Path) -> GeneTable:
+    """Return a gene table: a built-in one, a compiled one, or one compiled on the fly from an annotation's text.
+
+    Args:
+        name_or_path: ``grch38`` or ``grch37`` (any case; these words win over files of that name), the path of a file
+            made by ``genes build``, or the path of a GFF3, GTF or SpliceAI table, plain or gzip.
+
+    Raises:
+        AnnotationError: neither a known name nor a readable annotation.
+    """
+    name = str(name_or_path)
+    if name.lower() in BUILT_IN:
+        return GeneTable.load(_TABLES / f"{name.lower()}.genes.npz")
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise AnnotationError(
+            f"No gene annotation is called {name!r}, and no file has that path.",
+            needed=f"one of {', '.join(BUILT_IN)}, or the path of a compiled table (*.genes.npz), a GFF3, a GTF or "
+            "SpliceAI's annotation table, plain or gzip",
+            found=name,
+            remedy="check the path, or give -A grch38 or -A grch37",
+        )
+    try:
+        with path.open("rb") as handle:
+            compiled = handle.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if compiled:
+        return GeneTable.load(path)
+    return compile_genes(path)
