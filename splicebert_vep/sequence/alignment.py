@@ -18,8 +18,6 @@ from .windows import WindowPair
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-SITE_COLUMNS = 4
-
 
 @dataclass(frozen=True, slots=True)
 class Columns:

@@ -45,7 +45,6 @@ class VcfReader:
     def __init__(self, path: str) -> None:
         """Read the header; raises as ``open_vcf``."""
         self.name = input_name(path)
-        self._native: pysam.VariantFile | None = None
         self._feed: Feed | None = None
         self._records: Iterator[TextRecord | BcfRecord]
         with contextlib.ExitStack() as stack:
