@@ -11,7 +11,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="BSD-3-Clause",
-    packages=["splicebert_vep_spec"],
+    packages=["splicebert_vep_spec", "splicebert_vep_spec.testing"],
     package_data={"splicebert_vep_spec": ["py.typed"]},
     python_requires=">=3.11",
     install_requires=["pluggy>=1.5"],

@@ -1,3 +1,45 @@
-"""Zero-shot splicing scores of a pre-mRNA language model for every allele of a VCF."""
+"""Zero-shot splicing scores of a pre-mRNA language model for every allele of a VCF.
+
+::
+
+    from splicebert_vep import Annotator
+
+    with Annotator("GRCh38.fa", "grch38") as annotator:
+        print(annotator.score("chr17-43047641-A-C"))
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .annotator import Annotator as Annotator
+    from .errors import SpliceBertError as SpliceBertError
+    from .results import ScoredVariant as ScoredVariant
+    from .sequence.windows import WindowShape as WindowShape
+    from .settings import Settings as Settings
+    from .summary import Summary as Summary
+    from .variants import Variant as Variant
 
 __version__ = "0.1.0"
+
+#: Public name -> where it lives. They are imported when asked for: torch takes seconds, and ``--help`` does without.
+_PUBLIC = {
+    "Annotator": "annotator",
+    "ScoredVariant": "results",
+    "Settings": "settings",
+    "SpliceBertError": "errors",
+    "Summary": "summary",
+    "Variant": "variants",
+    "WindowShape": "sequence.windows",
+}
+__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,122 +2,49 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
+import operator
+import os
+import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn, TypeVar, overload
 
-from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status
+from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Value
 
 from . import __version__
-from .errors import SettingsError
+from .adapters.rows import columns, rows
+from .chunks import GuardedChunks
+from .contract import GuardedBackend
+from .errors import SettingsError, suggestion
 from .genome.annotation import load_table
 from .genome.gene_index import GeneIndex
-from .genome.guard import BuildGuard, Observed
+from .genome.guard import BuildGuard
 from .genome.reference import Reference
 from .model.engine import Engine
-from .outputs import Outputs, Record, plan_outputs
-from .pipeline import Pipeline
+from .outputs import Outputs, plan_outputs
+from .pipeline import Pipeline, Record
 from .plugins import Plugins, load_plugins
+from .results import ScoredVariant
 from .settings import DISCLAIMER, SCORE_VERSION, Settings, check_window, plan_scores, with_choice
+from .summary import Summary
+from .variants import MAX_POS, Region, Variant
 from .vcf.reader import open_vcf
 from .vcf.writer import Kind
 
-MAX_POS = 2**31 - 1  # of VCF
-_CHUNKS_HELD = 8  # read at most so far ahead of the first score to tell the build
-_VARIANT = re.compile(r"(?P<chrom>.+?)[-:](?P<pos>\d+)[-:](?P<ref>[^-:]+)[-:>](?P<alt>[^-:]+)\Z")
+_R = TypeVar("_R", bound=Record)
 
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A variant given by hand; ``pos`` is 1-based as in VCF."""
-
-    chrom: str
-    pos: int
-    ref: str
-    alts: tuple[str, ...]
-    id: str = "."
-
-    @classmethod
-    def parse(cls, text: str) -> Variant:
-        """Read ``chr17-43071077-T-C`` or ``17:43071077:T:C``.
-
-        Raises:
-            SettingsError: any other form.
-        """
-        match = _VARIANT.match(text.strip())
-        if match is None:
-            raise SettingsError(
-                "A variant could not be read.", needed="CHROM-POS-REF-ALT, e.g. chr17-43071077-T-C", found=repr(text)
-            )
-        return cls(match["chrom"], int(match["pos"]), match["ref"], tuple(match["alt"].split(",")))
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A stretch of a contig; 1-based, both ends included, as in ``chr17:43044295-43125364``."""
-
-    chrom: str
-    first: int
-    last: int
-
-    def __str__(self) -> str:
-        return self.chrom if self.last == MAX_POS and self.first == 1 else f"{self.chrom}:{self.first}-{self.last}"
-
-    @classmethod
-    def parse(cls, text: str) -> Region:
-        """Read ``chr17``, ``chr17:100``, ``chr17:100-`` or ``chr17:100-200``; thousands commas are fine.
-
-        Raises:
-            SettingsError: any other form.
-        """
-        match = re.fullmatch(r"(.+?)(?::(\d[\d,]*)(-(\d[\d,]*)?)?)?", text.strip())
-        if match is None:
-            raise SettingsError(
-                "A region could not be read.", needed="CHROM or CHROM:START-END, 1-based", found=repr(text)
-            )
-        chrom, first, dash, last = match.groups()
-        low = int(first.replace(",", "")) if first else 1
-        high = int(last.replace(",", "")) if last else low if first and not dash else MAX_POS
-        if high < low:
-            raise SettingsError("The region ends before it starts.", found=text)
-        return cls(chrom, low, high)
-
-
-@dataclass(slots=True)
-class Summary:
-    """What a run did: records and ALTs read, ALTs by status, seconds, and sentences for the user."""
-
-    records: int = 0
-    alleles: int = 0
-    records_without_alt: int = 0
-    status: Counter[Status] = field(default_factory=Counter)
-    seconds: float = 0.0
-    warnings: list[str] = field(default_factory=list)
-
-    def add(self, reports: Sequence[RecordReport]) -> None:
-        """Count a chunk; with several genes an ALT counts once, by the outcome that flat output shows."""
-        self.records += len(reports)
-        for report in reports:
-            self.alleles += len(report.alleles)
-            if not report.alleles:
-                self.records_without_alt += 1
-                self.status[Status.NO_ALT] += 1
-            self.status.update(allele.contexts[0].status for allele in report.alleles)
-
-    def by_status(self) -> dict[str, int]:
-        """Return counts in the order of ``Status``, those of zero left out."""
-        return {str(status): self.status[status] for status in Status if self.status[status]}
+VariantLike = str | Variant | tuple[str, int, str, str]
+"""``"chr17-43071077-T-C"``, a ``Variant``, or (chrom, 1-based pos, ref, alt)."""
 
 
 class Annotator:
     """Score and annotate variants.
 
-    Not thread-safe: one annotator per thread or process.
+    May be shared between threads: their chunks are scored one at a time, so threads bring no speed. It does not survive
+    a fork and cannot be pickled: open one in each process.
 
     Args:
         reference: FASTA, plain or bgzip-compressed.
@@ -131,6 +58,11 @@ class Annotator:
 
     Raises:
         SpliceBertError: any of its input errors, before anything is scored; see ``splicebert_vep.errors``.
+
+    Example:
+        >>> with Annotator("GRCh38.fa", "grch38") as annotator:
+        ...     result = annotator.score("chr17-43047641-A-C")
+        ...     result["KL_SS"], result.gene.symbol
     """
 
     def __init__(
@@ -138,7 +70,7 @@ class Annotator:
         reference: str | Path,
         genes: str | Path = "grch38",
         *,
-        model: str = "splicebert-mini",
+        model: str | Path = "splicebert-mini",
         backend: str = "torch",
         device: str = "auto",
         threads: int | None = None,
@@ -147,28 +79,21 @@ class Annotator:
     ) -> None:
         self.settings = settings or Settings()
         self.plugins = plugins or load_plugins()
-        self._plan = plan_scores(self.plugins.scorers, self.settings)
-        if backend not in self.plugins.backends:
-            raise SettingsError(
-                "An unknown backend was asked for.", needed=f"one of {', '.join(self.plugins.backends)}", found=backend
-            )
+        scorers, origins = self.plugins.scorers, self.plugins.origins("scorer")
+        self._plan = plan_scores(scorers, origins, self.settings)
+        self.backend = _open_backend(self.plugins, backend, BackendOptions(str(model), device, threads))
+        shape = self.settings.window
+        check_window(shape, self.backend.info)
         table = load_table(genes)
         self._table_name, self._table_digest = table.name, table.digest
         self.genes = GeneIndex(table)
-        self.backend = self.plugins.backends[backend].open(BackendOptions(model, device, threads))
-        shape = self.settings.window
-        check_window(shape, self.backend.info)
-        engine = Engine(
-            self.backend,
-            width=shape.width,
-            flank=shape.flank,
-            batch_tokens=self.settings.batch_tokens,
-        )
+        engine = Engine(self.backend, width=shape.width, flank=shape.flank, batch_tokens=self.settings.batch_tokens)
         self.reference = Reference(reference)  # last: a FASTA may take a minute to index
-        self._pipeline = Pipeline(
-            self.reference, self.genes, shape, engine, self._plan, with_choice(self._plan, self.plugins.scorers)
-        )
-        self.run = RunInfo(self._plan.fields, self._provenance())
+        choice = with_choice(self._plan, scorers, origins)
+        self._pipeline = Pipeline(self.reference, self.genes, shape, engine, self._plan, choice)
+        self._run: RunInfo | None = None
+        self._lock = threading.Lock()
+        self._process: int | None = os.getpid()
 
     def __enter__(self) -> Annotator:
         return self
@@ -178,8 +103,19 @@ class Annotator:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an Annotator cannot be pickled; open one in each process")
+
+    @property
+    def run(self) -> RunInfo:
+        """Fields of the output and provenance of every score; reads the whole FASTA once for its digest."""
+        if self._run is None:
+            self._run = RunInfo(self._plan.fields, self._provenance())
+        return self._run
+
     def close(self) -> None:
-        """Close the reference."""
+        """Close the reference; the annotator cannot be used any more."""
+        self._process = None
         self.reference.close()
 
     def region(self, text: str) -> Region:
@@ -190,21 +126,47 @@ class Annotator:
         """
         return Region(text, 1, MAX_POS) if self.reference.find(text) else Region.parse(text)
 
-    def score(self, variants: Iterable[str | Variant]) -> list[RecordReport]:
-        """Score variants given by hand, ``chr17-43071077-T-C``, in their order.
+    @overload  # a str is an Iterable[str] too; the first signature wins
+    def score(self, variants: str | Variant) -> ScoredVariant: ...  # type: ignore[overload-overlap]
+    @overload
+    def score(self, variants: Iterable[VariantLike]) -> Iterator[ScoredVariant]: ...
+    def score(self, variants: str | Variant | Iterable[VariantLike]) -> ScoredVariant | Iterator[ScoredVariant]:
+        """Score variants given by hand.
+
+        Args:
+            variants: one, ``"chr17-43071077-T-C"`` or a ``Variant``; or any number of them, or of
+                (chrom, 1-based pos, ref, alt), in an iterable.
+
+        Returns:
+            One result for one variant; for an iterable an iterator over results, one per variant and in their order,
+            which reads and scores a chunk at a time.
 
         Raises:
-            BuildError: FASTA and annotation are not of one build.
+            BuildError: FASTA and annotation, or FASTA and 20 or more variants, are not of one build.
             SettingsError: a variant cannot be read.
         """
-        records = [variant if isinstance(variant, Variant) else Variant.parse(variant) for variant in variants]
-        self._guard({}).observe(_observed(records))
-        return self._pipeline.report(records)
+        if isinstance(variants, str | Variant):
+            [result] = self._results([variants])
+            return result
+        return self._results(variants)
+
+    def score_frame(self, variants: Iterable[VariantLike]) -> dict[str, list[Value]]:
+        """Score variants and return the columns of ``--emit tsv``: ``pandas.DataFrame(annotator.score_frame(...))``.
+
+        Returns:
+            Column name -> values, one row per variant x gene; POS is 1-based, START 0-based, None is missing.
+
+        Raises:
+            BuildError, SettingsError: as ``score``.
+        """
+        run = RunInfo(self._plan.fields, {})
+        found = [row for result in self._results(variants) for row in rows(result.report, run)]
+        return {name: [row[i] for row in found] for i, name in enumerate(columns(run))}
 
     def annotate(
         self,
-        source: str,
-        target: str,
+        source: str | Path,
+        target: str | Path,
         *,
         emit: Sequence[str] = ("flat",),
         kind: Kind | None = None,
@@ -216,7 +178,7 @@ class Annotator:
         Args:
             source: input path, ``-`` is stdin.
             target: output path, ``-`` is stdout.
-            emit: outputs, ``flat``, ``vep``, ``tsv[=FILE]``, ``parquet=FILE`` or a plugin's.
+            emit: outputs, ``flat``, ``vep``, ``tsv[=FILE]``, ``jsonl[=FILE]``, ``parquet=FILE`` or a plugin's.
             kind: output format where the path's suffix does not say it.
             region: ``chr17``, ``chr17:100``, ``chr17:100-`` or ``chr17:100-200``, 1-based with both ends; only records
                 that lie in it are read and written.
@@ -226,28 +188,33 @@ class Annotator:
             BuildError: VCF, FASTA and annotation are not of one build.
             VcfError, FastaError: the input cannot be read.
             OutputError: an output cannot be written whole; none is left under its final name.
+            PluginError: a plugin breaks the contract.
         """
+        source, target = str(source), str(target)
         plan = plan_outputs(
-            emit, target, kind, self.plugins.adapters, source=source, reference=str(self.reference.path)
+            emit,
+            target,
+            kind,
+            self.plugins.adapters,
+            self.plugins.origins("adapter"),
+            source=source,
+            reference=str(self.reference.path),
         )
         summary = Summary()
         where = None if region is None else self.region(region)
         began = time.monotonic()
         with open_vcf(source) as reader:
             guard = self._guard(reader.header.contigs())
-            chunks = _chunks(self._in_region(reader, where), self.settings.chunk_records)
-            held = _settle(guard, chunks)
-            first = [record for chunk in held for record in chunk]
+            chunks = GuardedChunks(self._in_region(reader, where), self.settings.chunk_records, guard)
             self.plugins.run_started(self.run)
-            with Outputs(plan, self.run, reader.header, first, self.reference.lengths, __version__) as outputs:
-                del first  # held chunks are let go one by one
-                for chunk in chain(_drained(held), _watched(guard, chunks)):
-                    reports = self._pipeline.report(chunk)
+            with Outputs(plan, self.run, reader.header, chunks.held(), self.reference.lengths, __version__) as outputs:
+                for chunk in chunks:
+                    reports = self._report(chunk)
                     outputs.write(chunk, reports)
                     summary.add(reports)
                     if progress:
                         progress(summary, reader.share_read())
-                summary.warnings.extend(guard.finish())
+                summary.warnings.extend(chunks.finish())
         if where and not summary.records:
             summary.warnings.append(f"no record lies in the region {region}")
         summary.seconds = time.monotonic() - began
@@ -255,10 +222,25 @@ class Annotator:
         self.plugins.run_finished(self.run, summary.by_status())
         return summary
 
+    def _results(self, variants: Iterable[VariantLike]) -> Iterator[ScoredVariant]:
+        chunks = GuardedChunks(map(_variant, variants), self.settings.chunk_records, self._guard({}))
+        for chunk in chunks:
+            for report in self._report(chunk):
+                yield ScoredVariant(report, self._plan.fields)
+
+    def _report(self, records: Sequence[Record]) -> list[RecordReport]:
+        if self._process != os.getpid():  # two processes would move the position in one open FASTA
+            raise SettingsError(
+                "The annotator is closed." if self._process is None else "The annotator belongs to another process.",
+                needed="an Annotator that this process opened and has not closed",
+            )
+        with self._lock:
+            return self._pipeline.report(records)
+
     def _guard(self, header: Mapping[str, int | None]) -> BuildGuard:
         return BuildGuard(header, self.reference, self.genes, self._table_name)
 
-    def _in_region(self, records: Iterable[Record], region: Region | None) -> Iterator[Record]:
+    def _in_region(self, records: Iterable[_R], region: Region | None) -> Iterator[_R]:
         if region is None:
             yield from records
             return
@@ -295,34 +277,30 @@ class Annotator:
         }
 
 
-def _observed(chunk: Sequence[Record | Variant]) -> list[Observed]:
-    return [Observed(record.chrom, record.pos, record.ref) for record in chunk]
+def _open_backend(plugins: Plugins, name: str, options: BackendOptions) -> GuardedBackend:
+    known = plugins.backends
+    if name not in known:
+        raise SettingsError(
+            "An unknown backend was asked for.",
+            needed=f"one of {', '.join(known)}",
+            found=name,
+            remedy=suggestion([name], known),
+        )
+    origin = plugins.origins("backend")[name]
+    with origin.guarding("open"):
+        return GuardedBackend(known[name].open(options), origin)
 
 
-def _chunks(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
-    while chunk := list(islice(records, size)):
-        yield chunk
-
-
-def _settle(guard: BuildGuard, chunks: Iterator[list[Record]]) -> list[list[Record]]:
-    """Read ahead until the guard has seen enough to tell the build, or the input ends, or enough is held."""
-    held = []
-    for chunk in islice(chunks, _CHUNKS_HELD):
-        guard.observe(_observed(chunk))
-        held.append(chunk)
-        if guard.decided:
-            return held
-    if len(held) < _CHUNKS_HELD:
-        guard.finish()
-    return held
-
-
-def _drained(held: list[list[Record]]) -> Iterator[list[Record]]:
-    while held:
-        yield held.pop(0)
-
-
-def _watched(guard: BuildGuard, chunks: Iterator[list[Record]]) -> Iterator[list[Record]]:
-    for chunk in chunks:
-        guard.observe(_observed(chunk))
-        yield chunk
+def _variant(given: VariantLike) -> Variant:
+    if isinstance(given, Variant):
+        return given
+    if isinstance(given, str):
+        return Variant.parse(given)
+    with contextlib.suppress(TypeError, ValueError):
+        chrom, pos, ref, alt = given
+        return Variant(str(chrom), operator.index(pos), str(ref), str(alt))  # a pos of numpy is fine, 7.0 is not
+    raise SettingsError(
+        "A variant could not be read.",
+        needed="'chr17-43071077-T-C', a Variant, or a tuple (chrom, 1-based pos, ref, alt)",
+        found=repr(given),
+    )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from splicebert_vep_spec import Adapter, BackendFactory, Scorer, hookimpl
 
 from .adapters.flat import FlatAdapter
-from .adapters.tables import ParquetAdapter, TsvAdapter
+from .adapters.parquet import ParquetAdapter
+from .adapters.text import JsonlAdapter, TsvAdapter
 from .adapters.vep import VepAdapter
 from .model.backend import TorchBackendFactory
 from .model.null import NullBackendFactory
@@ -28,4 +29,4 @@ def register_scorers() -> Sequence[Scorer]:
 
 @hookimpl
 def register_adapters() -> Sequence[Adapter]:
-    return [FlatAdapter(), VepAdapter(), TsvAdapter(), ParquetAdapter()]
+    return [FlatAdapter(), VepAdapter(), TsvAdapter(), JsonlAdapter(), ParquetAdapter()]

@@ -18,6 +18,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class SpliceBertError(Exception):
     """Base error; renders as one short paragraph a user can act on.
@@ -95,3 +98,10 @@ class PluginError(SpliceBertError):
 
 class BackendError(SpliceBertError):
     pass
+
+
+def suggestion(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Return "did you mean ...?" for misspelled names, or nothing."""
+    by_folded = {name.casefold(): name for name in known}
+    found = [by_folded[guess] for word in unknown for guess in difflib.get_close_matches(word.casefold(), by_folded, 1)]
+    return f"did you mean {', '.join(found)}?" if found else ""

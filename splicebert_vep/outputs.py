@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from splicebert_vep_spec import Adapter, InfoAdapter, RecordReport, RunInfo, TableAdapter, TableWriter, Value
+from splicebert_vep_spec import Adapter, InfoAdapter, InfoField, RecordReport, RunInfo, TableAdapter, TextAdapter, Value
 
-from .errors import SettingsError
+from .contract import Origin, remedy
+from .errors import PluginError, SettingsError, suggestion
+from .table_files import TableFile, TextFile
 from .vcf.complete import complete_for_bcf
 from .vcf.header import VcfHeader
 from .vcf.records import BcfRecord, TextRecord
@@ -41,17 +44,26 @@ class OutputPlan:
         path: the run's output, ``-`` is stdout.
         kind: VCF, bgzipped VCF or BCF.
         info: INFO adapters; when there are none, no VCF is written.
-        tables: table adapters with their paths.
+        tables: text and table adapters with their paths.
+        origins: where the adapters come from, by their names.
     """
 
     path: str
     kind: Kind
     info: tuple[InfoAdapter, ...]
-    tables: tuple[tuple[TableAdapter, str], ...]
+    tables: tuple[tuple[TextAdapter | TableAdapter, str], ...]
+    origins: Mapping[str, Origin]
 
 
 def plan_outputs(
-    words: Sequence[str], path: str, kind: Kind | None, adapters: Mapping[str, Adapter], *, source: str, reference: str
+    words: Sequence[str],
+    path: str,
+    kind: Kind | None,
+    adapters: Mapping[str, Adapter],
+    origins: Mapping[str, Origin],
+    *,
+    source: str,
+    reference: str,
 ) -> OutputPlan:
     """Match ``--emit`` words with adapters; a table without a file takes the run's output when no VCF does.
 
@@ -60,16 +72,19 @@ def plan_outputs(
             would replace an input. Only the VCF may replace the input VCF, which has been read to its end by then.
     """
     info: list[InfoAdapter] = []
-    tables: list[tuple[TableAdapter, str | None]] = []
+    tables: list[tuple[TextAdapter | TableAdapter, str | None]] = []
     for emit in dict.fromkeys(Emit.parse(word) for word in words):
         adapter = adapters.get(emit.name)
-        if isinstance(adapter, TableAdapter):
+        if isinstance(adapter, TextAdapter | TableAdapter):
             tables.append((adapter, emit.path))
         elif isinstance(adapter, InfoAdapter) and emit.path is None:
             info.append(adapter)
         elif adapter is None:
             raise SettingsError(
-                "An unknown output was asked for.", needed=f"some of {', '.join(adapters)}", found=emit.name
+                "An unknown output was asked for.",
+                needed=f"some of {', '.join(adapters)}",
+                found=emit.name,
+                remedy=suggestion([emit.name], adapters),
             )
         else:
             raise SettingsError(
@@ -87,7 +102,7 @@ def plan_outputs(
     tables_only = real[: len(placed)]
     if os.path.realpath(reference) in real or (source != "-" and os.path.realpath(source) in tables_only):
         raise SettingsError("An output would replace an input.", needed="another file", found=", ".join(targets))
-    return OutputPlan(path, kind or kind_of(path), tuple(info), placed)
+    return OutputPlan(path, kind or kind_of(path), tuple(info), placed, origins)
 
 
 class Outputs:
@@ -113,18 +128,23 @@ class Outputs:
     ) -> None:
         self._plan = plan
         self._run = run
-        self._tables: list[TableWriter] = []
+        self._tables: list[TextFile | TableFile] = []
         self._vcf: VcfWriter | None = None
-        fields = [field for adapter in plan.info for field in adapter.header(run)]
+        self._declared = _declared(plan, run)
         with contextlib.ExitStack() as undo:
             if plan.info:
-                annotated = header.annotated(fields, run.provenance, version=version)
+                annotated = header.annotated(list(self._declared.values()), run.provenance, version=version)
                 if plan.kind == "bcf":
                     annotated = complete_for_bcf(annotated, first, contig_lengths)
                 self._vcf = open_writer(plan.path, annotated, kind=plan.kind)
                 undo.callback(self._vcf.abort)
             for adapter, path in plan.tables:
-                table = adapter.open(path, run)
+                origin = plan.origins[adapter.name]
+                table = (
+                    TextFile(adapter, origin, path, run)
+                    if isinstance(adapter, TextAdapter)
+                    else TableFile(adapter, origin, path, run)
+                )
                 undo.callback(table.abort)
                 self._tables.append(table)
             undo.pop_all()
@@ -143,12 +163,34 @@ class Outputs:
         """
         if self._vcf is not None:
             for record, report in zip(records, reports, strict=True):
-                annotation: dict[str, tuple[Value, ...]] = {}
-                for adapter in self._plan.info:
-                    annotation.update(adapter.render(report, self._run))
-                self._vcf.write(record, annotation)
+                self._vcf.write(record, self._annotation(report))
         for table in self._tables:
             table.write(reports)
+
+    def _annotation(self, report: RecordReport) -> dict[str, tuple[Value, ...]]:
+        annotation: dict[str, tuple[Value, ...]] = {}
+        for adapter in self._plan.info:
+            origin = self._plan.origins[adapter.name]
+            with origin.guarding("render"):
+                rendered = dict(adapter.render(report, self._run))
+            for key, values in rendered.items():
+                problem = self._problem(adapter.name, key, values, len(report.alleles))
+                if problem:
+                    raise origin.broken("render", needed=problem, found=f"{key} with {values!r}")
+            annotation.update(rendered)
+        return annotation
+
+    def _problem(self, adapter: str, key: str, values: object, alts: int) -> str:
+        """Return what would have been right of an INFO value, or nothing when it is."""
+        field = self._declared.get((adapter, key))
+        if field is None:
+            return "keys that its header declares"
+        if not isinstance(values, tuple) or (field.number == "A" and len(values) != alts):
+            return f"a tuple of {alts} values, one per ALT" if field.number == "A" else "a tuple of values"
+        kinds = _TYPES[field.type]
+        if any(value is not None and (not isinstance(value, kinds) or value != value) for value in values):
+            return f"values of type {field.type} that are no NaN, None where missing"
+        return ""
 
     def __enter__(self) -> Outputs:
         return self
@@ -177,5 +219,52 @@ class Outputs:
             for output in self._all():
                 stack.callback(output.abort)
 
-    def _all(self) -> list[VcfWriter | TableWriter]:
+    def _all(self) -> list[VcfWriter | TextFile | TableFile]:
         return [*([] if self._vcf is None else [self._vcf]), *self._tables]
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {"Float": (float, int), "Integer": (int,), "String": (str,)}
+
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")  # VCF 4.3, section 1.6.1
+
+
+def _is_valid(field: object) -> bool:
+    return (
+        isinstance(field, InfoField)
+        and bool(_KEY.match(field.key))
+        and field.type in _TYPES
+        and field.number in ("A", ".")
+    )
+
+
+def _declared(plan: OutputPlan, run: RunInfo) -> dict[tuple[str, str], InfoField]:
+    """Return what the INFO adapters declare, by adapter and key.
+
+    Raises:
+        PluginError: a header is none, or two adapters write one key.
+    """
+    declared: dict[tuple[str, str], InfoField] = {}
+    owners: dict[str, str] = {}
+    for adapter in plan.info:
+        origin = plan.origins[adapter.name]
+        with origin.guarding("header"):
+            fields = list(adapter.header(run))
+        for field in fields:
+            if not _is_valid(field):
+                raise origin.broken(
+                    "header",
+                    needed="InfoField with a VCF key, number A or '.', type Float, Integer or String",
+                    found=repr(field),
+                )
+            if field.key in owners:
+                raise PluginError(
+                    "Two outputs write the same INFO key.",
+                    needed="one output of these at a time",
+                    found=f"{field.key} of {owners[field.key]} and of {origin}",
+                    where=f"hook {origin.hook}, --emit",
+                    remedy=remedy(origin.plugin),
+                )
+            owners[field.key] = str(origin)
+            declared[adapter.name, field.key] = field
+    return declared

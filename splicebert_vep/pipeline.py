@@ -19,13 +19,11 @@ from splicebert_vep_spec import (
     GeneContext,
     RecordReport,
     ScoredContext,
-    Scorer,
     Skipped,
     Status,
     Value,
 )
 
-from .errors import PluginError
 from .sequence import alleles as changes
 from .sequence import windows
 from .sequence.windows import Window, WindowPair, WindowShape
@@ -218,39 +216,32 @@ def _values(plan: ScorePlan, batch: AlignedBatch, size: int) -> dict[str, list[V
     Raises:
         PluginError: a scorer returned a field it was not asked for, or another number of values.
     """
-    types = {field.id: field.type for scorer, _ in plan.scorers for field in scorer.fields}
+    types = {field.id: field.type for planned in plan.scorers for field in planned.scorer.fields}
     columns: dict[str, list[Value]] = {}
-    for scorer, asked in plan.scorers:
-        columns.update((field.id, [None] * size) for field in scorer.fields if field.id in asked)
-        try:
-            found = {field: tensor.double().cpu().tolist() for field, tensor in scorer.score(batch, asked).items()}
-        except Exception as error:  # a scorer may be other people's code and may raise anything
-            raise _broken_scorer(
-                scorer, "a mapping of field id to tensor", f"{type(error).__name__}: {error}"
-            ) from error
+    for planned in plan.scorers:
+        asked, origin = planned.asked, planned.origin
+        columns.update((field.id, [None] * size) for field in planned.scorer.fields if field.id in asked)
+        with origin.guarding("score"):
+            found = {
+                field: tensor.double().cpu().tolist() for field, tensor in planned.scorer.score(batch, asked).items()
+            }
         for field, values in found.items():
             if field not in asked or not isinstance(values, list) or len(values) != size:
                 shape = f"{len(values)} values" if isinstance(values, list) else "a single value"
-                raise _broken_scorer(
-                    scorer, f"tensors of shape ({size},) for {', '.join(sorted(asked))}", f"{field} with {shape}"
+                raise origin.broken(
+                    "score",
+                    needed=f"tensors of shape ({size},), one value per allele x gene, for {', '.join(sorted(asked))}",
+                    found=f"{field} with {shape}",
                 )
             if any(isinstance(value, list) or math.isinf(value) for value in values):
-                raise _broken_scorer(
-                    scorer, "finite numbers, NaN where missing", f"{field} with nested or infinite values"
+                raise origin.broken(
+                    "score",
+                    needed=f"tensors of shape ({size},) with finite numbers, NaN where missing",
+                    found=f"{field} with nested or infinite values",
                 )
             integer = types[field] == "Integer"
             columns[field] = [None if math.isnan(value) else int(value) if integer else value for value in values]
     return columns
-
-
-def _broken_scorer(scorer: Scorer, needed: str, found: str) -> PluginError:
-    return PluginError(
-        f"Scorer {scorer.name} {scorer.version} broke the contract.",
-        needed=needed,
-        found=found,
-        where="hook register_scorers, method score",
-        remedy=f"update or switch off the plugin that offers {scorer.name}",
-    )
 
 
 def _record_report(

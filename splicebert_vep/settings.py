@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from splicebert_vep_spec import BackendInfo, FieldSpec, Scorer
 
-from .errors import SettingsError
+from .contract import Origin
+from .errors import SettingsError, suggestion
 from .sequence.windows import WindowShape
 
 #: Raised by one whenever the same input can give another score; named under "Scores" in CHANGELOG.md.
@@ -61,22 +62,40 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedScorer:
+    """A scorer, the fields asked of it, and where it comes from."""
+
+    scorer: Scorer
+    asked: frozenset[str]
+    origin: Origin
+
+    def needs(self) -> frozenset[str]:
+        """Return what the engine has to compute for these fields.
+
+        Raises:
+            PluginError: the scorer failed.
+        """
+        with self.origin.guarding("needs"):
+            return frozenset(self.scorer.needs(self.asked))
+
+
+@dataclass(frozen=True, slots=True)
 class ScorePlan:
     """Which scorer computes which of the asked fields.
 
     Args:
-        scorers: the scorers to run with the fields asked of each.
+        scorers: the scorers to run.
         fields: every field of the output, scores first, in the scorers' order.
         needs: what the engine has to compute for them.
     """
 
-    scorers: tuple[tuple[Scorer, frozenset[str]], ...]
+    scorers: tuple[PlannedScorer, ...]
     fields: tuple[FieldSpec, ...]
     needs: frozenset[str]
 
 
-def plan_scores(scorers: Sequence[Scorer], settings: Settings) -> ScorePlan:
-    """Choose scorers and fields for a run.
+def plan_scores(scorers: Sequence[Scorer], origins: Mapping[str, Origin], settings: Settings) -> ScorePlan:
+    """Choose scorers and fields for a run; origins are by the scorers' names.
 
     Raises:
         SettingsError: a score was asked for that no scorer offers.
@@ -89,27 +108,27 @@ def plan_scores(scorers: Sequence[Scorer], settings: Settings) -> ScorePlan:
             "An unknown score was asked for.",
             needed=f"some of {', '.join(known)}",
             found=", ".join(unknown),
-            remedy="see --scores",
+            remedy=suggestion(unknown, known) or "see 'splicebert-vep plugins' for every score and its description",
         )
     chosen = []
-    needs: frozenset[str] = frozenset()
     for scorer in scorers:
         mine = frozenset(field.id for field in scorer.fields) & frozenset(asked)
         if mine:
-            chosen.append((scorer, mine))
-            needs |= scorer.needs(mine)
+            chosen.append(PlannedScorer(scorer, mine, origins[scorer.name]))
     window = (N_FRAC, WINDOW_MODE) if settings.window.mode == "tiled" else (N_FRAC,)
+    needs = frozenset[str]().union(*(planned.needs() for planned in chosen))
     return ScorePlan(tuple(chosen), (*(known[i] for i in known if i in asked), *window), needs)
 
 
-def with_choice(plan: ScorePlan, scorers: Sequence[Scorer]) -> ScorePlan:
+def with_choice(plan: ScorePlan, scorers: Sequence[Scorer], origins: Mapping[str, Origin]) -> ScorePlan:
     """Return the plan that also computes KL_CTX, by which flat output chooses between genes; output fields stay."""
     owner = next((scorer for scorer in scorers if any(field.id == CHOICE for field in scorer.fields)), None)
-    if owner is None or any(CHOICE in asked for _, asked in plan.scorers):
+    if owner is None or any(CHOICE in planned.asked for planned in plan.scorers):
         return plan
-    others = tuple((scorer, asked) for scorer, asked in plan.scorers if scorer is not owner)
-    wanted = next((asked for scorer, asked in plan.scorers if scorer is owner), frozenset()) | {CHOICE}
-    return ScorePlan((*others, (owner, wanted)), plan.fields, plan.needs | owner.needs(wanted))
+    others = tuple(planned for planned in plan.scorers if planned.scorer is not owner)
+    wanted = next((planned.asked for planned in plan.scorers if planned.scorer is owner), frozenset()) | {CHOICE}
+    chooser = PlannedScorer(owner, wanted, origins[owner.name])
+    return ScorePlan((*others, chooser), plan.fields, plan.needs | chooser.needs())
 
 
 def check_window(shape: WindowShape, info: BackendInfo) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from splicebert_vep.contract import GuardedBackend
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
 from splicebert_vep.pipeline import Pipeline
@@ -84,7 +85,9 @@ class Counting:
 
 def pipeline(reference, genes, backend=None, *, width=200, flank=20, scores=ALL_SCORES, batch_tokens=4096, **shape):
     settings = Settings(window=WindowShape(width, flank, **shape), scores=scores, batch_tokens=batch_tokens)
-    scorers = load_plugins().scorers
-    plan = plan_scores(scorers, settings)
-    engine = Engine(backend or NullBackend(), width=width, flank=flank, batch_tokens=batch_tokens)
-    return Pipeline(reference, genes, settings.window, engine, plan, with_choice(plan, scorers))
+    plugins = load_plugins()
+    scorers, origins = plugins.scorers, plugins.origins("scorer")
+    plan = plan_scores(scorers, origins, settings)
+    guarded = GuardedBackend(backend or NullBackend(), plugins.origins("backend")["null"])
+    engine = Engine(guarded, width=width, flank=flank, batch_tokens=batch_tokens)
+    return Pipeline(reference, genes, settings.window, engine, plan, with_choice(plan, scorers, origins))

@@ -1,5 +1,6 @@
 """What the adapters write for what kind of outcome."""
 
+import json
 import math
 
 import pyarrow.parquet as pq
@@ -7,9 +8,12 @@ import pytest
 
 from helpers import gene
 from splicebert_vep.adapters.flat import FlatAdapter
-from splicebert_vep.adapters.tables import ParquetAdapter, TsvAdapter
+from splicebert_vep.adapters.parquet import ParquetAdapter
+from splicebert_vep.adapters.text import JsonlAdapter, TsvAdapter
 from splicebert_vep.adapters.vep import VepAdapter
-from splicebert_vep.errors import OutputError, SettingsError
+from splicebert_vep.contract import Origin
+from splicebert_vep.errors import OutputError, PluginError, SettingsError
+from splicebert_vep.table_files import TableFile, TextFile
 from splicebert_vep_spec import (
     Allele,
     AlleleReport,
@@ -92,9 +96,14 @@ def test_vep_style_has_one_entry_per_alt_and_gene():
     assert [row["STATUS"] for row in rows] == ["OK", "OK", "SYMBOLIC"]
 
 
+def opened(adapter, path) -> TextFile | TableFile:
+    kind = TextFile if hasattr(adapter, "lines") else TableFile
+    return kind(adapter, Origin("mine", "register_adapters", "adapter", adapter.name), str(path), RUN)
+
+
 def test_tsv_rows(tmp_path):
     path = tmp_path / "t.tsv"
-    writer = TsvAdapter().open(str(path), RUN)
+    writer = opened(TsvAdapter(), path)
     writer.write([report()])
     assert not path.exists()
     writer.finish()
@@ -114,7 +123,7 @@ def test_tsv_rows(tmp_path):
 
 def test_parquet_rows(tmp_path):
     path = tmp_path / "t.parquet"
-    writer = ParquetAdapter().open(str(path), RUN)
+    writer = opened(ParquetAdapter(), path)
     for _ in range(6000):  # more than one buffer
         writer.write([report()])
     writer.finish()
@@ -129,25 +138,62 @@ def test_parquet_rows(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.parquet"]
 
 
-@pytest.mark.parametrize("adapter", [TsvAdapter(), ParquetAdapter()])
+def test_json_rows(tmp_path):
+    path = tmp_path / "t.jsonl"
+    writer = opened(JsonlAdapter(), path)
+    writer.write([report()])
+    writer.finish()
+    writer.publish()
+    first, *rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert first == {"provenance": {"Model": "m", "Note": "n"}}
+    assert [(row["ALT"], row["GENE"], row["LLR"]) for row in rows] == [
+        ("AT", "G1", -1.23456), ("AT", "G2", 0.000123456789), ("<DEL>", None, None),
+    ]  # fmt: skip
+    assert rows[2]["REASON"] == "ALT <DEL> is symbolic"
+
+
+TABLES = [TsvAdapter(), JsonlAdapter(), ParquetAdapter()]
+
+
+@pytest.mark.parametrize("adapter", TABLES)
 def test_an_aborted_table_leaves_nothing(adapter, tmp_path):
-    writer = adapter.open(str(tmp_path / "t"), RUN)
+    writer = opened(adapter, tmp_path / "t")
     writer.write([report()])
     writer.abort()
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("adapter", [TsvAdapter(), ParquetAdapter()])
+@pytest.mark.parametrize("adapter", TABLES)
 def test_a_table_that_cannot_be_opened_is_told(adapter, tmp_path):
     with pytest.raises(OutputError, match="could not be written"):
-        adapter.open(str(tmp_path / "no" / "t"), RUN)
+        opened(adapter, tmp_path / "no" / "t")
 
 
 def test_parquet_needs_a_file():
     with pytest.raises(SettingsError, match="stdout"):
-        ParquetAdapter().open("-", RUN)
+        opened(ParquetAdapter(), "-")
 
 
 def test_a_tsv_is_not_written_under_the_name_of_a_packed_file(tmp_path):
     with pytest.raises(SettingsError, match="plain text"):
-        TsvAdapter().open(str(tmp_path / "t.tsv.gz"), RUN)
+        opened(TsvAdapter(), tmp_path / "t.tsv.gz")
+
+
+class Idle:
+    """A table adapter that writes no file."""
+
+    name, version = "idle", "1"
+
+    def open(self, path, run):
+        return self
+
+    def write(self, reports):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_a_table_adapter_that_writes_no_file_is_told(tmp_path):
+    with pytest.raises(PluginError, match=r"idle of plugin mine(.|\n)*a file at the path(.|\n)*register_adapters"):
+        opened(Idle(), tmp_path / "t").finish()

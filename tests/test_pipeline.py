@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
 from oracle import random_transformers
+from splicebert_vep.contract import Origin
 from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.model.backend import TorchBackend, choose_device
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
 from splicebert_vep.pipeline import Pipeline
 from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep.settings import ScorePlan
+from splicebert_vep.settings import PlannedScorer, ScorePlan
 from splicebert_vep_spec import BackendOptions, BackendOutput, FieldSpec, Status
 
 RNG = random.Random(7)
@@ -221,7 +222,9 @@ class OneScorer:
 
 
 def run_with(scorer):
-    plan = ScorePlan(((scorer, frozenset({"ODD"})),), scorer.fields, frozenset(("pairs",)))
+    origin = Origin("mine", "register_scorers", "scorer", scorer.name)
+    planned = PlannedScorer(scorer, frozenset({"ODD"}), origin)
+    plan = ScorePlan((planned,), scorer.fields, frozenset(("pairs",)))
     engine = Engine(NullBackend(), width=200, flank=20, batch_tokens=4096)
     whole = Pipeline(REFERENCE, GENES, WindowShape(200, 20), engine, plan, plan)
     return whole.report([snv(500)])[0].alleles[0].contexts[0].values.get("ODD")
@@ -240,7 +243,10 @@ def run_with(scorer):
     ],
 )
 def test_a_scorer_that_breaks_the_contract_ends_the_run_by_name(answer, message):
-    with pytest.raises(PluginError, match=rf"Scorer odd 1 broke the contract(.|\n)*{message}(.|\n)*register_scorers"):
+    with pytest.raises(
+        PluginError,
+        match=rf"Scorer odd of plugin mine broke the contract(.|\n)*{message}(.|\n)*register_scorers(.|\n)*=-mine",
+    ):
         run_with(OneScorer(answer))
 
 

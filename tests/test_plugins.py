@@ -1,15 +1,19 @@
 """The plugin manager tells what is wrong with a plugin, by name."""
 
+import re
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
+import pluggy
 import pytest
 
+import splicebert_vep_spec
 from splicebert_vep import plugins
+from splicebert_vep.contract import PLUGINS_VARIABLE
 from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import Settings, check_window, plan_scores
-from splicebert_vep_spec import BackendInfo, FieldSpec, hookimpl
+from splicebert_vep_spec import PROJECT, BackendInfo, FieldSpec, Refused, RunInfo, hookimpl, hookspec
 
 
 @dataclass
@@ -30,13 +34,13 @@ class Echo:
 class Point:
     """Stand in for an entry point."""
 
-    dist = SimpleNamespace(version="2.5")
+    dist = SimpleNamespace(name="mine-package", version="2.5")
 
     def __init__(self, name, plugin):
         self.name, self.value, self.plugin = name, f"{name}_module", plugin
 
     def load(self):
-        if isinstance(self.plugin, Exception):
+        if isinstance(self.plugin, BaseException):
             raise self.plugin
         return self.plugin
 
@@ -46,19 +50,29 @@ def install(monkeypatch):
     def put(*points):
         monkeypatch.setattr(plugins, "entry_points", lambda group: points)
 
-    monkeypatch.delenv(plugins.ALLOW_VARIABLE, raising=False)
+    monkeypatch.delenv(PLUGINS_VARIABLE, raising=False)
     return put
 
 
 def plugin(**hooks):
-    return SimpleNamespace(**{name: hookimpl(hook) for name, hook in hooks.items()})
+    module = ModuleType("mine")
+    vars(module).update({name: hookimpl(hook) for name, hook in hooks.items()})
+    return module
 
 
 def scorers(*items):
-    def register_scorers():
-        return list(items)
+    return plugin(register_scorers=lambda: list(items))
 
-    return plugin(register_scorers=register_scorers)
+
+def message_of(*points, install):
+    """The error of a run; the same plugin is named at listing time, and everything else is there all the same."""
+    install(*points)
+    with pytest.raises(PluginError) as caught:
+        plugins.load_plugins()
+    listed = plugins.inspect_plugins()
+    assert str(caught.value) in [str(one.error) for one in listed.installed if one.state == "broken"]
+    assert {"likelihood", "divergence", "embedding"} <= {scorer.name for scorer in listed.scorers}
+    return str(caught.value)
 
 
 def test_built_ins_come_first_and_plugins_after(install):
@@ -66,48 +80,89 @@ def test_built_ins_come_first_and_plugins_after(install):
     loaded = plugins.load_plugins()
     assert [scorer.name for scorer in loaded.scorers] == ["likelihood", "divergence", "embedding", "echo"]
     assert loaded.versions == {"mine": "2.5"}
-    assert set(loaded.backends) >= {"torch", "null"}
-    assert set(loaded.adapters) >= {"flat", "vep", "tsv", "parquet"}
+    assert {"torch", "null"} <= set(loaded.backends)
+    assert {"flat", "vep", "tsv", "jsonl", "parquet"} <= set(loaded.adapters)
+    builtin, mine = loaded.installed
+    assert (builtin.name, mine.name, mine.distribution, mine.hooks) == (
+        "builtin", "mine", "mine-package", ("register_scorers",)
+    )  # fmt: skip
 
 
 def test_a_misspelled_hook_is_told(install):
-    def register_scorer():
-        return []
-
-    install(Point("mine", plugin(register_scorer=register_scorer)))
-    with pytest.raises(PluginError, match=r"hook that does not exist(.|\n)*register_scorers(.|\n)*register_scorer"):
-        plugins.load_plugins()
+    message = message_of(Point("mine", plugin(register_scorer=lambda: [])), install=install)
+    assert "Plugin mine implements a hook that does not exist" in message
+    assert "found:  register_scorer; did you mean register_scorers?" in message
+    assert "remedy: rename the function; " in message
+    assert f"{PLUGINS_VARIABLE}=-mine" in message
 
 
 def test_a_name_registered_twice_is_told(install):
-    install(Point("mine", scorers(Echo(name="embedding"))))
-    with pytest.raises(PluginError, match=r"Two scorers have the same name(.|\n)*embedding"):
-        plugins.load_plugins()
+    message = message_of(Point("mine", scorers(Echo(name="embedding"))), install=install)
+    assert "Plugin mine registers the scorer embedding, a name that is taken" in message
+    assert "embedding of scorer embedding of plugin builtin and of scorer embedding of plugin mine" in message
+    assert "where:  hook register_scorers" in message
+    assert f"{PLUGINS_VARIABLE}=-mine" in message
+    twice = message_of(
+        Point("a", scorers(Echo())),
+        Point(
+            "b",
+            scorers(Echo(fields=())),
+        ),
+        install=install,
+    )
+    assert "echo of scorer echo of plugin a and of scorer echo of plugin b" in twice
 
 
 def test_a_field_offered_twice_is_told(install):
-    install(Point("mine", scorers(Echo(fields=(FieldSpec("LLR", "A", "Float", "Mine"),)))))
-    with pytest.raises(PluginError, match="LLR of likelihood and of echo"):
-        plugins.load_plugins()
+    mine = scorers(Echo(fields=(FieldSpec("LLR", "A", "Float", "Mine"),)))
+    message = message_of(Point("mine", mine), install=install)
+    assert "LLR of scorer likelihood of plugin builtin and of scorer echo of plugin mine" in message
+    assert "hook register_scorers" in message
 
 
-def test_a_plugin_that_raises_on_import_is_told(install):
-    install(Point("mine", ImportError("no module named gpu")))
-    with pytest.raises(
-        PluginError, match=r"Plugin mine cannot be imported(.|\n)*no module named gpu(.|\n)*mine_module"
-    ):
-        plugins.load_plugins()
+@pytest.mark.parametrize("error", [ImportError("no module named gpu"), SystemExit("no module named gpu")])
+def test_a_plugin_that_raises_on_import_is_told(error, install):
+    message = message_of(Point("mine", error), install=install)
+    assert "Plugin mine cannot be imported" in message
+    assert f"found:  {type(error).__name__}: no module named gpu" in message
+    assert "entry point mine_module, before any hook" in message
+    assert f"{PLUGINS_VARIABLE}=-mine" in message
+
+
+def test_a_plugin_without_a_marked_hook_is_told(install):
+    unmarked = ModuleType("mine")
+    unmarked.register_scorers = lambda: []
+    message = message_of(Point("mine", unmarked), install=install)
+    assert "Plugin mine implements no hook" in message
+    assert "mark its functions with splicebert_vep_spec.hookimpl" in message
 
 
 def test_plugins_can_be_switched_off_and_chosen(install, monkeypatch):
     install(Point("broken", ImportError("x")), Point("mine", scorers(Echo())))
-    monkeypatch.setenv(plugins.ALLOW_VARIABLE, "none")
-    assert plugins.load_plugins().versions == {}
-    monkeypatch.setenv(plugins.ALLOW_VARIABLE, "mine")
-    assert list(plugins.load_plugins().versions) == ["mine"]
-    monkeypatch.setenv(plugins.ALLOW_VARIABLE, "mine,other")
-    with pytest.raises(SettingsError, match=r"not installed(.|\n)*broken, mine(.|\n)*other"):
-        plugins.load_plugins()
+    for value, loaded in (("none", []), ("mine", ["mine"]), ("-broken", ["mine"]), ("-mine , -broken", [])):
+        monkeypatch.setenv(PLUGINS_VARIABLE, value)
+        assert list(plugins.load_plugins().versions) == loaded
+    states = {one.name: one.state for one in plugins.inspect_plugins().installed}
+    assert states == {"builtin": "loaded", "broken": "off", "mine": "off"}
+    for value in ("mine,other", "-other"):
+        monkeypatch.setenv(PLUGINS_VARIABLE, value)
+        with pytest.raises(SettingsError, match=r"not installed(.|\n)*broken, mine(.|\n)*other"):
+            plugins.load_plugins()
+    for value in ("mine,-broken", "none,mine"):
+        monkeypatch.setenv(PLUGINS_VARIABLE, value)
+        with pytest.raises(SettingsError, match=r"cannot be read(.|\n)*-a,-b"):
+            plugins.load_plugins()
+    monkeypatch.setenv(PLUGINS_VARIABLE, "")  # as if it were not set
+    assert plugins.inspect_plugins().installed[1].state == "broken"
+
+
+def test_a_broken_plugin_leaves_nothing_behind(install):
+    """Its good scorer goes with its bad one, and its name is free for others."""
+    bad = scorers(Echo(), Echo(name="other", fields=(FieldSpec("LLR", "A", "Float", "Mine"),)))
+    install(Point("a", bad), Point("b", scorers(Echo())))
+    listed = plugins.inspect_plugins()
+    assert [one.state for one in listed.installed] == ["loaded", "broken", "loaded"]
+    assert listed.origins("scorer")["echo"].plugin == "b"
 
 
 def test_fields_are_checked_when_they_are_made():
@@ -119,14 +174,17 @@ def test_fields_are_checked_when_they_are_made():
 
 def test_a_plan_computes_what_is_asked(install):
     install()
-    offered = plugins.load_plugins().scorers
-    plan = plan_scores(offered, Settings(scores=("KL_MAX", "LLR")))
+    loaded = plugins.load_plugins()
+    offered, origins = loaded.scorers, loaded.origins("scorer")
+    plan = plan_scores(offered, origins, Settings(scores=("KL_MAX", "LLR")))
     assert [field.id for field in plan.fields] == ["LLR", "KL_MAX", "N_FRAC"]
     assert plan.needs == {"masked", "pairs"}
-    default = plan_scores(offered, Settings())
+    default = plan_scores(offered, origins, Settings())
     assert {field.id for field in default.fields}.isdisjoint({"DELTA_P", "KL_MAX", "KL_MAX_POS"})
-    with pytest.raises(SettingsError, match=r"unknown score(.|\n)*KL_CTX(.|\n)*XYZ"):
-        plan_scores(offered, Settings(scores=("LLR", "XYZ")))
+    with pytest.raises(SettingsError, match=r"unknown score(.|\n)*KL_CTX(.|\n)*XYZ(.|\n)*splicebert-vep plugins"):
+        plan_scores(offered, origins, Settings(scores=("LLR", "XYZ")))
+    with pytest.raises(SettingsError, match=r"did you mean KL_CTX\?"):
+        plan_scores(offered, origins, Settings(scores=("kl_ctx",)))
 
 
 @pytest.mark.parametrize(
@@ -156,41 +214,119 @@ def test_a_window_the_model_was_not_trained_for_is_refused():
 
 
 def test_a_hook_with_the_wrong_arguments_is_told(install):
-    def register_scorers(wrong):
-        return []
-
-    install(Point("mine", plugin(register_scorers=register_scorers)))
-    with pytest.raises(PluginError, match=r"Plugin mine implements a hook with the wrong arguments(.|\n)*wrong"):
-        plugins.load_plugins()
+    message = message_of(Point("mine", plugin(register_scorers=lambda wrong: [])), install=install)
+    assert "Plugin mine cannot be registered" in message
+    assert "register_scorers" in message
+    assert "wrong" in message.split("found:")[1]
 
 
 def test_a_hook_that_raises_is_told(install):
     def register_adapters():
         raise KeyError("gone")
 
-    install(Point("mine", plugin(register_adapters=register_adapters)))
-    with pytest.raises(PluginError, match=r"failed in hook register_adapters(.|\n)*KeyError: 'gone'(.|\n)*mine"):
-        plugins.load_plugins()
+    message = message_of(Point("mine", plugin(register_adapters=register_adapters)), install=install)
+    assert "Plugin mine failed in hook register_adapters" in message
+    assert "KeyError: 'gone'" in message
 
 
 def test_two_entry_points_of_one_name_are_told(install):
-    install(Point("mine", scorers(Echo())), Point("mine", scorers()))
-    with pytest.raises(PluginError, match="Two plugins have the same name"):
-        plugins.load_plugins()
-    install(Point("builtin", scorers()))
-    with pytest.raises(PluginError, match="the built-ins"):
-        plugins.load_plugins()
+    message = message_of(Point("mine", scorers(Echo())), Point("mine", scorers()), install=install)
+    assert "Two plugins have the name mine" in message
+    message = message_of(Point("builtin", scorers()), install=install)
+    assert "builtin_module and splicebert_vep.builtin" in message
 
 
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        (FieldSpec("STATUS", "A", "Float", "Mine"), "STATUS of the built-in adapters and of echo"),
-        (FieldSpec("ECHO", "1", "Float", "Mine"), "no number per ALT"),
-        (FieldSpec("ECHO", "A", "String", "Mine"), "no number per ALT"),
+        (FieldSpec("STATUS", "A", "Float", "Mine"), "STATUS of the built-in adapters and of scorer echo"),
+        (FieldSpec("ECHO", "1", "Float", "Mine"), "number A and type Float or Integer"),
+        (FieldSpec("ECHO", "A", "String", "Mine"), "number A and type Float or Integer"),
+        ("ECHO", "found:  'ECHO'"),
     ],
 )
 def test_a_field_that_cannot_be_written_is_told(install, field, message):
-    install(Point("mine", scorers(Echo(fields=(field,)))))
-    with pytest.raises(PluginError, match=message):
-        plugins.load_plugins()
+    assert message in message_of(Point("mine", scorers(Echo(fields=(field,)))), install=install)
+
+
+class NoNeeds:
+    name, version, fields = "lazy", "1", ()
+
+    def score(self, batch, fields):
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("hook", "result", "message"),
+    [
+        ("register_scorers", [NoNeeds()], r"Scorer lazy of plugin mine(.|\n)*Scorer with fields, .*needs"),
+        ("register_scorers", [NoNeeds()], "NoNeeds without needs"),
+        ("register_scorers", [Echo], r"needed: an object: Echo\(\)(.|\n)*the class Echo"),
+        ("register_scorers", Echo(), "returned no list from hook register_scorers"),
+        ("register_scorers", None, None),  # pluggy leaves None out
+        ("register_adapters", [Echo()], r"InfoAdapter with (.|\n)* or TextAdapter with (.|\n)* or TableAdapter with"),
+        ("register_backends", [SimpleNamespace(name="", version="1", open=print)], "without a name"),
+        ("register_commands", [SimpleNamespace(name="x", version="1")], "without run, summary"),
+    ],
+)
+def test_an_object_that_does_not_fulfil_its_protocol_is_told(install, hook, result, message):
+    point = Point("mine", plugin(**{hook: lambda: result}))
+    if message is None:
+        install(point)
+        assert plugins.load_plugins().versions == {"mine": "2.5"}
+    else:
+        assert re.search(message, message_of(point, install=install))
+
+
+def test_life_hooks_are_told_of_the_run_and_named_when_they_fail(install):
+    seen = []
+
+    def run_finished(status_counts):
+        raise ValueError("no room for the log")
+
+    install(
+        Point("a", plugin(run_started=lambda run: seen.append(run.provenance["Model"]))),
+        Point("b", plugin(run_finished=run_finished)),
+    )
+    loaded = plugins.load_plugins()
+    loaded.run_started(RunInfo((), {"Model": "m"}))
+    assert seen == ["m"]
+    with pytest.raises(PluginError, match=r"Plugin b failed in hook run_finished(.|\n)*no room for the log(.|\n)*=-b"):
+        loaded.run_finished(RunInfo((), {}), {"OK": 1})
+
+
+def test_a_refusal_is_the_user_s_to_mend(install):
+    def run_started():
+        raise Refused("set MY_TOKEN first")
+
+    install(Point("a", plugin(run_started=run_started)))
+    with pytest.raises(SettingsError, match=r"set MY_TOKEN first(.|\n)*run_started of plugin a"):
+        plugins.load_plugins().run_started(RunInfo((), {}))
+
+
+def test_hooks_of_the_contract_are_added_to_and_never_changed():
+    """Every hook and argument that a released contract had; lines are added here and never taken away."""
+    promised = {
+        "register_backends": (),
+        "register_scorers": (),
+        "register_adapters": (),
+        "register_commands": (),
+        "run_started": ("run",),
+        "run_finished": ("run", "status_counts"),
+    }
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(splicebert_vep_spec._hooks)
+    for name, arguments in promised.items():
+        assert set(arguments) <= set(getattr(manager.hook, name).spec.argnames), name
+
+
+def test_what_will_go_warns_a_plugin_that_still_uses_it():
+    class Next:
+        @hookspec(warn_on_impl=FutureWarning("register_scorers goes in 2.0; implement register_scores"))
+        def register_scorers(self):
+            """Go soon."""
+
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Next)
+    with pytest.warns(FutureWarning, match=r"goes in 2\.0; implement register_scores"):
+        manager.register(scorers(Echo()), name="mine")

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from oracle import Oracle, load_transformers
-from splicebert_vep.annotator import MAX_POS, Annotator, Region, Variant
+from splicebert_vep.annotator import Annotator
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.model.registry import resolve_model
 from splicebert_vep.settings import Settings
+from splicebert_vep.variants import MAX_POS, Region, Variant
 from splicebert_vep_spec import Status
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
@@ -64,10 +65,10 @@ def test_the_program_says_what_the_independent_implementation_says(case, annotat
             start += 1
         ref = bases[start : start + 2]
     anchor = bases[start - 1]
-    [report] = annotator.score([Variant("17", LOW + start, anchor + ref, (anchor + alt,))])
-    allele = report.alleles[0].allele
+    result = annotator.score(Variant("17", LOW + start, anchor + ref, anchor + alt))
+    allele = result.allele
     assert (allele.start - LOW, allele.ref, allele.alt) == (start, ref, alt)
-    outcome = next(c for c in report.alleles[0].contexts if c.context.symbol == symbol)
+    outcome = next(c for c in result.contexts if c.context.symbol == symbol)
     assert outcome.status is Status.OK
     context = outcome.context
     sites = [
@@ -80,13 +81,14 @@ def test_the_program_says_what_the_independent_implementation_says(case, annotat
         assert found[field] == pytest.approx(value, abs=1e-4), field
 
 
-def test_variants_are_read_in_either_form():
-    expected = Variant("chr17", 5, "A", ("C",))
-    assert Variant.parse("chr17-5-A-C") == Variant.parse("chr17:5:A:C") == Variant.parse(" chr17:5:A>C ") == expected
-    assert Variant.parse("HLA-A*01:01-5-A-<DEL>") == Variant("HLA-A*01:01", 5, "A", ("<DEL>",))
-    assert Variant.parse("1-5-A-C,*") == Variant("1", 5, "A", ("C", "*"))
-    with pytest.raises(SettingsError, match="CHROM-POS-REF-ALT"):
-        Variant.parse("chr17-A-C")
+def test_variants_are_read_in_several_forms():
+    expected = Variant("chr17", 5, "A", "C")
+    for text in ("chr17-5-A-C", "chr17:5:A:C", " chr17:5:A>C ", "chr17:5A>C"):
+        assert Variant.parse(text) == expected
+    assert Variant.parse("HLA-A*01:01-5-A-<DEL>") == Variant("HLA-A*01:01", 5, "A", "<DEL>")
+    for text in ("chr17-A-C", "1-5-A-C,*", "17-5-A", "NC_000017.11:g.43047641A>C"):
+        with pytest.raises(SettingsError, match=r"CHROM-POS-REF-ALT(.|\n)*" + text.split(",")[0][:4]):
+            Variant.parse(text)
 
 
 def test_regions_are_read():

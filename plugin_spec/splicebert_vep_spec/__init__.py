@@ -1,21 +1,19 @@
-"""The contract between splicebert-vep and its plugins."""
+"""The contract between splicebert-vep and its plugins.
 
-from ._fields import FieldSpec
-from ._format import escape_info, format_number, format_value
-from ._hooks import PROJECT, hookimpl, hookspec
-from ._protocols import (
+A plugin is a module with functions marked ``@hookimpl``, named in an entry point of group ``splicebert_vep``. The
+functions return objects that fulfil the protocols ``BackendFactory``, ``Scorer``, ``InfoAdapter``, ``TextAdapter``,
+``TableAdapter``, ``Command``. ``splicebert_vep_spec.testing`` holds tests that every such object has to pass.
+"""
+
+from ._adapters import Adapter, InfoAdapter, InfoField, RunInfo, TableAdapter, TableWriter, TextAdapter
+from ._backends import (
     CLS,
     MASK,
-    NEEDS_HIDDEN,
-    NEEDS_MASKED,
-    NEEDS_PAIRS,
     NUCLEOTIDES,
     PAD,
     SEP,
     UNK,
     A,
-    Adapter,
-    AlignedBatch,
     Backend,
     BackendFactory,
     BackendInfo,
@@ -23,17 +21,15 @@ from ._protocols import (
     BackendOutput,
     C,
     G,
-    InfoAdapter,
-    InfoField,
-    MaskedSite,
     N,
-    RunInfo,
-    Scorer,
-    Side,
     T,
-    TableAdapter,
-    TableWriter,
 )
+from ._commands import Command
+from ._errors import Refused
+from ._fields import FieldSpec
+from ._format import escape_info, format_number, format_value
+from ._hooks import PROJECT, hookimpl, hookspec
+from ._scorers import NEEDS_HIDDEN, NEEDS_MASKED, NEEDS_PAIRS, AlignedBatch, MaskedSite, Scorer, Side
 from ._types import (
     Allele,
     AlleleReport,
@@ -61,6 +57,7 @@ __all__ = [
     "BackendOutput",
     "C",
     "CLS",
+    "Command",
     "FieldSpec",
     "G",
     "GeneContext",
@@ -77,6 +74,7 @@ __all__ = [
     "PAD",
     "PROJECT",
     "RecordReport",
+    "Refused",
     "RunInfo",
     "SEP",
     "ScoredContext",
@@ -87,6 +85,7 @@ __all__ = [
     "T",
     "TableAdapter",
     "TableWriter",
+    "TextAdapter",
     "UNK",
     "Value",
     "escape_info",

@@ -1,4 +1,10 @@
-"""Hook specifications. Hooks register objects; the objects do the work."""
+"""Hook specifications. Hooks register objects; the objects do the work.
+
+Versioning policy: from one release of this distribution to the next, hooks and arguments of hooks are added, never
+changed and never taken away within a major version; a plugin implements the hooks and names the arguments that it
+needs. What is going to go is marked with pluggy's ``warn_on_impl`` or ``warn_on_impl_args`` for at least one release,
+so that a plugin that still uses it is told by name.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,10 @@ from collections.abc import Mapping, Sequence
 
 import pluggy
 
-from ._protocols import Adapter, BackendFactory, RunInfo, Scorer
+from ._adapters import Adapter, RunInfo
+from ._backends import BackendFactory
+from ._commands import Command
+from ._scorers import Scorer
 
 #: Name of the entry-point group and of the pluggy project.
 PROJECT = "splicebert_vep"
@@ -27,14 +36,19 @@ def register_scorers() -> Sequence[Scorer]:  # type: ignore[empty-body]
 
 @hookspec
 def register_adapters() -> Sequence[Adapter]:  # type: ignore[empty-body]
-    """Return the INFO and table adapters that this plugin offers."""
+    """Return the INFO, text and table adapters that this plugin offers."""
+
+
+@hookspec
+def register_commands() -> Sequence[Command]:  # type: ignore[empty-body]
+    """Return the commands that this plugin adds to ``splicebert-vep``."""
 
 
 @hookspec
 def run_started(run: RunInfo) -> None:
-    """Learn that a run begins, before its first record."""
+    """Learn that ``annotate`` begins, before its first record is scored."""
 
 
 @hookspec
 def run_finished(run: RunInfo, status_counts: Mapping[str, int]) -> None:
-    """Learn that a run ended well, with the number of ALTs by status."""
+    """Learn that ``annotate`` ended well and every output is in place, with the number of ALTs by status."""

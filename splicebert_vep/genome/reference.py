@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +44,7 @@ class Reference:
             raise FastaError("The reference holds no sequence.", needed="a FASTA", where=str(self.path))
         self._names = ContigNames(self.lengths)
         self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Reference:
         return self
@@ -51,6 +53,11 @@ class Reference:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def index(self) -> Path:
+        """The ``.fai`` in use: beside the FASTA, or in the cache."""
+        return Path(self._fasta.faidx.indexname)
 
     def close(self) -> None:
         """Close the file."""
@@ -90,11 +97,18 @@ class Reference:
         return digest
 
     def _block(self, contig: str, number: int) -> bytes:
-        key = (contig, number)
-        block = self._blocks.get(key)
-        if block is not None:
-            self._blocks.move_to_end(key)
+        with self._lock:
+            key = (contig, number)
+            block = self._blocks.get(key)
+            if block is None:
+                block = self._blocks[key] = self._read_block(contig, number)
+                if len(self._blocks) > _BLOCKS_KEPT:
+                    self._blocks.popitem(last=False)
+            else:
+                self._blocks.move_to_end(key)
             return block
+
+    def _read_block(self, contig: str, number: int) -> bytes:
         start = number * _BLOCK
         end = min(start + _BLOCK, self.lengths[contig])
         try:
@@ -112,9 +126,6 @@ class Reference:
                 where=f"{self.path} {contig}:{start + 1}-{end}",
                 remedy="remove the .fai (and .gzi) file beside the FASTA and run again",
             )
-        self._blocks[key] = block
-        if len(self._blocks) > _BLOCKS_KEPT:
-            self._blocks.popitem(last=False)
         return block
 
 

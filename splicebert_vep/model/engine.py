@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from splicebert_vep.errors import BackendError, PluginError
+from splicebert_vep.errors import BackendError
 from splicebert_vep.sequence.alignment import Columns, Differences, align, differences
 from splicebert_vep.sequence.tokens import with_special
 from splicebert_vep.sequence.windows import WindowPair
@@ -68,7 +68,6 @@ class _Passes:
 
         Raises:
             BackendError: the model failed; torch reports out-of-memory and device faults as RuntimeError.
-            PluginError: the backend returned arrays of another shape than the contract's.
         """
         tokens, wanted = with_special(np.stack(self._tokens)), np.stack(self._wanted)
         count = wanted.sum(axis=1)
@@ -81,13 +80,6 @@ class _Passes:
             out = backend.forward(tokens, positions)
         except RuntimeError as error:
             raise BackendError(_one_line(error)) from error
-        if out.logits.shape[:2] != positions.shape or out.hidden.shape[:2] != positions.shape:
-            raise PluginError(
-                "A backend returned outputs of the wrong shape.",
-                needed=f"logits and hidden of {positions.shape} x ...",
-                found=f"{tuple(out.logits.shape)} and {tuple(out.hidden.shape)}",
-                where=f"backend of model {backend.info.model}",
-            )
         finite = torch.isfinite(out.logits).flatten(1).all(dim=1) & torch.isfinite(out.hidden).flatten(1).all(dim=1)
         return _PassOutput(out, slot, finite.cpu().numpy())
 

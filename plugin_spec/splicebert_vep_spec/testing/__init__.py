@@ -1,0 +1,28 @@
+"""Tests that every plugin object has to pass; the built-ins pass them too.
+
+Subclass one in a test module and name the object; pytest finds the tests::
+
+    class TestGcContent(ScorerConformance):
+        scorer = GcContent()
+        tensor = staticmethod(torch.tensor)
+
+Nothing here imports torch, numpy or pytest: what is needed of them is given as a class attribute.
+"""
+
+from ._adapters import InfoAdapterConformance, TableAdapterConformance, TextAdapterConformance
+from ._backends import BackendConformance
+from ._commands import CommandConformance
+from ._samples import sample_batch, sample_reports, sample_run
+from ._scorers import ScorerConformance
+
+__all__ = [
+    "BackendConformance",
+    "CommandConformance",
+    "InfoAdapterConformance",
+    "ScorerConformance",
+    "TableAdapterConformance",
+    "TextAdapterConformance",
+    "sample_batch",
+    "sample_reports",
+    "sample_run",
+]

@@ -1,0 +1,123 @@
+"""What every adapter has to do."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .._adapters import InfoAdapter, InfoField, RunInfo, TableAdapter, TextAdapter
+from .._types import RecordReport
+from ._named import check_named, subject
+from ._samples import sample_reports, sample_run
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
+_TYPES: dict[str, tuple[type, ...]] = {"Float": (float, int), "Integer": (int,), "String": (str,)}
+
+
+class InfoAdapterConformance:
+    """Subclass it and set ``adapter = MyAdapter()``; ``run``, where it needs scores of its own."""
+
+    adapter: InfoAdapter
+    run: RunInfo = sample_run()
+
+    def test_it_has_a_name(self) -> None:
+        check_named(_of(self))
+
+    def test_it_declares_valid_fields(self) -> None:
+        fields = list(_of(self).header(self.run))
+        assert fields, "header is empty; needed at least one InfoField"
+        for field in fields:
+            assert isinstance(field, InfoField), f"{field!r} in header; needed InfoField objects"
+            assert _KEY.match(field.key), f"{field.key!r} is no VCF key"
+            assert field.number in ("A", "."), f"{field.key} has number {field.number!r}; needed 'A' or '.'"
+            assert field.type in _TYPES, f"{field.key} has type {field.type!r}; needed one of {list(_TYPES)}"
+            one_line = field.description and "\n" not in field.description
+            assert one_line, f"{field.key} needs a description of one line"
+        keys = [field.key for field in fields]
+        assert len(set(keys)) == len(keys), f"a key occurs twice: {keys}"
+
+    def test_it_renders_what_it_declares(self) -> None:
+        declared = {field.key: field for field in _of(self).header(self.run)}
+        for report in sample_reports(self.run):
+            for key, values in _of(self).render(report, self.run).items():
+                assert key in declared, f"{key} is rendered and not declared in header"
+                field = declared[key]
+                assert isinstance(values, tuple), f"{key} is {values!r}; needed a tuple"
+                alts = len(report.alleles)
+                assert field.number != "A" or len(values) == alts, f"{key} has {len(values)} values for {alts} ALTs"
+                for value in values:
+                    known = value is None or isinstance(value, _TYPES[field.type])
+                    assert known, f"{key} has {value!r}; its type is {field.type}, and None is missing"
+                    finite = not isinstance(value, float) or math.isfinite(value)
+                    assert finite, f"{key} has {value}; needed a number, or None where missing"
+
+    def test_it_says_the_same_again(self) -> None:
+        for report in sample_reports(self.run):
+            first, second = _of(self).render(report, self.run), _of(self).render(report, self.run)
+            assert dict(first) == dict(second), f"{report.chrom}:{report.pos} is rendered in two ways"
+
+
+class TextAdapterConformance:
+    """Subclass it and set ``adapter = MyAdapter()``; ``run``, where it needs scores of its own."""
+
+    adapter: TextAdapter
+    run: RunInfo = sample_run()
+
+    def test_it_has_a_name(self) -> None:
+        check_named(_of(self))
+
+    def test_it_returns_lines_without_their_ends(self) -> None:
+        lines = list(_of(self).head(self.run))
+        for report in sample_reports(self.run):
+            lines += _of(self).lines(report, self.run)
+        for line in lines:
+            assert isinstance(line, str), f"{line!r} is no line of text"
+            assert "\n" not in line and "\r" not in line, f"{line!r} holds a line break; the program adds them"
+
+    def test_it_says_the_same_again(self) -> None:
+        assert list(_of(self).head(self.run)) == list(_of(self).head(self.run))
+        for report in sample_reports(self.run):
+            first, second = list(_of(self).lines(report, self.run)), list(_of(self).lines(report, self.run))
+            assert first == second, f"{report.chrom}:{report.pos} is rendered in two ways"
+
+
+class TableAdapterConformance:
+    """Subclass it and set ``adapter = MyAdapter()``; ``run``, where it needs scores of its own."""
+
+    adapter: TableAdapter
+    run: RunInfo = sample_run()
+
+    def test_it_has_a_name(self) -> None:
+        check_named(_of(self))
+
+    def test_it_writes_the_file_it_is_told_to_and_no_other(self) -> None:
+        outcomes: list[list[list[RecordReport]]] = [[sample_reports(self.run)] * 3, [[]], []]
+        for chunks in outcomes:
+            assert self._written(chunks), "the file is empty"
+
+    def test_chunks_make_no_difference(self) -> None:
+        reports = sample_reports(self.run)
+        once, piecewise = self._written([reports]), self._written([[report] for report in reports])
+        assert self.content(once) == self.content(piecewise), "the file depends on how records are cut into chunks"
+
+    def content(self, file: bytes) -> Any:
+        """Return what is to be compared of a file; override it where bytes may differ and content may not."""
+        return file
+
+    def _written(self, chunks: list[list[RecordReport]]) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "table.tmp")
+            writer = _of(self).open(str(path), self.run)
+            for chunk in chunks:
+                writer.write(chunk)
+            writer.close()
+            found = sorted(file.name for file in Path(folder).iterdir())
+            assert found == [path.name], f"files in the folder: {found}; needed the one given to open, {path.name}"
+            return path.read_bytes()
+
+
+def _of(test: object) -> Any:
+    return subject(test, "adapter", "MyAdapter()")

@@ -1,0 +1,65 @@
+"""What every backend has to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .._backends import CLS, SEP, A, BackendFactory, BackendInfo, BackendOptions, BackendOutput, T
+from ._named import check_named, subject
+
+_TOLERANCE = 1e-4
+
+
+class BackendConformance:
+    """Subclass it, set ``factory = MyFactory()`` and ``array = staticmethod(numpy.array)``, and ``options``."""
+
+    factory: BackendFactory
+    array: Callable[[Any], Any]
+    options: BackendOptions = BackendOptions("none")
+
+    def test_it_has_a_name_and_says_who_computes(self) -> None:
+        check_named(self._factory())
+        info = self._factory().open(self.options).info
+        assert isinstance(info, BackendInfo), f"info is {info!r}; needed a BackendInfo"
+        assert info.model and info.weights_sha256 and info.precision and info.device, f"a part of {info} is empty"
+        assert info.fixed_window is None or info.fixed_window <= info.max_window, "fixed_window exceeds max_window"
+
+    def test_it_answers_in_the_shape_asked_for(self) -> None:
+        backend = self._factory().open(self.options)
+        out = self._forward(backend, 3)
+        logits, hidden = tuple(out.logits.shape), tuple(out.hidden.shape)
+        assert logits == (3, 4, T + 1), f"logits have shape {logits}; needed (N, P, V) = (3, 4, {T + 1})"
+        needed = (3, 4, backend.info.hidden_size)
+        assert hidden == needed, f"hidden has shape {hidden}; needed (N, P, H) = {needed}"
+
+    def test_a_window_has_the_same_answer_in_any_batch(self) -> None:
+        backend = self._factory().open(self.options)
+        together = self._forward(backend, 3)
+        alone = self._forward(backend, 1)
+        for name in ("logits", "hidden"):
+            rows = _flat(getattr(together, name).tolist()[0]), _flat(getattr(alone, name).tolist()[0])
+            worst = max(abs(a - b) for a, b in zip(*rows, strict=True))
+            assert worst <= _TOLERANCE, f"{name} of a window differ by {worst} between batches of 3 and of 1"
+
+    def test_a_position_asked_twice_has_one_answer(self) -> None:
+        out = self._forward(self._factory().open(self.options), 2)
+        for row in out.logits.tolist():
+            assert row[1] == row[3], "positions may repeat, and the repeated one has another answer"
+
+    def _factory(self) -> BackendFactory:
+        factory: BackendFactory = subject(self, "factory", "MyFactory()")
+        return factory
+
+    def _forward(self, backend: Any, windows: int) -> BackendOutput:
+        """Ask for four positions, one of them twice, of windows of as many nucleotides as fit."""
+        array = subject(self, "array", "staticmethod(numpy.array)")
+        width = backend.info.fixed_window or min(60, backend.info.max_window)
+        tokens = [[CLS, *(A + (i * i + row) % 4 for i in range(width)), SEP] for row in range(windows)]
+        positions = [[1, width // 2, width, width // 2] for _ in range(windows)]
+        out: BackendOutput = backend.forward(array(tokens), array(positions))
+        return out
+
+
+def _flat(value: Any) -> list[float]:
+    return [number for part in value for number in _flat(part)] if isinstance(value, list) else [value]

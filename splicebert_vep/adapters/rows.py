@@ -1,0 +1,45 @@
+"""What a row of a table holds: one per allele x gene, an ALT without scores included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from splicebert_vep_spec import RecordReport, RunInfo, Value
+
+from .flat import CONTEXT_FIELDS
+
+
+def columns(run: RunInfo) -> tuple[str, ...]:
+    """Return the names of a table's columns."""
+    before = ("CHROM", "POS", "ID", "REF", "ALT", "START", "SPAN_REF", "SPAN_ALT")
+    gene = tuple(name for name, _, _ in CONTEXT_FIELDS)
+    return (*before, *gene, "TRANSCRIPT_CHOICE", "BIOTYPE", *(f.id for f in run.fields), "STATUS", "REASON")
+
+
+def rows(report: RecordReport, run: RunInfo) -> Iterator[tuple[Value, ...]]:
+    """Yield the rows of a record in the order of ``columns``.
+
+    POS is 1-based as in VCF, START the 0-based start of the span; None is missing.
+    """
+    for allele in report.alleles:
+        change = allele.allele
+        head: tuple[Value, ...] = (report.chrom, report.pos, report.id, report.ref, allele.alt)
+        head += (change.start, change.ref, change.alt) if change else (None, None, None)
+        for outcome in allele.contexts:
+            gene = outcome.context
+            yield (
+                *head,
+                *(get(outcome) for _, _, get in CONTEXT_FIELDS),
+                gene.transcript_choice if gene else None,
+                gene.biotype if gene else None,
+                *(outcome.values.get(f.id) for f in run.fields),
+                str(outcome.status),
+                outcome.reason or None,
+            )
+
+
+def utf8(value: Value) -> Value:
+    """Return text that formats of Unicode can hold: bytes of the VCF that are no UTF-8 become U+FFFD."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return value

@@ -1,0 +1,193 @@
+"""What happens when a plugin breaks the contract: a message that names plugin, hook and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from splicebert_vep_spec import (
+    Backend,
+    BackendFactory,
+    BackendInfo,
+    BackendOutput,
+    Command,
+    FieldSpec,
+    InfoAdapter,
+    Refused,
+    Scorer,
+    T,
+    TableAdapter,
+    TextAdapter,
+)
+
+from .errors import PluginError, SettingsError, SpliceBertError
+
+#: ``none`` loads no external plugin; names, comma-separated, load only these; with ``-`` before each, all but these.
+PLUGINS_VARIABLE = "SPLICEBERT_VEP_PLUGINS"
+BUILTIN = "builtin"
+
+#: Hook -> kind of object, and the protocols of which an object has to fulfil one.
+KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
+    "register_backends": ("backend", (BackendFactory,)),
+    "register_scorers": ("scorer", (Scorer,)),
+    "register_adapters": ("adapter", (InfoAdapter, TextAdapter, TableAdapter)),
+    "register_commands": ("command", (Command,)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an object of a plugin comes from.
+
+    Args:
+        plugin: entry-point name, ``builtin`` for our own.
+        hook: the hook that registered it.
+        kind: backend, scorer, adapter or command.
+        name: its own.
+    """
+
+    plugin: str
+    hook: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} of plugin {self.plugin}"
+
+    def broken(self, method: str, *, needed: str, found: str) -> PluginError:
+        """Return the error that says what this object's method did wrong."""
+        return PluginError(
+            f"{self.kind.capitalize()} {self.name} of plugin {self.plugin} broke the contract.",
+            needed=needed,
+            found=found,
+            where=f"hook {self.hook}, {self.kind} {self.name}, {method}",
+            remedy=remedy(self.plugin),
+        )
+
+    @contextmanager
+    def guarding(self, method: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """Run other people's code; this program's own errors, a closed pipe and what is ``passing`` pass.
+
+        Raises:
+            SettingsError: it refused what the user asked for.
+            PluginError: it raised anything else.
+        """
+        try:
+            yield
+        except (SpliceBertError, BrokenPipeError):
+            raise
+        except passing:
+            raise
+        except Refused as refusal:
+            raise SettingsError(str(refusal), where=str(self)) from refusal
+        except (Exception, SystemExit) as error:  # a plugin is other people's code and may raise anything
+            raise self.broken(
+                method, needed="no exception but Refused", found=f"{type(error).__name__}: {error}"
+            ) from error
+
+
+class GuardedBackend:
+    """A backend whose answers are checked.
+
+    Args:
+        backend: the one that answers.
+        origin: where it comes from.
+    """
+
+    def __init__(self, backend: Backend, origin: Origin) -> None:
+        self._backend = backend
+        self._origin = origin
+        if not isinstance(backend, Backend) or not isinstance(backend.info, BackendInfo):
+            raise origin.broken("open", needed="a Backend with info and forward", found=type(backend).__qualname__)
+        self.info = backend.info
+
+    def forward(self, tokens: Any, positions: Any) -> BackendOutput:
+        """Return logits (N, P, V) and hidden (N, P, H).
+
+        Raises:
+            RuntimeError: the pass failed.
+            PluginError: the backend raised anything else, or returned another shape.
+        """
+        with self._origin.guarding("forward", passing=(RuntimeError,)):
+            out = self._backend.forward(tokens, positions)
+            found = tuple(out.logits.shape), tuple(out.hidden.shape)
+        needed = (*positions.shape, T + 1), (*positions.shape, self.info.hidden_size)
+        if found != needed:
+            raise self._origin.broken(
+                "forward",
+                needed=f"logits of shape {needed[0]} and hidden of shape {needed[1]}",
+                found=f"{found[0]} and {found[1]}",
+            )
+        return out
+
+
+def remedy(plugin: str) -> str:
+    """Return what a user can do about a broken plugin."""
+    if plugin == BUILTIN:
+        return "this is a bug of splicebert-vep; please report it"
+    return f"mend or update plugin {plugin}, uninstall it, or run without it: {PLUGINS_VARIABLE}=-{plugin}"
+
+
+def origin_of(item: Any, plugin: str, hook: str) -> Origin:
+    """Check an object that a hook returned, and say where it comes from.
+
+    Raises:
+        PluginError: it lacks a name, or an attribute or method of the protocol.
+    """
+    kind, protocols = KINDS[hook]
+    name = getattr(item, "name", None)
+    origin = Origin(plugin, hook, kind, name if isinstance(name, str) and name else type(item).__qualname__)
+    if isinstance(item, type):
+        raise origin.broken(
+            "itself", needed=f"an object: {item.__qualname__}()", found=f"the class {item.__qualname__}"
+        )
+    lacking = min((sorted(_members(protocol) - set(dir(item))) for protocol in protocols), key=len)
+    if lacking or not isinstance(name, str) or not name:
+        raise origin.broken(
+            "itself",
+            needed=" or ".join(
+                f"{protocol.__name__} with {', '.join(sorted(_members(protocol)))}" for protocol in protocols
+            ),
+            found=f"{type(item).__qualname__} without {', '.join(lacking) or 'a name'}",
+        )
+    return origin
+
+
+def claim(taken: dict[tuple[str, str], str], origin: Origin, item: Any) -> None:
+    """Take an object's name, and those of a scorer's fields.
+
+    Args:
+        taken: (kind, name) -> who has it.
+
+    Raises:
+        PluginError: a name is taken, or a field is no number per ALT.
+    """
+    _take(taken, origin.kind, origin.name, origin)
+    if origin.kind != "scorer":
+        return
+    with origin.guarding("fields"):
+        fields = list(item.fields)
+    for field in fields:
+        if not isinstance(field, FieldSpec) or field.number != "A" or field.type == "String":
+            raise origin.broken("fields", needed="FieldSpec with number A and type Float or Integer", found=repr(field))
+        _take(taken, "field", field.id, origin)
+
+
+def _take(taken: dict[tuple[str, str], str], kind: str, name: str, origin: Origin) -> None:
+    if (kind, name) in taken:
+        raise PluginError(
+            f"Plugin {origin.plugin} registers the {kind} {name}, a name that is taken.",
+            needed=f"a {kind} name of its own",
+            found=f"{name} of {taken[kind, name]} and of {origin}",
+            where=f"hook {origin.hook}",
+            remedy=remedy(origin.plugin),
+        )
+    taken[kind, name] = str(origin)
+
+
+def _members(protocol: type) -> set[str]:
+    """Return the names that an object has to have."""
+    names = {name for base in protocol.__mro__ for name in (*vars(base), *vars(base).get("__annotations__", ()))}
+    return {name for name in names if not name.startswith("_")}

@@ -1,0 +1,16 @@
+"""What the machine offers to run a model on."""
+
+from __future__ import annotations
+
+import torch
+
+
+def devices() -> dict[str, str | None]:
+    """Return what is behind ``cpu``, ``cuda`` and ``mps``, in words; None where there is no such device."""
+    cuda = mps = None
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        cuda = f"{', '.join(names)}; CUDA {torch.version.cuda}"
+    if torch.backends.mps.is_available():
+        mps = "Apple GPU"
+    return {"cpu": f"{torch.get_num_threads()} threads", "cuda": cuda, "mps": mps}

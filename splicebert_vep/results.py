@@ -1,0 +1,118 @@
+"""What the Python API returns for a variant, and how it looks in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from html import escape
+
+from splicebert_vep_spec import (
+    Allele,
+    FieldSpec,
+    GeneContext,
+    RecordReport,
+    ScoredContext,
+    Status,
+    Value,
+    format_value,
+)
+
+from .errors import SettingsError
+from .variants import Variant
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredVariant:
+    """The outcome for one variant.
+
+    Args:
+        report: the outcome of a record with this one ALT.
+        fields: the fields of the run, in output order.
+    """
+
+    report: RecordReport
+    fields: tuple[FieldSpec, ...] = field(repr=False)
+
+    @property
+    def variant(self) -> Variant:
+        """The variant as it was given."""
+        return Variant(self.report.chrom, self.report.pos, self.report.ref, self.report.alleles[0].alt)
+
+    @property
+    def allele(self) -> Allele | None:
+        """Normalised and left-aligned, 0-based; None when the variant was turned down before that."""
+        return self.report.alleles[0].allele
+
+    @property
+    def contexts(self) -> tuple[ScoredContext, ...]:
+        """One outcome per gene, never empty; the first is the one of ``status``, ``values`` and ``result["FIELD"]``."""
+        return self.report.alleles[0].contexts
+
+    @property
+    def status(self) -> Status:
+        """OK, or why there are no scores."""
+        return self.contexts[0].status
+
+    @property
+    def reason(self) -> str:
+        """The status in a sentence; empty when OK."""
+        return self.contexts[0].reason
+
+    @property
+    def gene(self) -> GeneContext | None:
+        """The gene that the scores are of."""
+        return self.contexts[0].context
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """Every field of the run with its value; None is missing."""
+        found = self.contexts[0].values
+        return {spec.id: found.get(spec.id) for spec in self.fields}
+
+    def __getitem__(self, name: str) -> Value:
+        """Return the value of a field, e.g. ``result["KL_SS"]``; None is missing.
+
+        Raises:
+            SettingsError: the run did not compute it.
+        """
+        values = self.values
+        if name not in values:
+            raise SettingsError(
+                f"{name} was not computed in this run.",
+                needed=f"one of {', '.join(values)}",
+                remedy="Settings(scores=...)",
+            )
+        return values[name]
+
+    def __str__(self) -> str:
+        """Return a table for the terminal, one block per gene."""
+        lines = [str(self.variant)]
+        for outcome in self.contexts:
+            lines += [f"  {name:<12} {value:<24} {meaning}".rstrip() for name, value, meaning in self._rows(outcome)]
+            lines.append("")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return the same as HTML, for notebooks."""
+        parts = [f"<b>{escape(str(self.variant))}</b>"]
+        for outcome in self.contexts:
+            cells = (f"<td>{escape(cell)}</td>" for row in self._rows(outcome) for cell in row)
+            rows = (
+                f"<tr>{name}{value}{meaning}</tr>" for name, value, meaning in zip(cells, cells, cells, strict=True)
+            )
+            parts.append(f"<table>{''.join(rows)}</table>")
+        return "".join(parts)
+
+    def _rows(self, outcome: ScoredContext) -> Iterator[tuple[str, str, str]]:
+        """Yield name, value and meaning."""
+        gene = outcome.context
+        if gene:
+            about = f"{gene.gene_id} {gene.transcript_id} ({gene.transcript_choice})"
+            yield "gene", f"{gene.symbol or gene.gene_id} ({gene.strand})", about
+            place = gene.region if gene.site_offset is None else f"{gene.region} {gene.site_offset}"
+            yield "place", place, f"hits the {gene.site_hit} dinucleotide" if gene.site_hit else ""
+        for spec in self.fields:
+            value = outcome.values.get(spec.id)
+            if value is not None:
+                yield spec.id, format_value(value), spec.description
+        yield "status", str(outcome.status), outcome.reason

@@ -1,0 +1,89 @@
+"""Variants and regions given by hand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .errors import SettingsError
+
+MAX_POS = 2**31 - 1  # of VCF
+_VARIANT = re.compile(r"(?P<chrom>.+?)[-:](?P<pos>\d+)[-:]?(?P<ref>[^-:>,]+)[-:>](?P<alt>[^-:,]+)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A variant given by hand, with one ALT.
+
+    Args:
+        chrom: contig under any known name: ``chr17``, ``17``, ``NC_000017.11``.
+        pos: 1-based as in VCF.
+        ref, alt: alleles as in VCF, padded by a base where the other would be empty.
+    """
+
+    chrom: str
+    pos: int
+    ref: str
+    alt: str
+
+    @property
+    def id(self) -> str:
+        """VCF's missing ID."""
+        return "."
+
+    @property
+    def alts(self) -> tuple[str, ...]:
+        """The one ALT, as records have several."""
+        return (self.alt,)
+
+    def __str__(self) -> str:
+        return f"{self.chrom}-{self.pos}-{self.ref}-{self.alt}"
+
+    @classmethod
+    def parse(cls, text: str) -> Variant:
+        """Read ``chr17-43071077-T-C``, ``17:43071077:T:C`` or ``17:43071077T>C``; the position is 1-based.
+
+        SPDI looks like the second and is 0-based; it cannot be told apart, so do not give it.
+
+        Raises:
+            SettingsError: any other form.
+        """
+        match = _VARIANT.match(text.strip())
+        if match is None:
+            raise SettingsError(
+                "A variant could not be read.",
+                needed="CHROM-POS-REF-ALT with one ALT, e.g. chr17-43071077-T-C",
+                found=repr(text),
+            )
+        return cls(match["chrom"], int(match["pos"]), match["ref"], match["alt"])
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch of a contig; 1-based, both ends included, as in ``chr17:43044295-43125364``."""
+
+    chrom: str
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return self.chrom if self.last == MAX_POS and self.first == 1 else f"{self.chrom}:{self.first}-{self.last}"
+
+    @classmethod
+    def parse(cls, text: str) -> Region:
+        """Read ``chr17``, ``chr17:100``, ``chr17:100-`` or ``chr17:100-200``; thousands commas are fine.
+
+        Raises:
+            SettingsError: any other form.
+        """
+        match = re.fullmatch(r"(.+?)(?::(\d[\d,]*)(-(\d[\d,]*)?)?)?", text.strip())
+        if match is None:
+            raise SettingsError(
+                "A region could not be read.", needed="CHROM or CHROM:START-END, 1-based", found=repr(text)
+            )
+        chrom, first, dash, last = match.groups()
+        low = int(first.replace(",", "")) if first else 1
+        high = int(last.replace(",", "")) if last else low if first and not dash else MAX_POS
+        if high < low:
+            raise SettingsError("The region ends before it starts.", found=text)
+        return cls(chrom, low, high)

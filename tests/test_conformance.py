@@ -1,0 +1,303 @@
+"""The conformance tests of the contract: every built-in passes them, and what breaks the contract does not."""
+
+import io
+from types import SimpleNamespace
+
+import numpy
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from splicebert_vep.model.null import NullBackendFactory
+from splicebert_vep.plugins import load_plugins
+from splicebert_vep_spec import (
+    NEEDS_HIDDEN,
+    NEEDS_MASKED,
+    NEEDS_PAIRS,
+    BackendOptions,
+    FieldSpec,
+    InfoAdapter,
+    InfoField,
+    TableAdapter,
+    TextAdapter,
+    testing,
+)
+
+ALL = load_plugins()
+
+
+def offered(kind, protocol=object):
+    return [item for item in getattr(ALL, kind).values() if isinstance(item, protocol)]
+
+
+def names(item):
+    return item.name
+
+
+@pytest.fixture(scope="class", params=ALL.scorers, ids=names)
+def scorer(request):
+    request.cls.scorer = request.param
+
+
+@pytest.mark.usefixtures("scorer")
+class TestScorers(testing.ScorerConformance):
+    tensor = staticmethod(torch.tensor)
+
+
+@pytest.fixture(scope="class", params=offered("adapters", InfoAdapter), ids=names)
+def info_adapter(request):
+    request.cls.adapter = request.param
+
+
+@pytest.mark.usefixtures("info_adapter")
+class TestInfoAdapters(testing.InfoAdapterConformance):
+    pass
+
+
+@pytest.fixture(scope="class", params=offered("adapters", TextAdapter), ids=names)
+def text_adapter(request):
+    request.cls.adapter = request.param
+
+
+@pytest.mark.usefixtures("text_adapter")
+class TestTextAdapters(testing.TextAdapterConformance):
+    pass
+
+
+@pytest.fixture(scope="class", params=offered("adapters", TableAdapter), ids=names)
+def table_adapter(request):
+    request.cls.adapter = request.param
+
+
+@pytest.mark.usefixtures("table_adapter")
+class TestTableAdapters(testing.TableAdapterConformance):
+    def content(self, file):
+        return pq.read_table(io.BytesIO(file)).to_pylist()
+
+
+@pytest.fixture(scope="class", params=offered("backends"), ids=names)
+def factory(request):
+    request.cls.factory = request.param
+
+
+@pytest.mark.usefixtures("factory")
+class TestBackends(testing.BackendConformance):
+    array = staticmethod(numpy.array)
+    options = BackendOptions("splicebert-mini", "cpu")
+
+
+def test_every_adapter_has_been_tried():
+    tried = [offered("adapters", kind) for kind in (InfoAdapter, TextAdapter, TableAdapter)]
+    assert sorted(map(names, sum(tried, []))) == sorted(ALL.adapters)
+
+
+class Good:
+    """A scorer that keeps the contract; what follows breaks one thing each."""
+
+    name, version = "good", "1"
+    fields = (FieldSpec("ONE", "A", "Float", "x"), FieldSpec("TWO", "A", "Integer", "y"))
+
+    def needs(self, fields):
+        return frozenset((NEEDS_PAIRS,))
+
+    def score(self, batch, fields):
+        changed = ((batch.ref.tokens != batch.alt.tokens) & batch.paired).sum(1)
+        return {field: changed.double() for field in fields}
+
+
+class Shape(Good):
+    def score(self, batch, fields):
+        return {field: torch.zeros(len(batch.snv), 2) for field in fields}
+
+
+class Unasked(Good):
+    def score(self, batch, fields):
+        return {"ONE": torch.zeros(len(batch.snv)), "TWO": torch.zeros(len(batch.snv))}
+
+
+class Infinite(Good):
+    def score(self, batch, fields):
+        return {field: torch.full((len(batch.snv),), torch.inf) for field in fields}
+
+
+class Fraction(Good):
+    def score(self, batch, fields):
+        return {field: torch.full((len(batch.snv),), 0.5) for field in fields}
+
+
+class OfTheBatch(Good):
+    def score(self, batch, fields):
+        return {field: value - value.mean().floor() for field, value in super().score(batch, fields).items()}
+
+
+class Writing(Good):
+    def score(self, batch, fields):
+        found = super().score(batch, fields)
+        batch.alt.tokens[:] = batch.ref.tokens
+        return found
+
+
+class Counter(Good):
+    calls = 0
+
+    def score(self, batch, fields):
+        self.calls += 1
+        return {field: torch.full((len(batch.snv),), float(self.calls)) for field in fields}
+
+
+class Undeclared(Good):
+    def score(self, batch, fields):
+        return {field: batch.alt.hidden.sum((1, 2)).round() for field in fields}
+
+
+class Text(Good):
+    fields = (FieldSpec("ONE", "A", "String", "x"),)
+
+
+class Odd(Good):
+    def needs(self, fields):
+        return frozenset(("attention",))
+
+
+class Loud(Good):
+    name = "My Score"
+
+
+def failures(base, **attributes):
+    """The tests of a conformance base that a subject fails."""
+    test = type("TestMine", (base,), attributes)()
+    failed = set()
+    for name in sorted(dir(test)):
+        if name.startswith("test_"):
+            try:
+                getattr(test, name)()
+            except (AssertionError, AttributeError):
+                failed.add(name)
+    return failed
+
+
+@pytest.mark.parametrize(
+    ("broken", "test"),
+    [
+        (Shape, "test_it_returns_one_value_per_allele_of_every_kind"),
+        (Unasked, "test_a_field_does_not_depend_on_the_others_asked_for"),
+        (Infinite, "test_it_returns_one_value_per_allele_of_every_kind"),
+        (Fraction, "test_it_returns_one_value_per_allele_of_every_kind"),
+        (OfTheBatch, "test_an_allele_has_the_same_score_in_any_batch"),
+        (Writing, "test_it_leaves_the_batch_as_it_was_and_says_the_same_again"),
+        (Counter, "test_it_leaves_the_batch_as_it_was_and_says_the_same_again"),
+        (Undeclared, "test_it_returns_one_value_per_allele_of_every_kind"),
+        (Text, "test_it_has_a_name_and_fields"),
+        (Odd, "test_it_needs_what_there_is"),
+        (Loud, "test_it_has_a_name_and_fields"),
+    ],
+)
+def test_a_scorer_that_breaks_the_contract_fails(broken, test):
+    assert failures(testing.ScorerConformance, scorer=Good(), tensor=staticmethod(torch.tensor)) == set()
+    assert test in failures(testing.ScorerConformance, scorer=broken(), tensor=staticmethod(torch.tensor))
+
+
+def test_a_test_class_without_its_subject_says_what_is_missing():
+    class TestMine(testing.ScorerConformance):
+        scorer = Good()
+
+    with pytest.raises(
+        AssertionError, match=r"TestMine needs a class attribute: tensor = staticmethod\(torch.tensor\)"
+    ):
+        TestMine().test_it_returns_one_value_per_allele_of_every_kind()
+
+
+def info_adapter_with(field=None, **values):
+    field = field or InfoField("SpliceBERT_X", "A", "Float", "x")
+
+    def render(report, run):
+        return values.get("rendered") or {"SpliceBERT_X": tuple(values.get("value") for _ in report.alleles)}
+
+    return SimpleNamespace(name="mine", version="1", header=lambda run: [field], render=render)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "test"),
+    [
+        (info_adapter_with(InfoField("A B", "A", "Float", "x")), "test_it_declares_valid_fields"),
+        (info_adapter_with(InfoField("X", "A", "Flag", "x")), "test_it_declares_valid_fields"),
+        (info_adapter_with(rendered={"OTHER": (1.0,)}), "test_it_renders_what_it_declares"),
+        (info_adapter_with(rendered={"SpliceBERT_X": (1.0,) * 9}), "test_it_renders_what_it_declares"),
+        (info_adapter_with(value="text"), "test_it_renders_what_it_declares"),
+        (info_adapter_with(value=float("nan")), "test_it_renders_what_it_declares"),
+    ],
+)
+def test_an_info_adapter_that_breaks_the_contract_fails(adapter, test):
+    assert failures(testing.InfoAdapterConformance, adapter=info_adapter_with(value=1.0)) == set()
+    assert test in failures(testing.InfoAdapterConformance, adapter=adapter)
+
+
+def test_a_text_adapter_that_breaks_lines_fails():
+    def lines(report, run):
+        return ["a\n"]
+
+    adapter = SimpleNamespace(name="mine", version="1", head=lambda run: [], lines=lines)
+    assert failures(testing.TextAdapterConformance, adapter=adapter) == {"test_it_returns_lines_without_their_ends"}
+
+
+class Appending:
+    """A table adapter that writes beside the path it is given."""
+
+    name, version = "mine", "1"
+
+    def open(self, path, run):
+        self.out = open(f"{path}.txt", "w")  # noqa: SIM115
+        return self
+
+    def write(self, reports):
+        self.out.write("x")
+
+    def close(self):
+        self.out.close()
+
+
+def test_a_table_adapter_that_writes_elsewhere_fails():
+    broken = failures(testing.TableAdapterConformance, adapter=Appending())
+    assert "test_it_writes_the_file_it_is_told_to_and_no_other" in broken
+
+
+class Drifting(NullBackendFactory):
+    def open(self, options):
+        backend = super().open(options)
+        plain = type(backend).forward
+
+        def forward(tokens, positions):
+            out = plain(backend, tokens, positions)
+            return type(out)(out.logits + len(tokens), out.hidden)
+
+        backend.forward = forward
+        return backend
+
+
+def test_a_backend_whose_answers_depend_on_the_batch_fails():
+    array = staticmethod(numpy.array)
+    assert failures(testing.BackendConformance, factory=NullBackendFactory(), array=array) == set()
+    broken = failures(testing.BackendConformance, factory=Drifting(), array=array)
+    assert broken == {"test_a_window_has_the_same_answer_in_any_batch"}
+
+
+def test_a_command_is_tried():
+    def command(**changes):
+        return SimpleNamespace(
+            **{"name": "count", "version": "1", "summary": "Count.", "run": lambda words: 0, **changes}
+        )
+
+    assert failures(testing.CommandConformance, command=command()) == set()
+    assert failures(testing.CommandConformance, command=command(summary="")) == {"test_it_has_a_name_and_a_summary"}
+    assert failures(testing.CommandConformance, command=command(run=lambda words: 2)) == {"test_it_explains_itself"}
+
+
+def test_the_sample_batch_holds_what_was_asked_for():
+    batch = testing.sample_batch(torch.tensor, needs=frozenset((NEEDS_MASKED,)))
+    assert batch.ref is None and batch.alt is None
+    assert batch.masked.logits.shape == (6, 3, 10)
+    batch = testing.sample_batch(torch.tensor, needs=frozenset((NEEDS_PAIRS,)), flank=4)
+    assert batch.ref.tokens.shape == (6, 15)
+    assert batch.ref.hidden is None and batch.masked is None
+    whole = testing.sample_batch(torch.tensor, needs=frozenset((NEEDS_PAIRS, NEEDS_HIDDEN)))
+    assert whole.alt.hidden.shape == (6, 17, 4)
