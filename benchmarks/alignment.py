@@ -16,12 +16,11 @@ import click
 import numpy as np
 import torch
 
-from splicebert_vep.annotator import Annotator, Variant
+from splicebert_vep import Annotator, Settings, Variant
 from splicebert_vep.scoring.divergence import context_score
 from splicebert_vep.scoring.likelihood import log_p
 from splicebert_vep.sequence import windows
 from splicebert_vep.sequence.tokens import Tokens, with_special
-from splicebert_vep.settings import Settings
 from splicebert_vep_spec import Allele, GeneContext, Status
 
 TYPES = ("SNV", "3-nt MNV", "1-nt insertion", "3-nt insertion", "1-nt deletion", "3-nt deletion")
@@ -31,14 +30,14 @@ def variant(kind: str, contig: str, pos: int, bases: str, rng: random.Random) ->
     """Make a variant of a type whose first changed base lies at the 1-based ``pos`` + 1; ``bases`` begin at ``pos``."""
     anchor = bases[0]
     if kind == "SNV":
-        return Variant(contig, pos + 1, bases[1], (rng.choice([base for base in "ACGT" if base != bases[1]]),))
+        return Variant(contig, pos + 1, bases[1], rng.choice([base for base in "ACGT" if base != bases[1]]))
     length = int(kind[0])
     if kind.endswith("MNV"):
         other = "".join(rng.choice([base for base in "ACGT" if base != old]) for old in bases[1 : length + 1])
-        return Variant(contig, pos + 1, bases[1 : length + 1], (other,))
+        return Variant(contig, pos + 1, bases[1 : length + 1], other)
     if kind.endswith("insertion"):
-        return Variant(contig, pos, anchor, (anchor + "".join(rng.choice("ACGT") for _ in range(length)),))
-    return Variant(contig, pos, bases[: length + 1], (anchor,))
+        return Variant(contig, pos, anchor, anchor + "".join(rng.choice("ACGT") for _ in range(length)))
+    return Variant(contig, pos, bases[: length + 1], anchor)
 
 
 def windows_of(annotator: Annotator, allele: Allele, context: GeneContext) -> windows.WindowPair:
@@ -111,8 +110,8 @@ def main(reference: str, annotation: str, model: str, contig: str, sites: int, s
                 continue
             scored = []
             for kind in TYPES:
-                [report] = annotator.score([variant(kind, contig, pos, bases, rng)])
-                scored.append((report.alleles[0].allele, report.alleles[0].contexts[0]))
+                result = annotator.score(variant(kind, contig, pos, bases, rng))
+                scored.append((result.allele, result.contexts[0]))
             if any(outcome.status is not Status.OK for _, outcome in scored):
                 continue
             done += 1

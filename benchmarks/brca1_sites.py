@@ -13,8 +13,7 @@ import statistics
 
 import click
 
-from splicebert_vep.annotator import Annotator, Variant
-from splicebert_vep_spec import AlleleReport
+from splicebert_vep import Annotator, ScoredVariant, Variant
 
 CONTIG, FIRST, LAST = "chr17", 43_045_000, 43_125_000  # within BRCA1, 1-based
 TRANSITION = {"A": "G", "G": "A", "C": "T", "T": "C"}
@@ -54,16 +53,15 @@ def main(reference: str, annotation: str, model: str, count: int, seed: int) -> 
             variants = []
             for position in positions:
                 base = annotator.reference.fetch(CONTIG, position, position + 1).decode()
-                variants.append(Variant(CONTIG, position + 1, base, (TRANSITION[base],)))
+                variants.append(Variant(CONTIG, position + 1, base, TRANSITION[base]))
             rows = []
-            for report in annotator.score(variants):
-                outcome = chosen(report.alleles[0])
+            for result in annotator.score(variants):
+                outcome = chosen(result)
                 assert outcome.context is not None
                 values = [outcome.values[name] for name in FIELDS]
                 rows.append(values)
-                name = f"{CONTIG}-{report.pos}-{report.ref}-{report.alleles[0].alt}"
                 cells = "".join(f"{show(value):>11}" for value in values)
-                click.echo(f"{name:<22}{outcome.context.site_offset or '':>8}{cells}")
+                click.echo(f"{result.variant!s:<22}{outcome.context.site_offset or '':>8}{cells}")
             medians = []
             for column in zip(*rows, strict=True):
                 there = [float(value) for value in column if value is not None]
@@ -71,9 +69,9 @@ def main(reference: str, annotation: str, model: str, count: int, seed: int) -> 
             click.echo(f"{'median, ' + title:<30}" + "".join(f"{show(v):>11}" for v in medians))
 
 
-def chosen(allele: AlleleReport):  # type: ignore[no-untyped-def]
+def chosen(result: ScoredVariant):  # type: ignore[no-untyped-def]
     """Return the outcome in BRCA1, which overlaps other genes at its 5' end."""
-    return next(c for c in allele.contexts if c.context is not None and c.context.symbol == "BRCA1")
+    return next(c for c in result.contexts if c.context is not None and c.context.symbol == "BRCA1")
 
 
 def show(value: object) -> str:

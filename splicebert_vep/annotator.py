@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, TypeVar, overload
 
-from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Value
+from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status, Value
 
 from . import __version__
 from .adapters.rows import columns, rows
@@ -33,6 +33,8 @@ from .summary import Summary
 from .variants import MAX_POS, Region, Variant
 from .vcf.reader import open_vcf
 from .vcf.writer import Kind
+
+_MISMATCHES_EXPECTED = 0.1  # the build guard stops at as many, but cannot tell where the FASTA holds N
 
 _R = TypeVar("_R", bound=Record)
 
@@ -217,6 +219,11 @@ class Annotator:
                 summary.warnings.extend(chunks.finish())
         if where and not summary.records:
             summary.warnings.append(f"no record lies in the region {region}")
+        mismatches = summary.status[Status.REF_MISMATCH]
+        if mismatches > summary.alleles * _MISMATCHES_EXPECTED:
+            summary.warnings.append(
+                f"{mismatches:,} of {summary.alleles:,} ALTs are REF_MISMATCH: is it the right FASTA?"
+            )
         summary.seconds = time.monotonic() - began
         summary.warnings.extend(outputs.warnings)
         self.plugins.run_finished(self.run, summary.by_status())
@@ -229,16 +236,20 @@ class Annotator:
                 yield ScoredVariant(report, self._plan.fields)
 
     def _report(self, records: Sequence[Record]) -> list[RecordReport]:
+        self._check_usable()
+        with self._lock:
+            return self._pipeline.report(records)
+
+    def _guard(self, header: Mapping[str, int | None]) -> BuildGuard:
+        self._check_usable()
+        return BuildGuard(header, self.reference, self.genes, self._table_name)
+
+    def _check_usable(self) -> None:
         if self._process != os.getpid():  # two processes would move the position in one open FASTA
             raise SettingsError(
                 "The annotator is closed." if self._process is None else "The annotator belongs to another process.",
                 needed="an Annotator that this process opened and has not closed",
             )
-        with self._lock:
-            return self._pipeline.report(records)
-
-    def _guard(self, header: Mapping[str, int | None]) -> BuildGuard:
-        return BuildGuard(header, self.reference, self.genes, self._table_name)
 
     def _in_region(self, records: Iterable[_R], region: Region | None) -> Iterator[_R]:
         if region is None:

@@ -1,0 +1,220 @@
+"""The Python API: what it takes and returns, that it says what the command line says, and who may share it."""
+
+import json
+import multiprocessing
+import pickle
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cyvcf2
+import numpy as np
+import pytest
+
+import splicebert_vep
+from splicebert_vep import Annotator, ScoredVariant, Settings, SpliceBertError, Variant
+from splicebert_vep.cli import main as program
+from splicebert_vep.errors import BuildError, SettingsError
+from splicebert_vep_spec import Status
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
+VCF, FASTA = EXAMPLES / "brca1.vcf", EXAMPLES / "brca1.fa.gz"
+DONOR = "chr17-43047641-A-C"  # ClinVar 125852, c.5332+2
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def annotator(cache):
+    with Annotator(reference=FASTA, genes="grch38", model="splicebert-mini", device="cpu") as opened:
+        yield opened
+
+
+@pytest.fixture
+def null(cache):
+    with Annotator(FASTA, backend="null") as opened:
+        yield opened
+
+
+def variants():
+    return [Variant(v.CHROM, v.POS, v.REF, v.ALT[0]) for v in cyvcf2.VCF(str(VCF)) if v.ALT]
+
+
+def test_one_variant_gives_one_result(annotator):
+    result = annotator.score(DONOR)
+    assert isinstance(result, ScoredVariant)
+    assert (result.status, result.reason, result.variant) == (Status.OK, "", Variant("chr17", 43047641, "A", "C"))
+    assert (result.gene.symbol, result.gene.strand, result.gene.site_offset) == ("BRCA1", "-", "+2")
+    assert result["KL_SS"] == result.values["KL_SS"] > 0
+    assert (result.allele.start, result.allele.ref, result.allele.alt) == (43047640, "A", "C")
+    assert annotator.score(Variant("17", 43047641, "a", "c")).values == result.values
+
+
+def test_a_field_that_was_not_computed_is_no_missing_value(annotator):
+    result = annotator.score("chr17-43045691-T-TG")
+    assert result["LLR"] is None  # an insertion has none
+    with pytest.raises(SettingsError, match=r"KL_MAX was not computed(.|\n)*KL_CTX"):
+        result["KL_MAX"]
+
+
+def test_an_iterable_gives_an_iterator_in_order(null):
+    given = [DONOR, Variant("17", 43047641, "A", "G"), ("17", np.int64(43047641), "A", "T"), "17:43047641A>*"]
+    results = null.score(iter(given))
+    assert next(results)["KL_SS"] == null.score(DONOR)["KL_SS"]
+    rest = list(results)
+    assert [result.variant.alt for result in rest] == ["G", "T", "*"]
+    assert [result.status for result in rest] == [Status.OK, Status.OK, Status.SPANNING_DELETION]
+    assert list(null.score([])) == []
+
+
+def test_chunks_are_read_as_they_are_scored(cache):
+    taken = []
+
+    def stream():
+        for pos in range(43047641, 43047741):
+            taken.append(pos)
+            yield Variant("17", pos, bases[pos - 43047641], "A" if bases[pos - 43047641] != "A" else "C")
+
+    with Annotator(FASTA, backend="null", settings=Settings(chunk_records=25)) as small:
+        bases = small.reference.fetch("chr17", 43047640, 43047740).decode()
+        results = small.score(stream())
+        assert taken == []
+        next(results)
+        assert len(taken) == 25
+        assert len(list(results)) == 99
+
+
+@pytest.mark.parametrize("wrong", ["chr17", ("17", 5.0, "A", "C"), ("17", 5, "A"), 7, None])
+def test_what_is_no_variant_is_told(null, wrong):
+    with pytest.raises(SettingsError, match=r"variant could not be read(.|\n)*found:"):
+        list(null.score([wrong]))
+
+
+def test_variants_of_another_build_are_told(null):
+    moved = [Variant(v.chrom, v.pos + 101, v.ref, v.alt) for v in variants()]
+    with pytest.raises(BuildError, match="REF bases|build"):
+        list(null.score(moved))
+
+
+def test_a_frame_has_the_columns_of_the_table(null, tmp_path):
+    frame = null.score_frame(variants())
+    null.annotate(VCF, tmp_path / "t.tsv", emit=["tsv"])
+    header, *lines = [line.split("\t") for line in (tmp_path / "t.tsv").read_text().splitlines() if line[:2] != "##"]
+    assert list(frame) == header
+    assert {len(column) for column in frame.values()} == {len(lines)}
+    assert frame["POS"] == [int(line[header.index("POS")]) for line in lines]
+    assert frame["STATUS"] == [line[header.index("STATUS")] for line in lines]
+    llr = [None if not line[header.index("LLR")] else float(line[header.index("LLR")]) for line in lines]
+    assert None in llr
+    assert [v is None for v in frame["LLR"]] == [v is None for v in llr]
+    assert null.score_frame([]) == {name: [] for name in header}
+
+
+def test_api_and_command_line_say_the_same(annotator, tmp_path, capfd):
+    """The bundled model on every record of the example: VCF file, table, score command and both ways of the API."""
+    words = ["-R", str(FASTA), "-A", "grch38", "--device", "cpu"]
+    one, other = tmp_path / "api.vcf", tmp_path / "cli.vcf"
+    summary = annotator.annotate(VCF, one)
+    assert summary.by_status() == {"NO_ALT": 1, "TOO_LONG": 1, "OK": 44}
+    assert program._run(["annotate", str(VCF), *words, "-O", str(other)]) == 0
+    assert one.read_bytes() == other.read_bytes()
+    program._run(["annotate", str(VCF), *words, "--emit", f"jsonl={tmp_path / 't.jsonl'}"])
+    capfd.readouterr()
+    lines = (tmp_path / "t.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines[1:]]
+    given = variants()
+    assert program._run(["score", *[str(variant) for variant in given], *words, "--json"]) == 0
+    scored = json.loads(capfd.readouterr().out)
+    results = list(annotator.score(given))
+    frame = annotator.score_frame(given)
+    assert scored["provenance"] == json.loads(lines[0])["provenance"] == dict(annotator.run.provenance)
+    by_hand = [{**row, "ID": "."} for row in rows]
+    assert [{**row, "ID": "."} for row in scored["rows"]] == by_hand
+    assert [dict(zip(frame, cells, strict=True)) for cells in zip(*frame.values(), strict=True)] == by_hand
+    assert [result["KL_CTX"] for result in results] == [
+        next(row["KL_CTX"] for row in rows if (row["POS"], row["ALT"]) == (v.pos, v.alt)) for v in given
+    ]
+
+
+def test_a_result_shows_itself_in_terminals_and_notebooks(annotator):
+    result = annotator.score(DONOR)
+    text, html = str(result), result._repr_html_()
+    assert re.search(r"^  KL_SS +0\.4488 ", text, re.MULTILINE)
+    assert re.search(r"^  status +OK$", text, re.MULTILINE)
+    assert "<td>KL_SS</td><td>0.4488</td>" in html
+    odd = annotator.score(Variant("17", 43047641, "A", "<b>"))
+    assert "&lt;b&gt;" in odd._repr_html_() and "<b><b>" not in odd._repr_html_()
+    assert "SYMBOLIC" in str(odd)
+
+
+def test_threads_may_share_an_annotator(cache):
+    """Scores, and reads of the FASTA, that run into each other would differ from those of one thread."""
+    given = variants()
+    with Annotator(FASTA, backend="null") as shared:
+        alone = [shared.score(variant).values for variant in given]
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(lambda v: shared.score(v).values, given * 4))
+    assert together == alone * 4
+
+
+def _score_in_child(annotator, results):
+    try:
+        annotator.score(DONOR)
+    except SpliceBertError as error:
+        results.put(str(error))
+
+
+def test_another_process_is_refused(null):
+    """Parent and child of a fork share the position in the open FASTA, so one would read what the other sought."""
+    fork = multiprocessing.get_context("fork")
+    results = fork.Queue()
+    child = fork.Process(target=_score_in_child, args=(null, results))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.warn", lambda *args, **kwargs: None)  # Python warns of forks beside threads
+        child.start()
+    assert "belongs to another process" in results.get(timeout=60)
+    child.join()
+    with pytest.raises(TypeError, match="open one in each process"):
+        pickle.dumps(null)
+
+
+def test_a_closed_annotator_says_so():
+    with Annotator(FASTA, backend="null") as closed:
+        pass
+    with pytest.raises(SettingsError, match="annotator is closed"):
+        closed.score(DONOR)
+
+
+def test_unknown_names_are_told_with_what_was_meant(cache):
+    with pytest.raises(SettingsError, match=r"unknown backend(.|\n)*did you mean torch\?"):
+        Annotator(FASTA, backend="troch")
+    with (
+        Annotator(FASTA, backend="null") as opened,
+        pytest.raises(SettingsError, match=r"unknown output(.|\n)*did you mean flat\?"),
+    ):
+        opened.annotate(VCF, "x.vcf", emit=["flatt"])
+
+
+def test_many_mismatches_over_n_are_told(null, tmp_path):
+    """BRCA1's GRCh37 positions lie in the N of the example FASTA, where the build guard cannot tell."""
+    lines = VCF.read_text().splitlines(keepends=True)
+    moved = [
+        line if line[0] == "#" else re.sub(r"\t(\d+)\t", lambda m: f"\t{int(m[1]) - 1_847_983}\t", line, count=1)
+        for line in lines
+    ]
+    (tmp_path / "in.vcf").write_text("".join(moved))
+    summary = null.annotate(tmp_path / "in.vcf", tmp_path / "out.vcf")
+    assert any("45 of 45 ALTs are REF_MISMATCH" in warning for warning in summary.warnings)
+
+
+def test_what_the_package_exports_is_there():
+    for name in splicebert_vep.__all__:
+        assert getattr(splicebert_vep, name) is not None
+    assert set(splicebert_vep.__all__) <= set(dir(splicebert_vep))
+    with pytest.raises(AttributeError, match="no attribute 'annotate'"):
+        splicebert_vep.annotate  # noqa: B018
