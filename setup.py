@@ -22,7 +22,8 @@ setup(
     install_requires=[
         "splicebert-vep-spec>=0.1,<0.2",
         "biopython>=1.83",  # pyfaidx reads BGZF through it
-        "click>=8.2",
+        "click>=8.5",
+        "cloup>=4,<5",
         "numpy>=2.1",
         "pluggy>=1.5",
         "pyarrow>=18",
@@ -34,11 +35,13 @@ setup(
     extras_require={
         "test": [
             "cyvcf2>=0.31",
+            "griffelib>=2",  # reads the docstrings for docs/api.md
             "hypothesis>=6.100",
             "mypy>=1.11",
             "pytest>=8",
             "pytest-cov>=5",
             "ruff>=0.6",
+            "setuptools>=77",  # builds the example plugin's wheel
             "transformers>=5",
         ],
     },

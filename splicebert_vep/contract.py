@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from .errors import PluginError, SettingsError, SpliceBertError
 #: ``none`` loads no external plugin; names, comma-separated, load only these; with ``-`` before each, all but these.
 PLUGINS_VARIABLE = "SPLICEBERT_VEP_PLUGINS"
 BUILTIN = "builtin"
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 
 #: Hook -> kind of object, and the protocols of which an object has to fulfil one.
 KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
@@ -144,14 +147,19 @@ def origin_of(item: Any, plugin: str, hook: str) -> Origin:
             "itself", needed=f"an object: {item.__qualname__}()", found=f"the class {item.__qualname__}"
         )
     lacking = min((sorted(_members(protocol) - set(dir(item))) for protocol in protocols), key=len)
-    if lacking or not isinstance(name, str) or not name:
+    if lacking or not isinstance(name, str):
+        wanted = (f"{protocol.__name__} with {', '.join(sorted(_members(protocol)))}" for protocol in protocols)
         raise origin.broken(
             "itself",
-            needed=" or ".join(
-                f"{protocol.__name__} with {', '.join(sorted(_members(protocol)))}" for protocol in protocols
-            ),
+            needed=" or ".join(wanted),
             found=f"{type(item).__qualname__} without {', '.join(lacking) or 'a name'}",
         )
+    if not _NAME.match(name):
+        raise origin.broken("name", needed="lower-case letters, digits, '-' and '_'", found=repr(name))
+    if not isinstance(item.version, str) or not item.version:
+        raise origin.broken("version", needed="a non-empty string", found=repr(item.version))
+    if kind == "command" and (not isinstance(item.summary, str) or not item.summary or "\n" in item.summary):
+        raise origin.broken("summary", needed="one line", found=repr(item.summary))
     return origin
 
 

@@ -16,7 +16,7 @@ from splicebert_vep_spec import PROJECT, Adapter, BackendFactory, Command, Refus
 from . import __version__
 from .contract import BUILTIN, KINDS, PLUGINS_VARIABLE, Origin, claim, origin_of, remedy
 from .errors import PluginError, SettingsError, suggestion
-from .settings import RESERVED_FIELDS
+from .settings import RESERVED_COMMANDS, RESERVED_FIELDS
 
 State = Literal["loaded", "off", "broken"]
 
@@ -132,6 +132,7 @@ def inspect_plugins(*, builtins: bool = True) -> Plugins:
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(splicebert_vep_spec._hooks)
     taken: dict[tuple[str, str], str] = {("field", name): "the built-in adapters" for name in RESERVED_FIELDS}
+    taken |= {("command", name): "splicebert-vep itself" for name in RESERVED_COMMANDS}
     ours = "splicebert_vep.builtin"
     installed = [Installed(BUILTIN, ours, "splicebert-vep", __version__, "loaded")]
     if builtins:

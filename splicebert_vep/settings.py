@@ -31,6 +31,10 @@ RESERVED_FIELDS = (
 )  # fmt: skip
 
 
+#: Names of the program's own commands, which no plugin may take.
+RESERVED_COMMANDS = ("annotate", "score", "genes", "models", "plugins", "doctor", "completion")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a user chooses of a run.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 from splicebert_vep.contract import GuardedBackend
 from splicebert_vep.model.engine import Engine
@@ -12,7 +13,7 @@ from splicebert_vep.pipeline import Pipeline
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import Settings, plan_scores, with_choice
-from splicebert_vep_spec import Backend, GeneContext, Interval
+from splicebert_vep_spec import Backend, GeneContext, Interval, hookimpl
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -81,6 +82,27 @@ class Counting:
     def forward(self, tokens, positions):
         self.windows.append(len(tokens))
         return self.inner.forward(tokens, positions)
+
+
+class Point:
+    """Stand in for an entry point."""
+
+    dist = SimpleNamespace(name="mine-package", version="2.5")
+
+    def __init__(self, name, plugin):
+        self.name, self.value, self.plugin = name, f"{name}_module", plugin
+
+    def load(self):
+        if isinstance(self.plugin, BaseException):
+            raise self.plugin
+        return self.plugin
+
+
+def plugin(**hooks):
+    """A module with these hooks."""
+    module = ModuleType("mine")
+    vars(module).update({name: hookimpl(hook) for name, hook in hooks.items()})
+    return module
 
 
 def pipeline(reference, genes, backend=None, *, width=200, flank=20, scores=ALL_SCORES, batch_tokens=4096, **shape):

@@ -91,12 +91,12 @@ def test_a_table_of_another_format_says_so(tmp_path: Path) -> None:
 
 def test_cli_build_and_info(tmp_path: Path) -> None:
     source, out = write(tmp_path, ENSEMBL_GFF3), tmp_path / "tiny.genes.npz"
-    built = CliRunner().invoke(genes, ["build", str(source), "-o", str(out), "--name", "tiny"], catch_exceptions=False)
+    built = CliRunner().invoke(genes, ["build", str(source), "-O", str(out), "--name", "tiny"], catch_exceptions=False)
     assert built.exit_code == 0
     assert built.stdout == ""
     assert "2 genes, 6 exons" in built.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["snippet.gff3", "tiny.genes.npz"]
-    info = json.loads(CliRunner().invoke(genes, ["info", str(out)], catch_exceptions=False).stdout)
+    info = json.loads(CliRunner().invoke(genes, ["info", str(out), "--json"], catch_exceptions=False).stdout)
     assert info["name"] == "tiny"
     assert info["digest"] == load_table(out).digest
     assert info["genes_by_biotype"] == {"protein_coding": 2}

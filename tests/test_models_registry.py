@@ -118,13 +118,13 @@ def test_command_pull_without_a_checksum(small_hub: str) -> None:
 
 
 def test_command_verify(small_hub: str) -> None:
-    answer = json.loads(command("verify", MINI)[0])
+    answer = json.loads(command("verify", MINI, "--json")[0])
     assert (answer["ok"], answer["verified"], answer["checksum_from"]) == (True, True, ["registry"])
     pull_small("--unverified", mirror=small_hub)
-    answer = json.loads(command("verify", HUB)[0])
+    answer = json.loads(command("verify", HUB, "--json")[0])
     assert (answer["ok"], answer["verified"], answer["checksum_from"]) == (True, False, [])
     pull_small("--sha256", str(MODELS[MINI].sha256), mirror=small_hub)
-    answer = json.loads(command("verify", HUB)[0])
+    answer = json.loads(command("verify", HUB, "--json")[0])
     assert (answer["ok"], answer["verified"], answer["checksum_from"]) == (True, True, ["pull"])
 
 
@@ -147,7 +147,7 @@ def test_command_verify_finds_a_damaged_record(small_hub: str) -> None:
 
 
 def test_command_info() -> None:
-    out, err = command("info", "splicebert-mini")
+    out, err = command("info", "splicebert-mini", "--json")
     answer = json.loads(out)
     assert err == ""
     assert (answer["parameters"], answer["layers"], answer["hidden"], answer["heads"]) == (1_339_530, 6, 128, 8)
@@ -162,7 +162,7 @@ def test_a_copy_of_a_known_model_is_recognised(tmp_path: Path) -> None:
     copy.mkdir()
     for name in ("config.json", "model.safetensors"):
         (copy / name).write_bytes((BUNDLED / name).read_bytes())
-    answer = json.loads(command("info", str(copy))[0])
+    answer = json.loads(command("info", str(copy), "--json")[0])
     assert (answer["licence"], answer["quality"]) == (MODELS[MINI].licence, None)
 
 

@@ -2,18 +2,21 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pluggy
 import pytest
 
 import splicebert_vep_spec
+from helpers import Point, plugin
 from splicebert_vep import plugins
+from splicebert_vep.cli import main as program
 from splicebert_vep.contract import PLUGINS_VARIABLE
 from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import Settings, check_window, plan_scores
-from splicebert_vep_spec import PROJECT, BackendInfo, FieldSpec, Refused, RunInfo, hookimpl, hookspec
+from splicebert_vep_spec import PROJECT, BackendInfo, FieldSpec, Refused, RunInfo, hookspec
 
 
 @dataclass
@@ -29,35 +32,6 @@ class Echo:
 
     def score(self, batch, fields):
         return {}
-
-
-class Point:
-    """Stand in for an entry point."""
-
-    dist = SimpleNamespace(name="mine-package", version="2.5")
-
-    def __init__(self, name, plugin):
-        self.name, self.value, self.plugin = name, f"{name}_module", plugin
-
-    def load(self):
-        if isinstance(self.plugin, BaseException):
-            raise self.plugin
-        return self.plugin
-
-
-@pytest.fixture
-def install(monkeypatch):
-    def put(*points):
-        monkeypatch.setattr(plugins, "entry_points", lambda group: points)
-
-    monkeypatch.delenv(PLUGINS_VARIABLE, raising=False)
-    return put
-
-
-def plugin(**hooks):
-    module = ModuleType("mine")
-    vars(module).update({name: hookimpl(hook) for name, hook in hooks.items()})
-    return module
 
 
 def scorers(*items):
@@ -265,7 +239,11 @@ class NoNeeds:
         ("register_scorers", Echo(), "returned no list from hook register_scorers"),
         ("register_scorers", None, None),  # pluggy leaves None out
         ("register_adapters", [Echo()], r"InfoAdapter with (.|\n)* or TextAdapter with (.|\n)* or TableAdapter with"),
-        ("register_backends", [SimpleNamespace(name="", version="1", open=print)], "without a name"),
+        (
+            "register_backends",
+            [SimpleNamespace(name="", version="1", open=print)],
+            r"lower-case letters, digits(.|\n)*found:  ''",
+        ),
         ("register_commands", [SimpleNamespace(name="x", version="1")], "without run, summary"),
     ],
 )
@@ -330,3 +308,41 @@ def test_what_will_go_warns_a_plugin_that_still_uses_it():
     manager.add_hookspecs(Next)
     with pytest.warns(FutureWarning, match=r"goes in 2\.0; implement register_scores"):
         manager.register(scorers(Echo()), name="mine")
+
+
+class Misshapen(Echo):
+    def needs(self, fields):
+        return frozenset(("pairs",))
+
+    def score(self, batch, fields):
+        return {"ECHO": batch.snv.double().repeat(2)}
+
+
+@pytest.mark.parametrize(
+    ("broken", "hook"),
+    [
+        (lambda: plugin(register_scorer=lambda: []), "register_scorer; did you mean register_scorers"),
+        (lambda: scorers(Echo(name="embedding")), "hook register_scorers"),
+        (lambda: ImportError("no module named gpu"), "before any hook"),
+        (lambda: scorers(Misshapen()), "hook register_scorers, scorer echo, score"),
+    ],
+    ids=["misspelled hook", "duplicate name", "raises on import", "wrong shape"],
+)
+def test_a_broken_plugin_ends_a_run_and_no_listing(broken, hook, install, tmp_path, capfd, monkeypatch):
+    """From the command line: exit code 7, plugin, hook and remedy on stderr, no output."""
+    monkeypatch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path / "cache"))
+    install(Point("mine", broken()))
+    examples = Path(__file__).resolve().parents[1] / "example_vcfs"
+    words = ["annotate", str(examples / "brca1.vcf"), "-R", str(examples / "brca1.fa.gz"), "--backend", "null"]
+    assert program._run([*words, "-O", str(tmp_path / "out.vcf")]) == 7
+    err = capfd.readouterr().err
+    assert "lugin mine" in err
+    assert hook in err
+    assert f"remedy: {'rename the function; ' if 'did you mean' in hook else ''}mend or update plugin mine" in err
+    assert f"{PLUGINS_VARIABLE}=-mine" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out.vcf").exists()
+    assert program._run(["plugins"]) == 0
+    assert "mine" in capfd.readouterr().out
+    monkeypatch.setenv(PLUGINS_VARIABLE, "-mine")  # the remedy works
+    assert program._run([*words, "-O", str(tmp_path / "out.vcf")]) == 0

@@ -6,51 +6,82 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
+from splicebert_vep.errors import suggestion
 from splicebert_vep_spec import Status
 
-from .options import model_options, open_annotator, split_words
+from .complete import PATH, complete_outputs, complete_statuses
+from .console import dumb_terminal, say, warn
+from .options import (
+    annotation_option,
+    computed_options,
+    machine_options,
+    open_annotator,
+    reference_option,
+    split_words,
+)
 
 if TYPE_CHECKING:
-    from splicebert_vep.annotator import Summary
+    from splicebert_vep.summary import Summary
 
 STRICT_CODE = 8
 _KINDS = {"v": "vcf", "z": "vcf.gz", "b": "bcf"}
 _EPILOG = """\b
 Examples:
   splicebert-vep annotate in.vcf.gz -R GRCh38.fa -A grch38 -O out.vcf.gz
-  bcftools view -f PASS,. in.bcf | splicebert-vep annotate -R GRCh38.fa | bcftools view -i 'SpliceBERT_KL_SS>1'
   splicebert-vep annotate in.vcf -R GRCh37.fa -A grch37 --emit flat,vep,parquet=scores.parquet -O out.bcf
   splicebert-vep annotate in.vcf -R GRCh38.fa --emit tsv > scores.tsv
+\b
+In a pipe, keeping what touches an annotated splice site:
+  bcftools view -f PASS,. in.bcf | splicebert-vep annotate -R GRCh38.fa | bcftools view -i 'SpliceBERT_SITE_HIT!="."'
+\b
+Stop a workflow when the input does not fit the reference:
+  splicebert-vep annotate in.vcf -R GRCh38.fa -O out.vcf --strict REF_MISMATCH,FAILED --summary run.json
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("source", metavar="[IN]", required=False)
-@click.option("-I", "--input", "source_option", metavar="IN", help="Input VCF or BCF, '-' is stdin (default), as IN.")
-@click.option("-O", "--output", "target", default="-", metavar="OUT", help="Output; '-' is stdout (default).")
-@click.option(
-    "--output-type", type=click.Choice(list(_KINDS)), help="v VCF, z bgzipped VCF, b BCF; default: by OUT's suffix."
-)
-@click.option(
-    "--emit", multiple=True, callback=split_words, metavar="WHAT,...",
-    help="flat (default), vep, tsv[=FILE], parquet=FILE; several at once.",
+@cloup.command(epilog=_EPILOG)
+@cloup.argument("source", metavar="[IN]", required=False, type=PATH)
+@cloup.option_group(
+    "Input and output",
+    cloup.option(
+        "-I", "--input", "source_option", type=PATH, metavar="IN", help="Input VCF or BCF; '-' is stdin (default)."
+    ),
+    cloup.option("-O", "--output", "target", default="-", type=PATH, metavar="OUT", help="'-' is stdout (default)."),
+    cloup.option(
+        "--output-type", type=click.Choice(list(_KINDS)), help="v VCF, z bgzipped VCF, b BCF. Default: by OUT's suffix."
+    ),
+    cloup.option(
+        "--emit", multiple=True, callback=split_words, metavar="WHAT,...", shell_complete=complete_outputs,
+        help="flat (default) or vep into the VCF; tsv[=FILE], jsonl[=FILE], parquet=FILE as tables; or a plugin's. "
+        "Several at once.",
+    ),
+    reference_option,
+    annotation_option,
+    cloup.option(
+        "--region", metavar="CHROM[:START-END]", help="Only records that lie in it, 1-based; others are not written."
+    ),
+    cloup.option(
+        "--strict", multiple=True, callback=split_words, metavar="STATUS,...", shell_complete=complete_statuses,
+        help=f"Exit with {STRICT_CODE} when an ALT has one of these statuses, e.g. REF_MISMATCH,FAILED.",
+    ),
+    cloup.option(
+        "--summary", "summary_file", type=PATH, metavar="FILE", help="Write counts by status and provenance as JSON."
+    ),
 )  # fmt: skip
-@click.option(
-    "--region", metavar="CHROM[:START-END]", help="Only records that lie in it, 1-based; others are not written."
+@computed_options
+@machine_options
+@cloup.option_group(
+    "Compatibility with SpliceAI",
+    cloup.option("-D", "distance", metavar="N", help="Accepted, without effect."),
+    cloup.option("-M", "mask", metavar="N", help="Accepted, without effect."),
 )
-@click.option(
-    "--strict", multiple=True, callback=split_words, metavar="STATUS,...",
-    help=f"Exit with {STRICT_CODE} when an ALT has one of these statuses, e.g. REF_MISMATCH,FAILED.",
-)  # fmt: skip
-@click.option("--summary", "summary_file", metavar="FILE", help="Write counts by status and provenance as JSON.")
-@click.option("-D", "distance", metavar="INT", help="Accepted for SpliceAI's command lines; has no effect.")
-@click.option("-M", "mask", metavar="INT", help="Accepted for SpliceAI's command lines; has no effect.")
-@model_options
 def annotate(
     source: str | None, source_option: str | None, target: str, output_type: str | None, emit: tuple[str, ...],
     region: str | None, strict: tuple[str, ...], summary_file: str | None, distance: str | None, mask: str | None,
@@ -63,14 +94,10 @@ def annotate(
     """
     if source is not None and source_option is not None:
         raise click.UsageError("give the input once, as IN or with -I")
-    unknown = sorted(set(strict) - {str(status) for status in Status})
-    if unknown:
-        raise click.UsageError(
-            f"--strict: {', '.join(unknown)} is no status; one of {', '.join(str(s) for s in Status)}"
-        )
+    _check_statuses(strict)
     ignored = [flag for flag, value in (("-D", distance), ("-M", mask)) if value is not None]
     if ignored:
-        _say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
+        say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
     if summary_file:
         others = (source or source_option or "-", target, model["reference"], model["annotation"])
         if os.path.realpath(summary_file) in map(os.path.realpath, others):
@@ -79,19 +106,39 @@ def annotate(
             raise click.UsageError(f"--summary: there is no folder for {summary_file}")
     with open_annotator(**model) as annotator:
         info = annotator.backend.info
-        _say(f"model {info.model} on {info.device}, {info.precision}; {info.quality or 'quality not measured'}")
-        progress = _Progress() if sys.stderr.isatty() else None
+        say(f"model {info.model} on {info.device}, {info.precision}; {info.quality or 'quality not measured'}")
         kind: Any = _KINDS[output_type] if output_type else None
-        summary: Summary = annotator.annotate(
-            source or source_option or "-", target, emit=emit or ("flat",), kind=kind, region=region, progress=progress
-        )
-        if progress:
-            progress.end()
+        with _progress() as progress:
+            summary = annotator.annotate(
+                source or source_option or "-", target, emit=emit or ("flat",), kind=kind, region=region,
+                progress=progress,
+            )  # fmt: skip
         provenance = annotator.run.provenance
     _report(summary)
     if summary_file:
         _write_summary(summary_file, summary, provenance)
     return _check_strict(summary, strict)
+
+
+def _check_statuses(asked: Sequence[str]) -> None:
+    known = [str(status) for status in Status]
+    unknown = sorted(set(asked) - set(known))
+    if unknown:
+        hint = suggestion(unknown, known) or f"one of {', '.join(known)}"
+        raise click.UsageError(f"--strict: {', '.join(unknown)} is no status; {hint}")
+
+
+@contextmanager
+def _progress() -> Iterator[_Progress | None]:
+    """Show a line while the run lasts, on a terminal that can rewrite it."""
+    if not sys.stderr.isatty() or dumb_terminal():
+        yield None
+        return
+    progress = _Progress()
+    try:
+        yield progress
+    finally:
+        progress.end()
 
 
 class _Progress:
@@ -120,11 +167,11 @@ class _Progress:
 
 def _report(summary: Summary) -> None:
     for warning in summary.warnings:
-        _say(f"warning: {warning}")
+        warn(warning)
     counts = ", ".join(f"{status} {count:,}" for status, count in summary.by_status().items()) or "none"
     rate = summary.alleles / max(summary.seconds, 1e-9)
-    _say(f"{summary.records:,} records, {summary.alleles:,} ALTs in {summary.seconds:.1f} s ({rate:,.1f}/s)")
-    _say(f"by status: {counts}")
+    say(f"{summary.records:,} records, {summary.alleles:,} ALTs in {summary.seconds:.1f} s ({rate:,.1f}/s)")
+    say(f"by status: {counts}")
 
 
 def _write_summary(path: str, summary: Summary, provenance: Any) -> None:
@@ -147,10 +194,6 @@ def _check_strict(summary: Summary, strict: Sequence[str]) -> int:
     counts = summary.by_status()
     met = {word: counts[word] for word in strict if word in counts}
     if met:
-        _say("--strict: " + ", ".join(f"{word} {count:,}" for word, count in met.items()))
+        say("--strict: " + ", ".join(f"{word} {count:,}" for word, count in met.items()))
         return STRICT_CODE
     return 0
-
-
-def _say(text: str) -> None:
-    click.echo(f"splicebert-vep: {text}", err=True)

@@ -2,76 +2,111 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import click
+import cloup
 
 from splicebert_vep.genome.annotation import load_table
 from splicebert_vep.genome.gene_build import DEFAULT_BIOTYPES, compile_genes, read_contig_lengths
 from splicebert_vep.genome.gene_table import CHOICES, GeneTable
 
+from .complete import PATH, complete_annotations
+from .console import print_json, print_table, say, shortened
+from .options import json_option
 
-@click.group()
+_EPILOG = """\b
+Examples:
+  splicebert-vep genes info grch38
+  splicebert-vep genes build genes.gff3.gz -O mine.genes.npz
+"""
+_BUILD_EPILOG = """\b
+Examples:
+  splicebert-vep genes build Homo_sapiens.GRCh38.113.gff3.gz -O ensembl113.genes.npz
+  splicebert-vep genes build gencode.gtf.gz -O gencode.genes.npz --biotype protein_coding --biotype lncRNA
+  splicebert-vep genes build refseq.gff3.gz -O refseq.genes.npz --mane-from grch38 --contig-lengths GRCh38.fa.fai
+"""
+_INFO_EPILOG = """\b
+Examples:
+  splicebert-vep genes info grch38
+  splicebert-vep genes info mine.genes.npz --json | jq .digest
+"""
+
+
+@cloup.group(epilog=_EPILOG)
 def genes() -> None:
     """Compile and inspect gene annotations."""
 
 
-@genes.command()
-@click.argument("annotation", metavar="IN", type=click.Path(path_type=Path))
-@click.option("-o", "--output", metavar="OUT", required=True, type=click.Path(path_type=Path), help="Table to write.")
-@click.option("--name", help="Name of the table for provenance.  [default: IN's name up to the first dot]")
-@click.option("--source", metavar="TEXT", help="What the annotation is, in words.  [default: IN's name]")
-@click.option("--assembly", help="Name of the genome assembly.  [default: as IN says]")
-@click.option(
-    "--biotype",
-    "biotypes",
-    multiple=True,
-    default=DEFAULT_BIOTYPES,
-    show_default=True,
+@genes.command(epilog=_BUILD_EPILOG)
+@cloup.argument("annotation", metavar="IN", type=PATH)
+@cloup.option("-O", "--output", metavar="OUT", required=True, type=PATH, help="Table to write, OUT.genes.npz.")
+@cloup.option(
+    "--name", metavar="NAME", help="Name of the table for provenance. Default: IN's name up to the first dot."
+)
+@cloup.option("--source", metavar="TEXT", help="What the annotation is, in words. Default: IN's name.")
+@cloup.option("--assembly", metavar="NAME", help="Name of the genome assembly. Default: as IN says.")
+@cloup.option(
+    "--biotype", "biotypes", multiple=True, default=DEFAULT_BIOTYPES, show_default=True, metavar="WORD",
     help="Gene biotype to keep, as IN writes it; may be repeated.",
-)
-@click.option(
-    "--mane-from",
-    metavar="TABLE",
+)  # fmt: skip
+@cloup.option(
+    "--mane-from", metavar="NAME|FILE", shell_complete=complete_annotations,
     help="Report the MANE Select transcripts of this table (grch38, or a file) where IN has them.",
-)
-@click.option(
-    "--contig-lengths",
-    metavar="FAI",
-    type=click.Path(path_type=Path),
-    help="Contig lengths: name, TAB, length, as in a .fai.",
-)
+)  # fmt: skip
+@cloup.option("--contig-lengths", metavar="FAI", type=PATH, help="Contig lengths: name, TAB, length, as in a .fai.")
 def build(
-    annotation: Path,
-    output: Path,
+    annotation: str,
+    output: str,
     name: str | None,
     source: str | None,
     assembly: str | None,
     biotypes: tuple[str, ...],
     mane_from: str | None,
-    contig_lengths: Path | None,
+    contig_lengths: str | None,
 ) -> None:
-    """Compile IN (GFF3, GTF or SpliceAI's table, plain or gzip) into the gene table OUT."""
+    """Compile an annotation into a gene table.
+
+    IN is GFF3, GTF or SpliceAI's table, plain or gzip.
+    """
     table = compile_genes(
-        annotation,
+        Path(annotation),
         name=name,
         source=source,
         assembly=assembly,
         biotypes=biotypes,
         mane_from=load_table(mane_from) if mane_from else None,
-        contig_lengths=read_contig_lengths(contig_lengths) if contig_lengths else None,
+        contig_lengths=read_contig_lengths(Path(contig_lengths)) if contig_lengths else None,
     )
-    table.save(output)
-    click.echo(f"{output}: {len(table):,} genes, {len(table.exon_start):,} exons, digest {table.digest}", err=True)
+    table.save(Path(output))
+    say(f"{output}: {len(table):,} genes, {len(table.exon_start):,} exons, digest {table.digest}")
 
 
-@genes.command()
-@click.argument("table", metavar="TABLE")
-def info(table: str) -> None:
-    """Print what TABLE (grch38, grch37, a compiled table or an annotation) holds, as JSON."""
-    click.echo(json.dumps(_describe(load_table(table)), indent=2))
+@genes.command(epilog=_INFO_EPILOG)
+@cloup.argument("table", metavar="NAME|FILE", shell_complete=complete_annotations)
+@json_option
+def info(table: str, as_json: bool) -> None:
+    """Describe a gene table.
+
+    That is grch38, grch37, a table of 'genes build', or an annotation.
+    """
+    about = _describe(load_table(table))
+    if as_json:
+        print_json(about)
+        return
+    del about["contig_lengths"]
+    print_table(((key.replace("_", " "), _shown(value)) for key, value in about.items()), wrap=True)
+
+
+def _shown(value: Any) -> str:
+    """Return a value in a line; counts by word with their words, long lists without their end."""
+    if isinstance(value, Mapping):
+        return shortened(", ".join(f"{key} {number:,}" for key, number in value.items())) or "none"
+    if isinstance(value, list):
+        return f"{len(value):,}: {shortened(', '.join(value))}"
+    return f"{value:,}" if isinstance(value, int) else "not said" if value is None else str(value)
 
 
 def _describe(table: GeneTable) -> dict[str, object]:

@@ -8,49 +8,70 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
+import cloup
 
 from splicebert_vep import __version__
 from splicebert_vep.errors import SpliceBertError
 
 from .annotate import annotate
+from .completion import completion
+from .console import describe, describe_usage, fail, say
+from .doctor import doctor
 from .genes import genes
 from .models import models
+from .plugins import plugins
+from .program import Program
 from .score import score
 
-_SIGPIPE_CODE = 128 + signal.SIGPIPE
 _SIGINT_CODE = 128 + signal.SIGINT
+_EPILOG = """\b
+Examples:
+  splicebert-vep annotate in.vcf.gz -R GRCh38.fa -A grch38 -O out.vcf.gz
+  splicebert-vep score chr17-43071077-T-C -R GRCh38.fa
+  splicebert-vep models pull SpliceBERT.1024nt
+  splicebert-vep doctor -R GRCh38.fa -A grch38
+\b
+Exit codes:
+    0  done                                   6  'models pull' failed
+    1  'doctor' found something broken        7  a plugin breaks the contract
+    2  wrong usage                            8  'annotate --strict': a chosen status occurred
+    3  unusable input, model or settings    130  interrupted
+    4  genome builds differ                 141  the reader of stdout went away
+    5  an output could not be written       143  terminated
+"""
 
 
-class Program(click.Group):
-    """A click group that ends quietly when the reader of its stdout goes away, as Unix filters do."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a closed pipe ends with the code a shell gives for SIGPIPE."""
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
-        except BrokenPipeError:
-            # What is left in Python's buffer would fail once more at exit and be reported then.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(_SIGPIPE_CODE)
-
-
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@cloup.group(
+    cls=Program,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    sections=[
+        cloup.Section("Annotate and score", [annotate, score]),
+        cloup.Section("Genes and models", [genes, models]),
+        cloup.Section("Look around", [plugins, doctor, completion]),
+    ],
+)
 @click.version_option(__version__, prog_name="splicebert-vep")
 def cli() -> None:
     """Zero-shot splicing scores of a pre-mRNA language model for every allele of a VCF.
 
-    Exit codes: 0 done, 2 wrong usage, 3 unusable input, 4 genome builds differ, 5 output not written, 6 download
-    failed, 7 broken plugin, 8 --strict, 130 interrupted, 141 reader of stdout went away.
+    Every command has --help with examples.
     """
 
 
-for command in (annotate, score, genes, models):
-    cli.add_command(command)
+class Terminated(BaseException):
+    """A signal asked the program to end; no ``except`` but the outermost may take it for a failure of its own.
+
+    Args:
+        number: the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -59,10 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if getattr(sys, stream) is None:  # closed by the caller (>&-): without this every use of it would crash
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, stream, os.fdopen(number, "r" if number == 0 else "w"))
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="splicebert-vep: %(message)s")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminated)
-    sys.exit(_run(arguments))
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="splicebert-vep: warning: %(message)s")
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _terminated)
+        code = _run(arguments)
+    except Terminated as ended:
+        code = ended.code
+    sys.exit(code)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -70,16 +95,19 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = cli.main(args=arguments, prog_name="splicebert-vep", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.Abort:
-        click.echo("splicebert-vep: interrupted; no output was left under its final name", err=True)
+        say("interrupted; no output was left under its final name")
         return _SIGINT_CODE
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.ClickException as error:
+        fail(describe_usage(error))
+        return error.exit_code
     except SpliceBertError as error:
-        click.echo(f"splicebert-vep: error: {error}", err=True)
+        fail(describe(error))
         return error.exit_code
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     """End as an exception does, so that temporary files go away."""
-    sys.exit(128 + number)
+    raise Terminated(number)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
 from splicebert_vep.model.registry import (
     MODELS,
@@ -22,55 +22,96 @@ from splicebert_vep.model.registry import (
     resolve_model,
 )
 
+from .complete import complete_models
+from .console import print_json, print_table, say, warn
+from .options import json_option
+
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` and `list` do without
     from splicebert_vep.model.checkpoint import LoadedModel
 
 
-@click.group("models")
+_EPILOG = """\b
+Examples:
+  splicebert-vep models list
+  splicebert-vep models pull SpliceBERT.1024nt
+  splicebert-vep models verify SpliceBERT.1024nt
+"""
+_LIST_EPILOG = """\b
+Examples:
+  splicebert-vep models list
+  splicebert-vep models list --json | jq -r '.[] | select(.here != "no") | .name'
+"""
+_PULL_EPILOG = """\b
+Examples:
+  splicebert-vep models pull SpliceBERT.1024nt
+  splicebert-vep models pull SpliceBERT.510nt --sha256 HEX
+  splicebert-vep models pull SpliceBERT.1024nt --url file:///mnt/mirror
+"""
+_VERIFY_EPILOG = """\b
+Examples:
+  splicebert-vep models verify splicebert-mini
+  splicebert-vep models verify ./my-model --json | jq .sha256
+"""
+_INFO_EPILOG = """\b
+Examples:
+  splicebert-vep models info SpliceBERT.1024nt
+  splicebert-vep models info ./my-model --json | jq .max_window
+"""
+
+
+@cloup.group("models", epilog=_EPILOG)
 def models() -> None:
-    """List, download and check the models that can speak."""
+    """List, download and check models."""
 
 
-@models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@models.command("list", epilog=_LIST_EPILOG)
+@json_option
 def list_models(as_json: bool) -> None:
-    """List the models that have a name, and which of them are on this machine."""
+    """List the models that have a name.
+
+    HERE says which of them are on this machine.
+    """
     cache = cache_dir()
     rows = [_listed(model, cache) for model in MODELS.values()]
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     table = [("NAME", "HERE", "MB", "LICENCE", "WHAT IT IS")]
     for row, model in zip(rows, MODELS.values(), strict=True):
         megabytes = f"{model.size / 1e6:.1f}" if model.size is not None else "?"
         table.append((model.name, str(row["here"]), megabytes, model.licence, model.summary))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print_table(table)
 
 
-@models.command("pull")
-@click.argument("name")
-@click.option("--sha256", metavar="HEX", help="SHA-256 of the weights file, for a model whose checksum is not known.")
-@click.option("--unverified", is_flag=True, help="Take a model whose checksum is not known without one.")
-@click.option("--url", metavar="URL", help="Mirror: folder that holds the files under their usual names.")
+@models.command("pull", epilog=_PULL_EPILOG)
+@cloup.argument("name", metavar="NAME", shell_complete=complete_models)
+@cloup.option("--sha256", metavar="HEX", help="SHA-256 of the weights file, for a model whose checksum is not known.")
+@cloup.option("--unverified", is_flag=True, help="Take a model whose checksum is not known without one.")
+@cloup.option("--url", metavar="URL", help="Mirror: folder that holds the files under their usual names.")
 def pull_model(name: str, sha256: str | None, unverified: bool, url: str | None) -> None:
-    """Download the model NAME into the cache, prove it, and print its folder."""
+    """Download the model NAME and print its folder.
+
+    It goes into the cache, and is proven on the way.
+    """
     from splicebert_vep.model.download import pull
 
     folder = pull(
         name, cache=cache_dir(), base_url=url, sha256=sha256, unverified=unverified, progress=_Progress().report
     )
     if (model := MODELS[name]).sha256 is None and sha256 is None:
-        click.echo(f"warning: {name} was taken without a checksum", err=True)
-    click.echo(f"{name}: {model.licence}", err=True)
+        warn(f"{name} was taken without a checksum")
+    say(f"{name}: {model.licence}")
     click.echo(str(folder))
 
 
-@models.command("verify")
-@click.argument("model", metavar="NAME|FOLDER")
-def verify_model(model: str) -> None:
-    """Prove a model: layout, config, every weight, and the checksum where it is known; print JSON."""
+@models.command("verify", epilog=_VERIFY_EPILOG)
+@cloup.argument("model", metavar="NAME|FOLDER", shell_complete=complete_models)
+@json_option
+def verify_model(model: str, as_json: bool) -> None:
+    """Prove that a model is whole and genuine.
+
+    Looks at its layout, its config, every weight, and the checksum where it is known.
+    """
     folder, loaded, known, record = _load(model)
     held_against = []
     if known is not None:
@@ -79,44 +120,70 @@ def verify_model(model: str) -> None:
     if record is not None:
         check_pulled(loaded, record)
         held_against += ["pull"] if record.verified else []
-    answer = {
-        "model": model,
-        "ok": True,
-        "verified": bool(held_against),
-        "checksum_from": held_against,
-        "folder": str(folder),
-        "layout": loaded.layout,
-        "weights_file": loaded.weights_file.name,
-        "sha256": loaded.weights_sha256,
-    }
-    click.echo(json.dumps(answer, indent=1))
+    _print(
+        {
+            "model": model,
+            "ok": True,
+            "verified": bool(held_against),
+            "checksum_from": held_against,
+            "folder": str(folder),
+            "layout": loaded.layout,
+            "weights_file": loaded.weights_file.name,
+            "sha256": loaded.weights_sha256,
+        },
+        as_json,
+    )
 
 
-@models.command("info")
-@click.argument("model", metavar="NAME|FOLDER")
-def describe_model(model: str) -> None:
-    """Describe a model as JSON: its size, the windows it takes, its checksum, licence and measured quality."""
+@models.command("info", epilog=_INFO_EPILOG)
+@cloup.argument("model", metavar="NAME|FOLDER", shell_complete=complete_models)
+@json_option
+def describe_model(model: str, as_json: bool) -> None:
+    """Describe a model.
+
+    Prints its size, the windows it takes, its checksum, licence and measured quality.
+    """
     folder, loaded, known, record = _load(model)
     config = loaded.config
-    answer = {
-        "model": model,
-        "folder": str(folder),
-        "layout": loaded.layout,
-        "parameters": loaded.parameters,
-        "hidden": config.hidden_size,
-        "layers": config.num_hidden_layers,
-        "heads": config.num_attention_heads,
-        "feed_forward": config.intermediate_size,
-        "max_window": loaded.max_window,
-        "fixed_window": loaded.fixed_window,
-        "weights_file": loaded.weights_file.name,
-        "sha256": loaded.weights_sha256,
-        "licence": known.licence if known is not None else None,
-        "source": known.source if known is not None else None,
-        "pulled": asdict(record) if record is not None else None,
-        "quality": quality_note(folder),
-    }
-    click.echo(json.dumps(answer, indent=1))
+    _print(
+        {
+            "model": model,
+            "folder": str(folder),
+            "layout": loaded.layout,
+            "parameters": loaded.parameters,
+            "hidden": config.hidden_size,
+            "layers": config.num_hidden_layers,
+            "heads": config.num_attention_heads,
+            "feed_forward": config.intermediate_size,
+            "max_window": loaded.max_window,
+            "fixed_window": loaded.fixed_window,
+            "weights_file": loaded.weights_file.name,
+            "sha256": loaded.weights_sha256,
+            "licence": known.licence if known is not None else None,
+            "source": known.source if known is not None else None,
+            "pulled": asdict(record) if record is not None else None,
+            "quality": quality_note(folder),
+        },
+        as_json,
+    )
+
+
+def _print(about: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(about)
+    else:
+        print_table(((key.replace("_", " "), _shown(value)) for key, value in about.items()), wrap=True)
+
+
+def _shown(value: Any) -> str:
+    """Return a value in a line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return f"{value:,}" if isinstance(value, int) else "-" if value is None else str(value)
 
 
 def _load(name_or_folder: str) -> tuple[Path, LoadedModel, KnownModel | None, PullRecord | None]:
@@ -158,4 +225,4 @@ class _Progress:
             return
         self.told = (file, step)
         of = f" of {total / 1e6:.1f}" if total else ""
-        click.echo(f"{file}: {done / 1e6:.1f}{of} MB", err=True)
+        say(f"{file}: {done / 1e6:.1f}{of} MB")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
+from click.core import ParameterSource
 
 from splicebert_vep.model.registry import DEFAULT_MODEL
 
-F = TypeVar("F", bound=Callable[..., Any])
+from .complete import PATH, complete_annotations, complete_backends, complete_models, complete_scores
+from .console import say
+
+if TYPE_CHECKING:  # torch takes seconds to import, and ``--help`` does without
+    from splicebert_vep.annotator import Annotator
 
 
 def split_words(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -17,55 +22,78 @@ def split_words(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
     return tuple(word for value in values for word in value.split(",") if word)
 
 
-_SHARED = (
-    click.option("-R", "--reference", required=True, metavar="FASTA", help="Reference, plain or bgzip-compressed."),
-    click.option(
-        "-A", "--annotation", default="grch38", show_default=True, metavar="NAME|FILE",
-        help="Genes: grch38, grch37, a table of 'genes build', GFF3, GTF, or SpliceAI's table.",
+json_option = cloup.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+reference_option = cloup.option(
+    "-R", "--reference", required=True, type=PATH, metavar="FASTA", help="Reference, plain or bgzip-compressed."
+)
+annotation_option = cloup.option(
+    "-A", "--annotation", default="grch38", show_default=True, metavar="NAME|FILE", shell_complete=complete_annotations,
+    help="Genes: grch38, grch37, a table of 'genes build', GFF3, GTF, or SpliceAI's table.",
+)  # fmt: skip
+model_option = cloup.option(
+    "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FOLDER", shell_complete=complete_models,
+    help="The model; 'models list' shows the names.",
+)  # fmt: skip
+device_option = cloup.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True,
+    help="Where the model runs; auto is a CUDA GPU where there is one, else the CPU.",
+)  # fmt: skip
+
+computed_options = cloup.option_group(
+    "What is computed",
+    cloup.option(
+        "--scores", multiple=True, callback=split_words, metavar="FIELD,...", shell_complete=complete_scores,
+        help="Scores to compute, e.g. LLR,KL_CTX; 'plugins' shows all. Default: all but DELTA_P, KL_MAX, KL_MAX_POS.",
     ),
-    click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FOLDER", help="See 'models list'."),
-    click.option("--window", default=510, show_default=True, metavar="NT", help="Window W."),
-    click.option("--flank", default=100, show_default=True, metavar="NT", help="Flank F on each side of the span."),
-    click.option(
+    cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once."),
+    cloup.option(
+        "--flank", default=100, show_default=True, metavar="NT", help="Bases on each side of the allele that count.",
+    ),
+    cloup.option(
         "--window-mode", type=click.Choice(["centred", "tiled"]), default="centred", show_default=True,
         help="Centre each window on its allele, or lay windows on a grid of 128 nt.",
     ),
-    click.option(
-        "--scores", multiple=True, callback=split_words, metavar="FIELD,...",
-        help="Scores to compute, e.g. LLR,KL_CTX; default: all but DELTA_P, KL_MAX and KL_MAX_POS.",
-    ),
-    click.option(
-        "--backend", default="torch", show_default=True, metavar="NAME", help="'null' is no model, for tests of speed.",
-    ),
-    click.option(
-        "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True,
-        help="Where the model runs.",
-    ),
-    click.option(
-        "--batch-tokens", type=click.IntRange(1), default=16384, show_default=True, help="Tokens in one forward pass.",
-    ),
-    click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads of the model; default: torch's."),
 )  # fmt: skip
 
-
-def model_options(command: F) -> F:
-    """Add the options that say what is computed, and on what."""
-    for option in reversed(_SHARED):
-        command = option(command)
-    return command
+machine_options = cloup.option_group(
+    "Model and machine",
+    model_option,
+    cloup.option(
+        "--backend", default="torch", show_default=True, metavar="NAME", shell_complete=complete_backends,
+        help="What runs the model; 'null' is no model, for tests of speed.",
+    ),
+    device_option,
+    cloup.option(
+        "--batch-tokens", type=click.IntRange(1), default=16384, show_default=True, metavar="N",
+        help="Tokens in one forward pass.",
+    ),
+    cloup.option(
+        "--threads", type=click.IntRange(1), default=None, metavar="N", help="CPU threads. Default: torch's choice.",
+    ),
+)  # fmt: skip
 
 
 def open_annotator(
     *, reference: str, annotation: str, model: str, window: int, flank: int, window_mode: str, scores: tuple[str, ...],
     backend: str, device: str, batch_tokens: int, threads: int | None,
-) -> Any:  # fmt: skip
+) -> Annotator:  # fmt: skip
     """Return the Annotator that the shared options describe; torch is imported here, not for ``--help``."""
     from splicebert_vep.annotator import Annotator
     from splicebert_vep.sequence.windows import WindowShape
     from splicebert_vep.settings import Settings
 
+    if backend == "null":
+        _say_without_effect("model", "device")
     mode: Any = window_mode
     settings = Settings(window=WindowShape(window, flank, mode), scores=scores or None, batch_tokens=batch_tokens)
     return Annotator(
         reference, annotation, model=model, backend=backend, device=device, threads=threads, settings=settings
     )
+
+
+def _say_without_effect(*names: str) -> None:
+    source = click.get_current_context().get_parameter_source
+    given = [f"--{name}" for name in names if source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        say(f"{' and '.join(given)}: no effect with --backend null, which is no model and runs on the CPU")

@@ -1,62 +1,46 @@
-"""``splicebert-vep score``: one variant, or a few, as a readable table on the terminal."""
+"""``splicebert-vep score``: one variant, or a few, as a readable table on the terminal or as JSON."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import click
+import cloup
 
-from splicebert_vep_spec import AlleleReport, RecordReport, RunInfo, ScoredContext, format_value
-
-from .options import model_options, open_annotator
+from .console import print_json, say
+from .options import annotation_option, computed_options, json_option, machine_options, open_annotator, reference_option
 
 _EPILOG = """\b
-Example:
+Examples:
   splicebert-vep score chr17-43071077-T-C 17:43049195:C:T -R GRCh38.fa
+  splicebert-vep score 17-41197701-G-A -R GRCh37.fa -A grch37 --scores LLR,KL_SS
+  splicebert-vep score 17-43047641-A-C -R GRCh38.fa --json | jq '.rows[0].KL_SS'
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("variants", metavar="CHROM-POS-REF-ALT...", nargs=-1, required=True)
-@model_options
-def score(variants: tuple[str, ...], **model: Any) -> None:
+@cloup.command(epilog=_EPILOG)
+@cloup.argument("variants", metavar="CHROM-POS-REF-ALT...", nargs=-1, required=True)
+@cloup.option_group("Input and output", reference_option, annotation_option, json_option)
+@computed_options
+@machine_options
+def score(variants: tuple[str, ...], as_json: bool, **model: Any) -> None:
     """Score variants given by hand.
 
-    POS is 1-based as in VCF; chr17, 17 and NC_000017.11 are the same contig.
+    POS is 1-based as in VCF; chr17, 17 and NC_000017.11 are the same contig. JSON has the columns of
+    'annotate --emit tsv' in full precision.
     """
     with open_annotator(**model) as annotator:
-        reports = annotator.score(variants)
         info = annotator.backend.info
-        click.echo(f"model {info.model}; {info.quality or 'quality not measured'}", err=True)
-        for report in reports:
-            for allele in report.alleles:
-                click.echo(_table(report, allele, annotator.run))
+        say(f"model {info.model} on {info.device}, {info.precision}; {info.quality or 'quality not measured'}")
+        results = annotator.score(variants)
+        if not as_json:
+            for result in results:
+                click.echo(result)
+            return
+        from splicebert_vep.adapters.rows import columns, rows, utf8
 
-
-def _table(report: RecordReport, allele: AlleleReport, run: RunInfo) -> str:
-    lines = [f"{report.chrom}-{report.pos}-{report.ref}-{allele.alt}"]
-    for outcome in allele.contexts:
-        lines += [f"  {name:<12} {value:<24} {meaning}".rstrip() for name, value, meaning in _rows(outcome, run)]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _rows(outcome: ScoredContext, run: RunInfo) -> list[tuple[str, str, str]]:
-    rows = []
-    gene = outcome.context
-    if gene:
-        rows.append(
-            (
-                "gene",
-                f"{gene.symbol or gene.gene_id} ({gene.strand})",
-                f"{gene.gene_id} {gene.transcript_id} ({gene.transcript_choice})",
-            )
-        )
-        place = gene.region if gene.site_offset is None else f"{gene.region} {gene.site_offset}"
-        rows.append(("place", place, f"hits the {gene.site_hit} dinucleotide" if gene.site_hit else ""))
-    for field in run.fields:
-        value = outcome.values.get(field.id)
-        if value is not None:
-            rows.append((field.id, format_value(value), field.description))
-    rows.append(("status", str(outcome.status), outcome.reason))
-    return rows
+        run = annotator.run
+        names = columns(run)
+        found = [row for result in results for row in rows(result.report, run)]
+        content = [dict(zip(names, map(utf8, row), strict=True)) for row in found]
+        print_json({"provenance": dict(run.provenance), "rows": content})

@@ -41,6 +41,12 @@ _bcf_init = _bind("bcf_init", _pointer)
 _bcf_destroy = _bind("bcf_destroy", None, _pointer)
 _bcf_read = _bind("bcf_read", _int, _pointer, _pointer, _pointer)
 _bcf_write = _bind("bcf_write", _int, _pointer, _pointer, _pointer)
+_hts_version = _bind("hts_version", _text)
+
+
+def htslib_version() -> str:
+    """Return the version of the htslib that pysam ships."""
+    return str(_hts_version().decode("ascii"))
 
 
 class HtslibError(OutputError):

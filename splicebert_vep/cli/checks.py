@@ -1,0 +1,254 @@
+"""What ``splicebert-vep doctor`` looks at: a group of findings for each part that a run needs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from splicebert_vep import __version__
+from splicebert_vep.contract import PLUGINS_VARIABLE
+from splicebert_vep.errors import AnnotationError, SettingsError, SpliceBertError, suggestion
+from splicebert_vep.files import cache_root
+from splicebert_vep.plugins import inspect_plugins
+
+from .console import folded, shortened
+
+State = Literal["ok", "warn", "FAIL"]
+
+_PACKAGES = (
+    "splicebert-vep-spec", "torch", "numpy", "pysam", "pyfaidx", "biopython", "pyarrow", "click", "cloup", "pluggy",
+    "safetensors",
+)  # fmt: skip
+_OURS = ("SPLICEBERT_VEP_CACHE", PLUGINS_VARIABLE)
+_OTHERS = ("XDG_CACHE_HOME", "NO_COLOR", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TMPDIR")
+_FORCE_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+_ROOM_WANTED = 1_000_000_000  # bytes: a pulled model and the index of a genome, with room for an output
+_PLACES = 100  # genes at which splice sites are compared with the reference
+_WIDTH = 256  # nt of the window that is run through the model once
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The outcome of one check.
+
+    Args:
+        group: the part of the installation.
+        name: what was looked at.
+        state: ok, warn (works, with a drawback) or FAIL.
+        found: what there is.
+        remedy: what to do about it; empty when ok.
+    """
+
+    group: str
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def examine(*, model: str, device: str, annotation: str, reference: str | None) -> Iterator[tuple[str, list[Finding]]]:
+    """Yield the findings of each group; what goes wrong inside a check is a finding too.
+
+    Args:
+        model, device, annotation, reference: as the options of ``annotate``.
+    """
+    groups: list[tuple[str, Callable[[str], Iterable[Finding]]]] = [
+        ("versions", _versions),
+        ("device", partial(_device, asked=device)),
+        ("model", partial(_model, model=model, device=device)),
+        ("genes", partial(_genes, annotation=annotation)),
+    ]
+    if reference is not None:
+        groups.append(("reference", partial(_reference, reference=reference, annotation=annotation)))
+    groups += [("plugins", _plugins), ("disk", _disk), ("environment", _environment)]
+    for group, check in groups:
+        findings = []
+        try:
+            for finding in check(group):
+                findings.append(finding)
+        except (SpliceBertError, OSError, ImportError) as error:
+            findings.append(_failed(group, error))
+        yield group, findings
+
+
+def _failed(group: str, error: SpliceBertError | OSError | ImportError, name: str = "") -> Finding:
+    if not isinstance(error, SpliceBertError):
+        remedy = "reinstall splicebert-vep in a fresh environment" if isinstance(error, ImportError) else ""
+        return Finding(group, name or group, "FAIL", f"{type(error).__name__}: {folded(str(error))}", remedy)
+    parts = (error.problem, error.found and f"found: {shortened(error.found)}", error.where)
+    wanted = error.remedy or (error.needed and f"needed: {shortened(error.needed)}")
+    return Finding(group, name or group, "FAIL", folded("; ".join(filter(None, parts))), folded(wanted))
+
+
+def _versions(group: str) -> Iterator[Finding]:
+    yield Finding(group, "python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Finding(group, "splicebert-vep", "ok", __version__)
+    for package in _PACKAGES:
+        try:
+            yield Finding(group, package, "ok", metadata.version(package))
+        except metadata.PackageNotFoundError:
+            yield Finding(group, package, "warn", "not installed as a package", "install splicebert-vep with pip")
+    from splicebert_vep.vcf.htslib import htslib_version
+
+    yield Finding(group, "htslib", "ok", htslib_version())
+
+
+def _device(group: str, *, asked: str) -> Iterator[Finding]:
+    from splicebert_vep.model.backend import choose_device
+    from splicebert_vep.model.devices import devices
+
+    for name, there in devices().items():
+        yield Finding(group, name, "ok", there or "not available")
+    yield Finding(group, "chosen", "ok", f"{choose_device(asked).type} (--device {asked})")
+
+
+def _model(group: str, *, model: str, device: str) -> Iterator[Finding]:
+    import numpy as np
+
+    from splicebert_vep.model.backend import TorchBackend, choose_device
+    from splicebert_vep.sequence.tokens import encode, with_special
+    from splicebert_vep_spec import BackendOptions
+
+    try:
+        choose_device(device)
+    except SettingsError:  # told under "device"
+        device = "cpu"
+    backend = TorchBackend(BackendOptions(model, device))
+    info = backend.info
+    window = f"{info.fixed_window} nt only" if info.fixed_window else f"up to {info.max_window} nt"
+    yield Finding(group, info.model, "ok", f"{info.architecture}, windows of {window}")
+    yield Finding(group, "weights", "ok", f"SHA-256 {info.weights_sha256}")
+    yield Finding(group, "quality", "ok", info.quality or "not measured")
+    width = info.fixed_window or min(_WIDTH, info.max_window)
+    tokens = with_special(encode(b"ACGT" * width)[None, :width])
+    positions = np.arange(1, width + 1)[None]
+    try:
+        outputs = [backend.forward(tokens, positions) for _ in range(2)]  # the first pass warms the device up
+        began = time.perf_counter()
+        outputs.append(backend.forward(tokens, positions))
+        seconds = time.perf_counter() - began
+        finite = all(bool(out.logits.isfinite().all()) for out in outputs)
+    except RuntimeError as error:  # what a backend raises when a pass fails
+        yield Finding(group, "forward pass", "FAIL", shortened(str(error)), "--device cpu, or update torch and driver")
+        return
+    where = f"on {info.device}, {info.precision}, {width} nt in {seconds * 1000:.1f} ms"
+    if finite:
+        yield Finding(group, "forward pass", "ok", where)
+    else:
+        yield Finding(
+            group, "forward pass", "FAIL", f"infinite or NaN outputs {where}", "--device cpu, or update torch"
+        )
+
+
+def _genes(group: str, *, annotation: str) -> Iterator[Finding]:
+    from splicebert_vep.genome.annotation import load_table
+
+    table = load_table(annotation)
+    found = f"{len(table):,} genes on {len(table.contigs):,} contigs, assembly {table.assembly or 'not said'}"
+    yield Finding(group, table.name, "ok", found)
+
+
+def _reference(group: str, *, reference: str, annotation: str) -> Iterator[Finding]:
+    from splicebert_vep.genome.annotation import load_table
+    from splicebert_vep.genome.gene_index import GeneIndex
+    from splicebert_vep.genome.guard import BuildGuard, Observed
+    from splicebert_vep.genome.reference import Reference
+
+    with Reference(reference) as fasta:
+        bases = sum(fasta.lengths.values())
+        yield Finding(group, fasta.path.name, "ok", f"{len(fasta.lengths):,} contigs, {bases:,} nt")
+        yield Finding(group, "index", "ok", str(fasta.index))
+        try:
+            table = load_table(annotation)
+        except AnnotationError:  # told under "genes"
+            return
+        known = [contig for contig in table.contigs if fasta.find(contig)]
+        names = f"{len(known):,} of {len(table.contigs):,} contigs of {table.name} are in it"
+        if not known:
+            remedy = "give the FASTA (-R) and the annotation (-A) of one species"
+            yield Finding(group, "contigs", "FAIL", f"{names}; it has {shortened(', '.join(fasta.lengths))}", remedy)
+            return
+        yield Finding(group, "contigs", "ok", names)
+        firsts = [table.contigs.index(contig) for contig in known]
+        on_known = [row for row in range(len(table)) if int(table.gene_contig[row]) in set(firsts)]
+        chosen = on_known[:: max(1, len(on_known) // _PLACES)]
+        guard = BuildGuard({}, fasta, GeneIndex(table), table.name)
+        # No allele is claimed, only a place: around it the guard looks at what the annotation calls splice sites.
+        guard.observe(
+            Observed(table.contigs[int(table.gene_contig[row])], int(table.gene_start[row]) + 1, "") for row in chosen
+        )
+        yield Finding(group, "build", "ok", f"nothing says that {table.name} is of another build than the FASTA")
+
+
+def _plugins(group: str) -> Iterator[Finding]:
+    for plugin in inspect_plugins().installed:
+        package = f"{plugin.distribution} {plugin.version}"
+        if plugin.error:
+            yield _failed(group, plugin.error, plugin.name)
+        elif plugin.state == "off":
+            yield Finding(group, plugin.name, "ok", f"{package}, off by {PLUGINS_VARIABLE}")
+        else:
+            yield Finding(group, plugin.name, "ok", package)
+
+
+def _disk(group: str) -> Iterator[Finding]:
+    cache = cache_root()
+    if cache.is_dir():
+        found = f"{cache}, {_size(cache) / 1e6:,.1f} MB used"
+    else:
+        found = f"{cache}, made when it is needed"
+    there = _nearest(cache)
+    if not there.is_dir():
+        remedy = "move that file away, or set SPLICEBERT_VEP_CACHE to a folder of yours"
+        yield Finding(group, "cache", "FAIL", f"{found}; {there} is a file", remedy)
+        there = there.parent
+    elif not os.access(there, os.W_OK | os.X_OK):
+        remedy = "set SPLICEBERT_VEP_CACHE to a folder of yours, or keep a .fai beside every FASTA"
+        yield Finding(group, "cache", "warn", f"{found}; {there} may not be written to", remedy)
+    else:
+        yield Finding(group, "cache", "ok", found)
+    for name, folder in (
+        ("cache", there),
+        ("temporary files", Path(tempfile.gettempdir())),
+        ("this folder", Path.cwd()),
+    ):
+        free = shutil.disk_usage(folder).free
+        enough = free >= _ROOM_WANTED
+        remedy = "" if enough else f"free {_ROOM_WANTED / 1e9:.0f} GB, or use another folder"
+        yield Finding(group, f"free: {name}", "ok" if enough else "warn", f"{free / 1e9:,.1f} GB in {folder}", remedy)
+
+
+def _nearest(path: Path) -> Path:
+    """Return the path itself or its nearest parent that exists."""
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files below a folder; what goes away meanwhile counts nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size
+    return total
+
+
+def _environment(group: str) -> Iterator[Finding]:
+    for name in (*_OURS, *(name for name in _OTHERS if name in os.environ)):
+        yield Finding(group, name, "ok", os.environ.get(name, "not set"))
+    if os.environ.get(_FORCE_TF32) == "1":
+        yield Finding(group, _FORCE_TF32, "warn", "1, which makes CUDA round fp32 to 10 bits", f"unset {_FORCE_TF32}")
+    for name in sorted(os.environ):
+        if name.startswith("SPLICEBERT_VEP_") and name not in _OURS:
+            hint = suggestion([name], _OURS) or f"those there are: {', '.join(_OURS)}"
+            yield Finding(group, name, "warn", "not a variable of this program", hint)
