@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from splicebert_vep_spec import (
@@ -86,9 +88,7 @@ class Origin:
         except Refused as refusal:
             raise SettingsError(str(refusal), where=str(self)) from refusal
         except (Exception, SystemExit) as error:  # a plugin is other people's code and may raise anything
-            raise self.broken(
-                method, needed="no exception but Refused", found=f"{type(error).__name__}: {error}"
-            ) from error
+            raise self.broken(method, needed="no exception but Refused", found=told(error)) from error
 
 
 class GuardedBackend:
@@ -124,6 +124,13 @@ class GuardedBackend:
                 found=f"{found[0]} and {found[1]}",
             )
         return out
+
+
+def told(error: BaseException) -> str:
+    """Return an exception of other people's code on one line, with the place in the code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
 
 
 def remedy(plugin: str) -> str:

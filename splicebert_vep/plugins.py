@@ -14,7 +14,7 @@ import splicebert_vep_spec
 from splicebert_vep_spec import PROJECT, Adapter, BackendFactory, Command, Refused, RunInfo, Scorer
 
 from . import __version__
-from .contract import BUILTIN, KINDS, PLUGINS_VARIABLE, Origin, claim, origin_of, remedy
+from .contract import BUILTIN, KINDS, PLUGINS_VARIABLE, Origin, claim, origin_of, remedy, told
 from .errors import PluginError, SettingsError, suggestion
 from .settings import RESERVED_COMMANDS, RESERVED_FIELDS
 
@@ -202,7 +202,7 @@ def _imported(point: EntryPoint) -> Any:
     except (Exception, SystemExit) as error:  # a plugin is other people's code and may raise anything on import
         raise PluginError(
             f"Plugin {point.name} cannot be imported.",
-            found=f"{type(error).__name__}: {error}",
+            found=told(error),
             where=f"entry point {point.value}, before any hook",
             remedy=remedy(point.name),
         ) from error
@@ -281,7 +281,7 @@ def _call(manager: pluggy.PluginManager, name: str, hook: str, **arguments: Any)
         raise PluginError(
             f"Plugin {name} failed in hook {hook}.",
             needed="no exception",
-            found=f"{type(error).__name__}: {error}",
+            found=told(error),
             where=f"hook {hook} of plugin {name}",
             remedy=remedy(name),
         ) from error

@@ -129,10 +129,11 @@ def with_choice(plan: ScorePlan, scorers: Sequence[Scorer], origins: Mapping[str
     owner = next((scorer for scorer in scorers if any(field.id == CHOICE for field in scorer.fields)), None)
     if owner is None or any(CHOICE in planned.asked for planned in plan.scorers):
         return plan
-    others = tuple(planned for planned in plan.scorers if planned.scorer is not owner)
-    wanted = next((planned.asked for planned in plan.scorers if planned.scorer is owner), frozenset()) | {CHOICE}
-    chooser = PlannedScorer(owner, wanted, origins[owner.name])
-    return ScorePlan((*others, chooser), plan.fields, plan.needs | chooser.needs())
+    asked = {planned.scorer.name: planned.asked for planned in plan.scorers}
+    asked[owner.name] = asked.get(owner.name, frozenset()) | {CHOICE}
+    chosen = tuple(PlannedScorer(s, asked[s.name], origins[s.name]) for s in scorers if s.name in asked)
+    needs = plan.needs.union(*(planned.needs() for planned in chosen))
+    return ScorePlan(chosen, plan.fields, needs)
 
 
 def check_window(shape: WindowShape, info: BackendInfo) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from splicebert_vep import plugins
+from splicebert_vep.cli import main as program
 from splicebert_vep.contract import PLUGINS_VARIABLE
 
 
@@ -15,3 +16,15 @@ def install(monkeypatch):
 
     monkeypatch.delenv(PLUGINS_VARIABLE, raising=False)
     return put
+
+
+@pytest.fixture
+def run(capfd):
+    """Run the program in this process; returns exit code, stdout and stderr."""
+
+    def go(*arguments):
+        code = program._run([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return go

@@ -14,8 +14,6 @@ import cyvcf2
 import pyarrow.parquet as pq
 import pytest
 
-from splicebert_vep.cli import main as program
-
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
 VCF, FASTA = EXAMPLES / "brca1.vcf", EXAMPLES / "brca1.fa.gz"
 NULL = ["-R", str(FASTA), "--backend", "null"]
@@ -27,16 +25,6 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture
-def run(capfd):
-    def go(*arguments):
-        code = program._run([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return go
 
 
 def pipe(*arguments, data: bytes = b"", **options):

@@ -33,16 +33,6 @@ def commands(group: click.Group = program.cli, path: tuple[str, ...] = ()) -> li
 
 
 @pytest.fixture
-def run(capfd):
-    def go(*arguments):
-        code = program._run([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return go
-
-
-@pytest.fixture
 def no_plugins(monkeypatch):
     monkeypatch.setenv("SPLICEBERT_VEP_PLUGINS", "none")
 

@@ -53,16 +53,6 @@ def commands(*items):
     return plugin(register_commands=lambda: list(items))
 
 
-@pytest.fixture
-def run(capfd):
-    def go(*arguments):
-        code = program._run([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return go
-
-
 def returning(answer):
     command = Count()
     command.run = lambda arguments: answer

@@ -4,22 +4,9 @@ import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
-
-from splicebert_vep.cli import main as program
 
 FASTA = Path(__file__).resolve().parents[1] / "example_vcfs" / "brca1.fa.gz"
 NULL = ["-R", str(FASTA), "--backend", "null"]
-
-
-@pytest.fixture
-def run(capfd):
-    def go(*arguments):
-        code = program._run([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return go
 
 
 def test_score_prints_a_readable_table(run):
