@@ -245,6 +245,6 @@ def test_tables_are_text_by_default_and_json_when_asked(run):
     _, out, _ = run("models", "info", "splicebert-mini")
     assert re.search(r"^parameters +1,339,530$", out, re.MULTILINE)
     assert re.search(r"^quality +Measured: ", out, re.MULTILINE)
-    assert max(map(len, out.splitlines())) <= 110
+    assert max(len(line) for line in out.splitlines() if not line.startswith("folder")) <= 110  # a path is never cut
     _, out, _ = run("models", "verify", "splicebert-mini")
     assert re.search(r"^verified +yes\nchecksum from +registry$", out, re.MULTILINE)
