@@ -15,6 +15,18 @@ CHAPTERS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     ("Python API", "splicebert_vep", ("Annotator", "ScoredVariant", "Variant", "Summary", "Settings", "WindowShape")),
     ("Errors", "splicebert_vep.errors", ()),
     ("Contract for plugins", "splicebert_vep_spec", None),
+    (
+        "Hooks",
+        "splicebert_vep_spec._hooks",
+        (
+            "register_scorers",
+            "register_adapters",
+            "register_backends",
+            "register_commands",
+            "run_started",
+            "run_finished",
+        ),
+    ),
     ("Tests for plugins", "splicebert_vep_spec.testing", None),
 )
 HEAD = """# API reference
@@ -78,7 +90,10 @@ def _signature(item: griffe.Class | griffe.Function, name: str) -> str:
             starred = True
         default = f" = {parameter.default}" if parameter.default is not None else ""
         kind = f": {parameter.annotation}" if parameter.annotation else ""
-        cells.append(f"{parameter.name}{kind}{default}")
+        stars = {griffe.ParameterKind.var_positional: "*", griffe.ParameterKind.var_keyword: "**"}.get(
+            parameter.kind, ""
+        )
+        cells.append(f"{stars}{parameter.name}{kind}{'' if stars else default}")
     returns = f" -> {item.returns}" if isinstance(item, griffe.Function) and item.returns else ""
     line = f"{name}({', '.join(cells)}){returns}"
     return line if len(line) <= 100 else f"{name}(\n    " + ",\n    ".join(cells) + f",\n){returns}"

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import NoReturn, TypeVar, overload
 
 from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status, Value
@@ -28,13 +28,17 @@ from .outputs import Outputs, plan_outputs
 from .pipeline import Pipeline, Record
 from .plugins import Plugins, load_plugins
 from .results import ScoredVariant
-from .settings import DISCLAIMER, SCORE_VERSION, Settings, check_window, plan_scores, with_choice
+from .settings import DISCLAIMER, N_FRAC, SCORE_VERSION, WINDOW_MODE, Settings, check_window, plan_scores, with_choice
 from .summary import Summary
 from .variants import MAX_POS, Region, Variant
 from .vcf.reader import open_vcf
 from .vcf.writer import Kind
 
-_MISMATCHES_EXPECTED = 0.1  # the build guard stops at as many, but cannot tell where the FASTA holds N
+_EXPECTED = 0.1  # share of ALTs; the build guard stops at as many mismatches, but cannot tell where the FASTA holds N
+_DOUBTS = {
+    Status.REF_MISMATCH: "is it the right FASTA",
+    Status.NO_CONTIG: "does the FASTA lack contigs of the VCF",
+}
 
 _R = TypeVar("_R", bound=Record)
 
@@ -83,7 +87,7 @@ class Annotator:
         self.plugins = plugins or load_plugins()
         scorers, origins = self.plugins.scorers, self.plugins.origins("scorer")
         self._plan = plan_scores(scorers, origins, self.settings)
-        self.backend = _open_backend(self.plugins, backend, BackendOptions(str(model), device, threads))
+        self.backend = _open_backend(self.plugins, backend, BackendOptions(_model(model), device, threads))
         shape = self.settings.window
         check_window(shape, self.backend.info)
         table = load_table(genes)
@@ -112,7 +116,7 @@ class Annotator:
     def run(self) -> RunInfo:
         """Fields of the output and provenance of every score; reads the whole FASTA once for its digest."""
         if self._run is None:
-            self._run = RunInfo(self._plan.fields, self._provenance())
+            self._run = RunInfo(self._plan.fields, MappingProxyType(self._provenance()))
         return self._run
 
     def close(self) -> None:
@@ -152,7 +156,7 @@ class Annotator:
             return result
         return self._results(variants)
 
-    def score_frame(self, variants: Iterable[VariantLike]) -> dict[str, list[Value]]:
+    def score_frame(self, variants: str | Variant | Iterable[VariantLike]) -> dict[str, list[Value]]:
         """Score variants and return the columns of ``--emit tsv``: ``pandas.DataFrame(annotator.score_frame(...))``.
 
         Returns:
@@ -162,7 +166,8 @@ class Annotator:
             BuildError, SettingsError: as ``score``.
         """
         run = RunInfo(self._plan.fields, {})
-        found = [row for result in self._results(variants) for row in rows(result.report, run)]
+        given = [variants] if isinstance(variants, str | Variant) else variants
+        found = [row for result in self._results(given) for row in rows(result.report, run)]
         return {name: [row[i] for row in found] for i, name in enumerate(columns(run))}
 
     def annotate(
@@ -206,31 +211,40 @@ class Annotator:
         where = None if region is None else self.region(region)
         began = time.monotonic()
         with open_vcf(source) as reader:
-            guard = self._guard(reader.header.contigs())
+            contigs = reader.header.contigs()
+            guard = self._guard(contigs)
+            if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
+                raise SettingsError(
+                    "The region lies on a contig that neither the VCF's header nor the FASTA knows.", found=where.chrom
+                )
             chunks = GuardedChunks(self._in_region(reader, where), self.settings.chunk_records, guard)
             self.plugins.run_started(self.run)
             with Outputs(plan, self.run, reader.header, chunks.held(), self.reference.lengths, __version__) as outputs:
                 for chunk in chunks:
-                    reports = self._report(chunk)
-                    outputs.write(chunk, reports)
+                    reports = tuple(self._report(chunk))  # which an adapter cannot take anything out of
                     summary.add(reports)
+                    outputs.write(chunk, reports)
                     if progress:
                         progress(summary, reader.share_read())
                 summary.warnings.extend(chunks.finish())
         if where and not summary.records:
             summary.warnings.append(f"no record lies in the region {region}")
-        mismatches = summary.status[Status.REF_MISMATCH]
-        if mismatches > summary.alleles * _MISMATCHES_EXPECTED:
-            summary.warnings.append(
-                f"{mismatches:,} of {summary.alleles:,} ALTs are REF_MISMATCH: is it the right FASTA?"
-            )
+        for status, doubt in _DOUBTS.items():
+            if summary.status[status] > summary.alleles * _EXPECTED:
+                share = f"{summary.status[status]:,} of {summary.alleles:,} ALTs are {status}"
+                summary.warnings.append(f"{share}: {doubt}?")
         summary.seconds = time.monotonic() - began
         summary.warnings.extend(outputs.warnings)
         self.plugins.run_finished(self.run, summary.by_status())
         return summary
 
     def _results(self, variants: Iterable[VariantLike]) -> Iterator[ScoredVariant]:
-        chunks = GuardedChunks(map(_variant, variants), self.settings.chunk_records, self._guard({}))
+        if isinstance(variants, tuple) and len(variants) == 4 and not isinstance(variants[1], str | tuple | Variant):
+            raise SettingsError(
+                "A variant as a tuple goes into a list.", needed=f"[{variants!r}]", found=repr(variants)
+            )
+        guard = self._guard({}, whole_file=False)
+        chunks = GuardedChunks(map(_variant, variants), self.settings.chunk_records, guard)
         for chunk in chunks:
             for report in self._report(chunk):
                 yield ScoredVariant(report, self._plan.fields)
@@ -240,9 +254,9 @@ class Annotator:
         with self._lock:
             return self._pipeline.report(records)
 
-    def _guard(self, header: Mapping[str, int | None]) -> BuildGuard:
+    def _guard(self, header: Mapping[str, int | None], *, whole_file: bool = True) -> BuildGuard:
         self._check_usable()
-        return BuildGuard(header, self.reference, self.genes, self._table_name)
+        return BuildGuard(header, self.reference, self.genes, self._table_name, whole_file=whole_file)
 
     def _check_usable(self) -> None:
         if self._process != os.getpid():  # two processes would move the position in one open FASTA
@@ -261,7 +275,7 @@ class Annotator:
             if same and record.pos <= region.last and record.pos + len(record.ref) - 1 >= region.first:
                 yield record
 
-    def _provenance(self) -> Mapping[str, str]:
+    def _provenance(self) -> dict[str, str]:
         info, shape = self.backend.info, self.settings.window
         return {
             "Version": __version__,
@@ -274,7 +288,7 @@ class Annotator:
             "WindowMode": shape.mode,
             "Stride": str(shape.stride) if shape.mode == "tiled" else "none",
             "EngineMode": "exact",
-            "Scores": ",".join(field.id for field in self._plan.fields),
+            "Scores": ",".join(field.id for field in self._plan.fields if field not in (N_FRAC, WINDOW_MODE)),
             "BatchTokens": str(self.settings.batch_tokens),
             "Precision": info.precision,
             "Device": info.device,
@@ -302,6 +316,11 @@ def _open_backend(plugins: Plugins, name: str, options: BackendOptions) -> Guard
         return GuardedBackend(known[name].open(options), origin)
 
 
+def _model(name_or_path: str | Path) -> str:
+    """Return a model as the command line takes it; a ``Path`` is never a name."""
+    return name_or_path if isinstance(name_or_path, str) else str(name_or_path.absolute())
+
+
 def _variant(given: VariantLike) -> Variant:
     if isinstance(given, Variant):
         return given
@@ -309,7 +328,8 @@ def _variant(given: VariantLike) -> Variant:
         return Variant.parse(given)
     with contextlib.suppress(TypeError, ValueError):
         chrom, pos, ref, alt = given
-        return Variant(str(chrom), operator.index(pos), str(ref), str(alt))  # a pos of numpy is fine, 7.0 is not
+        if isinstance(chrom, str) and isinstance(ref, str) and isinstance(alt, str):
+            return Variant(chrom, operator.index(pos), ref, alt)  # a pos of numpy is fine, 7.0 is not
     raise SettingsError(
         "A variant could not be read.",
         needed="'chr17-43071077-T-C', a Variant, or a tuple (chrom, 1-based pos, ref, alt)",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from splicebert_vep_spec import (
+    NEEDS_HIDDEN,
+    NEEDS_MASKED,
+    NEEDS_PAIRS,
     Backend,
     BackendFactory,
     BackendInfo,
@@ -31,6 +34,9 @@ from .errors import PluginError, SettingsError, SpliceBertError
 PLUGINS_VARIABLE = "SPLICEBERT_VEP_PLUGINS"
 BUILTIN = "builtin"
 
+#: What an Integer of a VCF can be: 32 bits without the lowest eight values (VCF 4.3, section 1.3).
+INTEGER_MIN, INTEGER_MAX = -(2**31) + 8, 2**31 - 1
+NEEDS = frozenset((NEEDS_PAIRS, NEEDS_HIDDEN, NEEDS_MASKED))
 _NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 
 #: Hook -> kind of object, and the protocols of which an object has to fulfil one.
@@ -73,7 +79,9 @@ class Origin:
 
     @contextmanager
     def guarding(self, method: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        """Run other people's code; this program's own errors, a closed pipe and what is ``passing`` pass.
+        """Run other people's code; this program's own errors and what is ``passing`` pass.
+
+        Errors of a built-in pass too: they are bugs of ours, and the traceback says where.
 
         Raises:
             SettingsError: it refused what the user asked for.
@@ -81,13 +89,15 @@ class Origin:
         """
         try:
             yield
-        except (SpliceBertError, BrokenPipeError):
+        except SpliceBertError:
             raise
         except passing:
             raise
         except Refused as refusal:
             raise SettingsError(str(refusal), where=str(self)) from refusal
         except (Exception, SystemExit) as error:  # a plugin is other people's code and may raise anything
+            if self.plugin == BUILTIN:
+                raise
             raise self.broken(method, needed="no exception but Refused", found=told(error)) from error
 
 
@@ -115,6 +125,10 @@ class GuardedBackend:
         """
         with self._origin.guarding("forward", passing=(RuntimeError,)):
             out = self._backend.forward(tokens, positions)
+            for name, tensor in (("logits", out.logits), ("hidden", out.hidden)):
+                if not hasattr(tensor, "isfinite"):  # a numpy array has a shape too
+                    needed_type = f"{name} as a torch tensor"
+                    raise self._origin.broken("forward", needed=needed_type, found=type(tensor).__qualname__)
             found = tuple(out.logits.shape), tuple(out.hidden.shape)
         needed = (*positions.shape, T + 1), (*positions.shape, self.info.hidden_size)
         if found != needed:
@@ -183,7 +197,9 @@ def claim(taken: dict[tuple[str, str], str], origin: Origin, item: Any) -> None:
     if origin.kind != "scorer":
         return
     with origin.guarding("fields"):
-        fields = list(item.fields)
+        fields = item.fields
+    if not isinstance(fields, Sequence) or not fields:
+        raise origin.broken("fields", needed="a tuple or list of FieldSpec, not empty", found=repr(fields))
     for field in fields:
         if not isinstance(field, FieldSpec) or field.number != "A" or field.type == "String":
             raise origin.broken("fields", needed="FieldSpec with number A and type Float or Integer", found=repr(field))

@@ -62,6 +62,11 @@ class Destination:
             self.temporary.unlink(missing_ok=True)
 
 
+def is_stdout(path: str) -> bool:
+    """Tell whether a path is the program's stdout; by the other names it would be opened, and cut, a second time."""
+    return path in ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
 def destination(path: str | Path) -> Destination:
     """Tell where an output path leads; ``-`` is stdout.
 
@@ -69,11 +74,11 @@ def destination(path: str | Path) -> Destination:
         OutputError: it is a folder.
     """
     name = str(path)
-    if name == "-":
+    if is_stdout(name):
         return Destination("<stdout>", None, None)
     if os.path.isdir(name):
         raise OutputError("The output path is a folder.", needed="a file name", found="a folder", where=name)
-    if os.path.exists(name) and not os.path.isfile(name):
+    if os.path.exists(name) and not os.path.isfile(name) or name.startswith(("/dev/", "/proc/")):
         return Destination(name, Path(name), None)  # /dev/fd/63 of a shell's >(...) has no real path to rename to
     final = Path(os.path.realpath(name))
     return Destination(name, final, temporary_name(final))

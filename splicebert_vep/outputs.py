@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 from splicebert_vep_spec import Adapter, InfoAdapter, InfoField, RecordReport, RunInfo, TableAdapter, TextAdapter, Value
 
-from .contract import Origin, remedy
+from .contract import INTEGER_MAX, INTEGER_MIN, Origin, remedy
 from .errors import PluginError, SettingsError, suggestion
+from .files import is_stdout
 from .table_files import TableFile, TextFile
 from .vcf.complete import complete_for_bcf
 from .vcf.header import VcfHeader
@@ -20,6 +21,8 @@ from .vcf.records import BcfRecord, TextRecord
 from .vcf.writer import Kind, VcfWriter, kind_of, open_writer
 
 Record = TextRecord | BcfRecord
+
+_INDEXES = (".tbi", ".csi", ".fai", ".gzi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ def plan_outputs(
 
     Raises:
         SettingsError: an unknown adapter, a file where none can be, two outputs for one path, or an output that
-            would replace an input. Only the VCF may replace the input VCF, which has been read to its end by then.
+            nothing is written to or that would replace an input. Only the VCF may replace the input VCF, which has
+            been read to its end by then.
     """
     info: list[InfoAdapter] = []
     tables: list[tuple[TextAdapter | TableAdapter, str | None]] = []
@@ -92,12 +96,19 @@ def plan_outputs(
             )
     placed = tuple((adapter, own or path) for adapter, own in tables)
     targets = [target for _, target in placed] + ([path] if info else [])
-    real = [os.path.realpath(target) for target in targets]
-    if len(set(real)) < len(real):
+    real = ["-" if is_stdout(target) else os.path.realpath(target) for target in targets]
+    indexes = [f"{os.path.realpath(file)}{suffix}" for file in (path, reference) for suffix in _INDEXES]
+    if len(set(real)) < len(real) or set(real) & set(indexes):
         raise SettingsError(
             "Two outputs would go to the same place.",
             found=", ".join(targets),
             remedy="give tables a file of their own, e.g. --emit flat,tsv=scores.tsv",
+        )
+    if path != "-" and path not in targets:
+        raise SettingsError(
+            "Nothing would be written to the output.",
+            needed="an output without a file of its own, such as flat or vep, or no -O",
+            found=f"{path}, and --emit {','.join(words)}",
         )
     tables_only = real[: len(placed)]
     if os.path.realpath(reference) in real or (source != "-" and os.path.realpath(source) in tables_only):
@@ -187,9 +198,9 @@ class Outputs:
             return "keys that its header declares"
         if not isinstance(values, tuple) or (field.number == "A" and len(values) != alts):
             return f"a tuple of {alts} values, one per ALT" if field.number == "A" else "a tuple of values"
-        kinds = _TYPES[field.type]
-        if any(value is not None and (not isinstance(value, kinds) or value != value) for value in values):
-            return f"values of type {field.type} that are no NaN, None where missing"
+        fits = _FITS[field.type]
+        if not all(value is None or fits(value) for value in values):
+            return f"finite values of type {field.type}, None where missing"
         return ""
 
     def __enter__(self) -> Outputs:
@@ -223,7 +234,25 @@ class Outputs:
         return [*([] if self._vcf is None else [self._vcf]), *self._tables]
 
 
-_TYPES: Mapping[str, tuple[type, ...]] = {"Float": (float, int), "Integer": (int,), "String": (str,)}
+def _is_float(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= _FLOAT_MAX  # false for NaN
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and INTEGER_MIN <= value <= INTEGER_MAX
+
+
+def _is_text(value: object) -> bool:
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    return value.isascii() or not any(
+        "\ud800" <= letter < "\udc80" or "\udcff" < letter <= "\udfff" for letter in value
+    )
+
+
+_SURROGATE = re.compile("[\\ud800-\\udc7f\\udd00-\\udfff]")  # but those that stand for bytes which are no UTF-8
+_FLOAT_MAX = 3.4028234663852886e38  # of BCF, which has 32 bits
+_FITS: Mapping[str, Callable[[object], bool]] = {"Float": _is_float, "Integer": _is_integer, "String": _is_text}
 
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")  # VCF 4.3, section 1.6.1
@@ -233,7 +262,7 @@ def _is_valid(field: object) -> bool:
     return (
         isinstance(field, InfoField)
         and bool(_KEY.match(field.key))
-        and field.type in _TYPES
+        and field.type in _FITS
         and field.number in ("A", ".")
     )
 

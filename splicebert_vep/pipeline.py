@@ -24,6 +24,7 @@ from splicebert_vep_spec import (
     Value,
 )
 
+from .contract import INTEGER_MAX, INTEGER_MIN, Origin
 from .sequence import alleles as changes
 from .sequence import windows
 from .sequence.windows import Window, WindowPair, WindowShape
@@ -221,10 +222,15 @@ def _values(plan: ScorePlan, batch: AlignedBatch, size: int) -> dict[str, list[V
     for planned in plan.scorers:
         asked, origin = planned.asked, planned.origin
         columns.update((field.id, [None] * size) for field in planned.scorer.fields if field.id in asked)
+        written = _writes(batch)
         with origin.guarding("score"):
-            found = {
-                field: tensor.double().cpu().tolist() for field, tensor in planned.scorer.score(batch, asked).items()
-            }
+            tensors = dict(planned.scorer.score(batch, asked))
+            for field, tensor in tensors.items():
+                if not hasattr(tensor, "double") or tensor.is_complex():
+                    raise origin.broken("score", needed=f"a torch tensor for {field}", found=type(tensor).__qualname__)
+            found = {field: tensor.double().cpu().tolist() for field, tensor in tensors.items()}
+        if _writes(batch) != written:
+            raise origin.broken("score", needed="a batch left as it was: others read it", found="tensors written into")
         for field, values in found.items():
             if field not in asked or not isinstance(values, list) or len(values) != size:
                 shape = f"{len(values)} values" if isinstance(values, list) else "a single value"
@@ -239,9 +245,24 @@ def _values(plan: ScorePlan, batch: AlignedBatch, size: int) -> dict[str, list[V
                     needed=f"tensors of shape ({size},) with finite numbers, NaN where missing",
                     found=f"{field} with nested or infinite values",
                 )
-            integer = types[field] == "Integer"
-            columns[field] = [None if math.isnan(value) else int(value) if integer else value for value in values]
+            if types[field] == "Integer":
+                columns[field] = [None if math.isnan(value) else _whole(value, field, origin) for value in values]
+            else:
+                columns[field] = [None if math.isnan(value) else value for value in values]
     return columns
+
+
+def _writes(batch: AlignedBatch) -> list[int]:
+    """Return how often each tensor of a batch has been written to, as torch counts it."""
+    parts = (batch, batch.ref, batch.alt, batch.masked)
+    values = (getattr(part, name) for part in parts if part is not None for name in part.__dataclass_fields__)
+    return [value._version for value in values if hasattr(value, "_version")]
+
+
+def _whole(value: float, field: str, origin: Origin) -> int:
+    if not value.is_integer() or not INTEGER_MIN <= value <= INTEGER_MAX:
+        raise origin.broken("score", needed=f"whole numbers of 32 bits: {field} is an Integer", found=f"{value}")
+    return int(value)
 
 
 def _record_report(

@@ -18,6 +18,7 @@ from .contract import BUILTIN, KINDS, PLUGINS_VARIABLE, Origin, claim, origin_of
 from .errors import PluginError, SettingsError, suggestion
 from .settings import RESERVED_COMMANDS, RESERVED_FIELDS
 
+_OUTSIDE_RUNS = {"register_commands"}
 State = Literal["loaded", "off", "broken"]
 
 
@@ -81,8 +82,8 @@ class Plugins:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of the loaded external plugins, by entry-point name."""
-        return {plugin.name: plugin.version for plugin in self.installed[1:] if plugin.state == "loaded"}
+        """Versions of the loaded external plugins that take part in a run, by entry-point name."""
+        return {plugin.name: plugin.version for plugin in self.installed[1:] if set(plugin.hooks) - _OUTSIDE_RUNS}
 
     def origins(self, kind: str) -> dict[str, Origin]:
         """Return by name where the objects of a kind come from."""
@@ -219,11 +220,13 @@ def _admit(
     try:
         _register(manager, name, module, plugin)
         hooks = tuple(sorted(caller.name for caller in manager.get_hookcallers(plugin) or ()))
-        if not hooks:
+        known = _hook_names(manager)
+        unmarked = [hook for hook in known if hook not in hooks and callable(getattr(plugin, hook, None))]
+        if unmarked or not hooks:
             raise PluginError(
-                f"Plugin {name} implements no hook.",
-                needed=f"a function marked @hookimpl: {', '.join(_hook_names(manager))}",
-                found=f"none in {module}",
+                f"Plugin {name} implements {'a hook without a mark' if unmarked else 'no hook'}.",
+                needed=f"functions marked @hookimpl: {', '.join(unmarked or known)}",
+                found=f"no mark at {', '.join(unmarked)}" if unmarked else f"none in {module}",
                 where=f"entry point {module}",
                 remedy=f"mark its functions with splicebert_vep_spec.hookimpl; {remedy(name)}",
             )
@@ -294,7 +297,7 @@ def _offered(manager: pluggy.PluginManager, name: str, hook: str) -> Iterator[tu
     Raises:
         PluginError: it is no sequence of objects that fulfil the protocol.
     """
-    for result in _call(manager, name, hook):
+    for result in _call(manager, name, hook) or [None]:  # pluggy leaves None out
         if not isinstance(result, Sequence) or isinstance(result, str):
             raise PluginError(
                 f"Plugin {name} returned no list from hook {hook}.",

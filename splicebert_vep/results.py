@@ -80,9 +80,17 @@ class ScoredVariant:
             raise SettingsError(
                 f"{name} was not computed in this run.",
                 needed=f"one of {', '.join(values)}",
-                remedy="Settings(scores=...)",
+                remedy="Settings(scores=...) of the Annotator; the gene's symbol and the like are in result.gene",
             )
         return values[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether the run computed a field, present or missing."""
+        return name in self.values
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the fields."""
+        return iter(self.values)
 
     def __str__(self) -> str:
         """Return a table for the terminal, one block per gene."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from splicebert_vep_spec import BackendInfo, FieldSpec, Scorer
 
-from .contract import Origin
+from .contract import NEEDS, Origin
 from .errors import SettingsError, suggestion
 from .sequence.windows import WindowShape
 
@@ -80,7 +80,10 @@ class PlannedScorer:
             PluginError: the scorer failed.
         """
         with self.origin.guarding("needs"):
-            return frozenset(self.scorer.needs(self.asked))
+            needs = self.scorer.needs(self.asked)
+        if not isinstance(needs, Set) or not needs <= NEEDS:
+            raise self.origin.broken("needs", needed=f"a set of some of {', '.join(sorted(NEEDS))}", found=repr(needs))
+        return frozenset(needs)
 
 
 @dataclass(frozen=True, slots=True)

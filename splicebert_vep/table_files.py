@@ -33,7 +33,8 @@ class TextFile:
             )
         self._adapter, self._origin, self._run = adapter, origin, run
         with origin.guarding("head"):
-            head = _joined(adapter.head(run))
+            lines = adapter.head(run)
+            head = self._joined("head", lines)
         self._to = destination(path)
         with reporting(self._to.name):
             # A descriptor of its own: closing it must not close the program's stdout.
@@ -43,7 +44,7 @@ class TextFile:
     def write(self, reports: Sequence[RecordReport]) -> None:
         """Append the lines of a chunk."""
         with self._origin.guarding("lines"):
-            text = "".join(_joined(self._adapter.lines(report, self._run)) for report in reports)
+            text = b"".join(self._joined("lines", self._adapter.lines(report, self._run)) for report in reports)
         self._write(text)
 
     def finish(self) -> None:
@@ -64,9 +65,16 @@ class TextFile:
             self._out.close()
         self._to.discard()
 
-    def _write(self, text: str) -> None:
+    def _joined(self, method: str, lines: Iterable[str]) -> bytes:
+        parts = [lines] if isinstance(lines, str) else list(lines)
+        for line in parts:
+            if line is lines or not isinstance(line, str) or "\n" in line or "\r" in line:
+                raise self._origin.broken(method, needed="a list of lines without line ends", found=repr(line))
+        return "".join(f"{line}\n" for line in parts).encode("utf-8", "surrogateescape")
+
+    def _write(self, text: bytes) -> None:
         with reporting(self._to.name):
-            self._out.write(text.encode("utf-8", "surrogateescape"))
+            self._out.write(text)
 
 
 class TableFile:
@@ -81,13 +89,16 @@ class TableFile:
     def __init__(self, adapter: TableAdapter, origin: Origin, path: str, run: RunInfo) -> None:
         self._origin = origin
         self._to = destination(path)
-        if self._to.path is None:
+        if self._to.temporary is None:
             raise SettingsError(
-                f"{adapter.name} cannot be written to stdout.", needed="a file", remedy=f"--emit {adapter.name}=FILE"
+                f"{adapter.name} cannot be written to {'stdout' if self._to.path is None else 'a pipe or device'}.",
+                needed="a file",
+                found=path,
+                remedy=f"--emit {adapter.name}=FILE",
             )
         try:
             with origin.guarding("open"), reporting(self._to.name):
-                self._writer = adapter.open(str(self._to.path), run)
+                self._writer = adapter.open(str(self._to.temporary), run)
         except BaseException:
             self._to.discard()
             raise
@@ -106,9 +117,7 @@ class TableFile:
         with self._origin.guarding("close"), reporting(self._to.name):
             self._writer.close()
         temporary = self._to.temporary
-        if temporary is None:
-            return
-        if not temporary.is_file():
+        if temporary is None or not temporary.is_file():
             raise self._origin.broken("close", needed="a file at the path given to open", found="none")
         with reporting(self._to.name), temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
@@ -122,7 +131,3 @@ class TableFile:
         with contextlib.suppress(Exception):  # of a plugin; what failed first is on its way to the user
             self._writer.close()
         self._to.discard()
-
-
-def _joined(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from .errors import SettingsError
 
 MAX_POS = 2**31 - 1  # of VCF
-_VARIANT = re.compile(r"(?P<chrom>.+?)[-:](?P<pos>\d+)[-:]?(?P<ref>[^-:>,]+)[-:>](?P<alt>[^-:,]+)\Z")
+_VARIANT = re.compile(
+    r"(?P<chrom>.+?)[-:\s]\s*(?:g\.)?(?P<pos>\d[\d,]*)[-:\s]?"
+    r"(?P<ref>[^-:>,\s\d]+)[-:>\s](?P<alt>[^-:,\s]+)\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,10 @@ class Variant:
 
     @classmethod
     def parse(cls, text: str) -> Variant:
-        """Read ``chr17-43071077-T-C``, ``17:43071077:T:C`` or ``17:43071077T>C``; the position is 1-based.
+        """Read ``chr17-43071077-T-C``; the position is 1-based.
 
-        SPDI looks like the second and is 0-based; it cannot be told apart, so do not give it.
+        ``17:43071077:T:C``, ``17:43071077T>C``, ``NC_000017.11:g.43071077T>C`` and white space between are fine.
+        SPDI looks like the first of these and is 0-based; it cannot be told apart, so do not give it.
 
         Raises:
             SettingsError: any other form.
@@ -52,10 +56,11 @@ class Variant:
         if match is None:
             raise SettingsError(
                 "A variant could not be read.",
-                needed="CHROM-POS-REF-ALT with one ALT, e.g. chr17-43071077-T-C",
+                needed="CHROM-POS-REF-ALT with one ALT and a 1-based position, e.g. chr17-43071077-T-C",
                 found=repr(text),
+                remedy="CHROM:POS:REF:ALT and CHROM:POSREF>ALT are read too; rsIDs, HGVS c. and p. and SPDI are not",
             )
-        return cls(match["chrom"], int(match["pos"]), match["ref"], match["alt"])
+        return cls(match["chrom"], int(match["pos"].replace(",", "")), match["ref"], match["alt"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,14 @@
 """Fixtures of several test files."""
 
+import os
+
 import pytest
 
 from splicebert_vep import plugins
 from splicebert_vep.cli import main as program
 from splicebert_vep.contract import PLUGINS_VARIABLE
+
+os.environ[PLUGINS_VARIABLE] = "none"  # what this environment has installed is not under test
 
 
 @pytest.fixture

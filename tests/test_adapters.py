@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,11 +14,14 @@ from splicebert_vep.adapters.text import JsonlAdapter, TsvAdapter
 from splicebert_vep.adapters.vep import VepAdapter
 from splicebert_vep.contract import Origin
 from splicebert_vep.errors import OutputError, PluginError, SettingsError
+from splicebert_vep.outputs import Outputs, plan_outputs
 from splicebert_vep.table_files import TableFile, TextFile
+from splicebert_vep.vcf.header import VcfHeader
 from splicebert_vep_spec import (
     Allele,
     AlleleReport,
     FieldSpec,
+    InfoField,
     RecordReport,
     RunInfo,
     ScoredContext,
@@ -179,6 +183,26 @@ def test_a_tsv_is_not_written_under_the_name_of_a_packed_file(tmp_path):
         opened(TsvAdapter(), tmp_path / "t.tsv.gz")
 
 
+class Lines:
+    """A text adapter that returns what it is told to."""
+
+    name, version = "mine", "1"
+
+    def __init__(self, head=(), lines=()):
+        self.head, self.lines = lambda run: head, lambda report, run: lines
+
+
+@pytest.mark.parametrize("wrong", ["text", [None], [5], ["two\nlines"], ["\ud800"]])
+def test_text_that_is_no_list_of_lines_is_told(wrong, tmp_path):
+    with pytest.raises(PluginError, match=r"mine of plugin mine(.|\n)*hook register_adapters"):
+        opened(Lines(head=wrong), tmp_path / "a")
+    writer = opened(Lines(lines=wrong), tmp_path / "b")
+    with pytest.raises(PluginError, match=r"mine of plugin mine(.|\n)*hook register_adapters"):
+        writer.write([report()])
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
+
+
 class Idle:
     """A table adapter that writes no file."""
 
@@ -197,3 +221,41 @@ class Idle:
 def test_a_table_adapter_that_writes_no_file_is_told(tmp_path):
     with pytest.raises(PluginError, match=r"idle of plugin mine(.|\n)*a file at the path(.|\n)*register_adapters"):
         opened(Idle(), tmp_path / "t").finish()
+
+
+class Info:
+    """An INFO adapter that returns one value for every ALT."""
+
+    name, version = "mine", "1"
+
+    def __init__(self, kind, value):
+        self.kind, self.value = kind, value
+
+    def header(self, run):
+        return [InfoField("SpliceBERT_X", "A", self.kind, "x")]
+
+    def render(self, report, run):
+        return {"SpliceBERT_X": tuple(self.value for _ in report.alleles)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("Float", math.inf), ("Float", math.nan), ("Float", 10**400), ("Float", "1"), ("Integer", 2**31),
+        ("Integer", 1.0), ("String", 1), ("String", "a\0b"), ("String", "\ud800"),
+    ],
+)  # fmt: skip
+def test_an_info_value_that_no_vcf_can_hold_is_told(kind, value, tmp_path):
+    """And leaves no file, whatever was written before."""
+    origins = {name: Origin("mine", "register_adapters", "adapter", name) for name in ("mine", "tsv")}
+    adapters = {"mine": Info(kind, value), "tsv": TsvAdapter()}
+    words = ["mine", f"tsv={tmp_path / 't.tsv'}"]
+    plan = plan_outputs(words, str(tmp_path / "o.vcf"), None, adapters, origins, source="-", reference="r.fa")
+    header = VcfHeader.parse([b"##fileformat=VCFv4.2\n", b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"], "in.vcf")
+    record = SimpleNamespace(chrom="1", pos=100, alts=("AT", "<DEL>"))
+    with (
+        pytest.raises(PluginError, match=rf"mine of plugin mine(.|\n)*finite values of type {kind}"),
+        Outputs(plan, RUN, header, [], {}, "0") as outputs,
+    ):
+        outputs.write([record], [report()])
+    assert list(tmp_path.iterdir()) == []

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import splicebert_vep
+from helpers import Point, plugin
 from splicebert_vep import Annotator, ScoredVariant, Settings, SpliceBertError, Variant
 from splicebert_vep.cli import main as program
-from splicebert_vep.errors import BuildError, SettingsError
+from splicebert_vep.errors import BuildError, PluginError, SettingsError
 from splicebert_vep_spec import Status
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
@@ -89,10 +90,22 @@ def test_chunks_are_read_as_they_are_scored(cache):
         assert len(list(results)) == 99
 
 
-@pytest.mark.parametrize("wrong", ["chr17", ("17", 5.0, "A", "C"), ("17", 5, "A"), 7, None])
+@pytest.mark.parametrize(
+    "wrong", ["chr17", ("17", 5.0, "A", "C"), ("17", 5, "A"), ("17", 5, "A", None), ("17", 5, "A", ["C"]), 7, None]
+)
 def test_what_is_no_variant_is_told(null, wrong):
     with pytest.raises(SettingsError, match=r"variant could not be read(.|\n)*found:"):
         list(null.score([wrong]))
+
+
+def test_one_variant_where_many_belong(null):
+    assert null.score_frame(DONOR)["POS"] == [43047641]
+    with pytest.raises(SettingsError, match=r"needed: +\[\('17', 43047641, 'A', 'C'\)\]"):
+        list(null.score(("17", 43047641, "A", "C")))
+
+
+def test_a_variant_on_an_unknown_contig_has_a_status(null):
+    assert null.score("chrX-100-A-C").status is Status.NO_CONTIG
 
 
 def test_variants_of_another_build_are_told(null):
@@ -139,6 +152,36 @@ def test_api_and_command_line_say_the_same(annotator, tmp_path, capfd):
     assert [result["KL_CTX"] for result in results] == [
         next(row["KL_CTX"] for row in rows if (row["POS"], row["ALT"]) == (v.pos, v.alt)) for v in given
     ]
+
+
+def test_a_result_is_a_mapping_of_its_fields(null):
+    result = null.score(DONOR)
+    assert "KL_SS" in result and "KL_MAX" not in result
+    assert list(result) == list(result.values)
+
+
+def test_nobody_can_write_into_the_provenance(null):
+    with pytest.raises(TypeError):
+        null.run.provenance["Model"] = "another"
+
+
+def test_outputs_that_would_not_be_written_or_would_clash_are_told(null, tmp_path):
+    cases = [
+        ([f"tsv={tmp_path / 't.tsv'}"], "o.vcf", "Nothing would be written to the output"),
+        (["flat", f"tsv={tmp_path / 'o.vcf.gz.tbi'}"], "o.vcf.gz", "go to the same place"),
+        (["flat", f"tsv={FASTA}.fai"], "o.vcf", "go to the same place"),
+        (["flat", "tsv=/dev/stdout"], "-", "go to the same place"),
+    ]
+    for emit, target, message in cases:
+        path = target if target == "-" else tmp_path / target
+        with pytest.raises(SettingsError, match=message):
+            null.annotate(VCF, path, emit=emit)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_region_on_no_contig_is_told(null, tmp_path):
+    with pytest.raises(SettingsError, match=r"region lies on a contig(.|\n)*chr99"):
+        null.annotate(VCF, tmp_path / "o.vcf", region="chr99:1-5")
 
 
 def test_a_result_shows_itself_in_terminals_and_notebooks(annotator):
@@ -210,6 +253,40 @@ def test_many_mismatches_over_n_are_told(null, tmp_path):
     (tmp_path / "in.vcf").write_text("".join(moved))
     summary = null.annotate(tmp_path / "in.vcf", tmp_path / "out.vcf")
     assert any("45 of 45 ALTs are REF_MISMATCH" in warning for warning in summary.warnings)
+
+
+class Clearing:
+    """A table adapter that empties the list of outcomes it is given."""
+
+    name, version = "clearing", "1"
+
+    def open(self, path, run):
+        self.path = path
+        return self
+
+    def write(self, reports):
+        reports.clear()
+
+    def close(self):
+        Path(self.path).touch()
+
+
+def test_an_adapter_cannot_take_outcomes_from_the_others(install, cache, tmp_path):
+    install(Point("mine", plugin(register_adapters=lambda: [Clearing()])))
+    with (
+        Annotator(FASTA, backend="null") as opened,
+        pytest.raises(PluginError, match=r"clearing of plugin mine(.|\n)*AttributeError"),
+    ):
+        opened.annotate(VCF, tmp_path / "o.vcf", emit=["flat", f"clearing={tmp_path / 'c'}"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_alleles_on_contigs_that_the_fasta_lacks_are_told(null, tmp_path):
+    text = VCF.read_text()
+    more = "".join(line.replace("17\t", "18\t", 1) + "\n" for line in text.splitlines() if line.startswith("17\t"))
+    (tmp_path / "in.vcf").write_text(text + more)
+    summary = null.annotate(tmp_path / "in.vcf", tmp_path / "out.vcf")
+    assert any("45 of 90 ALTs are NO_CONTIG" in warning for warning in summary.warnings)
 
 
 def test_what_the_package_exports_is_there():

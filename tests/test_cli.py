@@ -50,6 +50,8 @@ def test_the_example_gives_its_expected_output(run, tmp_path):
     assert "by status: NO_ALT 1, TOO_LONG 1, OK 44" in err
     expected, found = (path.read_text() for path in (EXAMPLES / "brca1.expected.vcf", out))
     assert len(records(expected)) == len(records(found)) == 46
+    declared = [[line for line in text.splitlines() if line.startswith("##INFO")] for text in (expected, found)]
+    assert declared[0] == declared[1]
     for wanted, got in zip(records(expected), records(found), strict=True):
         assert wanted[:7] == got[:7]
         wanted_info, got_info = info(wanted[7]), info(got[7])
@@ -207,7 +209,8 @@ def test_spliceai_command_lines_work(run):
         (["annotate", VCF, *NULL, "--summary", "no/s.json"], 2, "no folder for no/s.json"),
         (["annotate", VCF, *NULL, "-A", "grch37"], 4, "chr17 of 83,257,441 nt"),
         (["score", "17-43047641-A-C", *NULL, "-A", "grch37"], 4, "chr17 of 83,257,441 nt"),
-        (["annotate", VCF, *NULL, "--region", "chr17:,"], 0, "no record lies in the region"),
+        (["annotate", VCF, *NULL, "--region", "chr17:,"], 3, "neither the VCF's header nor the FASTA knows"),
+        (["annotate", VCF, *NULL, "--region", "chr17:5-9"], 0, "no record lies in the region"),
         (["score", "17-43047641", *NULL], 3, "CHROM-POS-REF-ALT"),
     ],
 )
@@ -359,3 +362,28 @@ def test_closed_streams_are_no_traceback():
             ["bash", "-c", f"{command} {closed} {VCF}"], capture_output=True, timeout=300, check=False
         )
         assert b"Traceback" not in done.stderr
+
+
+def test_stdout_by_its_other_name_is_not_opened_again(tmp_path):
+    """What stood in the file before and comes after it stays; the file is not replaced under the shell."""
+    command = f"{' '.join(COMMAND[:2])} -c '{COMMAND[3]}' annotate {VCF} {' '.join(NULL)} -O /dev/stdout"
+    subprocess.run(
+        ["bash", "-c", f"{{ echo before; {command}; echo after; }} > both"], cwd=tmp_path, check=True, timeout=300,
+        capture_output=True,
+    )  # fmt: skip
+    lines = (tmp_path / "both").read_text().splitlines()
+    assert (lines[0], lines[1], lines[-1]) == ("before", "##fileformat=VCFv4.1", "after")
+
+
+def test_a_terminal_is_not_waited_for():
+    """On a terminal nothing would come but what the user types."""
+    master, terminal = os.openpty()
+    try:
+        done = subprocess.run(
+            [*COMMAND, "annotate", *NULL], stdin=terminal, capture_output=True, text=True, timeout=120, check=False
+        )
+    finally:
+        os.close(master)
+        os.close(terminal)
+    assert done.returncode == 2
+    assert "no input: give a VCF or BCF as IN" in done.stderr

@@ -36,7 +36,9 @@ def examine(capfd):
         answer = json.loads(out)
         assert "Traceback" not in err
         assert answer["ok"] == (code == 0)
-        assert all(finding["state"] in ("ok", "warn", "FAIL") and finding["found"] for finding in answer["checks"])
+        assert all(
+            finding["state"] in ("ok", "note", "warn", "FAIL") and finding["found"] for finding in answer["checks"]
+        )
         assert all(bool(finding["remedy"]) <= (finding["state"] != "ok") for finding in answer["checks"])
         return code, {(finding["group"], finding["name"]): finding for finding in answer["checks"]}
 
@@ -71,7 +73,7 @@ def test_a_sound_installation_passes(examine, cache, capfd):
     lines = out.splitlines()
     assert [line for line in lines[:-1] if not line.startswith(" ")] == GROUPS
     assert lines[-1].endswith(" with a warning")
-    assert sum(line.startswith(("  ok ", "  warn ")) for line in lines) == len(found)
+    assert sum(line.startswith(("  ok ", "  note ", "  warn ")) for line in lines) == len(found)
     assert "\033" not in out
 
 

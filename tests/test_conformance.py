@@ -150,6 +150,11 @@ class Undeclared(Good):
         return {field: batch.alt.hidden.sum((1, 2)).round() for field in fields}
 
 
+class NumpyScorer(Good):
+    def score(self, batch, fields):
+        return {field: value.numpy() for field, value in super().score(batch, fields).items()}
+
+
 class Text(Good):
     fields = (FieldSpec("ONE", "A", "String", "x"),)
 
@@ -187,6 +192,7 @@ def failures(base, **attributes):
         (Writing, "test_it_leaves_the_batch_as_it_was_and_says_the_same_again"),
         (Counter, "test_it_leaves_the_batch_as_it_was_and_says_the_same_again"),
         (Undeclared, "test_it_returns_one_value_per_allele_of_every_kind"),
+        (NumpyScorer, "test_it_returns_one_value_per_allele_of_every_kind"),
         (Text, "test_it_has_a_name_and_fields"),
         (Odd, "test_it_needs_what_there_is"),
         (Loud, "test_it_has_a_name_and_fields"),
@@ -230,6 +236,17 @@ def info_adapter_with(field=None, **values):
 def test_an_info_adapter_that_breaks_the_contract_fails(adapter, test):
     assert failures(testing.InfoAdapterConformance, adapter=info_adapter_with(value=1.0)) == set()
     assert test in failures(testing.InfoAdapterConformance, adapter=adapter)
+
+
+def test_an_adapter_that_changes_what_it_is_given_fails():
+    def lines(report, run):
+        for allele in report.alleles:
+            for outcome in allele.contexts:
+                outcome.values["KL_SS"] = 42.0
+        return []
+
+    adapter = SimpleNamespace(name="mine", version="1", head=lambda run: [], lines=lines)
+    assert failures(testing.TextAdapterConformance, adapter=adapter) == {"test_it_leaves_outcomes_as_they_were"}
 
 
 def test_a_text_adapter_that_breaks_lines_fails():

@@ -80,6 +80,17 @@ def test_a_backend_of_the_wrong_shape_ends_the_run():
         pipeline(REFERENCE, GENES, Misshapen()).report(records())
 
 
+class Numpy(NullBackend):
+    def forward(self, tokens, positions):
+        out = super().forward(tokens, positions)
+        return BackendOutput(out.logits.numpy(), out.hidden.numpy())
+
+
+def test_a_backend_without_tensors_is_told():
+    with pytest.raises(PluginError, match=r"logits as a torch tensor(.|\n)*found: +ndarray"):
+        pipeline(REFERENCE, GENES, Numpy()).report(records())
+
+
 def test_batches_keep_to_the_token_budget():
     backend = Counting(NullBackend())
     many = [FakeRecord("c", pos, GENOME[pos - 1], ("A" if GENOME[pos - 1] != "A" else "C",)) for pos in range(300, 340)]

@@ -39,7 +39,7 @@ def site(tmp_path_factory):
 
 def annotate(folder, plugins, *words, path=None):
     """Run the program in ``folder``, with the plugin's folder on its path or not."""
-    environment = dict(os.environ, SPLICEBERT_VEP_CACHE=str(folder / "cache"), **plugins)
+    environment = {**os.environ, "SPLICEBERT_VEP_CACHE": str(folder / "cache"), "SPLICEBERT_VEP_PLUGINS": "", **plugins}
     if path:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))
     fixed = [EXAMPLES / "brca1.vcf", "-R", EXAMPLES / "brca1.fa.gz", "--backend", "null"]

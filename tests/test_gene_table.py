@@ -51,8 +51,9 @@ def test_load_table_compiles_text(tmp_path: Path) -> None:
 
 
 def test_load_table_names_what_it_accepts(tmp_path: Path) -> None:
-    with pytest.raises(AnnotationError, match=r"'hg19'(.|\n)*grch37, grch38(.|\n)*GFF3"):
-        load_table("hg19")
+    with pytest.raises(AnnotationError, match=r"'hg18'(.|\n)*grch37, grch38(.|\n)*GFF3"):
+        load_table("hg18")
+    assert (load_table("hg38").name, load_table("HG19").name) == ("grch38", "grch37")
     with pytest.raises(AnnotationError, match="No gene annotation"):
         load_table(tmp_path)
 

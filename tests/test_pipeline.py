@@ -17,7 +17,7 @@ from splicebert_vep.model.null import NullBackend
 from splicebert_vep.pipeline import Pipeline
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import PlannedScorer, ScorePlan
-from splicebert_vep_spec import BackendOptions, BackendOutput, FieldSpec, Status
+from splicebert_vep_spec import A, BackendOptions, BackendOutput, C, FieldSpec, G, Status, T
 
 RNG = random.Random(7)
 GENOME = "".join(RNG.choice("ACGT") for _ in range(1500))
@@ -238,7 +238,11 @@ def run_with(scorer):
         ({"ODD": torch.zeros(1, 2)}, "ODD with nested or infinite values"),
         ({"ODD": torch.tensor([float("inf")])}, "ODD with nested or infinite values"),
         ({"EVEN": torch.zeros(1)}, "EVEN with 1 values"),
-        ({"ODD": 3.0}, "AttributeError"),
+        ({"ODD": 3.0}, r"a torch tensor for ODD(.|\n)*float"),
+        ({"ODD": torch.zeros(1, dtype=torch.complex64)}, "a torch tensor for ODD"),
+        ({"ODD": [3.0]}, r"a torch tensor for ODD(.|\n)*list"),
+        ({"ODD": torch.tensor([0.7])}, r"ODD is an Integer(.|\n)*0.69"),
+        ({"ODD": torch.tensor([3e9], dtype=torch.float64)}, "32 bits: ODD is an Integer"),
         (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
     ],
 )
@@ -248,6 +252,27 @@ def test_a_scorer_that_breaks_the_contract_ends_the_run_by_name(answer, message)
         match=rf"Scorer odd of plugin mine broke the contract(.|\n)*{message}(.|\n)*register_scorers(.|\n)*=-mine",
     ):
         run_with(OneScorer(answer))
+
+
+class Writer(OneScorer):
+    def score(self, batch, fields):
+        batch.ref.logits.mul_(0.5)
+        return {"ODD": torch.zeros(1)}
+
+
+def test_a_scorer_that_writes_into_the_batch_ends_the_run():
+    """Scorers share a batch: what one writes, the next would take for the model's output."""
+    with pytest.raises(PluginError, match=r"odd of plugin mine(.|\n)*a batch left as it was(.|\n)*written into"):
+        run_with(Writer({}))
+
+
+@pytest.mark.parametrize("needs", [{"hiden"}, "pairs", None])
+def test_needs_that_there_are_not_are_told(needs):
+    scorer = OneScorer({})
+    scorer.needs = lambda fields: needs
+    planned = PlannedScorer(scorer, frozenset({"ODD"}), Origin("mine", "register_scorers", "scorer", "odd"))
+    with pytest.raises(PluginError, match=r"odd of plugin mine(.|\n)*some of hidden, masked, pairs"):
+        planned.needs()
 
 
 def test_what_a_scorer_leaves_out_or_calls_nan_is_missing():
@@ -330,3 +355,67 @@ def test_forced_tf32_is_refused(monkeypatch):
     assert choose_device("cpu").type == "cpu"
     with pytest.raises(SettingsError, match="unset TORCH_ALLOW"):
         choose_device("cuda")
+
+
+class Spelling:
+    """A scorer that spells what each side holds, 5' to 3'."""
+
+    name, version = "spelling", "1"
+    fields = (FieldSpec("SPELT", "A", "Integer", "Nothing"),)
+
+    def __init__(self):
+        self.seen = []
+
+    def needs(self, fields):
+        return frozenset(("pairs",))
+
+    def score(self, batch, fields):
+        letters = {A: "A", C: "C", G: "G", T: "T"}
+
+        def spell(tokens, row, columns):
+            return "".join(letters[int(tokens[row, column])] for column in columns)
+
+        flank = batch.flank
+        span = range(2 * flank + 4, batch.paired.shape[1])
+        for row in range(len(batch.snv)):
+            made = {}
+            for name, side, inside in (("ref", batch.ref, batch.in_ref), ("alt", batch.alt, batch.in_alt)):
+                columns = [*range(flank - 1, -1, -1), *(c for c in span if inside[row, c]), *range(flank, 2 * flank)]
+                made[name] = spell(side.tokens, row, columns)
+            for name in ("donor", "acceptor"):
+                mask = getattr(batch, name)[row]
+                made[name] = spell(batch.ref.tokens, row, [c for c in range(len(mask)) if mask[c]])
+            self.seen.append(made)
+        return {}
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+@pytest.mark.parametrize(
+    "change", [("C", "T"), ("GA", "TC"), ("", "GCA"), ("ACGC", ""), ("GAC", "TTTTG"), ("GACTT", "CA")], ids=str
+)
+def test_a_scorer_reads_both_sequences_from_5_to_3(strand, change):
+    """Flank, span, flank and the sites as the transcript has them, whatever the strand and the length change."""
+    ref, alt = change
+    rng = random.Random(str(change))
+    before, after = ("".join(rng.choice("ACGT") for _ in range(300)) for _ in range(2))
+    before, after = before[:-1] + "T", "A" + after[1:]  # which no shift of a length change gets past
+    before = before[:-12] + "GTCA" + before[-8:]
+    genome = f"{before}{ref}{after}"
+    donor, acceptor = (288, 290), (290, 292)
+    scorer = Spelling()
+    origin = Origin("mine", "register_scorers", "scorer", scorer.name)
+    plan = ScorePlan((PlannedScorer(scorer, frozenset({"SPELT"}), origin),), scorer.fields, frozenset(("pairs",)))
+    engine = Engine(NullBackend(), width=200, flank=20, batch_tokens=4096)
+    genes = FakeGenes([gene("A", strand, donor, acceptor)])
+    whole = Pipeline(FakeReference({"c": genome}), genes, WindowShape(200, 20), engine, plan, plan)
+    anchor = before[-1]
+    [report] = whole.report([FakeRecord("c", len(before), anchor + ref, (anchor + alt,))])
+    assert report.alleles[0].allele.start == 300
+    [seen] = scorer.seen
+
+    def transcribed(text):
+        return text if strand == "+" else text[::-1].translate(str.maketrans("ACGT", "TGCA"))
+
+    assert seen["ref"] == transcribed(f"{before[-20:]}{ref}{after[:20]}")
+    assert seen["alt"] == transcribed(f"{before[-20:]}{alt}{after[:20]}")
+    assert (seen["donor"], seen["acceptor"]) == (transcribed("GT"), transcribed("CA"))

@@ -83,10 +83,11 @@ def test_the_program_says_what_the_independent_implementation_says(case, annotat
 
 def test_variants_are_read_in_several_forms():
     expected = Variant("chr17", 5, "A", "C")
-    for text in ("chr17-5-A-C", "chr17:5:A:C", " chr17:5:A>C ", "chr17:5A>C"):
+    for text in ("chr17-5-A-C", "chr17:5:A:C", " chr17:5:A>C ", "chr17:5A>C", "chr17:g.5A>C", "chr17 5 A C"):
         assert Variant.parse(text) == expected
     assert Variant.parse("HLA-A*01:01-5-A-<DEL>") == Variant("HLA-A*01:01", 5, "A", "<DEL>")
-    for text in ("chr17-A-C", "1-5-A-C,*", "17-5-A", "NC_000017.11:g.43047641A>C"):
+    assert Variant.parse("NC_000017.11:g.43,047,641A>C") == Variant("NC_000017.11", 43047641, "A", "C")
+    for text in ("chr17-A-C", "1-5-A-C,*", "17-5-A", "rs80358061", "NM_007294.4:c.5332+2T>G"):
         with pytest.raises(SettingsError, match=r"CHROM-POS-REF-ALT(.|\n)*" + text.split(",")[0][:4]):
             Variant.parse(text)
 

@@ -145,7 +145,9 @@ def test_aligned_columns_hold_the_same_base(case, strand, donor_at, acceptor_at)
     paired = columns.paired[0]
     outside = paired.copy()
     outside[24:] = False  # span columns may differ in base
-    inside_span = [allele.start <= at < allele.end for at in (donor_at, donor_at + 1, acceptor_at, acceptor_at + 1)]
+    first, second = (0, 1) if strand == "+" else (1, 0)  # 5' to 3'
+    sites = (donor_at + first, donor_at + second, acceptor_at + first, acceptor_at + second)
+    inside_span = [allele.start <= at < allele.end for at in sites]
     outside[20:24] &= ~np.array(inside_span)
     assert (ref_tokens[outside] == alt_tokens[outside]).all()
     # at equal token indices: nothing but the change itself differs
@@ -154,7 +156,7 @@ def test_aligned_columns_hold_the_same_base(case, strand, donor_at, acceptor_at)
     at = {"+": allele.start - 1, "-": allele.end}[strand]
     five = genome[at] if strand == "+" else text(reverse_complement(encode(genome[at].encode())))
     assert text(ref_tokens[:1]) == five
-    for column, position in enumerate((donor_at, donor_at + 1, acceptor_at, acceptor_at + 1), start=20):
+    for column, position in enumerate(sites, start=20):
         if paired[column]:
             base = genome[position] if strand == "+" else text(reverse_complement(encode(genome[position].encode())))
             assert text(ref_tokens[column : column + 1]) == base

@@ -51,4 +51,7 @@ def run_started(run: RunInfo) -> None:
 
 @hookspec
 def run_finished(run: RunInfo, status_counts: Mapping[str, int]) -> None:
-    """Learn that ``annotate`` ended well and every output is in place, with the number of ALTs by status."""
+    """Learn that ``annotate`` ended well and every output is in place, with the number of ALTs by status word.
+
+    ``NO_ALT`` counts records without ALT.
+    """

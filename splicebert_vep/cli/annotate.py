@@ -17,7 +17,7 @@ from splicebert_vep.errors import suggestion
 from splicebert_vep_spec import Status
 
 from .complete import PATH, complete_outputs, complete_statuses
-from .console import dumb_terminal, say, warn
+from .console import dumb_terminal, introduce, say, warn
 from .options import (
     annotation_option,
     computed_options,
@@ -94,19 +94,21 @@ def annotate(
     """
     if source is not None and source_option is not None:
         raise click.UsageError("give the input once, as IN or with -I")
+    if (source or source_option or "-") == "-" and sys.stdin.isatty():
+        raise click.UsageError("no input: give a VCF or BCF as IN, or pipe one in")
     _check_statuses(strict)
     ignored = [flag for flag, value in (("-D", distance), ("-M", mask)) if value is not None]
     if ignored:
         say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
     if summary_file:
-        others = (source or source_option or "-", target, model["reference"], model["annotation"])
+        tables = [path for _, _, path in (word.partition("=") for word in emit) if path]
+        others = (source or source_option or "-", target, model["reference"], model["annotation"], *tables)
         if os.path.realpath(summary_file) in map(os.path.realpath, others):
             raise click.UsageError("--summary would replace another file of the run")
         if not os.path.isdir(os.path.dirname(os.path.realpath(summary_file))):
             raise click.UsageError(f"--summary: there is no folder for {summary_file}")
     with open_annotator(**model) as annotator:
-        info = annotator.backend.info
-        say(f"model {info.model} on {info.device}, {info.precision}; {info.quality or 'quality not measured'}")
+        introduce(annotator.backend.info)
         kind: Any = _KINDS[output_type] if output_type else None
         with _progress() as progress:
             summary = annotator.annotate(

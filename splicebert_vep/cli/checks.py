@@ -23,7 +23,7 @@ from splicebert_vep.plugins import inspect_plugins
 
 from .console import folded, shortened
 
-State = Literal["ok", "warn", "FAIL"]
+State = Literal["ok", "note", "warn", "FAIL"]
 
 _PACKAGES = (
     "splicebert-vep-spec", "torch", "numpy", "pysam", "pyfaidx", "biopython", "pyarrow", "click", "cloup", "pluggy",
@@ -44,7 +44,7 @@ class Finding:
     Args:
         group: the part of the installation.
         name: what was looked at.
-        state: ok, warn (works, with a drawback) or FAIL.
+        state: ok, note (neither good nor bad), warn (works, with a drawback) or FAIL.
         found: what there is.
         remedy: what to do about it; empty when ok.
     """
@@ -85,7 +85,8 @@ def _failed(group: str, error: SpliceBertError | OSError | ImportError, name: st
     if not isinstance(error, SpliceBertError):
         remedy = "reinstall splicebert-vep in a fresh environment" if isinstance(error, ImportError) else ""
         return Finding(group, name or group, "FAIL", f"{type(error).__name__}: {folded(str(error))}", remedy)
-    parts = (error.problem, error.found and f"found: {shortened(error.found)}", error.where)
+    wanted_instead = error.needed and error.remedy and f"needed: {shortened(error.needed)}"
+    parts = (error.problem.rstrip("."), wanted_instead, error.found and f"found: {shortened(error.found)}", error.where)
     wanted = error.remedy or (error.needed and f"needed: {shortened(error.needed)}")
     return Finding(group, name or group, "FAIL", folded("; ".join(filter(None, parts))), folded(wanted))
 
@@ -128,7 +129,7 @@ def _model(group: str, *, model: str, device: str) -> Iterator[Finding]:
     window = f"{info.fixed_window} nt only" if info.fixed_window else f"up to {info.max_window} nt"
     yield Finding(group, info.model, "ok", f"{info.architecture}, windows of {window}")
     yield Finding(group, "weights", "ok", f"SHA-256 {info.weights_sha256}")
-    yield Finding(group, "quality", "ok", info.quality or "not measured")
+    yield Finding(group, "quality", "note", info.quality or "not measured")
     width = info.fixed_window or min(_WIDTH, info.max_window)
     tokens = with_special(encode(b"ACGT" * width)[None, :width])
     positions = np.arange(1, width + 1)[None]
@@ -212,7 +213,7 @@ def _disk(group: str) -> Iterator[Finding]:
         remedy = "move that file away, or set SPLICEBERT_VEP_CACHE to a folder of yours"
         yield Finding(group, "cache", "FAIL", f"{found}; {there} is a file", remedy)
         there = there.parent
-    elif not os.access(there, os.W_OK | os.X_OK):
+    elif not _writable(there):
         remedy = "set SPLICEBERT_VEP_CACHE to a folder of yours, or keep a .fai beside every FASTA"
         yield Finding(group, "cache", "warn", f"{found}; {there} may not be written to", remedy)
     else:
@@ -226,6 +227,15 @@ def _disk(group: str) -> Iterator[Finding]:
         enough = free >= _ROOM_WANTED
         remedy = "" if enough else f"free {_ROOM_WANTED / 1e9:.0f} GB, or use another folder"
         yield Finding(group, f"free: {name}", "ok" if enough else "warn", f"{free / 1e9:,.1f} GB in {folder}", remedy)
+
+
+def _writable(folder: Path) -> bool:
+    """Try it: permissions alone do not tell of read-only file systems, nor what the superuser may."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _nearest(path: Path) -> Path:

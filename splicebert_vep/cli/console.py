@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from splicebert_vep.errors import SpliceBertError
+from splicebert_vep_spec import BackendInfo
 
 _LONGEST = 280  # characters of a list or of a foreign message: three lines of a terminal
 _LISTED = 8  # so many items make a list that may lose its end; a shorter text loses its middle
@@ -43,6 +44,13 @@ def warn(text: str) -> None:
 def fail(text: str) -> None:
     """Print an error."""
     say(f"{click.style('error:', fg='red')} {text}")
+
+
+def introduce(info: BackendInfo) -> None:
+    """Say which model speaks, and in a sentence how good it was measured to be."""
+    first, dot, rest = info.quality.partition(". ")
+    quality = f"{first}; 'splicebert-vep models info' has the figures" if dot and rest else info.quality
+    say(f"model {info.model} on {info.device}, {info.precision}; {quality or 'quality not measured'}")
 
 
 def describe(error: SpliceBertError) -> str:

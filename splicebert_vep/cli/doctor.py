@@ -15,7 +15,7 @@ from .options import annotation_option, device_option, json_option, model_option
 if TYPE_CHECKING:
     from .checks import Finding
 
-_COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
+_COLOURS = {"ok": "green", "note": "cyan", "warn": "yellow", "FAIL": "red"}
 _BROKEN_CODE = 1
 _EPILOG = """\b
 Examples:

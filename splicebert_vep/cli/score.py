@@ -7,7 +7,9 @@ from typing import Any
 import click
 import cloup
 
-from .console import print_json, say
+from splicebert_vep.variants import Variant
+
+from .console import introduce, print_json
 from .options import annotation_option, computed_options, json_option, machine_options, open_annotator, reference_option
 
 _EPILOG = """\b
@@ -26,13 +28,13 @@ Examples:
 def score(variants: tuple[str, ...], as_json: bool, **model: Any) -> None:
     """Score variants given by hand.
 
-    POS is 1-based as in VCF; chr17, 17 and NC_000017.11 are the same contig. JSON has the columns of
-    'annotate --emit tsv' in full precision.
+    POS is 1-based as in VCF, so do not give SPDI; chr17, 17 and NC_000017.11 are the same contig. JSON has the
+    columns of 'annotate --emit tsv' in full precision.
     """
+    asked = [Variant.parse(variant) for variant in variants]  # before the seconds that a model takes
     with open_annotator(**model) as annotator:
-        info = annotator.backend.info
-        say(f"model {info.model} on {info.device}, {info.precision}; {info.quality or 'quality not measured'}")
-        results = annotator.score(variants)
+        introduce(annotator.backend.info)
+        results = annotator.score(asked)
         if not as_json:
             for result in results:
                 click.echo(result)

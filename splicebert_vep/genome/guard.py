@@ -44,14 +44,22 @@ class BuildGuard:
         reference: the FASTA.
         genes: the annotation's index.
         annotation: the annotation's name, for messages.
+        whole_file: whether the records are those of a file, which has to have a contig in common with the FASTA.
 
     Raises:
         BuildError: a contig of the header has another length in the FASTA, or none is in it.
     """
 
     def __init__(
-        self, header: Mapping[str, int | None], reference: Reference, genes: GeneIndex, annotation: str
+        self,
+        header: Mapping[str, int | None],
+        reference: Reference,
+        genes: GeneIndex,
+        annotation: str,
+        *,
+        whole_file: bool = True,
     ) -> None:
+        self._whole_file = whole_file
         self._reference = reference
         self._genes = genes
         self._annotation = annotation
@@ -112,9 +120,9 @@ class BuildGuard:
         """Judge the whole input; return warnings.
 
         Raises:
-            BuildError: there were records and none lay on a contig of the FASTA.
+            BuildError: these were the records of a file, and none lay on a contig of the FASTA.
         """
-        if self._strangers and not self._met_known_contig:
+        if self._whole_file and self._strangers and not self._met_known_contig:
             raise self._nothing_in_common(self._strangers)
         if self._met_known_contig and not self._met_annotated_contig:
             return [f"the annotation {self._annotation} has none of the contigs of the records"]

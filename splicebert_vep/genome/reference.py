@@ -26,7 +26,7 @@ class Reference:
     """Read upper-case bases by contig name and 0-based half-open interval.
 
     The ``.fai`` (and ``.gzi``) beside the FASTA is used when it is there and not older than it; otherwise an index is
-    made in the user's cache, so that a read-only folder works. Not safe to share between threads or processes.
+    made in the user's cache, so that a read-only folder works. Safe to share between threads, not between processes.
 
     Args:
         path: FASTA, plain or compressed by bgzip; soft-masked (lower-case) sequence is fine.
@@ -162,8 +162,9 @@ def _check_format(path: Path) -> bool:
         raise FastaError(
             "The reference is not a FASTA.",
             needed="a file that begins with '>'",
-            found=repr(head[:10]) if head else "an empty file",
+            found=repr(head[:10].decode("latin-1")) if head else "an empty file",
             where=str(path),
+            remedy="check -R; it may have been swapped with the input",
         )
     if packed_name:
         raise FastaError(

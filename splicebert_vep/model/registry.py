@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from splicebert_vep.errors import ModelError
+from splicebert_vep.errors import ModelError, suggestion
 from splicebert_vep.files import cache_root
 
 if TYPE_CHECKING:  # listing models must not wait for torch
@@ -206,7 +206,8 @@ def _unknown(name: str) -> ModelError:
         f"No model is called {name!r}, and no folder either.",
         needed="a model folder, or one of " + ", ".join(MODELS),
         found=name,
-        remedy="check the spelling or the path; `splicebert-vep models list` shows what can be pulled",
+        remedy=suggestion([name], MODELS).replace("?", "? ")
+        + "check the spelling or the path; `splicebert-vep models list` shows what can be pulled",
     )
 
 

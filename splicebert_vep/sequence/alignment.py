@@ -18,13 +18,15 @@ from .windows import WindowPair
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+_OTHER_WAY = [1, 0, 3, 2]  # two nt of the donor and two of the acceptor, each in turn
+
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The aligned columns of a batch, in transcript orientation; P = 2 F + 4 + longest span of the batch.
 
-    The first F columns are the flank 5' of the span (nearest first), the next F the flank 3' of it, then donor nt 1
-    and 2 and acceptor nt 1 and 2 in genomic order, then the bases of the span.
+    The first F columns are the flank 5' of the span, the next F the flank 3' of it, both nearest first; then
+    donor nt 1 and 2, acceptor nt 1 and 2 and the bases of the span, each of these 5' to 3', the span from the left on.
 
     Args:
         ref_index, alt_index: (B, P) window indices, 0..W-1; 0 where the column is empty on that side.
@@ -62,6 +64,8 @@ def align(pairs: Sequence[WindowPair], width: int, flank: int) -> Columns:
     minus = np.array([p.minus for p in pairs], dtype=np.bool_)[:, None]
     has_site = np.array([[s is not None for s in p.sites] for p in pairs], dtype=np.bool_)  # (B, 4)
     site = np.array([[0 if s is None else s for s in p.sites] for p in pairs], dtype=np.int64)
+    has_site = np.where(minus, has_site[:, _OTHER_WAY], has_site)  # of the genome's order made the transcript's
+    site = np.where(minus, site[:, _OTHER_WAY], site)
 
     distance = np.arange(1, flank + 1, dtype=np.int64)[None, :]  # (1, F)
     left = offset - distance  # genomic left flank: same indices on both sides
@@ -77,7 +81,8 @@ def align(pairs: Sequence[WindowPair], width: int, flank: int) -> Columns:
     step = np.arange(longest, dtype=np.int64)[None, :]  # (1, S)
     span_ref = step < ref_length
     span_alt = step < alt_length
-    span_index = offset + step
+    span_ref_index = offset + np.where(minus, ref_length - 1 - step, step)
+    span_alt_index = offset + np.where(minus, alt_length - 1 - step, step)
 
     five, three = np.where(minus, right, left), np.where(minus, left, right)
     yes = np.ones((len(pairs), flank), dtype=np.bool_)
@@ -94,11 +99,14 @@ def align(pairs: Sequence[WindowPair], width: int, flank: int) -> Columns:
     donor_side = np.array([[True, True, False, False]])
     ref_read = in_ref | columns(no_flank, no_flank, site_paired, no_span)
     alt_read = in_alt | columns(no_flank, no_flank, site_paired, no_span)
-    index = np.concatenate([five, three, site_index, span_index], axis=1)
-    index = np.where(minus, width - 1 - index, index)
+
+    def indices(span_index: Index, read: Mask) -> Index:
+        index = np.concatenate([five, three, site_index, span_index], axis=1)
+        return np.where(read, np.where(minus, width - 1 - index, index), 0)
+
     return Columns(
-        ref_index=np.where(ref_read, index, 0),
-        alt_index=np.where(alt_read, index, 0),
+        ref_index=indices(span_ref_index, ref_read),
+        alt_index=indices(span_alt_index, alt_read),
         ref_read=ref_read,
         alt_read=alt_read,
         right=columns(yes & minus & shifted, yes & ~minus & shifted, site_right & shifted & site_paired, no_span),

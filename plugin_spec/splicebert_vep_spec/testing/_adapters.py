@@ -54,6 +54,12 @@ class InfoAdapterConformance:
                     finite = not isinstance(value, float) or math.isfinite(value)
                     assert finite, f"{key} has {value}; needed a number, or None where missing"
 
+    def test_it_leaves_outcomes_as_they_were(self) -> None:
+        reports = sample_reports(self.run)
+        for report in reports:
+            _of(self).render(report, self.run)
+        assert reports == sample_reports(self.run), "the adapter changed the outcomes it was given"
+
     def test_it_says_the_same_again(self) -> None:
         for report in sample_reports(self.run):
             first, second = _of(self).render(report, self.run), _of(self).render(report, self.run)
@@ -76,6 +82,12 @@ class TextAdapterConformance:
         for line in lines:
             assert isinstance(line, str), f"{line!r} is no line of text"
             assert "\n" not in line and "\r" not in line, f"{line!r} holds a line break; the program adds them"
+
+    def test_it_leaves_outcomes_as_they_were(self) -> None:
+        reports = sample_reports(self.run)
+        for report in reports:
+            list(_of(self).lines(report, self.run))
+        assert reports == sample_reports(self.run), "the adapter changed the outcomes it was given"
 
     def test_it_says_the_same_again(self) -> None:
         assert list(_of(self).head(self.run)) == list(_of(self).head(self.run))
@@ -102,6 +114,11 @@ class TableAdapterConformance:
         reports = sample_reports(self.run)
         once, piecewise = self._written([reports]), self._written([[report] for report in reports])
         assert self.content(once) == self.content(piecewise), "the file depends on how records are cut into chunks"
+
+    def test_it_leaves_outcomes_as_they_were(self) -> None:
+        reports = sample_reports(self.run)
+        self._written([reports])
+        assert reports == sample_reports(self.run), "the adapter changed the outcomes it was given"
 
     def content(self, file: bytes) -> Any:
         """Return what is to be compared of a file; override it where bytes may differ and content may not."""

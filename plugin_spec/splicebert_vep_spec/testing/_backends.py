@@ -28,6 +28,8 @@ class BackendConformance:
     def test_it_answers_in_the_shape_asked_for(self) -> None:
         backend = self._factory().open(self.options)
         out = self._forward(backend, 3)
+        for name, found in (("logits", out.logits), ("hidden", out.hidden)):
+            assert hasattr(found, "isfinite"), f"{name} is a {type(found).__name__}; needed a torch tensor"
         logits, hidden = tuple(out.logits.shape), tuple(out.hidden.shape)
         assert logits == (3, 4, T + 1), f"logits have shape {logits}; needed (N, P, V) = (3, 4, {T + 1})"
         needed = (3, 4, backend.info.hidden_size)

@@ -95,6 +95,8 @@ class ScorerConformance:
         integers = {field.id for field in self._scorer().fields if field.type == "Integer"}
         values = {field: [math.nan] * count for field in asked}
         for field, tensor in found.items():
+            kind = type(batch.snv)
+            assert isinstance(tensor, kind), f"{field} is a {type(tensor).__name__}; needed a {kind.__name__}"
             shape = tuple(tensor.shape)
             assert shape == (count,), f"{field} has shape {shape}; needed ({count},), one value per allele x gene"
             values[field] = tensor.tolist()
