@@ -207,8 +207,8 @@ def test_a_provenance_name_is_a_header_key() -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "not a VCF"),
-        ([b"hello\n"], "not a VCF"),
+        ([], "Not a VCF"),
+        ([b"hello\n"], "Not a VCF"),
         ([LINES[0]], "no #CHROM line"),
         ([LINES[0], b"chr1\t5\n"], "no #CHROM line"),
         ([LINES[0], b"#CHROM\tPOS\n"], "too few columns"),

@@ -94,15 +94,20 @@ def annotate(
     """
     if source is not None and source_option is not None:
         raise click.UsageError("give the input once, as IN or with -I")
-    if (source or source_option or "-") == "-" and sys.stdin.isatty():
-        raise click.UsageError("no input: give a VCF or BCF as IN, or pipe one in")
     _check_statuses(strict)
+    given = source or source_option or "-"
+    if given == "-" and sys.stdin.isatty():
+        raise click.UsageError("no input: give a VCF or BCF as IN, or pipe one in")
+    if given != "-" and (os.path.isdir(given) or not os.path.exists(given)):
+        from splicebert_vep.vcf.reader import open_vcf
+
+        open_vcf(given)  # says what is wrong, before the seconds that model and reference take
     ignored = [flag for flag, value in (("-D", distance), ("-M", mask)) if value is not None]
     if ignored:
         say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
     if summary_file:
         tables = [path for _, _, path in (word.partition("=") for word in emit) if path]
-        others = (source or source_option or "-", target, model["reference"], model["annotation"], *tables)
+        others = (given, target, model["reference"], model["annotation"], *tables)
         if os.path.realpath(summary_file) in map(os.path.realpath, others):
             raise click.UsageError("--summary would replace another file of the run")
         if not os.path.isdir(os.path.dirname(os.path.realpath(summary_file))):
@@ -112,7 +117,7 @@ def annotate(
         kind: Any = _KINDS[output_type] if output_type else None
         with _progress() as progress:
             summary = annotator.annotate(
-                source or source_option or "-", target, emit=emit or ("flat",), kind=kind, region=region,
+                given, target, emit=emit or ("flat",), kind=kind, region=region,
                 progress=progress,
             )  # fmt: skip
         provenance = annotator.run.provenance

@@ -60,7 +60,7 @@ def index(path: Path, kind: str, *, long_contigs: bool, where: str) -> Path:
         pysam.tabix_index(str(path), preset="vcf", csi=csi, force=True, keep_original=True)
     except (OSError, ValueError) as error:
         raise OutputError(
-            "the output could not be indexed",
+            "The output could not be indexed.",
             found=str(error),
             where=where,
             remedy="free some disk space; bcftools index tells more about the file",
@@ -69,4 +69,4 @@ def index(path: Path, kind: str, *, long_contigs: bool, where: str) -> Path:
 
 
 def _unreadable(where: str, found: str) -> OutputError:
-    return OutputError("the output is not whole", needed="a file that can be read again", found=found, where=where)
+    return OutputError("The output is not whole.", needed="a file that can be read again", found=found, where=where)

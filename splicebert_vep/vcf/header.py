@@ -43,10 +43,10 @@ class VcfHeader:
         remedy = "give a whole VCF or BCF; a file without header can be given one with bcftools reheader"
         if not lines or not lines[0].startswith(b"##fileformat=VCF"):
             found = repr(lines[0][:40].decode("utf-8", "replace")) if lines else "nothing"
-            raise VcfError("not a VCF", needed="##fileformat=VCFv4.x first", found=found, where=source, remedy=remedy)
+            raise VcfError("Not a VCF.", needed="##fileformat=VCFv4.x first", found=found, where=source, remedy=remedy)
         if not lines[-1].startswith(b"#CHROM\t"):
             raise VcfError(
-                "the header has no #CHROM line",
+                "The header has no #CHROM line.",
                 needed="a line that starts with #CHROM and a tab",
                 found=repr(lines[-1][:40].decode("utf-8", "replace")),
                 where=f"{source}:{len(lines)}",
@@ -56,7 +56,7 @@ class VcfHeader:
         header = cls((*lines[:-1], last))
         if header.columns_count < 8:
             raise VcfError(
-                "the #CHROM line has too few columns",
+                "The #CHROM line has too few columns.",
                 needed="at least 8, separated by tabs",
                 found=str(header.columns_count),
                 where=f"{source}:{len(lines)}",

@@ -117,7 +117,7 @@ class VcfReader:
         if not line.endswith(b"\n"):
             return cut_off(where, f"a last record of {found}, where the header has {columns}")
         return VcfError(
-            "a record and the header differ in their number of columns",
+            "A record and the header differ in their number of columns.",
             needed=f"{columns} columns separated by tabs, as in the #CHROM line",
             found=found,
             where=where,
@@ -145,7 +145,7 @@ class VcfReader:
         try:
             native = pysam.VariantFile(pipe, "r")
         except (OSError, ValueError) as error:
-            raise VcfError("the BCF header cannot be read", found=str(error), where=self.name) from error
+            raise VcfError("The BCF header cannot be read.", found=str(error), where=self.name) from error
         stack.callback(native.close)
         return native
 

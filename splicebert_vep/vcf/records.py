@@ -62,7 +62,7 @@ class TextRecord:
         columns = line.rstrip(b"\r\n").split(b"\t", 8)
         if len(columns) < 8:
             raise VcfError(
-                "a record is not whole: it has too few columns",
+                "A record is not whole: it has too few columns.",
                 needed="at least 8 columns separated by tabs",
                 found=f"{len(columns)}: {_excerpt(line)}",
                 where=self.where,
@@ -71,7 +71,7 @@ class TextRecord:
         self._columns = columns
         if not columns[1].isdigit():
             raise VcfError(
-                "a record has no usable position",
+                "A record has no usable position.",
                 needed="a whole number in the POS column",
                 found=_excerpt(columns[1]),
                 where=self.where,

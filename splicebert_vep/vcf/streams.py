@@ -45,7 +45,11 @@ def open_input(path: str) -> Iterator[Input]:
         file = None if path == "-" else open(path, "rb")  # noqa: SIM115 (closed by the stack below)
     except OSError as error:
         raise VcfError(
-            "the VCF cannot be opened", needed="a readable file", found=error.strerror or str(error), where=name
+            "The VCF cannot be opened.",
+            needed="a readable file",
+            found=error.strerror or str(error),
+            where=name,
+            remedy="check the path",
         ) from error
     with contextlib.ExitStack() as stack:
         source: _Source = file or sys.stdin.buffer  # type: ignore[assignment]
@@ -56,7 +60,7 @@ def open_input(path: str) -> Iterator[Input]:
             head += more
         if not head:
             raise VcfError(
-                "the VCF is empty",
+                "The VCF is empty.",
                 needed="a VCF or BCF with its header",
                 found="0 bytes",
                 where=name,
@@ -88,7 +92,7 @@ def input_name(path: str) -> str:
 def cut_off(name: str, found: str) -> VcfError:
     """Make the error for an input that ends too early."""
     return VcfError(
-        "the file is cut off",
+        "The file is cut off.",
         needed="a whole file",
         found=found,
         where=name,
@@ -100,7 +104,7 @@ def _read(source: _Source, size: int, name: str) -> bytes:
     try:
         return source.read1(size)
     except OSError as error:
-        raise VcfError("the VCF cannot be read", found=error.strerror or str(error), where=name) from error
+        raise VcfError("The VCF cannot be read.", found=error.strerror or str(error), where=name) from error
 
 
 class _Plain(io.RawIOBase):
@@ -163,7 +167,7 @@ class _Inflated(_Plain):
                 data = self._member.decompress(packed, CHUNK)
             except zlib.error as error:
                 raise VcfError(
-                    "the file is damaged",
+                    "The file is damaged.",
                     needed="gzip or BGZF data",
                     found=str(error),
                     where=self._name,

@@ -172,7 +172,7 @@ class VcfWriter:
 
     def _not_whole(self, needed: str, found: str) -> OutputError:
         return OutputError(
-            "the output is not whole",
+            "The output is not whole.",
             needed=needed,
             found=found,
             where=self._name,
