@@ -14,6 +14,7 @@ import statistics
 import click
 
 from splicebert_vep import Annotator, ScoredVariant, Variant
+from splicebert_vep_spec import ScoredContext
 
 CONTIG, FIRST, LAST = "chr17", 43_045_000, 43_125_000  # within BRCA1, 1-based
 TRANSITION = {"A": "G", "G": "A", "C": "T", "T": "C"}
@@ -69,7 +70,7 @@ def main(reference: str, annotation: str, model: str, count: int, seed: int) -> 
             click.echo(f"{'median, ' + title:<30}" + "".join(f"{show(v):>11}" for v in medians))
 
 
-def chosen(result: ScoredVariant):  # type: ignore[no-untyped-def]
+def chosen(result: ScoredVariant) -> ScoredContext:
     """Return the outcome in BRCA1, which overlaps other genes at its 5' end."""
     return next(c for c in result.contexts if c.context is not None and c.context.symbol == "BRCA1")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from splicebert_vep_spec import (
-    NEEDS_HIDDEN,
-    NEEDS_MASKED,
-    NEEDS_PAIRS,
     Backend,
     BackendFactory,
     BackendInfo,
@@ -27,17 +23,13 @@ from splicebert_vep_spec import (
     TableAdapter,
     TextAdapter,
 )
+from splicebert_vep_spec._rules import NAME_NEEDED, is_name
 
 from .errors import PluginError, SettingsError, SpliceBertError
 
 #: ``none`` loads no external plugin; names, comma-separated, load only these; with ``-`` before each, all but these.
 PLUGINS_VARIABLE = "SPLICEBERT_VEP_PLUGINS"
 BUILTIN = "builtin"
-
-#: What an Integer of a VCF can be: 32 bits without the lowest eight values (VCF 4.3, section 1.3).
-INTEGER_MIN, INTEGER_MAX = -(2**31) + 8, 2**31 - 1
-NEEDS = frozenset((NEEDS_PAIRS, NEEDS_HIDDEN, NEEDS_MASKED))
-_NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 
 #: Hook -> kind of object, and the protocols of which an object has to fulfil one.
 KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
@@ -175,8 +167,8 @@ def origin_of(item: Any, plugin: str, hook: str) -> Origin:
             needed=" or ".join(wanted),
             found=f"{type(item).__qualname__} without {', '.join(lacking) or 'a name'}",
         )
-    if not _NAME.match(name):
-        raise origin.broken("name", needed="lower-case letters, digits, '-' and '_'", found=repr(name))
+    if not is_name(name):
+        raise origin.broken("name", needed=NAME_NEEDED, found=repr(name))
     if not isinstance(item.version, str) or not item.version:
         raise origin.broken("version", needed="a non-empty string", found=repr(item.version))
     if kind == "command" and (not isinstance(item.summary, str) or not item.summary or "\n" in item.summary):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 from splicebert_vep_spec import Adapter, InfoAdapter, InfoField, RecordReport, RunInfo, TableAdapter, TextAdapter, Value
+from splicebert_vep_spec._rules import INFO_FIELD_NEEDED, info_problem, is_info_field
 
-from .contract import INTEGER_MAX, INTEGER_MIN, Origin, remedy
+from .contract import Origin, remedy
 from .errors import PluginError, SettingsError, suggestion
 from .files import is_stdout
 from .table_files import TableFile, TextFile
@@ -185,23 +185,11 @@ class Outputs:
             with origin.guarding("render"):
                 rendered = dict(adapter.render(report, self._run))
             for key, values in rendered.items():
-                problem = self._problem(adapter.name, key, values, len(report.alleles))
+                problem = info_problem(self._declared.get((adapter.name, key)), values, len(report.alleles))
                 if problem:
                     raise origin.broken("render", needed=problem, found=f"{key} with {values!r}")
             annotation.update(rendered)
         return annotation
-
-    def _problem(self, adapter: str, key: str, values: object, alts: int) -> str:
-        """Return what would have been right of an INFO value, or nothing when it is."""
-        field = self._declared.get((adapter, key))
-        if field is None:
-            return "keys that its header declares"
-        if not isinstance(values, tuple) or (field.number == "A" and len(values) != alts):
-            return f"a tuple of {alts} values, one per ALT" if field.number == "A" else "a tuple of values"
-        fits = _FITS[field.type]
-        if not all(value is None or fits(value) for value in values):
-            return f"finite values of type {field.type}, None where missing"
-        return ""
 
     def __enter__(self) -> Outputs:
         return self
@@ -234,39 +222,6 @@ class Outputs:
         return [*([] if self._vcf is None else [self._vcf]), *self._tables]
 
 
-def _is_float(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) <= _FLOAT_MAX  # false for NaN
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and INTEGER_MIN <= value <= INTEGER_MAX
-
-
-def _is_text(value: object) -> bool:
-    if not isinstance(value, str) or "\0" in value:
-        return False
-    return value.isascii() or not any(
-        "\ud800" <= letter < "\udc80" or "\udcff" < letter <= "\udfff" for letter in value
-    )
-
-
-_SURROGATE = re.compile("[\\ud800-\\udc7f\\udd00-\\udfff]")  # but those that stand for bytes which are no UTF-8
-_FLOAT_MAX = 3.4028234663852886e38  # of BCF, which has 32 bits
-_FITS: Mapping[str, Callable[[object], bool]] = {"Float": _is_float, "Integer": _is_integer, "String": _is_text}
-
-
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")  # VCF 4.3, section 1.6.1
-
-
-def _is_valid(field: object) -> bool:
-    return (
-        isinstance(field, InfoField)
-        and bool(_KEY.match(field.key))
-        and field.type in _FITS
-        and field.number in ("A", ".")
-    )
-
-
 def _declared(plan: OutputPlan, run: RunInfo) -> dict[tuple[str, str], InfoField]:
     """Return what the INFO adapters declare, by adapter and key.
 
@@ -280,12 +235,8 @@ def _declared(plan: OutputPlan, run: RunInfo) -> dict[tuple[str, str], InfoField
         with origin.guarding("header"):
             fields = list(adapter.header(run))
         for field in fields:
-            if not _is_valid(field):
-                raise origin.broken(
-                    "header",
-                    needed="InfoField with a VCF key, number A or '.', type Float, Integer or String",
-                    found=repr(field),
-                )
+            if not is_info_field(field):
+                raise origin.broken("header", needed=INFO_FIELD_NEEDED, found=repr(field))
             if field.key in owners:
                 raise PluginError(
                     "Two outputs write the same INFO key.",

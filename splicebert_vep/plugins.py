@@ -135,12 +135,13 @@ def inspect_plugins(*, builtins: bool = True) -> Plugins:
     taken: dict[tuple[str, str], str] = {("field", name): "the built-in adapters" for name in RESERVED_FIELDS}
     taken |= {("command", name): "splicebert-vep itself" for name in RESERVED_COMMANDS}
     ours = "splicebert_vep.builtin"
-    installed = [Installed(BUILTIN, ours, "splicebert-vep", __version__, "loaded")]
+    offers: dict[Origin, Any] = {}
+    hooks: tuple[str, ...] = ()
     if builtins:
         from . import builtin
 
         offers, hooks = _admit(manager, BUILTIN, ours, builtin, taken)
-        installed = [Installed(BUILTIN, ours, "splicebert-vep", __version__, "loaded", None, offers, hooks)]
+    installed = [Installed(BUILTIN, ours, "splicebert-vep", __version__, "loaded", None, offers, hooks)]
     points = sorted(entry_points(group=PROJECT), key=lambda point: point.name)
     allowed = _allowed([point.name for point in points])
     seen = {BUILTIN: ours}

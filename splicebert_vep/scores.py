@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from splicebert_vep_spec import AlignedBatch, Value
+from splicebert_vep_spec._rules import INTEGER_MAX, INTEGER_MIN
 
-from .contract import INTEGER_MAX, INTEGER_MIN, Origin
+from .contract import Origin
 from .settings import ScorePlan
 
 
@@ -20,10 +21,10 @@ def field_values(plan: ScorePlan, batch: AlignedBatch, size: int) -> dict[str, l
     """
     types = {field.id: field.type for planned in plan.scorers for field in planned.scorer.fields}
     columns: dict[str, list[Value]] = {}
+    written = _writes(batch)
     for planned in plan.scorers:
         asked, origin = planned.asked, planned.origin
         columns.update((field.id, [None] * size) for field in planned.scorer.fields if field.id in asked)
-        written = _writes(batch)
         with origin.guarding("score"):
             tensors = dict(planned.scorer.score(batch, asked))
             for field, tensor in tensors.items():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from splicebert_vep_spec import BackendInfo, FieldSpec, Scorer
+from splicebert_vep_spec import NEEDS, BackendInfo, FieldSpec, Scorer
 
-from .contract import NEEDS, Origin
+from .contract import Origin
 from .errors import SettingsError, suggestion
 from .sequence.windows import WindowShape
 

@@ -33,8 +33,7 @@ class TextFile:
             )
         self._adapter, self._origin, self._run = adapter, origin, run
         with origin.guarding("head"):
-            lines = adapter.head(run)
-            head = self._joined("head", lines)
+            head = self._joined("head", adapter.head(run))
         self._to = destination(path)
         with reporting(self._to.name):
             # A descriptor of its own: closing it must not close the program's stdout.

@@ -29,7 +29,7 @@ from ._errors import Refused
 from ._fields import FieldSpec
 from ._format import escape_info, format_number, format_value
 from ._hooks import PROJECT, hookimpl, hookspec
-from ._scorers import NEEDS_HIDDEN, NEEDS_MASKED, NEEDS_PAIRS, AlignedBatch, MaskedSite, Scorer, Side
+from ._scorers import NEEDS, NEEDS_HIDDEN, NEEDS_MASKED, NEEDS_PAIRS, AlignedBatch, MaskedSite, Scorer, Side
 from ._types import (
     Allele,
     AlleleReport,
@@ -67,6 +67,7 @@ __all__ = [
     "MASK",
     "MaskedSite",
     "N",
+    "NEEDS",
     "NEEDS_HIDDEN",
     "NEEDS_MASKED",
     "NEEDS_PAIRS",

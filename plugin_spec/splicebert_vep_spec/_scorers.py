@@ -17,6 +17,7 @@ from ._fields import FieldSpec
 NEEDS_PAIRS = "pairs"
 NEEDS_HIDDEN = "hidden"
 NEEDS_MASKED = "masked"
+NEEDS = frozenset((NEEDS_PAIRS, NEEDS_HIDDEN, NEEDS_MASKED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,13 @@ def rows(report: RecordReport, run: RunInfo) -> Iterator[tuple[Value, ...]]:
             )
 
 
+def objects(report: RecordReport, run: RunInfo) -> Iterator[dict[str, Value]]:
+    """Yield the rows of a record as JSON objects by column."""
+    names = columns(run)
+    for row in rows(report, run):
+        yield dict(zip(names, map(utf8, row), strict=True))
+
+
 def utf8(value: Value) -> Value:
     """Return text that formats of Unicode can hold: bytes of the VCF that are no UTF-8 become U+FFFD."""
     if isinstance(value, str) and not value.isascii():

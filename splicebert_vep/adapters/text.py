@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from splicebert_vep_spec import RecordReport, RunInfo, Value, format_value
 
-from .rows import columns, rows, utf8
+from .rows import columns, objects, rows
 
 
 class TsvAdapter:
@@ -42,9 +42,8 @@ class JsonlAdapter:
 
     def lines(self, report: RecordReport, run: RunInfo) -> Iterator[str]:
         """Yield one line per allele x gene."""
-        names = columns(run)
-        for row in rows(report, run):
-            yield json.dumps(dict(zip(names, map(utf8, row), strict=True)), allow_nan=False)
+        for row in objects(report, run):
+            yield json.dumps(row, allow_nan=False)
 
 
 def _cell(value: Value) -> str:

@@ -39,10 +39,8 @@ def score(variants: tuple[str, ...], as_json: bool, **model: Any) -> None:
             for result in results:
                 click.echo(result)
             return
-        from splicebert_vep.adapters.rows import columns, rows, utf8
+        from splicebert_vep.adapters.rows import objects
 
         run = annotator.run
-        names = columns(run)
-        found = [row for result in results for row in rows(result.report, run)]
-        content = [dict(zip(names, map(utf8, row), strict=True)) for row in found]
+        content = [row for result in results for row in objects(result.report, run)]
         print_json({"provenance": dict(run.provenance), "rows": content})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
+from .._rules import NAME_NEEDED, is_name
 
 
 def subject(test: object, attribute: str, example: str) -> Any:
@@ -18,7 +17,5 @@ def subject(test: object, attribute: str, example: str) -> Any:
 def check_named(item: Any) -> None:
     """Check name and version."""
     assert not isinstance(item, type), f"give an object, {item.__name__}(), not the class"
-    assert isinstance(item.name, str) and _NAME.match(item.name), (
-        f"name is {item.name!r}; needed lower-case letters, digits, '-' and '_', as in --emit NAME"
-    )
+    assert is_name(item.name), f"name is {item.name!r}; needed {NAME_NEEDED}"
     assert isinstance(item.version, str) and item.version, f"version is {item.version!r}; needed a non-empty string"

@@ -9,7 +9,7 @@ from typing import Any
 from .._adapters import RunInfo
 from .._backends import A, C, G, N, T
 from .._fields import FieldSpec
-from .._scorers import NEEDS_HIDDEN, NEEDS_MASKED, NEEDS_PAIRS, AlignedBatch, MaskedSite, Side
+from .._scorers import NEEDS, NEEDS_HIDDEN, NEEDS_MASKED, NEEDS_PAIRS, AlignedBatch, MaskedSite, Side
 from .._types import Allele, AlleleReport, GeneContext, Interval, RecordReport, ScoredContext, Status, Value
 
 HIDDEN = 4
@@ -24,7 +24,7 @@ def sample_batch(
     tensor: Callable[[Any], Any],
     *,
     flank: int = 5,
-    needs: frozenset[str] = frozenset((NEEDS_PAIRS, NEEDS_HIDDEN, NEEDS_MASKED)),
+    needs: frozenset[str] = NEEDS,
     rows: Sequence[int] = range(len(ALLELES)),
 ) -> AlignedBatch:
     """Return the outputs of a made-up model for ``ALLELES``, the same at every call.

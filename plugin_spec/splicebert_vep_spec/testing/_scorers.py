@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._fields import FieldSpec
-from .._scorers import NEEDS_HIDDEN, NEEDS_MASKED, NEEDS_PAIRS, AlignedBatch, Scorer
+from .._scorers import NEEDS, AlignedBatch, Scorer
 from ._named import check_named, subject
 from ._samples import ALLELES, sample_batch
 
@@ -33,10 +33,9 @@ class ScorerConformance:
         assert list(scorer.fields) == list(scorer.fields), "fields differ from one look to the next"
 
     def test_it_needs_what_there_is(self) -> None:
-        known = {NEEDS_PAIRS, NEEDS_HIDDEN, NEEDS_MASKED}
         for asked in self._choices():
             needs = self._scorer().needs(asked)
-            assert set(needs) <= known, f"needs({set(asked)}) is {set(needs)}; needed some of {known}"
+            assert set(needs) <= NEEDS, f"needs({set(asked)}) is {set(needs)}; needed some of {set(NEEDS)}"
             assert set(needs) <= set(self._scorer().needs(self._all())), "one field needs more than all together"
 
     def test_it_returns_one_value_per_allele_of_every_kind(self) -> None:
