@@ -17,8 +17,7 @@ from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status, V
 from . import __version__
 from .adapters.rows import columns, rows
 from .chunks import GuardedChunks
-from .contract import GuardedBackend
-from .errors import SettingsError, suggestion
+from .errors import SettingsError
 from .genome.annotation import load_table
 from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
@@ -87,7 +86,7 @@ class Annotator:
         self.plugins = plugins or load_plugins()
         scorers, origins = self.plugins.scorers, self.plugins.origins("scorer")
         self._plan = plan_scores(scorers, origins, self.settings)
-        self.backend = _open_backend(self.plugins, backend, BackendOptions(_model(model), device, threads))
+        self.backend = self.plugins.open_backend(backend, BackendOptions(_model(model), device, threads))
         shape = self.settings.window
         check_window(shape, self.backend.info)
         table = load_table(genes)
@@ -300,20 +299,6 @@ class Annotator:
             "Quality": info.quality or "not measured",
             "Note": DISCLAIMER,
         }
-
-
-def _open_backend(plugins: Plugins, name: str, options: BackendOptions) -> GuardedBackend:
-    known = plugins.backends
-    if name not in known:
-        raise SettingsError(
-            "An unknown backend was asked for.",
-            needed=f"one of {', '.join(known)}",
-            found=name,
-            remedy=suggestion([name], known),
-        )
-    origin = plugins.origins("backend")[name]
-    with origin.guarding("open"):
-        return GuardedBackend(known[name].open(options), origin)
 
 
 def _model(name_or_path: str | Path) -> str:

@@ -8,6 +8,8 @@
     │   ├── FastaError              reference missing, not indexable, or not BGZF-compressed
     │   ├── AnnotationError         gene annotation unreadable, empty, or of an unknown format
     │   ├── ModelError              checkpoint folder incomplete, of another layout, or with wrong weights
+    │   ├── CorpusError             a training corpus is damaged, empty, or not the one a run began with
+    │   ├── LabelError              labelled variants are not such a table, or a row cannot be read
     │   ├── SettingsError           an option value that cannot be honoured
     │   └── BuildError              VCF, FASTA and annotation are not of the same genome build (exit code 4)
     ├── OutputError                 an output could not be written whole (exit code 5)
@@ -73,6 +75,14 @@ class AnnotationError(InputError):
 
 
 class ModelError(InputError):
+    pass
+
+
+class CorpusError(InputError):
+    pass
+
+
+class LabelError(InputError):
     pass
 
 

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import pluggy
 
 import splicebert_vep_spec
-from splicebert_vep_spec import PROJECT, Adapter, BackendFactory, Command, Refused, RunInfo, Scorer
+from splicebert_vep_spec import PROJECT, Adapter, BackendFactory, BackendOptions, Command, Refused, RunInfo, Scorer
 
 from . import __version__
-from .contract import BUILTIN, KINDS, PLUGINS_VARIABLE, Origin, claim, origin_of, remedy, told
+from .contract import BUILTIN, KINDS, PLUGINS_VARIABLE, GuardedBackend, Origin, claim, origin_of, remedy, told
 from .errors import PluginError, SettingsError, suggestion
 from .settings import RESERVED_COMMANDS, RESERVED_FIELDS
 
@@ -88,6 +88,25 @@ class Plugins:
     def origins(self, kind: str) -> dict[str, Origin]:
         """Return by name where the objects of a kind come from."""
         return {origin.name: origin for origin in self._offers if origin.kind == kind}
+
+    def open_backend(self, name: str, options: BackendOptions) -> GuardedBackend:
+        """Return the backend of that name, ready to run.
+
+        Raises:
+            SettingsError: no backend has that name, or it refused the options.
+            PluginError: it broke the contract.
+        """
+        known = self.backends
+        if name not in known:
+            raise SettingsError(
+                "An unknown backend was asked for.",
+                needed=f"one of {', '.join(known)}",
+                found=name,
+                remedy=suggestion([name], known),
+            )
+        origin = self.origins("backend")[name]
+        with origin.guarding("open"):
+            return GuardedBackend(known[name].open(options), origin)
 
     def run_started(self, run: RunInfo) -> None:
         """Tell every plugin that a run begins."""

@@ -32,7 +32,10 @@ RESERVED_FIELDS = (
 
 
 #: Names of the program's own commands, which no plugin may take.
-RESERVED_COMMANDS = ("annotate", "score", "genes", "models", "plugins", "doctor", "completion")
+RESERVED_COMMANDS = (
+    "annotate", "score", "genes", "models", "corpus", "pretrain", "validate", "evaluate",
+    "plugins", "doctor", "completion",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,13 @@ SPEC = Path(splicebert_vep_spec.__file__).parent
 COMMON = {"errors", "files", "sequence", "__version__"}
 ROOMS = ("vcf", "genome", "model", "scoring", "adapters")
 #: Third-party libraries that live in one room only.
-HOMES = {"pysam": {"vcf"}, "pyfaidx": {"genome"}, "torch": {"model", "scoring"}, "click": {"cli"}, "cloup": {"cli"}}
+HOMES = {
+    "pysam": {"vcf"},
+    "pyfaidx": {"genome"},
+    "torch": {"model", "scoring", "training"},
+    "click": {"cli"},
+    "cloup": {"cli"},
+}
 
 
 def imports(source: str, package: tuple[str, ...]) -> set[tuple[str, ...]]:

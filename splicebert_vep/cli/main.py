@@ -19,12 +19,16 @@ from splicebert_vep.errors import SpliceBertError
 from .annotate import annotate
 from .completion import completion
 from .console import describe, describe_usage, fail, say
+from .corpus import corpus
 from .doctor import doctor
+from .evaluate import evaluate
 from .genes import genes
 from .models import models
 from .plugins import plugins
+from .pretrain import pretrain
 from .program import Program
 from .score import score
+from .validate import validate
 
 _SIGINT_CODE = 128 + signal.SIGINT
 _EPILOG = """\b
@@ -51,6 +55,7 @@ Exit codes:
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
         cloup.Section("Genes and models", [genes, models]),
+        cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate]),
         cloup.Section("Look around", [plugins, doctor, completion]),
     ],
 )
@@ -111,3 +116,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _terminated(number: int, frame: FrameType | None) -> None:
     """End as an exception does, so that temporary files go away."""
     raise Terminated(number)
+
+
+if __name__ == "__main__":  # torchrun starts a module
+    main()

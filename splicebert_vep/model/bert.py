@@ -118,7 +118,12 @@ class SpliceBert(nn.Module):
         self.decoder_bias = nn.Parameter(torch.zeros(config.vocab_size))  # decoder weight: the token embeddings, tied
 
     def forward(
-        self, tokens: Tensor, positions: Tensor | None = None, *, output_hidden_states: bool = False
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        *,
+        output_hidden_states: bool = False,
+        first_position: int = 0,
     ) -> BertOutput:
         """Predict the token at each wanted position of each window.
 
@@ -126,11 +131,12 @@ class SpliceBert(nn.Module):
             tokens: (B, T) int64, all windows of one length.
             positions: (B, P) int64, token indices to answer at, repeats allowed; None for all T in order.
             output_hidden_states: also return the embeddings and every layer's hidden states.
+            first_position: position of token 0; other than 0 in training only.
 
         Raises:
             SettingsError: T is more than the model has positions for.
         """
-        hidden = self.embed(tokens)  # (B, T, H)
+        hidden = self.embed(tokens, first_position)  # (B, T, H)
         states = [hidden]
         *body, last = cast(list[Layer], self.layers)
         for layer in body:
@@ -144,22 +150,23 @@ class SpliceBert(nn.Module):
         states.append(hidden)
         return BertOutput(self.predict(hidden), hidden, tuple(states) if output_hidden_states else None)
 
-    def embed(self, tokens: Tensor) -> Tensor:
+    def embed(self, tokens: Tensor, first_position: int = 0) -> Tensor:
         """Look up what enters the first layer: (B, T) int64 to (B, T, H).
 
         Raises:
             SettingsError: T is more than the model has positions for.
         """
         length = tokens.shape[1]
-        if length > self.config.max_position_embeddings:
+        if first_position + length > self.config.max_position_embeddings:
             raise SettingsError(
                 "The window is longer than the model can read.",
                 needed=f"at most {self.config.max_position_embeddings} tokens, [CLS] and [SEP] included",
-                found=f"{length} tokens",
+                found=f"{length} tokens" + (f" from position {first_position}" if first_position else ""),
                 remedy="choose a smaller window",
             )
         # Token types are all 0 in SpliceBERT, so the one row is the same for every token.
-        embedded = self.token_embeddings(tokens) + self.position_embeddings.weight[:length]  # (B, T, H)
+        places = self.position_embeddings.weight[first_position : first_position + length]  # (T, H)
+        embedded = self.token_embeddings(tokens) + places  # (B, T, H)
         normalised: Tensor = self.embedding_norm(embedded + self.type_embeddings.weight[0])  # (B, T, H)
         return normalised
 

@@ -13,6 +13,7 @@ layout               what tells it
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,12 +21,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from splicebert_vep.errors import ModelError
+from splicebert_vep.files import reporting, whole_or_not
 from splicebert_vep.model.bert import BertConfig, SpliceBert
-from splicebert_vep.model.config import MULTIMOLECULE, read_config, vocabulary_rows
+from splicebert_vep.model.config import MULTIMOLECULE, VOCABULARY, official_config, read_config, vocabulary_rows
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of a weights file; the first that exists is read. Safetensors comes first: it cannot carry code."""
@@ -107,6 +109,31 @@ def load_checkpoint(folder: Path) -> LoadedModel:
         model = SpliceBert(config)
     model.to_empty(device="cpu").load_state_dict(state)
     return LoadedModel(model.eval(), config, sha256_of(weights_file), weights_file, described.layout)
+
+
+def save_checkpoint(model: SpliceBert, folder: Path) -> None:
+    """Write a model folder in the official layout, with safetensors and ``max_trained_length``.
+
+    transformers' ``BertForMaskedLM.from_pretrained`` reads it too. The same weights give the same bytes.
+
+    Raises:
+        OutputError: the folder or a file cannot be written.
+    """
+    config = model.config
+    weights = {name: value.detach().cpu().float().contiguous() for name, value in model.state_dict().items()}
+    dialect = Dialect()
+    state = {key: weights.pop(ours) for ours, key in dialect.names(config.num_hidden_layers).items()}
+    state[dialect.decoder_biases[0]] = weights.pop("decoder_bias")
+    with reporting(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        WEIGHT_FILES[0]: save(state, metadata={"format": "pt"}),
+        "config.json": (json.dumps(official_config(config), indent=1) + "\n").encode(),
+        "vocab.txt": ("\n".join(VOCABULARY) + "\n").encode(),
+    }
+    for name, data in files.items():
+        with whole_or_not(folder / name) as temporary:
+            temporary.write_bytes(data)
 
 
 def find_weights(folder: Path) -> Path:

@@ -90,6 +90,29 @@ def read_config(file: Path) -> Description:
     return Description(config, layout, vocab_size)
 
 
+def official_config(config: BertConfig) -> dict[str, object]:
+    """Return the ``config.json`` of a network in the official layout, with ``max_trained_length``."""
+    return {
+        "architectures": ["BertForMaskedLM"],
+        "attention_probs_dropout_prob": 0.0,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.0,
+        "hidden_size": config.hidden_size,
+        "initializer_range": 0.02,
+        "intermediate_size": config.intermediate_size,
+        "layer_norm_eps": config.layer_norm_eps,
+        "max_position_embeddings": config.max_position_embeddings,
+        "max_trained_length": config.max_trained_length,
+        "model_type": "bert",
+        "num_attention_heads": config.num_attention_heads,
+        "num_hidden_layers": config.num_hidden_layers,
+        "pad_token_id": VOCABULARY.index("[PAD]"),
+        "position_embedding_type": "absolute",
+        "type_vocab_size": config.type_vocab_size,
+        "vocab_size": config.vocab_size,
+    }
+
+
 def vocabulary_rows(file: Path, described: Description) -> list[int] | None:
     """Return the row of each of the ten tokens in the file's embeddings; None when the rows are the tokens.
 

@@ -1,0 +1,180 @@
+"""Benches: score labelled SNVs with the library's own windows, engine and scorers, in two protocols.
+
+``published``
+    One window of W nucleotides centred on the labelled exon, as in Chen et al. 2024 (10.1093/bib/bbae163).
+``own``
+    A window centred on the variant, as ``annotate`` takes it.
+
+In both the splice sites are those of the labelled exon, on the strand of its transcript. A row that carries its own
+sequence has that as its window in either protocol, and the largest flank that fits: comparable with nothing published.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from splicebert_vep.model.engine import Engine
+from splicebert_vep.scores import field_values
+from splicebert_vep.sequence import windows
+from splicebert_vep.sequence.windows import Placement, WindowPair, WindowShape
+from splicebert_vep.settings import ScorePlan
+from splicebert_vep_spec import Allele, Backend, GeneContext, Skipped, Status, Value
+
+from .labelled import LabelledVariant
+
+BenchProtocol = Literal["published", "own"]
+
+PROTOCOLS: tuple[BenchProtocol, ...] = ("published", "own")
+
+LEAST_FLANK = 10
+"""Shortest flank, nt, with which a row that carries its own sequence is scored."""
+
+
+class ReferenceLike(Protocol):
+    """Bases by contig and 0-based half-open interval."""
+
+    @property
+    def lengths(self) -> Mapping[str, int]: ...
+    def find(self, contig: str) -> str | None: ...
+    def fetch(self, contig: str, start: int, end: int) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRow:
+    """One variant with its scores by field id, none when it was not scored, and why."""
+
+    variant: LabelledVariant
+    values: Mapping[str, Value]
+    skipped: Skipped | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What the engine needs of a row; pairs of one shape run together."""
+
+    pair: WindowPair
+    shape: WindowShape
+
+
+def score_labelled(
+    variants: Sequence[LabelledVariant],
+    references: Mapping[str | None, Sequence[ReferenceLike]],
+    backend: Backend,
+    plan: ScorePlan,
+    protocol: BenchProtocol,
+    *,
+    width: int = 510,
+    flank: int = 100,
+    batch_tokens: int = 16384,
+) -> list[BenchRow]:
+    """Score variants; one row each, in order.
+
+    Args:
+        references: FASTAs by the assembly that the variants name; under None those for variants that name none.
+        width, flank: W and F of rows that do not carry their own sequence.
+    """
+    shape = WindowShape(width, flank)
+    prepared = [
+        _own_sequence(variant) if variant.sequence is not None else _on_genome(variant, references, protocol, shape)
+        for variant in variants
+    ]
+    of_shape: dict[WindowShape, list[int]] = defaultdict(list)
+    for i, found in enumerate(prepared):
+        if isinstance(found, _Prepared):
+            of_shape[found.shape].append(i)
+    rows = [BenchRow(v, {}, p if isinstance(p, Skipped) else None) for v, p in zip(variants, prepared, strict=True)]
+    for one, members in of_shape.items():
+        engine = Engine(backend, width=one.width, flank=one.flank, batch_tokens=batch_tokens)
+        pairs = [found.pair for i in members if isinstance(found := prepared[i], _Prepared)]
+        for done in engine.run(pairs, plan.needs):
+            for row, reason in done.failed.items():
+                rows[members[row]] = BenchRow(variants[members[row]], {}, Skipped(Status.FAILED, reason))
+            if done.batch is None:
+                continue
+            columns = field_values(plan, done.batch, len(done.rows))
+            for i, row in enumerate(done.rows):
+                scored = {field: values[i] for field, values in columns.items()}
+                rows[members[row]] = BenchRow(variants[members[row]], scored)
+    return rows
+
+
+def _on_genome(
+    variant: LabelledVariant,
+    references: Mapping[str | None, Sequence[ReferenceLike]],
+    protocol: BenchProtocol,
+    shape: WindowShape,
+) -> _Prepared | Skipped:
+    known = references.get(variant.assembly, ())
+    candidates = [(one, name) for one in known if (name := one.find(variant.chrom)) is not None]
+    if not candidates:
+        return Skipped(Status.NO_CONTIG, f"{variant.chrom} of {variant.assembly or 'the reference'} is not at hand")
+    refused: Skipped | None = None
+    for reference, contig in candidates:  # several FASTAs may each hold a part of an assembly
+        found = _cut(variant, reference, contig, protocol, shape)
+        if isinstance(found, _Prepared):
+            return found
+        refused = refused or found
+    assert refused is not None
+    return refused
+
+
+def _cut(
+    variant: LabelledVariant, reference: ReferenceLike, contig: str, protocol: BenchProtocol, shape: WindowShape
+) -> _Prepared | Skipped:
+    allele = Allele(contig, variant.start, variant.ref, variant.alt)
+    mismatch = _check(variant, reference.fetch(contig, variant.start, variant.start + len(variant.ref)))
+    if mismatch:
+        return mismatch
+    length = reference.lengths[contig]
+    placement = windows.place(allele, length, shape) if protocol == "own" else _exon_centred(variant, length, shape)
+    if isinstance(placement, Skipped):
+        return placement
+    bases = reference.fetch(contig, *windows.region(allele, placement, shape))
+    return _pair(variant, allele, windows.cut(allele, placement, bases, shape), shape)
+
+
+def _exon_centred(variant: LabelledVariant, contig_length: int, shape: WindowShape) -> Placement | Skipped:
+    start = (variant.exon.start + variant.exon.end) // 2 - shape.width // 2
+    offset = variant.start - start
+    if not shape.flank <= offset < shape.width - shape.flank or start < 0 or start + shape.width > contig_length:
+        return Skipped(Status.N_CONTEXT, f"less than {shape.flank} nt to an end of the exon-centred window")
+    return Placement(start, "centred")
+
+
+def _own_sequence(variant: LabelledVariant) -> _Prepared | Skipped:
+    sequence = variant.sequence or b""
+    at = variant.start - variant.sequence_start
+    mismatch = _check(variant, sequence[at : at + len(variant.ref)] if at >= 0 else b"")
+    if mismatch:
+        return mismatch
+    flank = min(at, len(sequence) - at - len(variant.ref))
+    if flank < LEAST_FLANK:
+        return Skipped(Status.N_CONTEXT, f"less than {LEAST_FLANK} nt to an end of the row's own sequence")
+    shape = WindowShape(len(sequence), flank)
+    allele = Allele("", variant.start, variant.ref, variant.alt)
+    window = windows.cut(allele, Placement(variant.sequence_start, "centred"), sequence, shape)
+    return _pair(variant, allele, window, shape)
+
+
+def _check(variant: LabelledVariant, found: bytes) -> Skipped | None:
+    if not variant.snv or set(variant.ref + variant.alt) - set("ACGT"):
+        return Skipped(Status.NOT_APPLICABLE, "the benches are of SNVs")
+    if found != variant.ref.encode("ascii"):
+        shown = found.decode("ascii") or "nothing"
+        return Skipped(Status.REF_MISMATCH, f"REF {variant.ref}, reference {shown}")
+    return None
+
+
+def _pair(
+    variant: LabelledVariant, allele: Allele, window: windows.Window | Skipped, shape: WindowShape
+) -> _Prepared | Skipped:
+    if isinstance(window, Skipped):
+        return window
+    context = GeneContext(
+        gene_id="labelled exon", symbol=None, transcript_id="", transcript_choice="", biotype="", strand=variant.strand,
+        region="", site_offset=None, site_hit=None, donor=variant.donor, acceptor=variant.acceptor, near_site=True,
+    )  # fmt: skip
+    return _Prepared(windows.pair(allele, window, context), shape)

@@ -1,0 +1,207 @@
+"""Recipes: everything that, with a corpus, determines a trained model; frozen, and kept in the run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from splicebert_vep.errors import SettingsError
+from splicebert_vep.model.bert import BertConfig
+from splicebert_vep.model.config import VOCABULARY
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of a training: which windows, and how long.
+
+    Args:
+        shortest, longest: window length W, nt; every step draws one length between them, for all of its windows.
+        tokens: to train on, [CLS] and [SEP] included.
+        site_share: of the windows, those drawn around a splice site, 0 to 1.
+        anywhere: put each step's windows at a random first position instead of 0, so that short windows train every
+            position that the longest windows of the recipe have.
+    """
+
+    shortest: int
+    longest: int
+    tokens: int
+    site_share: float
+    anywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a model is trained.
+
+    Args:
+        batch_tokens: of one step, over all processes and micro-batches.
+        parts: micro-batches of a step; a step's windows and loss are the same whatever number of processes shares them.
+        learning_rate: at its peak; it rises linearly for ``warmup_steps`` and falls as a cosine to ``final_share`` of
+            the peak at the end of the last stage.
+        clip: largest norm of the gradient.
+        neighbour_layers: first layers whose heads begin as views of near neighbours; see ``initial.py``.
+        validate_every, save_every: steps.
+    """
+
+    name: str
+    hidden_size: int
+    layers: int
+    heads: int
+    intermediate_size: int
+    layer_norm_eps: float
+    stages: tuple[Stage, ...]
+    batch_tokens: int
+    parts: int
+    learning_rate: float
+    warmup_steps: int
+    final_share: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    selected: float = 0.15
+    unknown: float = 0.005
+    neighbour_layers: int = 2
+    seed: int = 1
+    validate_every: int = 250
+    save_every: int = 250
+
+    def __post_init__(self) -> None:
+        """Refuse a recipe that cannot be followed."""
+        wrong = [
+            f"{what}: {value}"
+            for what, value, right in (
+                ("stages", len(self.stages), len(self.stages) > 0),
+                ("hidden_size by heads", f"{self.hidden_size} by {self.heads}", self.hidden_size % self.heads == 0),
+                ("parts", self.parts, self.parts > 0),
+                *(("window", f"{s.shortest}..{s.longest}", 1 <= s.shortest <= s.longest) for s in self.stages),
+                *(("tokens of a stage", s.tokens, s.tokens > 0) for s in self.stages),
+                *(("site_share", s.site_share, 0 <= s.site_share <= 1) for s in self.stages),
+                *(
+                    ("batch_tokens", self.batch_tokens, self.batch_tokens >= self.parts * (s.longest + 2))
+                    for s in self.stages
+                ),
+            )
+            if not right
+        ]
+        if wrong:
+            raise SettingsError("The recipe cannot be followed.", found="; ".join(wrong))
+
+    @property
+    def longest(self) -> int:
+        """Longest window of any stage, nt: ``max_trained_length`` of the model."""
+        return max(stage.longest for stage in self.stages)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all stages."""
+        return sum(stage.tokens for stage in self.stages)
+
+    def config(self) -> BertConfig:
+        """Return the sizes of the network."""
+        return BertConfig(
+            vocab_size=len(VOCABULARY),
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=self.intermediate_size,
+            max_position_embeddings=self.longest + 2,
+            type_vocab_size=2,
+            layer_norm_eps=self.layer_norm_eps,
+            max_trained_length=self.longest,
+        )
+
+    def to_json(self) -> str:
+        """Return the recipe as text that ``from_json`` reads."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Recipe:
+        """Read a recipe.
+
+        Raises:
+            SettingsError: not JSON, an unknown or missing key, or a recipe that cannot be followed.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            stages = tuple(Stage(**stage) for stage in raw.pop("stages"))
+            return cls(**{**raw, "stages": stages, "betas": tuple(raw["betas"])})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise SettingsError(
+                "The recipe cannot be read.",
+                needed="JSON with the keys that 'pretrain --print-recipe' shows",
+                found=str(error),
+                where=where,
+            ) from error
+
+
+MINI = Recipe(
+    name="mini",
+    hidden_size=128,
+    layers=6,
+    heads=8,
+    intermediate_size=512,
+    layer_norm_eps=1e-5,
+    stages=(  # short windows first: there a splice site is no rare event, and what its neighbours tell is learned
+        Stage(30, 62, 12_000_000, site_share=1.0, anywhere=True),
+        Stage(62, 254, 12_000_000, site_share=1.0, anywhere=True),
+        Stage(510, 510, 10_000_000, site_share=0.8),
+        Stage(64, 1024, 2_000_000, site_share=0.8),
+    ),
+    batch_tokens=3_072,
+    parts=1,
+    learning_rate=1.5e-3,
+    warmup_steps=200,
+    validate_every=500,
+    save_every=500,
+)
+
+BASE = Recipe(
+    name="base",
+    hidden_size=512,
+    layers=6,
+    heads=16,
+    intermediate_size=2048,
+    layer_norm_eps=1e-12,
+    stages=(
+        Stage(126, 126, 300_000_000, site_share=0.8, anywhere=True),
+        Stage(510, 510, 1_000_000_000, site_share=0.5),
+        Stage(64, 1024, 300_000_000, site_share=0.5),
+    ),
+    batch_tokens=131_072,
+    parts=8,
+    learning_rate=6e-4,
+    warmup_steps=500,
+)
+
+PRESETS: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (MINI, BASE)})
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Return a preset, or the recipe of a JSON file.
+
+    Raises:
+        SettingsError: neither.
+    """
+    if name_or_path in PRESETS:
+        return PRESETS[name_or_path]
+    try:
+        text = Path(name_or_path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"No preset is called {name_or_path!r}, and no recipe file can be read there.",
+            needed=f"one of {', '.join(PRESETS)}, or a JSON file as 'pretrain --print-recipe' shows",
+            found=error.strerror or str(error),
+        ) from error
+    return Recipe.from_json(text, name_or_path)
+
+
+def scaled(recipe: Recipe, tokens: int) -> Recipe:
+    """Return the recipe with its stages shortened or lengthened in proportion to ``tokens`` in all."""
+    share = tokens / recipe.tokens
+    stages = tuple(dataclasses.replace(stage, tokens=max(1, round(stage.tokens * share))) for stage in recipe.stages)
+    return dataclasses.replace(recipe, stages=stages)
