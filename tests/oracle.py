@@ -55,10 +55,11 @@ class Oracle:
     width: int
     flank: int
 
-    def score(self, start, ref, alt, strand, donor=None, acceptor=None) -> dict[str, float]:
+    def score(self, start, ref, alt, strand, donor=None, acceptor=None, window_start=None) -> dict[str, float]:
         width, flank, shift = self.width, self.flank, len(ref) - len(alt)
-        left = (width - max(len(ref), len(alt))) // 2
-        window_start = start - left
+        if window_start is None:
+            window_start = start - (width - max(len(ref), len(alt))) // 2
+        left = start - window_start
         ref_window = self.genome[window_start : window_start + width]
         changed = self.genome[window_start:start] + alt + self.genome[start + len(ref) : window_start + 2 * width]
         alt_window = changed[:width]

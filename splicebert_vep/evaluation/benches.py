@@ -29,6 +29,8 @@ BenchProtocol = Literal["published", "own"]
 
 PROTOCOLS: tuple[BenchProtocol, ...] = ("published", "own")
 
+_BASES = (b"A", b"C", b"G", b"T")
+
 LEAST_FLANK = 10
 """Shortest flank, nt, with which a row that carries its own sequence is scored."""
 
@@ -108,17 +110,12 @@ def _on_genome(
     shape: WindowShape,
 ) -> _Prepared | Skipped:
     known = references.get(variant.assembly, ())
-    candidates = [(one, name) for one in known if (name := one.find(variant.chrom)) is not None]
-    if not candidates:
+    found = [(one, contig) for one in known if (contig := one.find(variant.chrom)) is not None]
+    if not found:
         return Skipped(Status.NO_CONTIG, f"{variant.chrom} of {variant.assembly or 'the reference'} is not at hand")
-    refused: Skipped | None = None
-    for reference, contig in candidates:  # several FASTAs may each hold a part of an assembly
-        found = _cut(variant, reference, contig, protocol, shape)
-        if isinstance(found, _Prepared):
-            return found
-        refused = refused or found
-    assert refused is not None
-    return refused
+    # Several FASTAs may each hold a part of an assembly: the first that has a base there is the one to believe.
+    there = [(one, contig) for one, contig in found if one.fetch(contig, variant.start, variant.start + 1) in _BASES]
+    return _cut(variant, *(there or found)[0], protocol, shape)
 
 
 def _cut(
