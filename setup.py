@@ -3,6 +3,10 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+TRAINING = [  # pretrain and evaluate: pictures and figures
+    "matplotlib>=3.9",
+    "scikit-learn>=1.5",
+]
 
 setup(
     name="splicebert-vep",
@@ -33,7 +37,9 @@ setup(
         "torch>=2.13,<3",
     ],
     extras_require={
+        "training": TRAINING,
         "test": [
+            *TRAINING,
             "cyvcf2>=0.31",
             "griffelib>=2",  # reads the docstrings for docs/api.md
             "hypothesis>=6.100",

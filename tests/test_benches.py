@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import sys
 from collections import Counter
 
 import numpy as np
@@ -262,3 +263,15 @@ def test_distance_on_the_real_rows_gives_the_known_figure():
             motifs[kind, text if one.strand == "+" else revcomp(text)] += 1
     assert motifs["acceptor", "AG"] == len(vexseq)
     assert motifs["donor", "GT"] > 0.9 * len(vexseq)
+
+
+def test_a_library_that_is_not_installed_is_told_before_anything_is_scored(run, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    code, _, err = run("evaluate", tmp_path / "none.tsv")
+    assert code == 3
+    assert "needs sklearn" in err and "splicebert-vep[training]" in err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, err = run("pretrain", tmp_path / "none", "-O", tmp_path / "run")
+    assert code == 3
+    assert "needs matplotlib" in err
+    assert not (tmp_path / "run").exists()

@@ -246,5 +246,13 @@ def test_a_file_that_is_no_recipe_is_told(tmp_path, text):
 
 def test_windows_longer_than_every_gene_are_refused(corpus, tmp_path):
     recipe = dataclasses.replace(TINY, stages=(Stage(3500, 3500, 8000, 0.0),), batch_tokens=8000)
-    with pytest.raises(CorpusError, match="No gene of the corpus is as long as a window"):
+    with pytest.raises(CorpusError, match="No gene to train on of the corpus is as long as a window"):
         pretrain(recipe, corpus, tmp_path, device=CPU)
+
+
+def test_a_corpus_without_held_out_genes_is_refused_before_the_first_step(tmp_path):
+    fasta, gtf = write_genome(tmp_path, "+-")
+    corpus = build_corpus([Source("test", fasta, str(gtf))], 0.0)
+    with pytest.raises(CorpusError, match="No held-out gene of the corpus"):
+        pretrain(TINY, corpus, tmp_path / "run", device=CPU)
+    assert not (tmp_path / "run").exists()

@@ -108,5 +108,5 @@ def test_a_step_draws_the_same_again_and_other_steps_others():
 
 
 def test_a_corpus_of_short_genes_is_refused(corpus):
-    with pytest.raises(CorpusError, match="No gene of the corpus is as long as a window"):
+    with pytest.raises(CorpusError, match="No gene to train on of the corpus is as long as a window"):
         WindowSampler(corpus).draw(np.random.default_rng(0), 4, 5000, 0.0)

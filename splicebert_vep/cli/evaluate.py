@@ -65,11 +65,13 @@ def evaluate(
     from splicebert_vep.evaluation.metrics import directed, judge
     from splicebert_vep.evaluation.picture import draw_precision_recall
     from splicebert_vep.evaluation.references import open_references
+    from splicebert_vep.extras import require
     from splicebert_vep.plugins import load_plugins
     from splicebert_vep.sequence.windows import WindowShape
     from splicebert_vep.settings import Settings, check_window, plan_scores
     from splicebert_vep_spec import BackendOptions
 
+    require("sklearn", *(["matplotlib"] if picture else []))
     variants = read_labelled(Path(labelled))
     plugins = load_plugins()
     scores = tuple(field.id for scorer in plugins.scorers for field in scorer.fields if field.direction != "none")

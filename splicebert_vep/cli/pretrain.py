@@ -77,11 +77,13 @@ def pretrain(
     if corpus is None or output is None:
         raise click.UsageError("CORPUS and -O/--output are needed.")
 
+    from splicebert_vep.extras import require
     from splicebert_vep.training.corpus import Corpus
     from splicebert_vep.training.curve import draw_curve
     from splicebert_vep.training.pretrain import pretrain as run
     from splicebert_vep.training.processes import joined
 
+    require("matplotlib")
     with joined(device, threads) as (chosen_device, processes):
         half = precision == "bf16" or precision == "auto" and chosen_device.type == "cuda"
         packed, folder = Corpus.load(Path(corpus)), Path(output)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from splicebert_vep.errors import SettingsError
+from splicebert_vep.extras import require
 from splicebert_vep_spec import FieldSpec, Value
 
 from .benches import BenchProtocol, BenchRow
@@ -124,12 +124,8 @@ def harmful_rows(rows: Sequence[BenchRow], threshold: float) -> NDArray[np.bool_
 def _estimates(
     harmful: NDArray[np.bool_], scores: Floats, distances: Floats, resamples: int, seed: int
 ) -> tuple[Estimate, Estimate, Estimate]:
-    try:
-        from sklearn.metrics import average_precision_score, roc_auc_score
-    except ImportError as error:
-        raise SettingsError(
-            "The figures need scikit-learn.", found=str(error), remedy="pip install 'splicebert-vep[training]'"
-        ) from error
+    require("sklearn")
+    from sklearn.metrics import average_precision_score, roc_auc_score
 
     def measure(at: NDArray[np.int64]) -> tuple[float, float, float]:
         precision = float(average_precision_score(harmful[at], scores[at]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splicebert_vep.errors import SettingsError
+from splicebert_vep.extras import require
 from splicebert_vep.files import whole_or_not
 
 from .benches import BenchProtocol, BenchRow
@@ -31,15 +31,10 @@ def draw_precision_recall(
         SettingsError: matplotlib or scikit-learn is not installed.
         OutputError: it cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-        from sklearn.metrics import precision_recall_curve
-    except ImportError as error:
-        raise SettingsError(
-            "Pictures need matplotlib and scikit-learn.",
-            found=str(error),
-            remedy="pip install 'splicebert-vep[training]'",
-        ) from error
+    require("matplotlib", "sklearn")
+    from matplotlib.figure import Figure
+    from sklearn.metrics import precision_recall_curve
+
     panels = list(dict.fromkeys((figure.protocol, figure.subset) for figure in figures))
     across = min(2, len(panels))
     down = -(-len(panels) // across)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from splicebert_vep.errors import SettingsError
+from splicebert_vep.extras import require
 from splicebert_vep.files import whole_or_not
 
 from .run_folder import CURVE, STEPS, VALIDATIONS, read_log
@@ -19,12 +20,9 @@ def draw_curve(path: Path) -> Path:
         SettingsError: matplotlib is not installed, or there is nothing to draw yet.
         OutputError: it cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SettingsError(
-            "Pictures need matplotlib.", found=str(error), remedy="pip install 'splicebert-vep[training]'"
-        ) from error
+    require("matplotlib")
+    from matplotlib.figure import Figure
+
     steps, validations = read_log(path / STEPS), read_log(path / VALIDATIONS)
     if not steps:
         raise SettingsError("The run has no log yet.", needed=STEPS, found="nothing", where=str(path))

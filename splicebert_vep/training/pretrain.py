@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
@@ -43,12 +42,17 @@ class MaskedLanguageModelling:
 
     Args:
         corpus: held-out genes are for validation only.
+
+    Raises:
+        CorpusError: no gene, or no held-out gene, is as long as a window.
     """
 
     def __init__(self, recipe: Recipe, corpus: Corpus) -> None:
         self._recipe = recipe
         self._sampler = WindowSampler(corpus)
-        self._held_out = WindowSampler(corpus, held_out=True)
+        self._sampler.draw(np.random.default_rng(0), 1, recipe.longest, 0.0)  # told now, not in the last stage
+        held_out = WindowSampler(corpus, held_out=True)
+        self._validation = held_out_batches(held_out, min(_VALIDATION_WIDTH, recipe.longest))
         # A step has a little less than batch_tokens, since windows are whole.
         self._ends = list(accumulate(max(1, round(s.tokens / recipe.batch_tokens)) for s in recipe.stages))
 
@@ -91,10 +95,6 @@ class MaskedLanguageModelling:
         """Return loss (nats) and accuracy on held-out windows, anywhere in genes and around splice sites."""
         with torch.inference_mode():
             return measure(lambda batch: _logits(model, batch, device), self._validation)
-
-    @cached_property
-    def _validation(self) -> Mapping[str, Sequence[MaskedBatch]]:
-        return held_out_batches(self._held_out, min(_VALIDATION_WIDTH, self._recipe.longest))
 
 
 def masked_loss(model: nn.Module, batch: MaskedBatch, device: torch.device, first_position: int = 0) -> Loss:

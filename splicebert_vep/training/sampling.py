@@ -50,6 +50,7 @@ class WindowSampler:
     """
 
     def __init__(self, corpus: Corpus, *, held_out: bool = False) -> None:
+        self._kind = "held-out gene" if held_out else "gene to train on"
         self._bases = corpus.bases
         chosen = np.flatnonzero(corpus.held_out == held_out)
         self._starts, self._lengths = corpus.offsets[:-1][chosen], np.diff(corpus.offsets)[chosen]
@@ -80,10 +81,10 @@ class WindowSampler:
         reach = np.cumsum(room)
         if not len(reach) or reach[-1] == 0:
             raise CorpusError(
-                "No gene of the corpus is as long as a window.",
-                needed=f"a gene of at least {width} nt",
-                found=f"{len(room)} genes of at most {max(self._lengths, default=0)} nt",
-                remedy="make the corpus from more sequence, or choose shorter windows",
+                f"No {self._kind} of the corpus is as long as a window.",
+                needed=f"one of at least {width} nt",
+                found=f"{len(room)} of at most {max(self._lengths, default=0)} nt",
+                remedy="make the corpus from more sequence or with another --held-out, or choose shorter windows",
             )
         at = rng.integers(reach[-1], size=count)
         gene = np.searchsorted(reach, at, side="right")

@@ -1,0 +1,24 @@
+"""Libraries that only training and measuring need; an installation that annotates does without them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from .errors import SettingsError
+
+
+def require(*modules: str) -> None:
+    """See before hours of work that what its end needs is there.
+
+    Raises:
+        SettingsError: one of the modules cannot be imported.
+    """
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise SettingsError(
+                f"This needs {module}, which is not installed.",
+                found=str(error),
+                remedy="pip install 'splicebert-vep[training]'",
+            ) from error
