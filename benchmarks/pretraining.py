@@ -2,8 +2,8 @@
 
     python benchmarks/pretraining.py human.corpus --tokens 1000000,2000000 --folder trials
 
-Every run is the preset ``mini`` in two stages, windows of 30 to 62 and then of 510 nt, on that many tokens in all, with its
-learning rate decayed to the end. A run whose folder is there is not trained again.
+Every run is the preset ``mini`` in two stages, windows of 30 to 62 and then of 510 nt, on that many tokens in all, with
+its learning rate decayed to the end. A run whose folder is there is not trained again.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def test_our_folder(tmp_path: Path, wanted: torch.Tensor) -> None:
 
 def test_bundled_folder() -> None:
     loaded = load_checkpoint(resolve_model("splicebert-mini"))
-    assert (loaded.layout, loaded.max_window, loaded.fixed_window) == ("splicebert-vep", 510, None)
+    assert (loaded.layout, loaded.max_window, loaded.fixed_window) == ("splicebert-vep", 1024, None)
     assert loaded.parameters == 1_339_530
 
 

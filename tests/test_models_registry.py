@@ -151,7 +151,7 @@ def test_command_info() -> None:
     answer = json.loads(out)
     assert err == ""
     assert (answer["parameters"], answer["layers"], answer["hidden"], answer["heads"]) == (1_339_530, 6, 128, 8)
-    assert (answer["max_window"], answer["fixed_window"]) == (510, None)
+    assert (answer["max_window"], answer["fixed_window"]) == (1024, None)
     assert answer["sha256"] == MODELS["splicebert-mini"].sha256
     assert "Measured:" in answer["quality"]
     assert "\n" not in answer["quality"]

@@ -20,9 +20,9 @@ from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.training.corpus import Source, build_corpus
 from splicebert_vep.training.initial import initialise
 from splicebert_vep.training.loop import Processes
-from splicebert_vep.training.pretrain import MaskedLanguageModelling, masked_loss, pretrain
+from splicebert_vep.training.pretrain import MaskedLanguageModelling, identity, masked_loss, pretrain
 from splicebert_vep.training.recipe import MINI, PRESETS, Recipe, Stage, load_recipe, scaled
-from splicebert_vep.training.run_folder import read_log
+from splicebert_vep.training.run_folder import RunFolder, read_log
 from splicebert_vep.training.sampling import mask_windows
 
 CPU = torch.device("cpu")
@@ -164,6 +164,14 @@ def test_kill_9_and_the_same_command_again(corpus, unbroken, tmp_path):
 def test_a_run_of_another_recipe_or_corpus_is_refused(unbroken, corpus):
     with pytest.raises(SettingsError, match="another recipe or corpus"):
         pretrain(dataclasses.replace(TINY, learning_rate=1e-3), corpus, unbroken, device=CPU)
+
+
+def test_two_processes_do_not_train_in_one_folder(corpus, tmp_path):
+    with (
+        RunFolder(tmp_path, identity(TINY, corpus)),
+        pytest.raises(SettingsError, match="Another process is training in this folder"),
+    ):
+        pretrain(TINY, corpus, tmp_path, device=CPU)
 
 
 def test_a_damaged_checkpoint_is_told(corpus, tmp_path):

@@ -130,13 +130,12 @@ def pretrain(
         say: told how it goes.
 
     Raises:
-        SettingsError: the folder holds another run.
+        SettingsError: the folder holds another run, or another process trains in it.
         CorpusError: the corpus is too small for the windows.
         OutputError: something cannot be written.
     """
     processes = processes or Processes()
     task = MaskedLanguageModelling(recipe, corpus)
-    folder = RunFolder(path, identity(recipe, corpus), writes=processes.first)
     model = SpliceBert(recipe.config())
     initialise(model, neighbour_layers=recipe.neighbour_layers, seed=recipe.seed)
     model.to(device).train()
@@ -150,9 +149,10 @@ def pretrain(
         validate_every=recipe.validate_every,
         save_every=recipe.save_every,
     )
-    train(model, task, how, folder, device=device, processes=processes, half=half, say=say)
-    if processes.first:
-        save_checkpoint(model, folder.model)
+    with RunFolder(path, identity(recipe, corpus), writes=processes.first) as folder:
+        train(model, task, how, folder, device=device, processes=processes, half=half, say=say)
+        if processes.first:
+            save_checkpoint(model, folder.model)
     return folder.model
 
 

@@ -7,17 +7,21 @@
 ``checkpoint.pt``   weights, optimiser and progress; replaced whole, so one is always there
 ``curve.png``       loss against tokens
 ``model/``          the trained model, in the official layout; there once training is done
+``lock``            held by the process that trains; the system lets go of it when that ends, however it ends
 ==================  ==================================================================================
 """
 
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
+from types import TracebackType
+from typing import TextIO
 
 import torch
 from torch import nn
@@ -25,8 +29,8 @@ from torch import nn
 from splicebert_vep.errors import ModelError, SettingsError
 from splicebert_vep.files import reporting, whole_or_not
 
-RECIPE, STEPS, VALIDATIONS, CHECKPOINT, CURVE, MODEL = (
-    "recipe.json", "train.csv", "validation.csv", "checkpoint.pt", "curve.png", "model",
+RECIPE, STEPS, VALIDATIONS, CHECKPOINT, CURVE, MODEL, LOCK = (
+    "recipe.json", "train.csv", "validation.csv", "checkpoint.pt", "curve.png", "model", "lock",
 )  # fmt: skip
 
 # What a cut or foreign file makes torch raise.
@@ -43,7 +47,7 @@ class Progress:
 
 
 class RunFolder:
-    """Keep what a run writes.
+    """Keep what a run writes; a context, in which the folder is this process's alone.
 
     Args:
         path: made when it is not there.
@@ -51,30 +55,51 @@ class RunFolder:
         writes: False in all but one of several processes.
 
     Raises:
-        SettingsError: the folder holds another run.
+        SettingsError: the folder holds another run, or another process trains in it.
         OutputError: it cannot be made.
     """
 
     def __init__(self, path: Path, identity: str, *, writes: bool = True) -> None:
         self.path = path
         self._writes = writes
+        self._lock: TextIO | None = None
         recipe = path / RECIPE
-        if recipe.is_file():
-            if recipe.read_text(encoding="utf-8") != identity:
-                raise SettingsError(
-                    "The folder holds a run with another recipe or corpus.",
-                    needed="the recipe and corpus that the run began with, to go on with it",
-                    found="another",
-                    where=str(recipe),
-                    remedy="give another folder with -O, or the settings that recipe.json shows",
-                )
-        elif writes:
-            with reporting(path):
-                path.mkdir(parents=True, exist_ok=True)
+        if recipe.is_file() and recipe.read_text(encoding="utf-8") != identity:
+            raise SettingsError(
+                "The folder holds a run with another recipe or corpus.",
+                needed="the recipe and corpus that the run began with, to go on with it",
+                found="another",
+                where=str(recipe),
+                remedy="give another folder with -O, or the settings that recipe.json shows",
+            )
+        if not writes:
+            return
+        with reporting(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / LOCK).open("w", encoding="utf-8")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise SettingsError(
+                "Another process is training in this folder.",
+                needed="one process for a folder",
+                found=str(path),
+                remedy="wait for it, or end it; the same command then goes on where it was",
+            ) from error
+        if not recipe.is_file():
             _write_text(recipe, identity)
-        if writes:
-            for left in path.glob(".*.tmp"):  # of a run that was killed while it wrote
-                left.unlink(missing_ok=True)
+        for left in path.glob(".*.tmp"):  # of a run that was killed while it wrote
+            left.unlink(missing_ok=True)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.close()
 
     @property
     def model(self) -> Path:
