@@ -23,7 +23,7 @@ HALVES = (Stage(30, 62, 1_000_000, site_share=1.0, anywhere=True), Stage(510, 51
 TRIALS = {
     "mini": {},
     "mini, no views of neighbours": {"neighbour_layers": 0},
-    "mini, twice the batch": {"batch_tokens": 2 * MINI.batch_tokens},
+    "mini, twice the batch": {"batch_tokens": 2 * MINI.batch_tokens, "warmup_steps": MINI.warmup_steps // 2},
     "half the width": {"hidden_size": 64, "intermediate_size": 256, "heads": 4},
 }
 

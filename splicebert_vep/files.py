@@ -93,7 +93,7 @@ def whole_or_not(path: str | Path) -> Iterator[Path]:
     """
     to = destination(path)
     if to.path is None:
-        raise ValueError("stdout has no path")
+        raise OutputError("This output cannot go to stdout.", needed="a file name", found=to.name)
     try:
         with reporting(to.name):
             yield to.path

@@ -1,17 +1,19 @@
 """Labelled SNVs: read from both layouts, scored as an independent calculation does, and judged."""
 
 import csv
+import dataclasses
 import json
 import random
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from helpers import SHARED, FakeReference
 from oracle import Oracle, random_transformers, revcomp
-from splicebert_vep.errors import LabelError
+from splicebert_vep.errors import LabelError, SettingsError
 from splicebert_vep.evaluation.benches import BenchRow, score_labelled
 from splicebert_vep.evaluation.labelled import LabelledVariant, read_labelled
 from splicebert_vep.evaluation.metrics import DISTANCE, EVERYTHING, WITHOUT_SITES, judge
@@ -149,6 +151,8 @@ def test_distance_counts_from_the_nearer_edge_of_the_exon(start, distance, in_si
         (GENOME_HEAD + "1\t5\tA\tC\t0\tX\t1\t2\t.\n", "neither"),
         (GENOME_HEAD + "1\t5\tA\tC\tlow\tX\t1\t2\t+\n", "low"),
         (GENOME_HEAD + "1\t5\tA\n", "line 2"),
+        (GENOME_HEAD + "1\t0\tA\tC\t0\tX\t1\t2\t+\n", "position 0"),
+        (GENOME_HEAD + "1\t5\tA\tC\t0\tX\t7\t7\t+\n", "exon 7 to 7"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_told(tmp_path, text, said):
@@ -275,3 +279,47 @@ def test_a_library_that_is_not_installed_is_told_before_anything_is_scored(run, 
     assert code == 3
     assert "needs matplotlib" in err
     assert not (tmp_path / "run").exists()
+
+
+def test_no_effect_is_no_number(tmp_path):
+    words = ("", "NA", "nan", " NaN")
+    (tmp_path / "t.tsv").write_text(GENOME_HEAD + "".join(f"1\t5\tA\tC\t{word}\tX\t1\t2\t+\n" for word in words))
+    assert [one.effect for one in read_labelled(tmp_path / "t.tsv")] == [None] * 4
+
+
+def test_rows_of_another_assembly_than_the_reference_end_with_a_message(run, tmp_path):
+    (tmp_path / "g.fa").write_text(f">1\n{GENOME}\n")
+    (tmp_path / "t.tsv").write_text(GENOME_HEAD + f"1\t601\t{GENOME[600]}\tN\t0\tX\t{EXON[0]}\t{EXON[1]}\t+\n")
+    command = ["evaluate", tmp_path / "t.tsv", "-R", tmp_path / "g.fa", "--window", WIDTH, "--flank", FLANK]
+    code, out, err = run(*command, "--picture", tmp_path / "p.png")
+    assert (code, out) == (3, "")
+    assert "nothing to judge" in err and "assemblies named by the rows: X" in err
+    assert not (tmp_path / "p.png").exists()
+
+
+def test_a_model_of_one_window_length_does_not_score_rows_of_another(model):
+    _, backend = model
+    fixed = dataclasses.replace(backend.info, fixed_window=510)
+    with pytest.raises(SettingsError, match="windows of one length only"):
+        score_labelled(
+            [variant(600, sequence=GENOME[500:700].encode(), sequence_start=500)], {},
+            SimpleNamespace(info=fixed, forward=backend.forward), plan(), "own",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", ["published", "own"])
+@pytest.mark.parametrize("strand", "+-")
+def test_an_exon_of_odd_length_is_centred_as_an_even_one(model, protocol, strand):
+    theirs, backend = model
+    one = variant(600, strand, exon=Interval(561, 640))
+    [row] = score_labelled(
+        [one], {"X": [FakeReference({"1": GENOME})]}, backend, plan(), protocol, width=WIDTH, flank=FLANK
+    )
+    before, after = (559, 560), (640, 641)
+    donor, acceptor = (after, before) if strand == "+" else (before, after)
+    start = 600 - WIDTH // 2 if protocol == "published" else None  # the middle of 561..640 is 600.5, rounded down
+    expected = Oracle(theirs, GENOME, WIDTH, FLANK).score(
+        600, one.ref, one.alt, strand, donor, acceptor, window_start=start
+    )
+    for field in SCORES:
+        assert row.values[field] == pytest.approx(expected[field], abs=1e-4), field

@@ -108,3 +108,24 @@ def test_a_damaged_corpus_is_told(tmp_path, content):
 
 def test_reverse_complement_of_the_helper_is_what_the_tests_think():
     assert reverse_complement("AACGT") == "ACGTT"
+
+
+def test_a_gene_that_comes_twice_is_taken_once(tmp_path):
+    fasta, gtf = write_genome(tmp_path, "+-+-")
+    once = build_corpus([Source("test", fasta, str(gtf))], 0.5)
+    twice = build_corpus([Source("test", fasta, str(gtf)), Source("test", fasta, str(gtf))], 0.5)
+    assert twice.names == once.names
+    assert twice.digest == once.digest
+    both = build_corpus([Source("test", fasta, str(gtf)), Source("other", fasta, str(gtf))], 0.5)
+    assert len(both.names) == 8
+
+
+def test_damage_within_a_corpus_is_told(tmp_path):
+    corpus = corpus_of(tmp_path, "+-" * 4)
+    corpus.save(tmp_path / "c")
+    data = bytearray((tmp_path / "c").read_bytes())
+    at = data.index(b"exon_start.npy") + 20
+    data[at : at + 40] = bytes(40)
+    (tmp_path / "c").write_bytes(data)
+    with pytest.raises(CorpusError, match="The corpus cannot be read"):
+        Corpus.load(tmp_path / "c")

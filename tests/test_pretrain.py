@@ -51,7 +51,7 @@ def losses(folder):
         return [float(row["loss"]) for row in csv.DictReader(handle)]
 
 
-def test_the_loss_is_the_mean_of_minus_ln_p_over_the_selected():
+def test_the_loss_is_the_sum_of_minus_ln_p_over_the_selected():
     config = TINY.config()
     model = SpliceBert(config)
     initialise(model, neighbour_layers=1, seed=5)
@@ -70,7 +70,7 @@ def test_the_loss_is_the_mean_of_minus_ln_p_over_the_selected():
             expected.append(math.log(sum(math.exp(score) for score in scores)) - scores[target])
             right += int(scores.argmax() == target)
     assert len(expected) == found.count < batch.targets.size
-    assert found.mean.item() == pytest.approx(np.mean(expected), abs=1e-5)
+    assert found.total.item() == pytest.approx(np.sum(expected), abs=1e-4)
     assert int(found.correct) == right
     assert found.tokens == 3 * 52
 
@@ -235,7 +235,15 @@ def test_recipes_travel_as_json(tmp_path):
         ({"heads": 3}, "hidden_size by heads: 32 by 3"),
         ({"stages": (Stage(50, 40, 100, 0.5),)}, "window: 50..40"),
         ({"stages": (Stage(40, 40, 100, 1.5),)}, "site_share: 1.5"),
-        ({"batch_tokens": 100}, "batch_tokens: 100"),
+        ({"batch_tokens": 100}, "batch_tokens by parts: 100 by 2"),
+        ({"heads": 0}, "heads: 0"),
+        ({"layers": 0}, "layers: 0"),
+        ({"validate_every": 0}, "validate_every: 0"),
+        ({"batch_tokens": 400.5}, "batch_tokens: 400.5"),
+        ({"learning_rate": "x"}, "learning_rate: x"),
+        ({"selected": 1.5}, "selected: 1.5"),
+        ({"seed": 2**64}, "seed: "),
+        ({"betas": (0.9,)}, "betas: "),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused(change, said):
@@ -264,3 +272,55 @@ def test_a_corpus_without_held_out_genes_is_refused_before_the_first_step(tmp_pa
     with pytest.raises(CorpusError, match="No held-out gene of the corpus"):
         pretrain(TINY, corpus, tmp_path / "run", device=CPU)
     assert not (tmp_path / "run").exists()
+
+
+def test_parts_with_unequal_answers_weigh_by_their_answers(tmp_path):
+    """The gradient of a step is that of the mean over all its answers, as the log says, not of a mean of means."""
+    fasta, gtf = write_genome(tmp_path, "+-" * 10, mask=(600, 2400))  # a gene that is mostly N
+    corpus = build_corpus([Source("test", fasta, str(gtf))], 0.3)
+    task = MaskedLanguageModelling(TINY, corpus)
+    model = SpliceBert(TINY.config())
+    initialise(model, neighbour_layers=1, seed=TINY.seed)
+    step = next(step for step in range(20) if len({task.loss(model, step, part, CPU).count for part in (0, 1)}) == 2)
+    losses = [task.loss(model, step, part, CPU) for part in (0, 1)]
+    whole = sum(loss.total for loss in losses) / sum(loss.count for loss in losses)
+    whole.backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf)
+    run = dataclasses.replace(TINY, learning_rate=1e-12, validate_every=100, save_every=100, clip=1e9)
+    pretrain(run, corpus, tmp_path / "run", device=CPU)  # so small a rate leaves the weights as they were
+    row = read_log(tmp_path / "run/train.csv")[step]
+    assert float(row["loss"]) == pytest.approx(whole.item(), abs=1e-4)
+    assert float(row["gradient_norm"]) == pytest.approx(norm.item(), abs=1e-3)
+
+
+def test_a_part_of_n_alone_has_no_loss_and_no_nan():
+    model = SpliceBert(TINY.config())
+    initialise(model, neighbour_layers=1, seed=1)
+    batch = mask_windows(np.random.default_rng(0), np.full((2, 30), 5, dtype=np.uint8))
+    found = masked_loss(model, batch, CPU)
+    assert (found.total.item(), found.count) == (0, 0)
+
+
+def test_more_processes_than_parts_are_refused(corpus, tmp_path):
+    with pytest.raises(SettingsError, match="more processes than micro-batches"):
+        pretrain(TINY, corpus, tmp_path / "run", device=CPU, processes=Processes(0, 3))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_diverges_ends_with_its_last_checkpoint(corpus, tmp_path, monkeypatch):
+    plain = MaskedLanguageModelling.loss
+
+    def diverging(self, model, step, part, device):
+        loss = plain(self, model, step, part, device)
+        return dataclasses.replace(loss, total=loss.total * math.nan) if step == 8 else loss
+
+    monkeypatch.setattr(MaskedLanguageModelling, "loss", diverging)
+    with pytest.raises(SettingsError, match=r"The training diverged(.|\n)*step 9"):
+        pretrain(TINY, corpus, tmp_path, device=CPU)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert saved["progress"]["step"] == 5
+    assert all(torch.isfinite(weight).all() for weight in saved["model"].values())
+
+
+def test_warm_up_is_scaled_with_the_tokens():
+    assert scaled(MINI, MINI.tokens // 10).warmup_steps == MINI.warmup_steps // 10

@@ -10,7 +10,7 @@ import torch
 from corpora import write_genome
 from splicebert_vep.errors import CorpusError
 from splicebert_vep.evaluation.counts import REACH, CountModel
-from splicebert_vep.evaluation.regions import REGIONS, measure_regions
+from splicebert_vep.evaluation.regions import REGIONS, _labels, measure_regions
 from splicebert_vep.training.corpus import Source, build_corpus
 from splicebert_vep.training.sampling import WindowSampler
 from splicebert_vep_spec import MASK, BackendOutput, G
@@ -136,3 +136,43 @@ def test_pretrain_prints_its_recipe_and_asks_for_what_it_needs(run):
     code, _, err = run("pretrain")
     assert code == 2
     assert "CORPUS and -O/--output are needed" in err
+
+
+def test_every_place_of_a_gene_has_the_class_that_its_distance_says(corpus):
+    """By hand: an intron of 500 nt between exons of 200, its acceptor at 700."""
+    start = int(corpus.offsets[0])
+    labels = _labels(corpus, start, start + 3000)
+    name = {label: region for region, labels in REGIONS.items() if len(labels) == 1 for label in labels}
+    expected = {
+        199: "exon", 200: "donor G", 201: "donor T", 202: "near intron", 299: "near intron", 300: "deep intron",
+        599: "deep intron", 600: "near intron", 700 - 45: "near intron", 700 - 44: "branchpoint region",
+        700 - 18: "branchpoint region", 700 - 17: "polypyrimidine tract", 700 - 3: "polypyrimidine tract",
+        698: "acceptor A", 699: "acceptor G", 700: "exon", 899: "exon", 900: "donor G",
+    }  # fmt: skip
+    assert {place: name[labels[place]] for place in expected} == expected
+    assert set(labels[:4].tolist()) == {0}  # too near to the gene's end for the count model
+
+
+def test_sites_of_another_motif_have_no_class_of_their_own(tmp_path):
+    fasta, gtf = write_genome(tmp_path, "+")
+    text = fasta.read_text().splitlines()
+    bases = list(text[1])
+    bases[500 + 200 : 500 + 202] = "GC"
+    bases[500 + 698 : 500 + 700] = "AC"
+    fasta.write_text(f"{text[0]}\n{''.join(bases)}\n")
+    corpus = build_corpus([Source("test", fasta, str(gtf))], 0.0)
+    labels = _labels(corpus, 0, 3000)
+    name = {label: region for region, labels in REGIONS.items() if len(labels) == 1 for label in labels}
+    assert {name[label] for label in labels[200:202]} == {"near intron"}
+    assert {name[label] for label in labels[650:700]} == {"near intron"}
+
+
+def test_windows_that_a_model_was_not_trained_for_are_refused(run, tmp_path):
+    fasta, gtf = write_genome(tmp_path, "+-" * 20)
+    assert run("corpus", "--genome", "test", fasta, gtf, "-O", tmp_path / "c", "--held-out", "0.4")[0] == 0
+    code, _, err = run("validate", tmp_path / "c", "--window", 1025)
+    assert code == 3
+    assert "wider than model splicebert-mini was trained for" in err
+    code, _, err = run("corpus", "--genome", "test", fasta, gtf, "-O", "-")
+    assert code == 5
+    assert "cannot go to stdout" in err

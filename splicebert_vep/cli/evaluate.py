@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _EPILOG = """\b
 Examples:
   splicebert-vep evaluate mfass.tsv -R GRCh38=hg38.fa -R GRCh37=hg19.fa
-  splicebert-vep evaluate mfass.tsv -R hg38.fa --model run/model --picture curves.png --rows scores.tsv
+  splicebert-vep evaluate mine.tsv -R hg38.fa --model run/model --picture curves.png --rows scores.tsv
   splicebert-vep evaluate vexseq.tsv --harmful-below -24
 """
 
@@ -60,6 +60,7 @@ def evaluate(
     rows are of several, or those of Vex-seq's, whose rows carry their sequence. Every figure stands beside that of the
     distance to the splice site on the same rows. Intervals are the middle 95 % of bootstrap values.
     """
+    from splicebert_vep.errors import LabelError
     from splicebert_vep.evaluation.benches import PROTOCOLS, score_labelled
     from splicebert_vep.evaluation.labelled import read_labelled
     from splicebert_vep.evaluation.metrics import directed, judge
@@ -68,7 +69,7 @@ def evaluate(
     from splicebert_vep.extras import require
     from splicebert_vep.plugins import load_plugins
     from splicebert_vep.sequence.windows import WindowShape
-    from splicebert_vep.settings import Settings, check_window, plan_scores
+    from splicebert_vep.settings import Settings, plan_scores
     from splicebert_vep_spec import BackendOptions
 
     require("sklearn", *(["matplotlib"] if picture else []))
@@ -79,7 +80,6 @@ def evaluate(
     plan = plan_scores(plugins.scorers, plugins.origins("scorer"), settings)
     with open_references(references) as opened:
         backend = plugins.open_backend("torch", BackendOptions(model, device, threads))
-        check_window(settings.window, backend.info)
         introduce(backend.info)
         rows: dict[BenchProtocol, list[BenchRow]] = {}
         figures: list[BenchFigure] = []
@@ -89,14 +89,23 @@ def evaluate(
             figures += judge(rows[protocol], plan.fields, protocol, harmful_below, resamples=resamples)
     if any(variant.sequence is not None for variant in variants):
         warn("rows carry their own short sequence: these figures compare with nothing published")
-    if picture:
-        draw_precision_recall(Path(picture), rows, figures, directed(plan.fields), harmful_below)
-    if rows_file:
-        _write_rows(Path(rows_file), rows, scores)
+    if not figures:
+        named = sorted({variant.assembly or "none" for variant in variants})
+        raise LabelError(
+            "There is nothing to judge.",
+            needed="scored rows, some with an effect below --harmful-below and some without",
+            found=f"none; assemblies named by the rows: {', '.join(named) or 'no rows'}",
+            where=labelled,
+            remedy="name the assembly of a reference as the rows do: -R ASSEMBLY=FASTA",
+        )
     if as_json:
         print_json({"model": asdict(backend.info), "figures": [asdict(figure) for figure in figures]})
     else:
         _print_figures(figures)
+    if picture:
+        draw_precision_recall(Path(picture), rows, figures, directed(plan.fields), harmful_below)
+    if rows_file:
+        _write_rows(Path(rows_file), rows, scores)
 
 
 def _report_skipped(protocol: str, rows: Sequence[BenchRow]) -> None:

@@ -35,7 +35,7 @@ Examples:
 @cloup.option(
     "--tokens", type=click.IntRange(1), metavar="N", help="Train on N tokens in all; stages keep their proportions."
 )
-@cloup.option("--seed", type=int, metavar="N", help="Of weights, windows and masks. Default: the recipe's.")
+@cloup.option("--seed", type=click.IntRange(0), metavar="N", help="Of weights, windows, masks. Default: the recipe's.")
 @cloup.option("--print-recipe", is_flag=True, help="Print the recipe as JSON and stop.")
 @device_option
 @cloup.option(
@@ -45,7 +45,7 @@ Examples:
     show_default=True,
     help="Of the network's products; auto is bf16 on a CUDA GPU, else fp32.",
 )
-@cloup.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: all cores.")
+@cloup.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: torch's choice, all cores.")
 def pretrain(
     corpus: str | None,
     output: str | None,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from splicebert_vep.training.objective import Answers
     from splicebert_vep_spec import Backend
 
+_WINDOWS = 512  # of each kind, for the loss: its standard error is then about .003 nat
 _EPILOG = """\b
 Examples:
   splicebert-vep validate human.corpus
@@ -35,7 +36,10 @@ Examples:
 @cloup.option(
     "--nucleotides", type=click.IntRange(1), default=1000, show_default=True, metavar="N", help="Hidden, of each kind."
 )
-@cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once.")
+@cloup.option(
+    "--window", type=click.IntRange(9), default=510, show_default=True, metavar="NT",
+    help="Bases that the model sees at once.",
+)  # fmt: skip
 @device_option
 @cloup.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: torch's choice.")
 @json_option
@@ -50,6 +54,8 @@ def validate(
     from splicebert_vep.evaluation.counts import CountModel
     from splicebert_vep.evaluation.regions import measure_regions
     from splicebert_vep.model.backend import TorchBackend
+    from splicebert_vep.sequence.windows import WindowShape
+    from splicebert_vep.settings import check_window
     from splicebert_vep.training.corpus import Corpus
     from splicebert_vep.training.objective import held_out_batches, measure
     from splicebert_vep.training.sampling import WindowSampler
@@ -57,10 +63,12 @@ def validate(
 
     packed = Corpus.load(Path(corpus))
     counts = CountModel(WindowSampler(packed))
-    batches = held_out_batches(WindowSampler(packed, held_out=True), window)
+    batches = held_out_batches(WindowSampler(packed, held_out=True), window, _WINDOWS)
+    backends = [TorchBackend(BackendOptions(name, device, threads)) for name in models]
+    for backend in backends:
+        check_window(WindowShape(window), backend.info)
     found = []
-    for name in models:
-        backend = TorchBackend(BackendOptions(name, device, threads))
+    for backend in backends:
         rows = measure_regions(backend, packed, counts, nucleotides=nucleotides, width=window)
         whole = measure(_answers(backend), batches)
         found.append((backend.info, rows, whole))

@@ -20,7 +20,7 @@ from splicebert_vep.model.engine import Engine
 from splicebert_vep.scores import field_values
 from splicebert_vep.sequence import windows
 from splicebert_vep.sequence.windows import Placement, WindowPair, WindowShape
-from splicebert_vep.settings import ScorePlan
+from splicebert_vep.settings import ScorePlan, check_window
 from splicebert_vep_spec import Allele, Backend, GeneContext, Skipped, Status, Value
 
 from .labelled import LabelledVariant
@@ -77,6 +77,9 @@ def score_labelled(
     Args:
         references: FASTAs by the assembly that the variants name; under None those for variants that name none.
         width, flank: W and F of rows that do not carry their own sequence.
+
+    Raises:
+        SettingsError: the model was not trained for windows as long as the rows', or takes those of one length only.
     """
     shape = WindowShape(width, flank)
     prepared = [
@@ -87,6 +90,8 @@ def score_labelled(
     for i, found in enumerate(prepared):
         if isinstance(found, _Prepared):
             of_shape[found.shape].append(i)
+    for one in of_shape:
+        check_window(one, backend.info)
     rows = [BenchRow(v, {}, p if isinstance(p, Skipped) else None) for v, p in zip(variants, prepared, strict=True)]
     for one, members in of_shape.items():
         engine = Engine(backend, width=one.width, flank=one.flank, batch_tokens=batch_tokens)

@@ -124,23 +124,27 @@ def _row(row: dict[str, str], line: int, carries_sequence: bool, path: Path) -> 
         strand = row["strand"]
         if strand not in ("+", "-"):
             raise ValueError(f"strand {strand!r} is neither + nor -")
-        effect = None if row["delta_psi"] in ("", "NA", "NaN", "nan") else float(row["delta_psi"])
-        exon_start, exon_end = int(row["exon_start"]), int(row["exon_end"])
+        effect = None if row["delta_psi"].strip().upper() in ("", "NA", "NAN") else float(row["delta_psi"])
+        first = 1 if carries_sequence else 0
+        exon = Interval(int(row["exon_start"]) - first, int(row["exon_end"]))
+        start = int(row["pos_hg19" if carries_sequence else "pos"]) - 1
+        if exon.start < 0 or exon.start >= exon.end or start < 0:
+            raise ValueError(f"position {start + 1}, exon {row['exon_start']} to {row['exon_end']}")
         if not carries_sequence:
             return LabelledVariant(
-                line, row["chrom"], int(row["pos"]) - 1, row["ref"].upper(), row["alt"].upper(), strand,
-                Interval(exon_start, exon_end), effect, row.get("assembly") or None,
+                line, row["chrom"], start, row["ref"].upper(), row["alt"].upper(), strand,
+                exon, effect, row.get("assembly") or None,
             )  # fmt: skip
         bases = row[_SEQUENCE[-1]].upper()
         forward = bases if strand == "+" else bases.translate(_COMPLEMENT)[::-1]
         return LabelledVariant(
-            line, row.get("chrom", ""), int(row["pos_hg19"]) - 1, row["ref"].upper(), row["alt"].upper(), strand,
-            Interval(exon_start - 1, exon_end), effect, None, forward.encode("ascii"), int(row["seq_start_1based"]) - 1,
+            line, row.get("chrom", ""), start, row["ref"].upper(), row["alt"].upper(), strand,
+            exon, effect, None, forward.encode("ascii"), int(row["seq_start_1based"]) - 1,
         )  # fmt: skip
     except (ValueError, TypeError, AttributeError) as error:
         raise LabelError(
             "A labelled variant cannot be read.",
-            needed="whole numbers for positions, a number for delta_psi, + or - for the strand",
+            needed="positions from 1, an exon with a base, a number or NA for delta_psi, + or - for the strand",
             found=str(error),
             where=f"{path}, line {line}",
         ) from error

@@ -79,19 +79,25 @@ def judge(
         SettingsError: scikit-learn is not installed.
     """
     figures = []
+    require("sklearn")
     for subset in (EVERYTHING, WITHOUT_SITES):
         chosen = in_subset(rows, subset)
+        known: dict[tuple[int, ...], _Resamples] = {}
         for score, sign in directed(fields).items():
-            having = [row for row in chosen if value_of(row, score) is not None]
-            harmful = harmful_rows(having, threshold)
-            if not harmful.any() or harmful.all():
+            having = tuple(i for i, row in enumerate(chosen) if value_of(row, score) is not None)
+            scored = [chosen[i] for i in having]
+            if not _both(harmful_rows(scored, threshold)):
                 continue
-            scores = sign * np.array([value_of(row, score) for row in having], dtype=np.float64)
-            distances = -np.array([row.variant.distance for row in having], dtype=np.float64)
-            precision, auroc, ratio = _estimates(harmful, scores, distances, resamples, seed)
+            if having not in known:
+                known[having] = _Resamples(scored, threshold, resamples, seed)
+            drawn = known[having]
+            values = sign * np.array([value_of(row, score) for row in scored], dtype=np.float64)
+            precision, auroc, ratio = drawn.estimates(values)
             missing = len(chosen) - len(having)
             figures.append(
-                BenchFigure(protocol, score, subset, len(having), int(harmful.sum()), missing, precision, auroc, ratio)
+                BenchFigure(
+                    protocol, score, subset, len(having), int(drawn.harmful.sum()), missing, precision, auroc, ratio
+                )
             )
     return figures
 
@@ -121,28 +127,41 @@ def harmful_rows(rows: Sequence[BenchRow], threshold: float) -> NDArray[np.bool_
     return np.array([row.variant.effect is not None and row.variant.effect < threshold for row in rows], dtype=bool)
 
 
-def _estimates(
-    harmful: NDArray[np.bool_], scores: Floats, distances: Floats, resamples: int, seed: int
-) -> tuple[Estimate, Estimate, Estimate]:
-    require("sklearn")
-    from sklearn.metrics import average_precision_score, roc_auc_score
+class _Resamples:
+    """Rows drawn with replacement, and what the distance does on them: the same for every score of these rows."""
 
-    def measure(at: NDArray[np.int64]) -> tuple[float, float, float]:
-        precision = float(average_precision_score(harmful[at], scores[at]))
-        return (
-            precision,
-            float(roc_auc_score(harmful[at], scores[at])),
-            precision / float(average_precision_score(harmful[at], distances[at])),
+    def __init__(self, rows: Sequence[BenchRow], threshold: float, resamples: int, seed: int) -> None:
+        self.harmful = harmful_rows(rows, threshold)
+        distances = -np.array([row.variant.distance for row in rows], dtype=np.float64)
+        rng = np.random.default_rng(seed)
+        drawn = (rng.integers(len(rows), size=len(rows)) for _ in range(resamples))
+        self.draws = [np.arange(len(rows)), *(at for at in drawn if _both(self.harmful[at]))]
+        self._baseline = [_average_precision(self.harmful[at], distances[at]) for at in self.draws]
+
+    def estimates(self, scores: Floats) -> tuple[Estimate, Estimate, Estimate]:
+        """Return average precision, AUROC and ratio of a score."""
+        values = np.array(
+            [
+                (precision := _average_precision(self.harmful[at], scores[at]), _auroc(self.harmful[at], scores[at]))
+                + (precision / baseline,)
+                for at, baseline in zip(self.draws, self._baseline, strict=True)
+            ]
         )
+        low, high = np.quantile(values[1:], [0.025, 0.975], axis=0) if len(values) > 1 else np.full((2, 3), math.nan)
+        first, second, third = (Estimate(float(values[0, i]), float(low[i]), float(high[i])) for i in range(3))
+        return first, second, third
 
-    rng = np.random.default_rng(seed)  # the same resamples for every score of as many rows
-    point = measure(np.arange(len(harmful)))
-    drawn = (rng.integers(len(harmful), size=len(harmful)) for _ in range(resamples))
-    draws = [at for at in drawn if _both(harmful[at])]
-    spread = np.array([measure(at) for at in draws]).reshape(-1, 3)
-    low, high = np.quantile(spread, [0.025, 0.975], axis=0) if len(spread) else np.full((2, 3), math.nan)
-    first, second, third = (Estimate(point[i], float(low[i]), float(high[i])) for i in range(3))
-    return first, second, third
+
+def _average_precision(harmful: NDArray[np.bool_], scores: Floats) -> float:
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(harmful, scores))
+
+
+def _auroc(harmful: NDArray[np.bool_], scores: Floats) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(harmful, scores))
 
 
 def _both(harmful: NDArray[np.bool_]) -> bool:

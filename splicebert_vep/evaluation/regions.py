@@ -42,7 +42,8 @@ REGIONS: Mapping[str, tuple[int, ...]] = {
 
 Sites are those of reported transcripts that read GT and AG. The tract is -3 to -17 and the branchpoint region -18 to
 -44 of such an acceptor; a near intron lies within 100 nt of an exon of any transcript and is none of these, a deep
-intron farther away. What is exon in any transcript is exon, but for the sites.
+intron farther away. What is exon in any transcript of the gene is exon, but for the sites; exons of other genes of the
+same strand are not seen.
 """
 
 
@@ -174,18 +175,25 @@ def _labels(corpus: Corpus, start: int, end: int) -> NDArray[np.uint8]:
     labels = np.full(len(bases), _DEEP, dtype=np.uint8)
     for first, last, _ in exons:
         labels[max(0, first - _NEAR_END) : last + _NEAR_END] = _NEAR
-    acceptors = [first for first, _, flags in exons if flags & REPORTED and flags & HAS_ACCEPTOR]
-    donors = [last for _, last, flags in exons if flags & REPORTED and flags & HAS_DONOR]
+    text = bases.tobytes()
+    acceptors = [
+        first
+        for first, _, flags in exons
+        if flags & REPORTED and flags & HAS_ACCEPTOR and first >= 2 and text[first - 2 : first] == bytes((A, G))
+    ]
+    donors = [
+        last
+        for _, last, flags in exons
+        if flags & REPORTED and flags & HAS_DONOR and text[last : last + 2] == bytes((G, T))
+    ]
     for far, near, label in ((_BRANCH_END, _TRACT_END, _BRANCH), (_TRACT_END, 2, _TRACT)):
         for first in acceptors:
             labels[max(0, first - far) : max(0, first - near)] = label
     for first, last, _ in exons:
         labels[first:last] = _EXON
-    for at, motif, pair in (
-        *((last, (G, T), (_DONOR_G, _DONOR_T)) for last in donors),
-        *((first - 2, (A, G), (_ACCEPTOR_A, _ACCEPTOR_G)) for first in acceptors),
-    ):
-        if at >= 0 and tuple(bases[at : at + 2].tolist()) == motif:
-            labels[at : at + 2] = pair
+    for last in donors:
+        labels[last : last + 2] = (_DONOR_G, _DONOR_T)
+    for first in acceptors:
+        labels[first - 2 : first] = (_ACCEPTOR_A, _ACCEPTOR_G)
     known = np.convolve(bases != N, np.ones(2 * REACH + 1, dtype=np.int64), mode="same") == 2 * REACH + 1
     return np.where(known, labels, np.uint8(_NONE))

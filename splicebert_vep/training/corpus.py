@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -137,7 +138,10 @@ class Corpus:
                     for field in fields(cls)
                     if field.name not in ("names", "sources")
                 }
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError, AttributeError) as error:
+            return cls(**arrays, names=tuple(about["names"]), sources=tuple(about["sources"]))
+        except (
+            OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, ValueError, AttributeError
+        ) as error:  # fmt: skip
             raise CorpusError(
                 "The corpus cannot be read.",
                 needed=f"a file of 'splicebert-vep corpus', format {_FORMAT}",
@@ -145,15 +149,15 @@ class Corpus:
                 where=str(path),
                 remedy="make it again with 'splicebert-vep corpus'",
             ) from error
-        return cls(**arrays, names=tuple(about["names"]), sources=tuple(about["sources"]))
 
 
 def build_corpus(sources: Sequence[Source], held_out_share: float, *, least: int = 64) -> Corpus:
     """Take every protein-coding and lncRNA gene whose bases the references hold.
 
-    A gene inside another of the same strand is left out, since its bases are there already. Genes that overlap, on
-    either strand, are held out together, so that no held-out base is trained on: whether, tells a hash of
-    species, contig and start of the first, so it does not depend on what else is in the corpus.
+    A gene inside another of the same strand is left out, since its bases are there already, and so is one whose id the
+    species has already. Genes that overlap, on either strand, are held out together, so that no held-out base is
+    trained on: whether, tells a hash of species, contig and start of the first, so it does not depend on what else is
+    in the corpus. That holds within an assembly: a species should not come with one region in two of them.
 
     Args:
         held_out_share: of the groups of overlapping genes, 0 to 1.
@@ -163,7 +167,14 @@ def build_corpus(sources: Sequence[Source], held_out_share: float, *, least: int
         CorpusError: a source has no gene.
         SpliceBertError: a reference or annotation cannot be read.
     """
-    genes = [gene for source in sources for gene in _genes(source, held_out_share, least)]
+    genes: list[_Gene] = []
+    known: set[str] = set()
+    for source in sources:
+        for gene in _genes(source, held_out_share, least):
+            identity = gene.name.split(".")[0]  # without version
+            if identity not in known:
+                known.add(identity)
+                genes.append(gene)
     lengths = np.array([len(gene.bases) for gene in genes], dtype=np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     bases = np.concatenate([gene.bases for gene in genes])

@@ -24,7 +24,7 @@ from splicebert_vep.model.bert import Layer, SpliceBert
 _WEIGHT = 0.02  # standard deviation of BERT's weights (Devlin et al. 2019)
 _EMBEDDING = 0.05  # of position and of token embeddings; the layer norm after them sees only their ratio
 _FASTEST, _SLOWEST = 2.5, 0.003  # radians per nucleotide; one tells neighbours apart, the other 2,000 nt
-_SHARPNESS = 2.0  # of a head's view: exp(-SHARPNESS * 2.4) is about what the next neighbour gets
+_SHARPNESS = 2.0  # of a head's view: in heads of 16 units the next neighbour gets about exp(-SHARPNESS * 2.4)
 _VALUE, _OUT = 0.09, 0.06  # larger than BERT's, so that what such a head sees weighs in the sum from the start
 
 

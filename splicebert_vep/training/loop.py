@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from splicebert_vep.errors import SettingsError
+
 from .run_folder import Progress, RunFolder
 
 
@@ -24,13 +26,13 @@ class Loss:
     """What a micro-batch cost.
 
     Args:
-        mean: over its ``count`` answers, with a gradient, nats.
+        total: over its ``count`` answers, with a gradient, nats.
         correct: how many answers were right; a tensor, so that nobody waits for the device.
         count: answers that count.
         tokens: that went through the network.
     """
 
-    mean: Tensor
+    total: Tensor
     correct: Tensor
     count: int
     tokens: int
@@ -96,6 +98,21 @@ class Processes:
             for tensor in tensors:
                 dist.all_reduce(tensor)
 
+    def agree(self, step: int, device: torch.device) -> None:
+        """See that all processes go on from the same step.
+
+        Raises:
+            SettingsError: they do not share the run's folder.
+        """
+        steps = torch.tensor([step], device=device)
+        self.sum([steps])
+        if int(steps) != step * self.count:
+            raise SettingsError(
+                "The processes do not go on from the same step.",
+                needed="one run folder that all of them see",
+                found=f"step {step} in process {self.rank}",
+            )
+
 
 def train(
     model: nn.Module,
@@ -114,31 +131,44 @@ def train(
         model: on the device; changed in place.
         half: run the network in bf16 (weights, gradients and loss stay fp32).
         say: told once per validation how it goes.
+
+    Raises:
+        SettingsError: more processes than micro-batches, or the training diverged.
     """
     processes = processes or Processes()
     optimiser = _optimiser(model, how, device)
-    progress = folder.resume(model, optimiser, device)
+    progress = folder.resume(model, optimiser)
+    processes.agree(progress.step, device)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     mine = range(processes.rank, task.parts, processes.count)
+    exact = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
     began, before = time.monotonic(), progress
     for step in range(progress.step, task.steps):
         rate = how.rate(step, task.steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
         optimiser.zero_grad(set_to_none=True)
-        totals = torch.zeros(4, dtype=torch.float64, device=device)  # loss, correct, count, tokens
+        totals = torch.zeros(4, dtype=exact, device=device)  # loss, correct, count, tokens
         for part in mine:
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
                 loss = task.loss(model, step, part, device)
-            (loss.mean / task.parts).backward()  # type: ignore[no-untyped-call]
-            totals += torch.stack(
-                [(loss.mean.detach() * loss.count).double(), loss.correct.double(), *_numbers(loss, device)]
-            )
-        processes.sum([totals])
-        processes.sum(parameter.grad for parameter in parameters if parameter.grad is not None)
-        norm = nn.utils.clip_grad_norm_(parameters, how.clip)
-        optimiser.step()
+            loss.total.backward()  # type: ignore[no-untyped-call]
+            counts = torch.tensor([loss.count, loss.tokens], dtype=exact, device=device)
+            totals += torch.cat([torch.stack([loss.total.detach(), loss.correct]).to(exact), counts])
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        processes.sum([totals, *gradients])
         cost, correct, count, tokens = totals.tolist()
+        for gradient in gradients:  # of the mean over the answers of all parts, which need not have as many each
+            gradient /= max(1.0, count)
+        norm = nn.utils.clip_grad_norm_(parameters, how.clip)
+        if not math.isfinite(norm):
+            raise SettingsError(
+                "The training diverged.",
+                needed="a finite gradient",
+                found=f"{float(norm)} at step {step + 1}",
+                remedy="choose a smaller learning_rate; the last checkpoint is as it was",
+            )
+        optimiser.step()
         elapsed = time.monotonic() - began
         progress = Progress(step + 1, progress.tokens + int(tokens), before.seconds + elapsed)
         last = step + 1 == task.steps
@@ -165,13 +195,6 @@ def train(
                 say(f"step {step + 1:,} of {task.steps:,}, {progress.tokens:,} tokens, {speed:,.0f} tokens/s: {shown}")
             if last or (step + 1) % how.save_every == 0:
                 folder.save(model, optimiser, progress)
-
-
-def _numbers(loss: Loss, device: torch.device) -> tuple[Tensor, Tensor]:
-    def number(value: int) -> Tensor:
-        return torch.tensor(float(value), dtype=torch.float64, device=device)
-
-    return number(loss.count), number(loss.tokens)
 
 
 def _optimiser(model: nn.Module, how: Optimisation, device: torch.device) -> torch.optim.AdamW:

@@ -18,8 +18,8 @@ Answers = Callable[[MaskedBatch], Tensor]
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean of -ln p(truth), nats, with p over the whole vocabulary, from (B, P, V) and (B, P)."""
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)
+    """Return the sum of -ln p(truth), nats, with p over the whole vocabulary, from (B, P, V) and (B, P)."""
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
 
 def correct(logits: Tensor, targets: Tensor) -> Tensor:
@@ -27,13 +27,15 @@ def correct(logits: Tensor, targets: Tensor) -> Tensor:
     return (logits.argmax(dim=-1) == targets).sum()
 
 
-def held_out_batches(sampler: WindowSampler, width: int) -> Mapping[str, Sequence[MaskedBatch]]:
+def held_out_batches(
+    sampler: WindowSampler, width: int, windows: int = _WINDOWS
+) -> Mapping[str, Sequence[MaskedBatch]]:
     """Draw windows ``anywhere`` in genes and around ``sites``, the same ones at every call, with no N put in."""
     found = {}
     for name, share in (("anywhere", 0.0), ("sites", 1.0)):
         rng = np.random.default_rng(0)
-        windows = sampler.draw(rng, _WINDOWS, width, share)
-        found[name] = [mask_windows(rng, windows[at : at + _BATCH], unknown=0.0) for at in range(0, _WINDOWS, _BATCH)]
+        drawn = sampler.draw(rng, windows, width, share)
+        found[name] = [mask_windows(rng, drawn[at : at + _BATCH], unknown=0.0) for at in range(0, windows, _BATCH)]
     return found
 
 
@@ -44,9 +46,8 @@ def measure(answers: Answers, batches: Mapping[str, Sequence[MaskedBatch]]) -> d
         cost = right = count = 0.0
         for batch in drawn:
             logits, targets = answers(batch), torch.from_numpy(batch.targets)
-            number = int(np.count_nonzero(batch.targets != IGNORED))
-            cost += float(cross_entropy(logits, targets.to(logits.device))) * number
+            cost += float(cross_entropy(logits, targets.to(logits.device)))
             right += float(correct(logits, targets.to(logits.device)))
-            count += number
+            count += np.count_nonzero(batch.targets != IGNORED)
         measured[f"{name}_loss"], measured[f"{name}_accuracy"] = round(cost / count, 6), round(right / count, 6)
     return measured

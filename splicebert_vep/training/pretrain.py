@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from splicebert_vep.errors import SettingsError
 from splicebert_vep.model.bert import SpliceBert
 from splicebert_vep.model.checkpoint import save_checkpoint
 
@@ -53,7 +54,7 @@ class MaskedLanguageModelling:
         self._sampler.draw(np.random.default_rng(0), 1, recipe.longest, 0.0)  # told now, not in the last stage
         held_out = WindowSampler(corpus, held_out=True)
         self._validation = held_out_batches(held_out, min(_VALIDATION_WIDTH, recipe.longest))
-        # A step has a little less than batch_tokens, since windows are whole.
+        # A step has fewer than batch_tokens, since windows are whole: of 510 nt almost as many, of 1,000 at worst 2/3.
         self._ends = list(accumulate(max(1, round(s.tokens / recipe.batch_tokens)) for s in recipe.stages))
 
     @property
@@ -130,11 +131,19 @@ def pretrain(
         say: told how it goes.
 
     Raises:
-        SettingsError: the folder holds another run, or another process trains in it.
+        SettingsError: the folder holds another run, another process trains in it, there are more processes than
+            micro-batches, or the training diverged.
         CorpusError: the corpus is too small for the windows.
         OutputError: something cannot be written.
     """
     processes = processes or Processes()
+    if processes.count > recipe.parts:
+        raise SettingsError(
+            "There are more processes than micro-batches in a step.",
+            needed=f"at most {recipe.parts}, the recipe's parts",
+            found=f"{processes.count} processes",
+            remedy="start fewer, or raise parts in a recipe of your own (--print-recipe)",
+        )
     task = MaskedLanguageModelling(recipe, corpus)
     model = SpliceBert(recipe.config())
     initialise(model, neighbour_layers=recipe.neighbour_layers, seed=recipe.seed)

@@ -28,12 +28,11 @@ def joined(device: str, threads: int | None) -> Iterator[tuple[torch.device, Pro
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = choose_device(device)
-    count = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun, as are RANK and LOCAL_RANK
-    if count == 1:
+    if not dist.is_torchelastic_launched():
         yield chosen, Processes()
         return
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))  # set by torchrun
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -71,25 +72,43 @@ class Recipe:
     save_every: int = 250
 
     def __post_init__(self) -> None:
-        """Refuse a recipe that cannot be followed."""
-        wrong = [
-            f"{what}: {value}"
-            for what, value, right in (
-                ("stages", len(self.stages), len(self.stages) > 0),
-                ("hidden_size by heads", f"{self.hidden_size} by {self.heads}", self.hidden_size % self.heads == 0),
-                ("parts", self.parts, self.parts > 0),
-                *(("window", f"{s.shortest}..{s.longest}", 1 <= s.shortest <= s.longest) for s in self.stages),
-                *(("tokens of a stage", s.tokens, s.tokens > 0) for s in self.stages),
-                *(("site_share", s.site_share, 0 <= s.site_share <= 1) for s in self.stages),
-                *(
-                    ("batch_tokens", self.batch_tokens, self.batch_tokens >= self.parts * (s.longest + 2))
-                    for s in self.stages
-                ),
-            )
-            if not right
-        ]
+        """Refuse a recipe that cannot be followed.
+
+        Raises:
+            SettingsError: naming every value that breaks a rule.
+        """
+        wrong = [f"{what}: {value}" for what, value, right in self._rules() if not right]
         if wrong:
             raise SettingsError("The recipe cannot be followed.", found="; ".join(wrong))
+
+    def _rules(self) -> Iterator[tuple[str, object, bool]]:
+        """Yield what is held to a rule, its value, and whether it follows it."""
+        counts = ("hidden_size", "layers", "heads", "intermediate_size", "batch_tokens", "parts", "warmup_steps")
+        for name in (*counts, "validate_every", "save_every"):
+            value = getattr(self, name)
+            yield name, value, isinstance(value, int) and value > 0
+        for name, low, high in (
+            ("learning_rate", 0, 1), ("final_share", 0, 1), ("weight_decay", 0, 1), ("clip", 0, math.inf),
+            ("selected", 0, 1), ("unknown", 0, 1), ("layer_norm_eps", 0, 1),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            yield name, value, isinstance(value, int | float) and low <= value < high
+        yield "betas", self.betas, len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        yield "seed", self.seed, isinstance(self.seed, int) and 0 <= self.seed < 2**63
+        yield "neighbour_layers", self.neighbour_layers, 0 <= self.neighbour_layers <= self.layers
+        yield "stages", len(self.stages), len(self.stages) > 0
+        for stage in self.stages:
+            yield "window", f"{stage.shortest}..{stage.longest}", 1 <= stage.shortest <= stage.longest
+            yield "tokens of a stage", stage.tokens, stage.tokens > 0
+            yield "site_share", stage.site_share, 0 <= stage.site_share <= 1
+            yield (
+                "batch_tokens by parts",
+                f"{self.batch_tokens} by {self.parts}",
+                (self.batch_tokens >= self.parts * (stage.longest + 2)),
+            )
+        if isinstance(self.heads, int) and self.heads > 0:
+            divided = self.hidden_size % self.heads == 0
+            yield "hidden_size by heads", f"{self.hidden_size} by {self.heads}", divided
 
     @property
     def longest(self) -> int:
@@ -129,7 +148,9 @@ class Recipe:
         try:
             raw: dict[str, Any] = json.loads(text)
             stages = tuple(Stage(**stage) for stage in raw.pop("stages"))
-            return cls(**{**raw, "stages": stages, "betas": tuple(raw["betas"])})
+            if "betas" in raw:
+                raw["betas"] = tuple(raw["betas"])
+            return cls(**{**raw, "stages": stages})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SettingsError(
                 "The recipe cannot be read.",
@@ -191,17 +212,17 @@ def load_recipe(name_or_path: str) -> Recipe:
         return PRESETS[name_or_path]
     try:
         text = Path(name_or_path).read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"No preset is called {name_or_path!r}, and no recipe file can be read there.",
             needed=f"one of {', '.join(PRESETS)}, or a JSON file as 'pretrain --print-recipe' shows",
-            found=error.strerror or str(error),
+            found=str(error),
         ) from error
     return Recipe.from_json(text, name_or_path)
 
 
 def scaled(recipe: Recipe, tokens: int) -> Recipe:
-    """Return the recipe with its stages shortened or lengthened in proportion to ``tokens`` in all."""
+    """Return the recipe with its stages and warm-up shortened or lengthened in proportion to ``tokens`` in all."""
     share = tokens / recipe.tokens
     stages = tuple(dataclasses.replace(stage, tokens=max(1, round(stage.tokens * share))) for stage in recipe.stages)
-    return dataclasses.replace(recipe, stages=stages)
+    return dataclasses.replace(recipe, stages=stages, warmup_steps=max(1, round(recipe.warmup_steps * share)))

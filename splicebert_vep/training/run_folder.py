@@ -106,7 +106,7 @@ class RunFolder:
         """Where the trained model goes."""
         return self.path / MODEL
 
-    def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device) -> Progress:
+    def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
         """Load the checkpoint, if there is one, into model and optimiser; cut the logs back to it.
 
         Raises:

@@ -93,8 +93,15 @@ class WindowSampler:
 
     def _around(self, rng: np.random.Generator, count: int, width: int) -> Ints:
         fits = np.flatnonzero(self._junction_end - self._junction_start >= width)
-        if not len(fits):
-            return self._anywhere(rng, count, width)
+        if count and not len(fits):
+            raise CorpusError(
+                f"No {self._kind} of the corpus with a splice site is as long as a window.",
+                needed=f"one of at least {width} nt",
+                found=f"{len(self._junctions)} splice sites in shorter genes",
+                remedy="make the corpus from more sequence or with another --held-out, or choose shorter windows",
+            )
+        if not count:
+            return np.empty(0, dtype=np.int64)
         row = fits[rng.integers(len(fits), size=count)]
         start = self._junctions[row] - rng.integers(1, width, size=count)
         starts: Ints = np.clip(start, self._junction_start[row], self._junction_end[row] - width)
