@@ -24,7 +24,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def counts(corpus):
-    return CountModel(WindowSampler(corpus), windows=2000)
+    return CountModel(WindowSampler(corpus), 300, nucleotides=200_000)
 
 
 class Always:
@@ -85,7 +85,7 @@ def test_the_same_nucleotides_are_drawn_for_every_model(corpus, counts):
 
 def test_the_count_model_counts(corpus):
     sampler = WindowSampler(corpus)
-    model = CountModel(sampler, windows=300, seed=5)
+    model = CountModel(sampler, 126, nucleotides=126 * 300, seed=5)
     table, overall = defaultdict(Counter), Counter()
     for window in sampler.draw(np.random.default_rng(5), 300, 126, 1.0).tolist():
         for at in range(REACH, 126 - REACH):

@@ -62,7 +62,7 @@ def validate(
     from splicebert_vep_spec import BackendOptions
 
     packed = Corpus.load(Path(corpus))
-    counts = CountModel(WindowSampler(packed))
+    counts = CountModel(WindowSampler(packed), window)
     batches = held_out_batches(WindowSampler(packed, held_out=True), window, _WINDOWS)
     backends = [TorchBackend(BackendOptions(name, device, threads)) for name in models]
     for backend in backends:

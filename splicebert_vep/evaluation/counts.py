@@ -15,7 +15,8 @@ from splicebert_vep_spec import A, N
 REACH = 4
 """Neighbours on either side, nt."""
 
-_WINDOWS, _WIDTH, _BATCH = 200_000, 126, 20_000
+_NUCLEOTIDES = 25_000_000  # counted
+_BATCH = 5_000  # windows drawn at a time
 _CONTEXTS = 4 ** (2 * REACH)
 _PRIOR = 4.0  # nucleotides of the overall frequencies added to each context, so that a rare one is not certain
 
@@ -25,13 +26,17 @@ class CountModel:
 
     Args:
         sampler: of the training genes; the windows counted lie around splice sites, where the model is to be beaten.
+        width: of these windows, nt, as long as those that the model is measured on: the shorter they are, the less rare
+            is a splice site.
+        nucleotides: to count.
     """
 
-    def __init__(self, sampler: WindowSampler, *, windows: int = _WINDOWS, seed: int = 0) -> None:
+    def __init__(self, sampler: WindowSampler, width: int, *, nucleotides: int = _NUCLEOTIDES, seed: int = 0) -> None:
+        windows = -(-nucleotides // width)
         rng = np.random.default_rng(seed)
         counts = np.zeros(_CONTEXTS * 4, dtype=np.int64)
         for done in range(0, windows, _BATCH):
-            drawn = sampler.draw(rng, min(_BATCH, windows - done), _WIDTH, site_share=1.0)
+            drawn = sampler.draw(rng, min(_BATCH, windows - done), width, site_share=1.0)
             view = np.lib.stride_tricks.sliding_window_view(drawn, 2 * REACH + 1, axis=1).reshape(-1, 2 * REACH + 1)
             view = view[(view != N).all(axis=1)]
             counts += np.bincount(_context(view) * 4 + (view[:, REACH] - A), minlength=len(counts))
