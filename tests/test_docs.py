@@ -16,6 +16,8 @@ import pytest
 
 from splicebert_vep import errors
 from splicebert_vep.cli import main as program
+from splicebert_vep.model.checkpoint import load_checkpoint
+from splicebert_vep.model.registry import DEFAULT_MODEL, quality_note, resolve_model
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep.settings import N_FRAC
 from splicebert_vep_spec import Status
@@ -174,6 +176,12 @@ def test_every_field_and_status_is_documented():
             assert re.search(rf"\b{field.id}\b", scores), field.id
     rows = re.findall(r"^\| ([A-Z_]+) \|", statuses, re.MULTILINE)
     assert rows == [str(status) for status in Status]  # in the order in which they apply
+
+
+def test_the_quality_that_the_program_prints_is_that_of_the_model_card():
+    said = quality_note(resolve_model(DEFAULT_MODEL))
+    assert said and said in " ".join((ROOT / "docs" / "models.md").read_text().split())
+    assert load_checkpoint(resolve_model(DEFAULT_MODEL)).weights_sha256 in (ROOT / "docs" / "models.md").read_text()
 
 
 def test_every_page_can_be_reached_from_the_readme():
