@@ -22,8 +22,8 @@ from splicebert_vep.training.run_folder import read_log
 HALVES = (Stage(30, 62, 1_000_000, site_share=1.0, anywhere=True), Stage(510, 510, 1_000_000, site_share=0.8))
 TRIALS = {
     "mini": {},
-    "mini, no views of neighbours": {"neighbour_layers": 0},
-    "mini, twice the batch": {"batch_tokens": 2 * MINI.batch_tokens, "warmup_steps": MINI.warmup_steps // 2},
+    "mini without views of neighbours": {"neighbour_layers": 0},
+    "mini with twice the batch": {"batch_tokens": 2 * MINI.batch_tokens, "warmup_steps": MINI.warmup_steps // 2},
     "half the width": {"hidden_size": 64, "intermediate_size": 256, "heads": 4},
 }
 
@@ -43,7 +43,7 @@ def main(corpus: Path, tokens: str, only: str | None, folder: Path, threads: int
     for name in only.split(",") if only else TRIALS:
         for amount in map(int, tokens.split(",")):
             recipe = scaled(dataclasses.replace(MINI, stages=HALVES, name=name, **TRIALS[name]), amount)
-            run = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{amount}"
+            run = folder / f"{name.replace(' ', '-')}-{amount}"
             pretrain(recipe, packed, run, device=torch.device("cpu"), say=lambda line: click.echo(line, err=True))
             measured, last = read_log(run / "validation.csv")[-1], read_log(run / "train.csv")[-1]
             click.echo(
