@@ -12,7 +12,7 @@ from .errors import SettingsError, suggestion
 from .sequence.windows import WindowShape
 
 #: Raised by one whenever the same input can give another score; named under "Scores" in CHANGELOG.md.
-SCORE_VERSION = 1
+SCORE_VERSION = 2
 
 DISCLAIMER = "zero-shot scores, not calibrated to ACMG/AMP evidence, no PP3/BP4 threshold"
 

@@ -41,11 +41,11 @@ def info(column: str) -> dict[str, str]:
 
 
 def test_the_example_gives_its_expected_output(run, tmp_path):
-    """Golden: weights 888f2880 (splicebert-mini), fp32, CPU; values may differ by 1e-4 between processors."""
+    """Golden: weights 57a58704 (splicebert-mini), fp32, CPU; values may differ by 1e-4 between processors."""
     out = tmp_path / "out.vcf"
     code, _, err = run("annotate", VCF, "-R", FASTA, "-A", "grch38", "-O", out)
     assert code == 0
-    assert "model splicebert-mini on cpu, fp32; Measured: not a splice model yet" in err
+    assert "model splicebert-mini on cpu, fp32; Measured: no splice model yet" in err
     assert "46 records, 45 ALTs" in err
     assert "by status: NO_ALT 1, TOO_LONG 1, OK 44" in err
     expected, found = (path.read_text() for path in (EXAMPLES / "brca1.expected.vcf", out))

@@ -62,7 +62,7 @@ def test_a_sound_installation_passes(examine, cache, capfd):
     assert found["versions", "htslib"]["found"][0].isdigit()
     assert "thread" in found["device", "cpu"]["found"]
     assert "windows of up to 1,024 nt" in found["model", "splicebert-mini"]["found"]
-    assert "888f2880" in found["model", "weights"]["found"]
+    assert "57a58704" in found["model", "weights"]["found"]
     assert found["model", "quality"]["found"].startswith("Measured:")
     assert "fp32" in found["model", "forward pass"]["found"]
     assert "55,171 genes" in found["genes", "grch38"]["found"]

@@ -113,7 +113,7 @@ def assert_same_items(found: dict[str, str], expected: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 def test_an_example_gives_its_expected_output(example, name):
-    """Golden: weights 888f2880 (splicebert-mini), fp32, CPU."""
+    """Golden: weights 57a58704 (splicebert-mini), fp32, CPU."""
     ran = example(f"{name}.out.vcf")
     assert ran.code == 0, ran.err
     expected = (EXAMPLES / f"{name}.expected.vcf").read_text()

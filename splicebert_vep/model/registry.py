@@ -133,8 +133,8 @@ _MODELS = (
         archive=None,
         weights_file="model.safetensors",
         other_files=("config.json", "vocab.txt", "README.md"),
-        size=5_375_400,
-        sha256="888f2880277387775716a83102ad1c51e36e0139e6bbeaf21a8607394c5533b6",
+        size=5_370_048,
+        sha256="57a58704d2cd1633385f815d61b5cb614343ae116f90e63d8c8f7832884c3433",
         expected=_sizes(128, 8, 512, 1026, 1e-5),
     ),
     _official(
