@@ -61,7 +61,7 @@ def test_a_sound_installation_passes(examine, cache, capfd):
     }  # fmt: skip
     assert found["versions", "htslib"]["found"][0].isdigit()
     assert "thread" in found["device", "cpu"]["found"]
-    assert "windows of up to 1,024 nt" in found["model", "splicebert-mini"]["found"]
+    assert "windows of up to 1024 nt" in found["model", "splicebert-mini"]["found"]
     assert "57a58704" in found["model", "weights"]["found"]
     assert found["model", "quality"]["found"].startswith("Measured:")
     assert "fp32" in found["model", "forward pass"]["found"]

@@ -54,9 +54,9 @@ def evaluate(
     window: int, flank: int, resamples: int, picture: str | None, rows_file: str | None, model: str, device: str,
     threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure zero-shot scores on SNVs with a measured effect on the inclusion of an exon.
+    """Measure how well scores rank harmful SNVs.
 
-    TSV has the columns chrom pos ref alt strand exon_start exon_end delta_psi (exon 0-based half-open), assembly where
+    The SNVs are those of an assay of exon inclusion. TSV has the columns chrom pos ref alt strand exon_start exon_end delta_psi (exon 0-based half-open), assembly where
     rows are of several, or those of Vex-seq's, whose rows carry their sequence. Every figure stands beside that of the
     distance to the splice site on the same rows. Intervals are the middle 95 % of bootstrap values.
     """

@@ -46,9 +46,9 @@ Examples:
 def validate(
     corpus: str, models: tuple[str, ...], nucleotides: int, window: int, device: str, threads: int | None, as_json: bool
 ) -> None:
-    """Hide nucleotides of a corpus' held-out genes, one at a time, and print how well models guess them.
+    """Measure how well hidden nucleotides are guessed.
 
-    Beside each model stands a count of what lies between the same four neighbours on either side, in the genes that
+    Nucleotides of a corpus' held-out genes are hidden one at a time. Beside each model stands a count of what lies between the same four neighbours on either side, in the genes that
     are not held out. A model that is more surprised than that count, in any kind of region, is not trained.
     """
     from splicebert_vep.evaluation.counts import CountModel
