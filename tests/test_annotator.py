@@ -187,9 +187,9 @@ def test_a_region_on_no_contig_is_told(null, tmp_path):
 def test_a_result_shows_itself_in_terminals_and_notebooks(annotator):
     result = annotator.score(DONOR)
     text, html = str(result), result._repr_html_()
-    assert re.search(r"^  KL_SS +0\.4488 ", text, re.MULTILINE)
+    assert re.search(r"^  KL_SS +0\.4009 ", text, re.MULTILINE)
     assert re.search(r"^  status +OK$", text, re.MULTILINE)
-    assert "<td>KL_SS</td><td>0.4488</td>" in html
+    assert "<td>KL_SS</td><td>0.4009</td>" in html
     odd = annotator.score(Variant("17", 43047641, "A", "<b>"))
     assert "&lt;b&gt;" in odd._repr_html_() and "<b><b>" not in odd._repr_html_()
     assert "SYMBOLIC" in str(odd)
