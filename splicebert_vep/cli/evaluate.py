@@ -56,9 +56,10 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Measure how well scores rank harmful SNVs.
 
-    The SNVs are those of an assay of exon inclusion. TSV has the columns chrom pos ref alt strand exon_start exon_end delta_psi (exon 0-based half-open), assembly where
-    rows are of several, or those of Vex-seq's, whose rows carry their sequence. Every figure stands beside that of the
-    distance to the splice site on the same rows. Intervals are the middle 95 % of bootstrap values.
+    The SNVs are those of an assay of exon inclusion. TSV has the columns chrom pos ref alt strand exon_start exon_end
+    delta_psi (exon 0-based half-open), assembly where rows are of several, or those of Vex-seq's, whose rows carry
+    their sequence. Every figure stands beside that of the distance to the splice site on the same rows. Intervals are
+    the middle 95 % of bootstrap values.
     """
     from splicebert_vep.errors import LabelError
     from splicebert_vep.evaluation.benches import PROTOCOLS, score_labelled

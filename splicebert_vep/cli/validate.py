@@ -48,8 +48,9 @@ def validate(
 ) -> None:
     """Measure how well hidden nucleotides are guessed.
 
-    Nucleotides of a corpus' held-out genes are hidden one at a time. Beside each model stands a count of what lies between the same four neighbours on either side, in the genes that
-    are not held out. A model that is more surprised than that count, in any kind of region, is not trained.
+    Nucleotides of a corpus' held-out genes are hidden one at a time. Beside each model stands a count of what lies
+    between the same four neighbours on either side, in the genes that are not held out. A model that is more
+    surprised than that count, in any kind of region, is not trained.
     """
     from splicebert_vep.evaluation.counts import CountModel
     from splicebert_vep.evaluation.regions import measure_regions
