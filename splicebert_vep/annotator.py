@@ -23,11 +23,22 @@ from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.reference import Reference
 from .model.engine import Engine
+from .model.local import Local
 from .outputs import Outputs, plan_outputs
 from .pipeline import Pipeline, Record
 from .plugins import Plugins, load_plugins
 from .results import ScoredVariant
-from .settings import DISCLAIMER, N_FRAC, SCORE_VERSION, WINDOW_MODE, Settings, check_window, plan_scores, with_choice
+from .settings import (
+    DISCLAIMER,
+    MASKED_RADIUS,
+    N_FRAC,
+    SCORE_VERSION,
+    WINDOW_MODE,
+    Settings,
+    check_window,
+    plan_scores,
+    with_choice,
+)
 from .summary import Summary
 from .variants import MAX_POS, Region, Variant
 from .vcf.reader import open_vcf
@@ -92,7 +103,7 @@ class Annotator:
         table = load_table(genes)
         self._table_name, self._table_digest = table.name, table.digest
         self.genes = GeneIndex(table)
-        engine = Engine(self.backend, width=shape.width, flank=shape.flank, batch_tokens=self.settings.batch_tokens)
+        engine = self._engine()
         self.reference = Reference(reference)  # last: a FASTA may take a minute to index
         choice = with_choice(self._plan, scorers, origins)
         self._pipeline = Pipeline(self.reference, self.genes, shape, engine, self._plan, choice)
@@ -248,6 +259,18 @@ class Annotator:
             for report in self._report(chunk):
                 yield ScoredVariant(report, self._plan.fields)
 
+    @property
+    def _batch_tokens(self) -> int:
+        return self.settings.batch_tokens or self.backend.info.batch_tokens
+
+    def _engine(self) -> Engine:
+        local = Local(self.settings.radius, MASKED_RADIUS) if self.settings.mode == "local" else None
+        if local and not self.backend.local:
+            raise SettingsError(
+                "The backend cannot compute a part of a window.", needed="--mode exact", found="--mode local"
+            )
+        return Engine(self.backend, flank=self.settings.window.flank, batch_tokens=self._batch_tokens, local=local)
+
     def _report(self, records: Sequence[Record]) -> list[RecordReport]:
         self._check_usable()
         with self._lock:
@@ -286,9 +309,10 @@ class Annotator:
             "Flank": str(shape.flank),
             "WindowMode": shape.mode,
             "Stride": str(shape.stride) if shape.mode == "tiled" else "none",
-            "EngineMode": "exact",
+            "EngineMode": self.settings.mode,
+            "Radius": f"{self.settings.radius},{MASKED_RADIUS}" if self.settings.mode == "local" else "none",
             "Scores": ",".join(field.id for field in self._plan.fields if field not in (N_FRAC, WINDOW_MODE)),
-            "BatchTokens": str(self.settings.batch_tokens),
+            "BatchTokens": str(self._batch_tokens),
             "Precision": info.precision,
             "Device": info.device,
             "Reference": self.reference.path.name,

@@ -17,6 +17,7 @@ from splicebert_vep_spec import (
     Command,
     FieldSpec,
     InfoAdapter,
+    LocalBackend,
     Refused,
     Scorer,
     T,
@@ -108,6 +109,11 @@ class GuardedBackend:
             raise origin.broken("open", needed="a Backend with info and forward", found=type(backend).__qualname__)
         self.info = backend.info
 
+    @property
+    def local(self) -> bool:
+        """Whether it can compute a part of a window again."""
+        return isinstance(self._backend, LocalBackend)
+
     def forward(self, tokens: Any, positions: Any) -> BackendOutput:
         """Return logits (N, P, V) and hidden (N, P, H).
 
@@ -116,16 +122,30 @@ class GuardedBackend:
             PluginError: the backend raised anything else, or returned another shape.
         """
         with self._origin.guarding("forward", passing=(RuntimeError,)):
-            out = self._backend.forward(tokens, positions)
-            for name, tensor in (("logits", out.logits), ("hidden", out.hidden)):
-                if not hasattr(tensor, "isfinite"):  # a numpy array has a shape too
-                    needed_type = f"{name} as a torch tensor"
-                    raise self._origin.broken("forward", needed=needed_type, found=type(tensor).__qualname__)
-            found = tuple(out.logits.shape), tuple(out.hidden.shape)
+            return self._checked("forward", self._backend.forward(tokens, positions), positions)
+
+    def remember(self, tokens: Any, positions: Any) -> tuple[BackendOutput, Any]:
+        """Do as ``forward``, and return the memory; raises as ``forward``."""
+        with self._origin.guarding("remember", passing=(RuntimeError,)):
+            out, memory = self._backend.remember(tokens, positions)  # type: ignore[attr-defined]
+            return self._checked("remember", out, positions), memory
+
+    def update(self, memory: Any, rows: Any, index: Any, tokens: Any, positions: Any) -> BackendOutput:
+        """Return outputs of changed windows; raises as ``forward``."""
+        with self._origin.guarding("update", passing=(RuntimeError,)):
+            out = self._backend.update(memory, rows, index, tokens, positions)  # type: ignore[attr-defined]
+            return self._checked("update", out, positions)
+
+    def _checked(self, method: str, out: BackendOutput, positions: Any) -> BackendOutput:
+        for name, tensor in (("logits", out.logits), ("hidden", out.hidden)):
+            if not hasattr(tensor, "isfinite"):  # a numpy array has a shape too
+                needed_type = f"{name} as a torch tensor"
+                raise self._origin.broken(method, needed=needed_type, found=type(tensor).__qualname__)
+        found = tuple(out.logits.shape), tuple(out.hidden.shape)
         needed = (*positions.shape, T + 1), (*positions.shape, self.info.hidden_size)
         if found != needed:
             raise self._origin.broken(
-                "forward",
+                method,
                 needed=f"logits of shape {needed[0]} and hidden of shape {needed[1]}",
                 found=f"{found[0]} and {found[1]}",
             )

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from splicebert_vep_spec import (
     AlignedBatch,
     Allele,
@@ -27,7 +29,7 @@ from splicebert_vep_spec import (
 from .scores import field_values
 from .sequence import alleles as changes
 from .sequence import windows
-from .sequence.windows import Window, WindowPair, WindowShape
+from .sequence.windows import Mask, WindowPairs, Windows, WindowShape
 from .settings import ScorePlan
 
 log = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ class GenesLike(Protocol):
 class EngineLike(Protocol):
     """Aligned outputs for window pairs, in batches."""
 
-    def run(self, pairs: Sequence[WindowPair], needs: frozenset[str]) -> Iterable[EngineBatchLike]: ...
+    def run(self, pairs: WindowPairs, needs: frozenset[str]) -> Iterable[EngineBatchLike]: ...
 
 
 class EngineBatchLike(Protocol):
@@ -96,15 +98,9 @@ class Pipeline:
         alleles = [self._alleles(record) for record in records]
         distinct = dict.fromkeys(allele for found in alleles for allele in found if isinstance(allele, Allele))
         genes = {allele: self._genes(allele) for allele in distinct}
-        window_of = {allele: self._window(allele) for allele, found in genes.items() if not isinstance(found, Skipped)}
-        pairs = {
-            (allele, i): windows.pair(allele, window, context)
-            for allele, window in window_of.items()
-            if not isinstance(window, Skipped)
-            for i, context in enumerate(_contexts(genes[allele]))
-        }
-        scores = self._scores(pairs, genes)
-        outcomes = {allele: self._outcomes(allele, genes[allele], window_of.get(allele), scores) for allele in distinct}
+        cut = self._windows([allele for allele, found in genes.items() if not isinstance(found, Skipped)])
+        scores = self._scores(genes, cut)
+        outcomes = {allele: self._outcomes(allele, found, cut, scores) for allele, found in genes.items()}
         return [_record_report(record, found, outcomes) for record, found in zip(records, alleles, strict=True)]
 
     def _alleles(self, record: Record) -> list[Allele | Skipped]:
@@ -135,34 +131,47 @@ class Pipeline:
         found = self.genes.contexts(allele.contig, allele.start, allele.end)
         return found or Skipped(Status.NO_GENE, "no gene of the annotation overlaps")
 
-    def _window(self, allele: Allele) -> Window | Skipped:
+    def _windows(self, alleles: Sequence[Allele]) -> _Cut:
         """Gene & strand -> windows and their tokens."""
-        placement = windows.place(allele, self.reference.lengths[allele.contig], self.shape)
-        if isinstance(placement, Skipped):
-            return placement
-        bases = self.reference.fetch(allele.contig, *windows.region(allele, placement, self.shape))
-        return windows.cut(allele, placement, bases, self.shape)
+        lengths = [self.reference.lengths[allele.contig] for allele in alleles]
+        placed = windows.place(alleles, lengths, self.shape)
+        skipped = {
+            alleles[i]: windows.no_room(alleles[i], lengths[i], self.shape)
+            for i in np.flatnonzero(~placed.fits).tolist()
+        }
+        rows = np.flatnonzero(placed.fits)
+        start, fitting = placed.start[rows], [alleles[i] for i in rows.tolist()]
+        bases = [
+            self.reference.fetch(allele.contig, *windows.region(allele, at, self.shape.width))
+            for allele, at in zip(fitting, start.tolist(), strict=True)
+        ]
+        found = windows.cut(fitting, start, bases, self.shape)
+        skipped.update((fitting[i], windows.not_clean(self.shape)) for i in np.flatnonzero(~found.clean).tolist())
+        row_of = {allele: i for i, allele in enumerate(fitting) if found.clean[i]}
+        return _Cut(fitting, found, placed.tiled[rows], row_of, skipped)
 
-    def _scores(
-        self, pairs: Mapping[PairKey, WindowPair], genes: Mapping[Allele, Sequence[GeneContext] | Skipped]
-    ) -> dict[PairKey, Scored]:
-        """Window pairs -> model -> aligned output -> scores.
+    def _scores(self, genes: Mapping[Allele, Sequence[GeneContext] | Skipped], cut: _Cut) -> dict[PairKey, Scored]:
+        """Windows -> window pairs -> model -> aligned output -> scores.
 
         Where KL_CTX has to choose between genes for flat output it is computed even when nobody asked for it, so that
         the choice, and with it every other flat value, does not depend on the list of scores.
         """
-        choosing = {allele for allele, found in genes.items() if _needs_choice(_contexts(found))}
-        chosen = [key for key in pairs if key[0] in choosing]
-        others = [key for key in pairs if key[0] not in choosing]
+        contexts = {(allele, i): context for allele in cut.row_of for i, context in enumerate(_contexts(genes[allele]))}
+        choosing = {allele for allele in cut.row_of if _needs_choice(_contexts(genes[allele]))}
         if self.plan is self.choice_plan:
-            chosen, others = list(pairs), []
-        return self._run(pairs, chosen, self.choice_plan) | self._run(pairs, others, self.plan)
-
-    def _run(
-        self, pairs: Mapping[PairKey, WindowPair], keys: Sequence[PairKey], plan: ScorePlan
-    ) -> dict[PairKey, Scored]:
+            choosing = set(cut.row_of)
         scores: dict[PairKey, Scored] = {}
-        for done in self.engine.run([pairs[key] for key in keys], plan.needs):
+        for plan, chosen in ((self.choice_plan, True), (self.plan, False)):
+            keys = [key for key in contexts if (key[0] in choosing) == chosen]
+            if keys:
+                rows = [cut.row_of[allele] for allele, _ in keys]
+                pairs = windows.pair(cut.alleles, cut.windows, rows, [contexts[key] for key in keys])
+                scores.update(self._run(keys, pairs, plan))
+        return scores
+
+    def _run(self, keys: Sequence[PairKey], pairs: WindowPairs, plan: ScorePlan) -> dict[PairKey, Scored]:
+        scores: dict[PairKey, Scored] = {}
+        for done in self.engine.run(pairs, plan.needs):
             for row, reason in done.failed.items():
                 allele, _ = keys[row]
                 log.warning("FAILED %s:%d %s>%s: %s", allele.contig, allele.start + 1, allele.ref, allele.alt, reason)
@@ -170,22 +179,24 @@ class Pipeline:
             if done.batch is None:
                 continue
             columns = field_values(plan, done.batch, len(done.rows))
-            for i, row in enumerate(done.rows):
-                scores[keys[row]] = {field: values[i] for field, values in columns.items()}
+            names = tuple(columns)
+            for row, values in zip(done.rows, zip(*columns.values(), strict=True), strict=True):
+                scores[keys[row]] = dict(zip(names, values, strict=True))
         return scores
 
     def _outcomes(
         self,
         allele: Allele,
         genes: Sequence[GeneContext] | Skipped,
-        window: Window | Skipped | None,
+        cut: _Cut,
         scores: Mapping[PairKey, Scored],
     ) -> tuple[ScoredContext, ...]:
         """Scores -> what the adapters get; the context that flat output reports comes first."""
         if isinstance(genes, Skipped):
             return (_skipped(None, genes),)
-        if isinstance(window, Skipped):
-            return tuple(_skipped(context, window) for context in sorted(genes, key=_preference))
+        if allele in cut.skipped:
+            return tuple(_skipped(context, cut.skipped[allele]) for context in sorted(genes, key=_preference))
+        about = cut.about(allele)
         outcomes = []
         for i, context in enumerate(genes):
             values = scores[allele, i]
@@ -195,9 +206,32 @@ class Pipeline:
                 none = Skipped(Status.NOT_APPLICABLE, "none of the requested scores is defined for this allele")
                 outcomes.append(ScoredContext(context, none.status, none.reason, values))
             else:
-                about = {"N_FRAC": window.n_frac, "WINDOW_MODE": window.placement.mode} if window else {}
                 outcomes.append(ScoredContext(context, Status.OK, "", {**values, **about}))
         return _in_order(outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Windows of a chunk's alleles.
+
+    Args:
+        alleles: those that a window fits.
+        windows: theirs.
+        tiled: whether each window lies on the grid.
+        row_of: rows of the alleles that can be scored.
+        skipped: why the others cannot.
+    """
+
+    alleles: Sequence[Allele]
+    windows: Windows
+    tiled: Mask
+    row_of: Mapping[Allele, int]
+    skipped: Mapping[Allele, Skipped]
+
+    def about(self, allele: Allele) -> dict[str, Value]:
+        """Return what every run reports of an allele's window."""
+        row = self.row_of[allele]
+        return {"N_FRAC": float(self.windows.n_frac[row]), "WINDOW_MODE": "tiled" if self.tiled[row] else "centred"}
 
 
 Scored = Mapping[str, Value] | Skipped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Literal
 
 from splicebert_vep_spec import NEEDS, BackendInfo, FieldSpec, Scorer
 
@@ -38,6 +39,13 @@ RESERVED_COMMANDS = (
 )  # fmt: skip
 
 
+EngineMode = Literal["exact", "local"]
+
+#: How far around masked positions local mode computes again, nt: a masked site needs less than an ALT, which see
+#: docs/performance.md.
+MASKED_RADIUS = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a user chooses of a run.
@@ -45,13 +53,18 @@ class Settings:
     Args:
         window: how windows are laid out.
         scores: field ids to compute, or None for every default field.
-        batch_tokens: upper bound of tokens in one forward call.
+        mode: ``exact`` runs every window whole; ``local`` computes an equal-length ALT and a masked site only around
+            the change, from what the REF pass left, and all else whole.
+        radius: how far around the span local mode computes an ALT, nt on each side; read in local mode only.
+        batch_tokens: upper bound of tokens in one forward call; None takes what suits the backend.
         chunk_records: records that flow through the pipeline together; bounds memory.
     """
 
     window: WindowShape = WindowShape()
     scores: tuple[str, ...] | None = None
-    batch_tokens: int = 16384
+    mode: EngineMode = "exact"
+    radius: int = 160
+    batch_tokens: int | None = None
     chunk_records: int = 1024
 
     def __post_init__(self) -> None:
@@ -64,7 +77,13 @@ class Settings:
             )
         if shape.mode == "tiled" and shape.stride < 1:
             raise SettingsError("The tile stride is not positive.", needed="at least 1", found=str(shape.stride))
-        if self.batch_tokens < 1 or self.chunk_records < 1:
+        if self.mode == "local" and self.radius < shape.flank:
+            raise SettingsError(
+                "The radius of local mode does not reach the flanks that the scores read.",
+                needed=f"--radius of at least {shape.flank}",
+                found=f"--radius {self.radius}",
+            )
+        if (self.batch_tokens is not None and self.batch_tokens < 1) or self.chunk_records < 1:
             raise SettingsError("Batch tokens and chunk records must be at least 1.")
 
 

@@ -105,11 +105,13 @@ def plugin(**hooks):
     return module
 
 
-def pipeline(reference, genes, backend=None, *, width=200, flank=20, scores=ALL_SCORES, batch_tokens=4096, **shape):
+def pipeline(
+    reference, genes, backend=None, *, width=200, flank=20, scores=ALL_SCORES, batch_tokens=4096, local=None, **shape
+):
     settings = Settings(window=WindowShape(width, flank, **shape), scores=scores, batch_tokens=batch_tokens)
     plugins = load_plugins()
     scorers, origins = plugins.scorers, plugins.origins("scorer")
     plan = plan_scores(scorers, origins, settings)
     guarded = GuardedBackend(backend or NullBackend(), plugins.origins("backend")["null"])
-    engine = Engine(guarded, width=width, flank=flank, batch_tokens=batch_tokens)
+    engine = Engine(guarded, flank=flank, batch_tokens=batch_tokens, local=local)
     return Pipeline(reference, genes, settings.window, engine, plan, with_choice(plan, scorers, origins))

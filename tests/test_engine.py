@@ -1,6 +1,8 @@
 """The engine when the model misbehaves, and its token budget."""
 
 import logging
+import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import torch
 
 from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
 from splicebert_vep.errors import BackendError, PluginError
+from splicebert_vep.model import engine as engine_module
+from splicebert_vep.model import passes as passes_module
 from splicebert_vep.model.null import NullBackend
 from splicebert_vep_spec import BackendOutput, Status
 
@@ -91,29 +95,58 @@ def test_a_backend_without_tensors_is_told():
         pipeline(REFERENCE, GENES, Numpy()).report(records())
 
 
-def test_batches_keep_to_the_token_budget():
+RANDOM = "".join(random.Random(5).choices("ACGT", k=1200))
+
+
+def snvs(genome, positions):
+    return [FakeRecord("c", pos, genome[pos - 1], ("A" if genome[pos - 1] != "A" else "C",)) for pos in positions]
+
+
+def test_calls_keep_to_the_token_budget():
     backend = Counting(NullBackend())
-    many = [FakeRecord("c", pos, GENOME[pos - 1], ("A" if GENOME[pos - 1] != "A" else "C",)) for pos in range(300, 340)]
-    pipeline(REFERENCE, GENES, backend, batch_tokens=202 * 10, scores=("KL_CTX",)).report(many)
-    assert max(backend.windows) <= 10
-    assert len(backend.windows) >= 8  # 80 windows, 10 at a time
+    reference = FakeReference({"c": RANDOM})
+    many = snvs(RANDOM, range(300, 340))
+    pipeline(reference, GENES, backend, batch_tokens=202 * 10, scores=("KL_CTX",)).report(many)
+    assert backend.windows == [10] * 8  # a REF and an ALT window for each allele
     backend.windows.clear()
-    pipeline(REFERENCE, GENES, backend, batch_tokens=1, scores=("KL_CTX",)).report(many[:3])
-    assert backend.windows == [2, 2, 2]  # one allele runs whatever it takes
+    pipeline(reference, GENES, backend, batch_tokens=1, scores=("KL_CTX",)).report(many[:3])
+    assert backend.windows == [1] * 6  # one window runs whatever it takes
 
 
-def test_sites_of_one_tile_share_its_window_and_keep_to_the_budget():
+def test_sites_of_one_tile_share_its_window_over_calls_and_batches(monkeypatch):
     backend = Counting(NullBackend())
-    many = [FakeRecord("c", pos, GENOME[pos - 1], ("A" if GENOME[pos - 1] != "A" else "C",)) for pos in range(421, 441)]
-    tiled = pipeline(REFERENCE, GENES, backend, scores=("KL_CTX",), mode="tiled", stride=64, batch_tokens=202 * 15)
-    reports = tiled.report(many)
+    monkeypatch.setattr(engine_module, "_BATCH_BYTES", 1)  # one allele a batch
+    tiled = pipeline(FakeReference({"c": RANDOM}), GENES, backend, mode="tiled", stride=64, batch_tokens=202 * 15)
+    reports = tiled.report(snvs(RANDOM, range(421, 441)))
     assert {report.alleles[0].contexts[0].values["WINDOW_MODE"] for report in reports} == {"tiled"}
-    assert max(backend.windows) <= 15
-    assert sum(backend.windows) <= 20 + 4  # twenty ALT windows, and the REF window of a tile once a batch
+    assert len(backend.windows) > 40
+    assert sum(backend.windows) == 20 + 20 + 1  # ALT windows, masked windows, and the tile
 
 
-def test_the_budget_counts_what_is_run():
+def test_alts_of_a_site_share_its_ref_and_its_masked_window():
     backend = Counting(NullBackend())
-    many = [FakeRecord("c", pos, GENOME[pos - 1], ("A" if GENOME[pos - 1] != "A" else "C",)) for pos in range(300, 340)]
-    pipeline(REFERENCE, GENES, backend, batch_tokens=202 * 20, scores=("LLR",)).report(many)
+    records = [FakeRecord("c", 500, RANDOM[499], tuple(set("ACGT") - {RANDOM[499]})) for _ in range(2)]
+    pipeline(FakeReference({"c": RANDOM}), GENES, backend).report(records)
+    assert sum(backend.windows) == 1 + 3 + 1
+
+
+def test_a_window_that_nobody_needs_is_not_run():
+    backend = Counting(NullBackend())
+    pipeline(REFERENCE, GENES, backend, batch_tokens=202 * 20, scores=("LLR",)).report(snvs(GENOME, range(300, 340)))
     assert backend.windows == [10]  # the genome repeats every 10 nt: ten masked windows, no REF and no ALT window
+
+
+def test_what_is_not_kept_is_run_again(monkeypatch):
+    """Windows of alleles far apart in the order of work; the outcome is the same whatever is kept."""
+    reference = FakeReference({"c": RANDOM})
+    records = [
+        record
+        for pos in range(421, 441, 4)
+        for record in (*snvs(RANDOM, [pos]), FakeRecord("c", pos, RANDOM[pos - 1 : pos + 15], (RANDOM[pos - 1],)))
+    ]
+    run = partial(pipeline, reference, GENES, mode="tiled", stride=64)
+    expected = run().report(records)
+    monkeypatch.setattr(engine_module, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(passes_module, "_CALLS_KEPT", 1)
+    for found, wanted in zip(run().report(records), expected, strict=True):
+        assert found.alleles[0].contexts[0].values == pytest.approx(wanted.alleles[0].contexts[0].values, abs=1e-6)

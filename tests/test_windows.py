@@ -11,8 +11,8 @@ from helpers import gene
 from splicebert_vep.sequence import windows
 from splicebert_vep.sequence.alignment import align, differences
 from splicebert_vep.sequence.tokens import encode, reverse_complement, with_special
-from splicebert_vep.sequence.windows import Placement, WindowShape
-from splicebert_vep_spec import Allele, Skipped, Status
+from splicebert_vep.sequence.windows import WindowShape
+from splicebert_vep_spec import Allele, GeneContext, Status
 
 SHAPE = WindowShape(width=60, flank=10)
 LETTERS = {5: "N", 6: "A", 7: "C", 8: "G", 9: "T"}
@@ -22,12 +22,22 @@ def text(tokens) -> str:
     return "".join(LETTERS[int(token)] for token in tokens)
 
 
-def window_of(genome: str, allele: Allele, shape: WindowShape = SHAPE):
-    placement = windows.place(allele, len(genome), shape)
-    assert isinstance(placement, Placement), placement
-    low, high = windows.region(allele, placement, shape)
-    assert 0 <= low < high <= len(genome)
-    return windows.cut(allele, placement, genome[low:high].encode(), shape)
+def placed(allele: Allele, length: int, shape: WindowShape = SHAPE) -> tuple[int, str] | None:
+    """Start and mode of one allele's window, or None where none fits."""
+    found = windows.place([allele], [length], shape)
+    return (int(found.start[0]), "tiled" if found.tiled[0] else "centred") if found.fits[0] else None
+
+
+def windows_of(genome: str, alleles: list[Allele], shape: WindowShape = SHAPE) -> windows.Windows:
+    found = windows.place(alleles, [len(genome)] * len(alleles), shape)
+    assert found.fits.all()
+    regions = [windows.region(a, start, shape.width) for a, start in zip(alleles, found.start.tolist(), strict=True)]
+    assert all(0 <= low < high <= len(genome) for low, high in regions)
+    return windows.cut(alleles, found.start, [genome[low:high].encode() for low, high in regions], shape)
+
+
+def pair_of(genome: str, allele: Allele, context: GeneContext) -> windows.WindowPairs:
+    return windows.pair([allele], windows_of(genome, [allele]), [0], [context])
 
 
 @st.composite
@@ -57,12 +67,23 @@ def test_reverse_complement_twice_is_identity(sequence):
 @given(changes())
 def test_windows_say_what_the_genome_says(case):
     genome, allele = case
-    window = window_of(genome, allele)
-    start = window.placement.start
+    window = windows_of(genome, [allele])
+    start = int(window.start[0])
     changed = genome[: allele.start] + allele.alt + genome[allele.end :]
-    assert text(window.ref) == genome[start : start + 60]
-    assert text(window.alt) == changed[start : start + 60]
-    assert text(window.ref_right) == genome[start + allele.shift : start + allele.shift + 60]
+    assert text(window.ref[0]) == genome[start : start + 60]
+    assert text(window.alt[0]) == changed[start : start + 60]
+    assert text(window.ref_right[0]) == genome[start + allele.shift : start + allele.shift + 60]
+
+
+@given(changes(), st.lists(st.tuples(st.integers(70, 120), st.integers(0, 9), st.text("ACGT", max_size=9)), max_size=5))
+def test_many_alleles_have_the_windows_that_each_has_alone(case, others):
+    genome, allele = case
+    alleles = [allele, *(Allele("c", at, genome[at : at + n], alt) for at, n, alt in others), allele]
+    together = windows_of(genome, alleles)
+    for i, one in enumerate(alleles):
+        alone = windows_of(genome, [one])
+        for name in ("start", "ref", "ref_right", "alt", "n_frac", "clean"):
+            assert (getattr(together, name)[i] == getattr(alone, name)[0]).all()
 
 
 @pytest.mark.parametrize(
@@ -72,30 +93,30 @@ def test_windows_say_what_the_genome_says(case):
 def test_centred_left_side(ref_length, alt_length, left):
     # left = (60 - max) // 2
     allele = Allele("c", 500, "A" * ref_length, "C" * alt_length)
-    assert windows.place(allele, 1000, SHAPE) == Placement(500 - left, "centred")
+    assert placed(allele, 1000) == (500 - left, "centred")
 
 
 def test_a_deletion_needs_only_the_flank_that_is_left_of_it():
     # contig 100, W 60, F 10, deletion of 5 at 85: ten bases follow it; ALT reads 60 + 5 bases from 35 on
-    assert windows.place(Allele("c", 85, "A" * 5, ""), 100, SHAPE) == Placement(35, "centred")
-    assert isinstance(windows.place(Allele("c", 86, "A" * 5, ""), 100, SHAPE), Skipped)
+    assert placed(Allele("c", 85, "A" * 5, ""), 100, SHAPE) == (35, "centred")
+    assert placed(Allele("c", 86, "A" * 5, ""), 100) is None
 
 
 def test_tiled_windows_start_on_the_grid():
     shape = WindowShape(width=510, flank=100, mode="tiled", stride=128)
     # floor((1000 - 100) / 128) = 7
-    assert windows.place(Allele("c", 1000, "A", "C"), 5000, shape) == Placement(896, "tiled")
+    assert placed(Allele("c", 1000, "A", "C"), 5000, shape) == (896, "tiled")
     # neighbours share a window
-    assert windows.place(Allele("c", 1020, "A", "C"), 5000, shape) == Placement(896, "tiled")
+    assert placed(Allele("c", 1020, "A", "C"), 5000, shape) == (896, "tiled")
     # offset 104 + span 310 + flank 100 = 514 > 510: does not fit, so centred
-    assert windows.place(Allele("c", 1000, "A" * 310, "C"), 5000, shape) == Placement(900, "centred")
+    assert placed(Allele("c", 1000, "A" * 310, "C"), 5000, shape) == (900, "centred")
 
 
 def test_at_a_contig_end_the_window_moves():
-    assert windows.place(Allele("c", 10, "A", "C"), 1000, SHAPE) == Placement(0, "centred")
-    assert windows.place(Allele("c", 989, "A", "C"), 1000, SHAPE) == Placement(940, "centred")
+    assert placed(Allele("c", 10, "A", "C"), 1000, SHAPE) == (0, "centred")
+    assert placed(Allele("c", 989, "A", "C"), 1000, SHAPE) == (940, "centred")
     # a deletion needs two bases more on the right for ALT and the shifted REF window
-    assert windows.place(Allele("c", 970, "AC", ""), 1000, SHAPE) == Placement(938, "centred")
+    assert placed(Allele("c", 970, "AC", ""), 1000, SHAPE) == (938, "centred")
 
 
 @pytest.mark.parametrize(
@@ -108,8 +129,8 @@ def test_at_a_contig_end_the_window_moves():
     ],
 )
 def test_no_room_is_told(allele, length):
-    skipped = windows.place(allele, length, SHAPE)
-    assert isinstance(skipped, Skipped)
+    assert placed(allele, length) is None
+    skipped = windows.no_room(allele, length, SHAPE)
     assert skipped.status is Status.N_CONTEXT
     assert "fits" in skipped.reason
 
@@ -118,11 +139,13 @@ def test_n_near_the_span_is_told_and_n_elsewhere_is_counted():
     genome = "ACGT" * 50
     allele = Allele("c", 100, genome[100], "C")
     near = genome[:90] + "N" + genome[91:]
-    assert isinstance(window_of(near, allele), Skipped)
+    assert not windows_of(near, [allele]).clean[0]
+    assert windows.not_clean(SHAPE).status is Status.N_CONTEXT
     far = genome[:89] + "N" + genome[90:]
-    window = window_of(far, allele)
-    assert window.n_frac == pytest.approx(1 / 60)
-    assert "N" in text(window.ref)
+    window = windows_of(far, [allele])
+    assert window.clean[0]
+    assert window.n_frac[0] == pytest.approx(1 / 60)
+    assert "N" in text(window.ref[0])
 
 
 def test_too_long_is_told():
@@ -136,12 +159,11 @@ def test_too_long_is_told():
 def test_aligned_columns_hold_the_same_base(case, strand, donor_at, acceptor_at):
     """The heart of the matter: a pair is one genomic base seen in REF and in ALT, at the same token index."""
     genome, allele = case
-    window = window_of(genome, allele)
     context = gene(strand=strand, donor=(donor_at, donor_at + 2), acceptor=(acceptor_at, acceptor_at + 2))
-    pair = windows.pair(allele, window, context)
-    columns = align([pair], 60, 10)
-    ref_tokens = np.where(columns.right[0], pair.ref_right[columns.ref_index[0]], pair.ref[columns.ref_index[0]])
-    alt_tokens = pair.alt[columns.alt_index[0]]
+    pair = pair_of(genome, allele, context)
+    columns = align(pair, 10)
+    ref_tokens = np.where(columns.right[0], pair.ref_right[0][columns.ref_index[0]], pair.ref[0][columns.ref_index[0]])
+    alt_tokens = pair.alt[0][columns.alt_index[0]]
     paired = columns.paired[0]
     outside = paired.copy()
     outside[24:] = False  # span columns may differ in base
@@ -161,7 +183,7 @@ def test_aligned_columns_hold_the_same_base(case, strand, donor_at, acceptor_at)
             base = genome[position] if strand == "+" else text(reverse_complement(encode(genome[position].encode())))
             assert text(ref_tokens[column : column + 1]) == base
         elif allele.shift == 0:
-            assert not 0 <= position - window.placement.start < 60
+            assert not 0 <= position - (allele.start - int(pair.offset[0])) < 60
     assert columns.in_ref[0].sum() == 20 + len(allele.ref)
     assert columns.in_alt[0].sum() == 20 + len(allele.alt)
 
@@ -169,8 +191,7 @@ def test_aligned_columns_hold_the_same_base(case, strand, donor_at, acceptor_at)
 @given(changes(), st.sampled_from("+-"))
 def test_differences_are_those_of_the_span(case, strand):
     genome, allele = case
-    pair = windows.pair(allele, window_of(genome, allele), gene(strand=strand))
-    found = differences([pair])
+    found = differences(pair_of(genome, allele, gene(strand=strand)))
     if allele.shift != 0:
         assert not found.valid.any()
         return

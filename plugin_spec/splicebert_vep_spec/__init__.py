@@ -21,6 +21,7 @@ from ._backends import (
     BackendOutput,
     C,
     G,
+    LocalBackend,
     N,
     T,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "InfoAdapter",
     "InfoField",
     "Interval",
+    "LocalBackend",
     "MASK",
     "MaskedSite",
     "N",

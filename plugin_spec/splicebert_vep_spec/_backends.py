@@ -43,6 +43,7 @@ class BackendInfo:
         precision: ``fp32``, ``bf16``, ``fp16``.
         device: device kind, e.g. ``cpu``.
         quality: one sentence on how good the model was measured to be; empty when nothing is known.
+        batch_tokens: tokens in one ``forward`` that suit the backend; taken where the user does not say.
     """
 
     model: str
@@ -54,6 +55,7 @@ class BackendInfo:
     precision: str
     device: str
     quality: str = ""
+    batch_tokens: int = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,28 @@ class Backend(Protocol):
 
         Raises:
             RuntimeError: the pass failed, e.g. out of memory; the alleles that it fails on alone become FAILED.
+        """
+
+
+@runtime_checkable
+class LocalBackend(Backend, Protocol):
+    """Run the network, and a part of it again where a window changes in a few tokens (``--mode local``)."""
+
+    def remember(self, tokens: Any, positions: Any) -> tuple[BackendOutput, Any]:
+        """Do as ``forward``, and also return what ``update`` needs of these N windows."""
+
+    def update(self, memory: Any, rows: Any, index: Any, tokens: Any, positions: Any) -> BackendOutput:
+        """Return outputs (M, P, ...) of M windows, each like a remembered one but for some tokens.
+
+        Args:
+            memory: from ``remember``.
+            rows: (M,) integer numpy array, the remembered window that each is like.
+            index: (M, L) ascending token indices that are computed again; all tokens that differ are among them.
+            tokens: (M, L) the tokens there.
+            positions: (M, P) places on the L axis to answer at; may repeat.
+
+        Raises:
+            RuntimeError: as ``forward``.
         """
 
 

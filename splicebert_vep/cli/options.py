@@ -54,6 +54,13 @@ computed_options = cloup.option_group(
         "--window-mode", type=click.Choice(["centred", "tiled"]), default="centred", show_default=True,
         help="Centre each window on its allele, or lay windows on a grid of 128 nt.",
     ),
+    cloup.option(
+        "--mode", type=click.Choice(["exact", "local"]), default="exact", show_default=True,
+        help="Run every window whole; or, faster and not quite the same, ALTs and masked sites only around the change.",
+    ),
+    cloup.option(
+        "--radius", default=160, show_default=True, metavar="NT", help="How far around the change --mode local goes.",
+    ),
 )  # fmt: skip
 
 machine_options = cloup.option_group(
@@ -65,8 +72,8 @@ machine_options = cloup.option_group(
     ),
     device_option,
     cloup.option(
-        "--batch-tokens", type=click.IntRange(1), default=16384, show_default=True, metavar="N",
-        help="Tokens in one forward pass.",
+        "--batch-tokens", type=click.IntRange(1), default=None, metavar="N",
+        help="Tokens in one forward pass. Default: what suits the device.",
     ),
     cloup.option(
         "--threads", type=click.IntRange(1), default=None, metavar="N", help="CPU threads. Default: torch's choice.",
@@ -76,7 +83,7 @@ machine_options = cloup.option_group(
 
 def open_annotator(
     *, reference: str, annotation: str, model: str, window: int, flank: int, window_mode: str, scores: tuple[str, ...],
-    backend: str, device: str, batch_tokens: int, threads: int | None,
+    mode: str, radius: int, backend: str, device: str, batch_tokens: int | None, threads: int | None,
 ) -> Annotator:  # fmt: skip
     """Return the Annotator that the shared options describe; torch is imported here, not for ``--help``."""
     from splicebert_vep.annotator import Annotator
@@ -85,8 +92,12 @@ def open_annotator(
 
     if backend == "null":
         _say_without_effect("model", "device")
-    mode: Any = window_mode
-    settings = Settings(window=WindowShape(window, flank, mode), scores=scores or None, batch_tokens=batch_tokens)
+    placing: Any = window_mode
+    engine_mode: Any = mode
+    settings = Settings(
+        window=WindowShape(window, flank, placing), scores=scores or None, mode=engine_mode, radius=radius,
+        batch_tokens=batch_tokens,
+    )  # fmt: skip
     return Annotator(
         reference, annotation, model=model, backend=backend, device=device, threads=threads, settings=settings
     )

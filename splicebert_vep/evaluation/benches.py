@@ -16,10 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+
 from splicebert_vep.model.engine import Engine
+from splicebert_vep.model.local import Local
 from splicebert_vep.scores import field_values
 from splicebert_vep.sequence import windows
-from splicebert_vep.sequence.windows import Placement, WindowPair, WindowShape
+from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import ScorePlan, check_window
 from splicebert_vep_spec import Allele, Backend, GeneContext, Skipped, Status, Value
 
@@ -55,9 +58,18 @@ class BenchRow:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What the engine needs of a row; pairs of one shape run together."""
+    """What a row's windows are cut from; rows of one shape are cut and run together.
 
-    pair: WindowPair
+    Args:
+        allele: the SNV.
+        start: where its window starts, in the coordinates of the allele.
+        bases: of the window.
+        shape: of the window.
+    """
+
+    allele: Allele
+    start: int
+    bases: bytes
     shape: WindowShape
 
 
@@ -70,13 +82,14 @@ def score_labelled(
     *,
     width: int = 510,
     flank: int = 100,
-    batch_tokens: int = 16384,
+    local: Local | None = None,
 ) -> list[BenchRow]:
     """Score variants; one row each, in order.
 
     Args:
         references: FASTAs by the assembly that the variants name; under None those for variants that name none.
         width, flank: W and F of rows that do not carry their own sequence.
+        local: the radii of local mode; None for exact.
 
     Raises:
         SettingsError: the model was not trained for windows as long as the rows', or takes those of one length only.
@@ -94,17 +107,24 @@ def score_labelled(
         check_window(one, backend.info)
     rows = [BenchRow(v, {}, p if isinstance(p, Skipped) else None) for v, p in zip(variants, prepared, strict=True)]
     for one, members in of_shape.items():
-        engine = Engine(backend, width=one.width, flank=one.flank, batch_tokens=batch_tokens)
-        pairs = [found.pair for i in members if isinstance(found := prepared[i], _Prepared)]
+        ready = [found for i in members if isinstance(found := prepared[i], _Prepared)]
+        alleles = [found.allele for found in ready]
+        cut = windows.cut(alleles, np.array([found.start for found in ready]), [found.bases for found in ready], one)
+        for row in np.flatnonzero(~cut.clean).tolist():
+            rows[members[row]] = BenchRow(variants[members[row]], {}, windows.not_clean(one))
+        clean = np.flatnonzero(cut.clean).tolist()
+        pairs = windows.pair(alleles, cut, clean, [_labelled_exon(variants[members[i]]) for i in clean])
+        engine = Engine(backend, flank=one.flank, batch_tokens=backend.info.batch_tokens, local=local)
         for done in engine.run(pairs, plan.needs):
             for row, reason in done.failed.items():
-                rows[members[row]] = BenchRow(variants[members[row]], {}, Skipped(Status.FAILED, reason))
+                at = members[clean[row]]
+                rows[at] = BenchRow(variants[at], {}, Skipped(Status.FAILED, reason))
             if done.batch is None:
                 continue
             columns = field_values(plan, done.batch, len(done.rows))
             for i, row in enumerate(done.rows):
-                scored = {field: values[i] for field, values in columns.items()}
-                rows[members[row]] = BenchRow(variants[members[row]], scored)
+                at = members[clean[row]]
+                rows[at] = BenchRow(variants[at], {field: values[i] for field, values in columns.items()})
     return rows
 
 
@@ -131,19 +151,23 @@ def _cut(
     if mismatch:
         return mismatch
     length = reference.lengths[contig]
-    placement = windows.place(allele, length, shape) if protocol == "own" else _exon_centred(variant, length, shape)
-    if isinstance(placement, Skipped):
-        return placement
-    bases = reference.fetch(contig, *windows.region(allele, placement, shape))
-    return _pair(variant, allele, windows.cut(allele, placement, bases, shape), shape)
+    start = _own_window(allele, length, shape) if protocol == "own" else _exon_centred(variant, length, shape)
+    if isinstance(start, Skipped):
+        return start
+    return _Prepared(allele, start, reference.fetch(contig, *windows.region(allele, start, shape.width)), shape)
 
 
-def _exon_centred(variant: LabelledVariant, contig_length: int, shape: WindowShape) -> Placement | Skipped:
+def _own_window(allele: Allele, contig_length: int, shape: WindowShape) -> int | Skipped:
+    placed = windows.place([allele], [contig_length], shape)
+    return int(placed.start[0]) if placed.fits[0] else windows.no_room(allele, contig_length, shape)
+
+
+def _exon_centred(variant: LabelledVariant, contig_length: int, shape: WindowShape) -> int | Skipped:
     start = (variant.exon.start + variant.exon.end) // 2 - shape.width // 2
     offset = variant.start - start
     if not shape.flank <= offset < shape.width - shape.flank or start < 0 or start + shape.width > contig_length:
         return Skipped(Status.N_CONTEXT, f"less than {shape.flank} nt to an end of the exon-centred window")
-    return Placement(start, "centred")
+    return start
 
 
 def _own_sequence(variant: LabelledVariant) -> _Prepared | Skipped:
@@ -156,9 +180,7 @@ def _own_sequence(variant: LabelledVariant) -> _Prepared | Skipped:
     if flank < LEAST_FLANK:
         return Skipped(Status.N_CONTEXT, f"less than {LEAST_FLANK} nt to an end of the row's own sequence")
     shape = WindowShape(len(sequence), flank)
-    allele = Allele("", variant.start, variant.ref, variant.alt)
-    window = windows.cut(allele, Placement(variant.sequence_start, "centred"), sequence, shape)
-    return _pair(variant, allele, window, shape)
+    return _Prepared(Allele("", variant.start, variant.ref, variant.alt), variant.sequence_start, sequence, shape)
 
 
 def _check(variant: LabelledVariant, found: bytes) -> Skipped | None:
@@ -170,13 +192,8 @@ def _check(variant: LabelledVariant, found: bytes) -> Skipped | None:
     return None
 
 
-def _pair(
-    variant: LabelledVariant, allele: Allele, window: windows.Window | Skipped, shape: WindowShape
-) -> _Prepared | Skipped:
-    if isinstance(window, Skipped):
-        return window
-    context = GeneContext(
+def _labelled_exon(variant: LabelledVariant) -> GeneContext:
+    return GeneContext(
         gene_id="labelled exon", symbol=None, transcript_id="", transcript_choice="", biotype="", strand=variant.strand,
         region="", site_offset=None, site_hit=None, donor=variant.donor, acceptor=variant.acceptor, near_site=True,
     )  # fmt: skip
-    return _Prepared(windows.pair(allele, window, context), shape)

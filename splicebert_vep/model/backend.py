@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,12 @@ from numpy.typing import NDArray
 from splicebert_vep.errors import SettingsError
 from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
 
-from .bert import BertConfig
+from .bert import BertConfig, BertOutput, KeysValues
 from .checkpoint import load_checkpoint
 from .registry import MODELS, check_known, quality_note, resolve_model
+
+_CPU_TOKENS = 2048  # what a layer writes of so many stays in the processor's cache
+_GPU_TOKENS = 65536  # enough to fill one
 
 _FORCE_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
 
@@ -50,6 +54,7 @@ class TorchBackend:
             precision="fp32",
             device=self._device.type,
             quality=quality_note(folder) or "",
+            batch_tokens=_CPU_TOKENS if self._device.type == "cpu" else _GPU_TOKENS,
         )
 
     @contextmanager
@@ -63,13 +68,38 @@ class TorchBackend:
         finally:
             torch.set_float32_matmul_precision(before)
 
-    @torch.inference_mode()
     def forward(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> BackendOutput:
         """Return logits (N, P, V) and last hidden states (N, P, H) at token positions (N, P), fp32 on the device."""
+        return self._output(self._run(self._model, self._to(tokens), self._to(positions)))
+
+    def remember(
+        self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]
+    ) -> tuple[BackendOutput, tuple[KeysValues, ...]]:
+        """Do as ``forward``, and return every layer's keys and values."""
+        out = self._run(self._model, self._to(tokens), self._to(positions), remember=True)
+        return self._output(out), out.memory or ()
+
+    def update(
+        self,
+        memory: tuple[KeysValues, ...],
+        rows: NDArray[np.int64],
+        index: NDArray[np.int64],
+        tokens: NDArray[np.uint8],
+        positions: NDArray[np.int64],
+    ) -> BackendOutput:
+        """Compute tokens at ``index`` again; see ``SpliceBert.update``."""
+        changed = (self._to(array) for array in (rows, index, tokens, positions))
+        return self._output(self._run(self._model.update, memory, *changed))
+
+    @torch.inference_mode()
+    def _run(self, call: Callable[..., BertOutput], *arguments: Any, **options: Any) -> BertOutput:
         with self._full_precision():
-            out = self._model(
-                torch.from_numpy(tokens.astype(np.int64)).to(self._device), torch.from_numpy(positions).to(self._device)
-            )
+            return call(*arguments, **options)
+
+    def _to(self, array: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array.astype(np.int64, copy=False)).to(self._device)
+
+    def _output(self, out: BertOutput) -> BackendOutput:
         if self._device.type == "mps":  # it has no float64, which the scores are computed in
             return BackendOutput(out.logits.cpu(), out.hidden.cpu())
         return BackendOutput(out.logits, out.hidden)

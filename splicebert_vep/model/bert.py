@@ -1,7 +1,8 @@
 """The network: BERT for masked language modelling, written plainly.
 
 Shapes at line ends: B windows in a batch, T tokens in a window ([CLS] x1..xW [SEP], so T = W + 2), P wanted
-positions, H hidden size, F feed-forward size, A attention heads, V vocabulary size.
+positions, M changed windows, L tokens of each that are computed again, H hidden size, F feed-forward size, A attention
+heads, V vocabulary size.
 
 Architecture: Devlin et al. 2019 (10.18653/v1/N19-1423), post-layer-norm, with the sizes of SpliceBERT (Chen et al.
 2024, 10.1093/bib/bbae163). Equality with ``transformers.BertForMaskedLM`` is held by a test.
@@ -49,10 +50,17 @@ class BertConfig:
 
 
 class KeysValues(NamedTuple):
-    """What a layer's other positions read of a token, split in heads."""
+    """What a layer's other positions read of a token."""
 
-    keys: Tensor  # (B, A, T, H/A)
-    values: Tensor  # (B, A, T, H/A)
+    keys: Tensor  # (B, T, H)
+    values: Tensor  # (B, T, H)
+
+    def patched(self, rows: Tensor, index: Tensor, new: KeysValues) -> KeysValues:
+        """Copy windows ``rows``, (M,), and put ``new``, (M, L, H), at their tokens ``index``, (M, L)."""
+        at = torch.arange(len(rows), device=rows.device)[:, None], index
+        keys, values = self.keys[rows], self.values[rows]  # (M, T, H), copies
+        keys[at], values[at] = new
+        return KeysValues(keys, values)
 
 
 class BertOutput(NamedTuple):
@@ -61,6 +69,7 @@ class BertOutput(NamedTuple):
     logits: Tensor  # (B, P, V)
     hidden: Tensor  # (B, P, H), after the last layer, before the MLM head
     all_hidden: tuple[Tensor, ...] | None = None  # embeddings and every layer, (B, T, H) each; the last is `hidden`
+    memory: tuple[KeysValues, ...] | None = None  # keys and values of every layer
 
 
 class Layer(nn.Module):
@@ -81,7 +90,7 @@ class Layer(nn.Module):
 
     def keys_values(self, hidden: Tensor) -> KeysValues:
         """Project tokens, (B, T, H), to what other positions attend to."""
-        return KeysValues(self._split(self.key(hidden)), self._split(self.value(hidden)))
+        return KeysValues(self.key(hidden), self.value(hidden))
 
     def forward(self, hidden: Tensor, context: KeysValues) -> Tensor:
         """Update tokens, (B, P, H), that attend to the whole ``context``; returns (B, P, H).
@@ -90,7 +99,8 @@ class Layer(nn.Module):
         are there, which is what lets the last layer answer at the wanted positions only.
         """
         # No mask: all windows of a batch have one length, so there is never a padded token to hide.
-        attended = F.scaled_dot_product_attention(self._split(self.query(hidden)), *context)  # (B, A, P, H/A)
+        query, keys, values = (self._split(x) for x in (self.query(hidden), *context))
+        attended = F.scaled_dot_product_attention(query, keys, values)  # (B, A, P, H/A)
         attended = attended.transpose(1, 2).flatten(2)  # (B, P, H)
         hidden = self.attention_norm(hidden + self.attention_out(attended))  # (B, P, H)
         inner = F.gelu(self.feed_in(hidden))  # (B, P, F); exact, not the tanh approximation
@@ -123,6 +133,7 @@ class SpliceBert(nn.Module):
         positions: Tensor | None = None,
         *,
         output_hidden_states: bool = False,
+        remember: bool = False,
         first_position: int = 0,
     ) -> BertOutput:
         """Predict the token at each wanted position of each window.
@@ -131,24 +142,54 @@ class SpliceBert(nn.Module):
             tokens: (B, T) int64, all windows of one length.
             positions: (B, P) int64, token indices to answer at, repeats allowed; None for all T in order.
             output_hidden_states: also return the embeddings and every layer's hidden states.
+            remember: also return every layer's keys and values, which ``update`` reads.
             first_position: position of token 0; other than 0 in training only.
 
         Raises:
             SettingsError: T is more than the model has positions for.
         """
         hidden = self.embed(tokens, first_position)  # (B, T, H)
-        states = [hidden]
+        states, memory = [hidden], []
         *body, last = cast(list[Layer], self.layers)
         for layer in body:
-            hidden = layer(hidden, layer.keys_values(hidden))  # (B, T, H)
-            states.append(hidden)
+            context = layer.keys_values(hidden)  # (B, T, H) each
+            hidden = layer(hidden, context)  # (B, T, H)
+            if output_hidden_states:
+                states.append(hidden)
+            if remember:
+                memory.append(context)
         context = last.keys_values(hidden)
-        if positions is not None:
-            index = positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])  # (B, P, H)
-            hidden = hidden.gather(1, index)  # (B, P, H)
-        hidden = last(hidden, context)  # (B, P, H)
-        states.append(hidden)
-        return BertOutput(self.predict(hidden), hidden, tuple(states) if output_hidden_states else None)
+        hidden = last(_at(hidden, positions), context)  # (B, P, H)
+        return BertOutput(
+            self.predict(hidden),
+            hidden,
+            (*states, hidden) if output_hidden_states else None,
+            (*memory, context) if remember else None,
+        )
+
+    def update(
+        self, memory: tuple[KeysValues, ...], rows: Tensor, index: Tensor, tokens: Tensor, positions: Tensor
+    ) -> BertOutput:
+        """Predict tokens of windows that differ from remembered ones, computing a part of their positions again.
+
+        Positions outside ``index`` keep the keys and values of the remembered window in every layer. With all T
+        positions in ``index`` this is ``forward``; with fewer it is an approximation, the better the farther
+        ``index`` reaches around what differs.
+
+        Args:
+            memory: of a ``forward`` that remembered.
+            rows: (M,) int64, the remembered window that each changed window is compared with.
+            index: (M, L) int64, ascending token indices that are computed again; all that differ are among them.
+            tokens: (M, L) int64, the changed window's tokens there.
+            positions: (M, P) int64, places on the L axis to answer at.
+        """
+        hidden = self._normalise(self.token_embeddings(tokens) + self.position_embeddings(index))  # (M, L, H)
+        *body, last = cast(list[Layer], self.layers)
+        for layer, remembered in zip(body, memory, strict=False):
+            hidden = layer(hidden, remembered.patched(rows, index, layer.keys_values(hidden)))  # (M, L, H)
+        context = memory[-1].patched(rows, index, last.keys_values(hidden))
+        hidden = last(_at(hidden, positions), context)  # (M, P, H)
+        return BertOutput(self.predict(hidden), hidden)
 
     def embed(self, tokens: Tensor, first_position: int = 0) -> Tensor:
         """Look up what enters the first layer: (B, T) int64 to (B, T, H).
@@ -164,13 +205,22 @@ class SpliceBert(nn.Module):
                 found=f"{length} tokens" + (f" from position {first_position}" if first_position else ""),
                 remedy="choose a smaller window",
             )
-        # Token types are all 0 in SpliceBERT, so the one row is the same for every token.
         places = self.position_embeddings.weight[first_position : first_position + length]  # (T, H)
-        embedded = self.token_embeddings(tokens) + places  # (B, T, H)
-        normalised: Tensor = self.embedding_norm(embedded + self.type_embeddings.weight[0])  # (B, T, H)
+        return self._normalise(self.token_embeddings(tokens) + places)  # (B, T, H)
+
+    def _normalise(self, embedded: Tensor) -> Tensor:
+        # Token types are all 0 in SpliceBERT, so the one row is the same for every token.
+        normalised: Tensor = self.embedding_norm(embedded + self.type_embeddings.weight[0])
         return normalised
 
     def predict(self, hidden: Tensor) -> Tensor:
         """Turn last hidden states, (B, P, H), into logits over the vocabulary, (B, P, V)."""
         transformed = self.head_norm(F.gelu(self.head_dense(hidden)))  # (B, P, H)
         return F.linear(transformed, self.token_embeddings.weight, self.decoder_bias)  # (B, P, V)
+
+
+def _at(hidden: Tensor, positions: Tensor | None) -> Tensor:
+    """Pick tokens, (B, T, H), at positions (B, P); all of them for None."""
+    if positions is None:
+        return hidden
+    return hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))  # (B, P, H)

@@ -1,13 +1,16 @@
-"""The engine: window pairs in, aligned outputs of the model out, batch by batch to a token budget.
+"""The engine: window pairs in, aligned outputs of the model out, batch by batch.
 
-A batch runs every distinct window once: the ALTs of a site share its REF pass and its masked pass, and so do sites of
-one tile and genes of one strand. Only the columns that a score reads leave the last layer.
+Every distinct window of a run goes through the network once: the ALTs of a site share its REF pass and its masked
+pass, and so do sites of one tile and genes of one strand. Only the columns that a score reads leave the last layer.
+In local mode, windows that differ from a REF window in a few tokens are computed again around these alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +18,8 @@ from numpy.typing import NDArray
 
 from splicebert_vep.errors import BackendError
 from splicebert_vep.sequence.alignment import Columns, Differences, align, differences
-from splicebert_vep.sequence.tokens import with_special
-from splicebert_vep.sequence.windows import WindowPair
+from splicebert_vep.sequence.tokens import Tokens, with_special
+from splicebert_vep.sequence.windows import Index, WindowPairs
 from splicebert_vep_spec import (
     MASK,
     NEEDS_HIDDEN,
@@ -25,9 +28,20 @@ from splicebert_vep_spec import (
     AlignedBatch,
     Backend,
     BackendOutput,
+    LocalBackend,
     MaskedSite,
     Side,
+    T,
 )
+
+from .local import Local, around, count_around
+from .passes import Passes, distinct
+
+_BATCH_BYTES = 1 << 27
+"""Outputs of one batch take up to this much; the scorers need about as much again."""
+
+_SITE_POSITIONS = 4
+"""Room for a donor and an acceptor that lie beyond the radius of local mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,143 +59,115 @@ class EngineBatch:
     failed: dict[int, str]
 
 
-class _Passes:
-    """Distinct windows of one forward call; every window runs once, read at all positions that anyone asks for."""
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._row: dict[bytes, int] = {}
-        self._tokens: list[NDArray[np.uint8]] = []
-        self._wanted: list[NDArray[np.bool_]] = []
-
-    def add(self, tokens: NDArray[np.uint8], index: NDArray[np.int64]) -> int:
-        """Return the row of a window (W,), to be read at some window indices."""
-        row = self._row.setdefault(tokens.tobytes(), len(self._tokens))
-        if row == len(self._tokens):
-            self._tokens.append(tokens)
-            self._wanted.append(np.zeros(self._width, dtype=np.bool_))
-        self._wanted[row][index] = True
-        return row
-
-    def run(self, backend: Backend) -> _PassOutput:
-        """Run all windows.
-
-        Raises:
-            BackendError: the model failed; torch reports out-of-memory and device faults as RuntimeError.
-        """
-        tokens, wanted = with_special(np.stack(self._tokens)), np.stack(self._wanted)
-        count = wanted.sum(axis=1)
-        # A window's wanted indices first, in order; what is left fills the row up and is read by nobody.
-        positions = np.argsort(~wanted, axis=1, kind="stable")[:, : count.max()]
-        slot = np.zeros(wanted.shape, dtype=np.int64)
-        np.put_along_axis(slot, positions, np.arange(positions.shape[1])[None, :], 1)
-        positions = positions + 1  # past [CLS]
-        try:
-            out = backend.forward(tokens, positions)
-        except RuntimeError as error:
-            raise BackendError(_one_line(error)) from error
-        finite = torch.isfinite(out.logits).flatten(1).all(dim=1) & torch.isfinite(out.hidden).flatten(1).all(dim=1)
-        return _PassOutput(out, slot, finite.cpu().numpy())
-
-
-@dataclass(frozen=True, slots=True)
-class _PassOutput:
-    """Outputs of the windows of a call, and where in them a window index is found.
-
-    Args:
-        out: logits (N, P, V) and hidden (N, P, H).
-        slot: (N, W) place of a window index on the P axis.
-        finite: (N,) whether all values of a window are finite.
-    """
-
-    out: BackendOutput
-    slot: NDArray[np.int64]
-    finite: NDArray[np.bool_]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the outputs lie."""
-        device: torch.device = self.out.logits.device
-        return device
-
-    def read(self, rows: NDArray[np.int64], index: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits (B, C, V) and hidden (B, C, H) of windows (B,) or (B, C) at window indices (B, C)."""
-        rows = np.broadcast_to(rows[:, None] if rows.ndim == 1 else rows, index.shape).copy()
-        at = _to(rows, self.device), _to(self.slot[rows, index], self.device)
-        return self.out.logits[at], self.out.hidden[at]
-
-
 class Engine:
     """Run window pairs through a backend.
 
     Args:
-        backend: the model.
-        width: W of every pair.
+        backend: the model; for local mode one that can compute a part of a window.
         flank: F.
-        batch_tokens: upper bound of tokens in one forward call; one allele is run whatever it takes.
+        batch_tokens: upper bound of tokens in one forward call; one window is run whatever it takes.
+        local: how far around a change the network is computed again; None for whole passes.
     """
 
-    def __init__(self, backend: Backend, *, width: int, flank: int, batch_tokens: int) -> None:
-        self.backend = backend
-        self.width = width
+    def __init__(
+        self, backend: Backend | LocalBackend, *, flank: int, batch_tokens: int, local: Local | None = None
+    ) -> None:
+        self.backend: Any = backend
         self.flank = flank
-        self._passes_per_batch = max(1, batch_tokens // (width + 2))
+        self.batch_tokens = batch_tokens
+        self.local = local
 
-    def run(self, pairs: Sequence[WindowPair], needs: frozenset[str]) -> Iterator[EngineBatch]:
-        """Yield aligned outputs of all pairs, in batches in the given order.
+    def run(self, pairs: WindowPairs, needs: frozenset[str]) -> Iterator[EngineBatch]:
+        """Yield aligned outputs of all pairs, in batches; rows of a batch say whose.
 
         Args:
-            pairs: window pairs of width W.
+            pairs: window pairs of one width.
             needs: what the scorers read; nothing else is computed.
         """
-        for start, end in self._batches(pairs, needs):
-            yield from self._attempt(pairs, start, end, needs)
+        if not len(pairs):
+            return
+        work = _Work(self, pairs, needs)
+        for start in range(0, len(pairs), work.batch_rows):
+            yield from self._attempt(work, start, min(start + work.batch_rows, len(pairs)))
 
-    def _batches(self, pairs: Sequence[WindowPair], needs: frozenset[str]) -> Iterator[tuple[int, int]]:
-        """Cut the pairs into runs whose distinct windows fill the budget of a forward call."""
-        start = 0
-        windows: set[bytes] = set()
-        for i, pair in enumerate(pairs):
-            if NEEDS_PAIRS in needs:
-                new = {array.tobytes() for array in (pair.ref, pair.ref_right, pair.alt)}
-            else:
-                new = {masked(pair).tobytes()}
-            if i > start and len(windows | new) > self._passes_per_batch:
-                yield start, i
-                start, windows = i, set()
-            windows |= new
-        if start < len(pairs):
-            yield start, len(pairs)
-
-    def _attempt(
-        self, pairs: Sequence[WindowPair], start: int, end: int, needs: frozenset[str]
-    ) -> Iterator[EngineBatch]:
+    def _attempt(self, work: _Work, start: int, end: int) -> Iterator[EngineBatch]:
         """Run one batch; when the model fails, halve it until the allele that it fails on stands alone."""
         try:
-            yield self._forward(pairs, start, end, needs)
+            yield work.batch(start, end)
         except BackendError as error:
             if end - start == 1:
-                yield EngineBatch([], None, {start: _one_line(error)})
+                yield EngineBatch([], None, {int(work.order[start]): str(error)})
                 return
             middle = (start + end) // 2
-            yield from self._attempt(pairs, start, middle, needs)
-            yield from self._attempt(pairs, middle, end, needs)
+            yield from self._attempt(work, start, middle)
+            yield from self._attempt(work, middle, end)
 
-    def _forward(self, all_pairs: Sequence[WindowPair], start: int, end: int, needs: frozenset[str]) -> EngineBatch:
-        pairs = all_pairs[start:end]
-        columns = align(pairs, self.width, self.flank)
-        changed = differences(pairs)
-        finite = np.ones(len(pairs), dtype=np.bool_)
-        ref = alt = masked_site = None
+
+class _Work:
+    """All pairs of a run in the order in which they are worked off: by length of span, then by REF window."""
+
+    def __init__(self, engine: Engine, pairs: WindowPairs, needs: frozenset[str]) -> None:
+        self._engine, self._needs = engine, needs
+        self.order = _order(pairs)
+        self._pairs = pairs = pairs.take(self.order)
+        self._columns = columns = align(pairs, engine.flank)
+        self._changed = changed = differences(pairs)
+        self._ref = self._alt = self._masked = None
+        place, beside = np.arange(len(pairs)), None
+        if NEEDS_PAIRS in needs or engine.local:
+            shifted = np.flatnonzero(~pairs.equal_length)
+            windows = np.concatenate([pairs.ref, pairs.ref_right[shifted]])
+            index = np.concatenate([columns.ref_index, columns.ref_index[shifted]])
+            read = np.concatenate([columns.ref_read & ~columns.right, (columns.ref_read & columns.right)[shifted]])
+            self._ref = Passes(windows, np.concatenate([place, shifted]), index, read)
+            self._left_ids = self._ref.ids[: len(pairs)]
+            self._right_ids = self._left_ids.copy()
+            self._right_ids[shifted] = self._ref.ids[len(pairs) :]
+        if engine.local:  # where a changed window's outputs depend on the REF window that they are computed from
+            beside = self._left_ids
         if NEEDS_PAIRS in needs:
-            ref, alt, ok = self._pairs(pairs, columns, needs)
-            finite &= ok
-        if NEEDS_MASKED in needs and changed.valid.any():
-            masked_site, ok = self._masked(pairs, changed)
-            finite &= ok
-        device = next((side.logits.device for side in (ref, masked_site) if side is not None), torch.device("cpu"))
+            self._alt = Passes(pairs.alt, place, columns.alt_index, columns.alt_read, beside)
+        if NEEDS_MASKED in needs:
+            self._masked = Passes(masked(pairs), place, changed.index, changed.valid, beside)
+
+    @property
+    def batch_rows(self) -> int:
+        """How many rows make a batch, by the memory that it takes."""
+        if self._engine.local:  # which remembers keys and values of every REF window of the batch
+            return 4 * self._windows_per_call
+        columns = self._columns.ref_index.shape[1]
+        numbers = 3 * columns * (self._engine.backend.info.hidden_size + T + 1)  # of REF, ALT and masked pass
+        return max(1, _BATCH_BYTES // int(4 * numbers))
+
+    @property
+    def _windows_per_call(self) -> int:
+        return max(1, self._engine.batch_tokens // int(self._pairs.ref.shape[1] + 2))
+
+    def batch(self, start: int, end: int) -> EngineBatch:
+        """Run rows ``start`` to ``end`` of the order.
+
+        Raises:
+            BackendError: the model failed.
+        """
+        rows = np.arange(start, end)
+        pairs, columns, changed = self._pairs.take(rows), self._columns.take(rows), self._changed.take(rows)
+        finite = np.ones(len(rows), dtype=np.bool_)
+        ref = alt = site = None
+        if self._ref:
+            self._run_whole(self._ref, np.concatenate([self._left_ids[rows], self._right_ids[rows]]))
+        if self._ref and self._alt:
+            self._run_changed(self._alt, rows, lambda local: local.radius)
+            ref, alt = self._sides(self._ref, self._alt, rows, pairs, columns)
+            finite &= self._ref.finite(self._left_ids[rows]) & self._ref.finite(self._right_ids[rows])
+            finite &= self._alt.finite(self._alt.ids[rows])
+        equal = np.flatnonzero(changed.valid.any(axis=1))
+        if self._masked and len(equal):
+            self._run_changed(self._masked, rows[equal], lambda local: local.masked_radius)
+            site = self._site(self._masked, rows, changed)
+            finite[equal] &= self._masked.finite(self._masked.ids[rows[equal]])
+        device = next((side.logits.device for side in (ref, site) if side is not None), torch.device("cpu"))
         batch = AlignedBatch(
-            flank=self.flank,
+            flank=self._engine.flank,
             ref=ref,
             alt=alt,
             paired=_to(columns.paired, device),
@@ -189,75 +175,108 @@ class Engine:
             acceptor=_to(columns.acceptor, device),
             in_ref=_to(columns.in_ref, device),
             in_alt=_to(columns.in_alt, device),
-            snv=_to(np.array([p.ref_length == p.alt_length == 1 for p in pairs]), device),
-            masked=masked_site,
+            snv=_to((pairs.ref_length == 1) & (pairs.alt_length == 1), device),
+            masked=site,
         )
-        bad = np.flatnonzero(~finite).tolist()
-        failed = {start + i: "the model returned values that are not finite" for i in bad}
+        for passes in (self._ref, self._alt, self._masked):
+            if passes:
+                passes.forget(end)
+        whose = self.order[rows]
+        failed = {int(row): "the model returned values that are not finite" for row in whose[~finite]}
         if failed:
             batch = _select(batch, _to(np.flatnonzero(finite), device))
-        good = np.flatnonzero(finite).tolist()
-        return EngineBatch([start + i for i in good], batch if good else None, failed)
+        good = whose[finite].tolist()
+        return EngineBatch(good, batch if good else None, failed)
 
-    def _pairs(
-        self, pairs: Sequence[WindowPair], columns: Columns, needs: frozenset[str]
-    ) -> tuple[Side, Side, NDArray[np.bool_]]:
-        """Run REF, shifted REF and ALT windows and lay their outputs out in columns."""
-        passes = _Passes(self.width)
-        left, right = columns.ref_read & ~columns.right, columns.ref_read & columns.right
-        ref_row = np.array([passes.add(p.ref, columns.ref_index[i, left[i]]) for i, p in enumerate(pairs)])
-        right_row = np.array([passes.add(p.ref_right, columns.ref_index[i, right[i]]) for i, p in enumerate(pairs)])
-        alt_row = np.array([passes.add(p.alt, columns.alt_index[i, columns.alt_read[i]]) for i, p in enumerate(pairs)])
-        done = passes.run(self.backend)
-        rows = np.where(columns.right, right_row[:, None], ref_row[:, None])
-        ref_tokens = np.where(
-            columns.right,
-            np.take_along_axis(np.stack([p.ref_right for p in pairs]), columns.ref_index, 1),
-            np.take_along_axis(np.stack([p.ref for p in pairs]), columns.ref_index, 1),
-        )
-        alt_tokens = np.take_along_axis(np.stack([p.alt for p in pairs]), columns.alt_index, 1)
-        ref = _side(ref_tokens, done, rows, columns.ref_index, needs)
-        alt = _side(alt_tokens, done, alt_row, columns.alt_index, needs)
-        return ref, alt, done.finite[ref_row] & done.finite[right_row] & done.finite[alt_row]
+    def _run_whole(self, passes: Passes, ids: Index) -> None:
+        """Run what is missing of some windows, whole."""
+        remember = self._engine.local is not None and passes is self._ref
 
-    def _masked(self, pairs: Sequence[WindowPair], changed: Differences) -> tuple[MaskedSite, NDArray[np.bool_]]:
-        """Run the REF window of every equal-length allele with its differing positions masked together."""
-        passes = _Passes(self.width)
-        equal = np.flatnonzero(changed.valid.any(axis=1))
-        rows = np.zeros(len(pairs), dtype=np.int64)  # rows of other alleles read pass 0 and are never valid
-        for i in equal.tolist():
-            rows[i] = passes.add(masked(pairs[i]), changed.index[i, changed.valid[i]])
-        done = passes.run(self.backend)
-        logits, _ = done.read(rows, changed.index)
-        site = MaskedSite(
-            ref=_to(changed.ref, done.device),
-            alt=_to(changed.alt, done.device),
-            logits=logits,
-            valid=_to(changed.valid, done.device),
-        )
-        ok = np.ones(len(pairs), dtype=np.bool_)
-        ok[equal] = done.finite[rows[equal]]
-        return site, ok
+        def forward(ids: Index, positions: Index) -> tuple[BackendOutput, Any]:
+            tokens, positions = with_special(passes.tokens[ids]), positions + 1  # past [CLS]
+            if remember:
+                done: tuple[BackendOutput, Any] = self._engine.backend.remember(tokens, positions)
+                return done
+            return self._engine.backend.forward(tokens, positions), None
+
+        for part in _parts(passes.missing(ids), self._windows_per_call):
+            passes.run(part, forward)
+
+    def _run_changed(self, passes: Passes, rows: Index, radius: Callable[[Local], int]) -> None:
+        """Run what is missing of the ALT or masked windows of some rows: in local mode around the change alone."""
+        ids = passes.missing(passes.ids[rows])
+        local = self._engine.local
+        if self._ref is None or local is None:
+            self._run_whole(passes, ids)
+            return
+        wanted, ref_ids = passes.wanted(ids), self._left_ids[passes.first[ids]]
+        differ = passes.tokens[ids] != self._ref.tokens[ref_ids]
+        first = differ.argmax(axis=1)
+        length = differ.shape[1] - differ[:, ::-1].argmax(axis=1) - first
+        count = count_around(length, wanted, radius(local), _SITE_POSITIONS)
+        whole = ~self._pairs.equal_length[passes.first[ids]] | (count == differ.shape[1])
+        self._run_whole(passes, ids[whole])
+        for k in np.unique(count[~whole]).tolist():
+            these = np.flatnonzero(~whole & (count == k))
+            index = around(first[these], length[these], wanted[these], k)
+            for memory, places, memory_rows in self._ref.remembered(ref_ids[these]):
+                for part in _parts(np.arange(len(places)), max(1, self._engine.batch_tokens // k)):
+                    update = partial(self._update, passes, memory, memory_rows[part], index[places[part]])
+                    passes.run(ids[these[places[part]]], update)
+
+    def _update(
+        self, passes: Passes, memory: Any, rows: Index, index: Index, ids: Index, positions: Index
+    ) -> tuple[BackendOutput, Any]:
+        """Compute positions ``index``, (M, K), of windows again, and read them at window indices, (M, P)."""
+        slot = np.zeros((len(ids), passes.tokens.shape[1]), dtype=np.int64)
+        np.put_along_axis(slot, index, np.arange(index.shape[1])[None, :], 1)
+        tokens = np.take_along_axis(passes.tokens[ids], index, 1)
+        places = np.take_along_axis(slot, positions, 1)
+        return self._engine.backend.update(memory, rows, index + 1, tokens, places), None
+
+    def _sides(self, ref: Passes, alt: Passes, rows: Index, pairs: WindowPairs, columns: Columns) -> tuple[Side, Side]:
+        """Lay the outputs of REF, shifted REF and ALT windows out in columns."""
+        hidden = NEEDS_HIDDEN in self._needs
+        ref_ids = np.where(columns.right, self._right_ids[rows, None], self._left_ids[rows, None])
+        alt_ids = np.broadcast_to(alt.ids[rows, None], columns.alt_index.shape)
+        ref_tokens = ref.tokens[ref_ids, columns.ref_index]
+        alt_tokens = np.take_along_axis(pairs.alt, columns.alt_index, 1)
+        sides = []
+        for passes, ids, index, tokens in (
+            (ref, ref_ids, columns.ref_index, ref_tokens),
+            (alt, alt_ids, columns.alt_index, alt_tokens),
+        ):
+            logits, states = passes.read(ids, index, hidden=hidden)
+            sides.append(Side(_to(tokens, logits.device), logits, states))
+        return sides[0], sides[1]
+
+    def _site(self, passes: Passes, rows: Index, changed: Differences) -> MaskedSite:
+        """Read the masked positions; rows of other alleles read somebody else's and are never valid."""
+        valid = changed.valid.any(axis=1)
+        ids = np.where(valid, passes.ids[rows], passes.ids[rows[valid.argmax()]])
+        logits, _ = passes.read(np.broadcast_to(ids[:, None], changed.index.shape), changed.index)
+        device = logits.device
+        return MaskedSite(_to(changed.ref, device), _to(changed.alt, device), logits, _to(changed.valid, device))
 
 
-def _side(
-    tokens: NDArray[np.uint8],
-    done: _PassOutput,
-    rows: NDArray[np.int64],
-    index: NDArray[np.int64],
-    needs: frozenset[str],
-) -> Side:
-    logits, hidden = done.read(rows, index)
-    return Side(_to(tokens, done.device), logits, hidden if NEEDS_HIDDEN in needs else None)
+def masked(pairs: WindowPairs) -> Tokens:
+    """Return REF windows, (B, W), with the differing positions of equal-length alleles masked."""
+    return np.where((pairs.ref != pairs.alt) & pairs.equal_length[:, None], np.uint8(MASK), pairs.ref)
 
 
-def masked(pair: WindowPair) -> NDArray[np.uint8]:
-    """Return the REF window (W,) of an equal-length allele with its differing positions masked."""
-    return np.where(pair.ref != pair.alt, np.uint8(MASK), pair.ref) if pair.ref_length == pair.alt_length else pair.ref
+def _order(pairs: WindowPairs) -> Index:
+    """Sort by length of span, so that a long one does not make the rows of others long, then by REF window."""
+    longest = np.maximum(pairs.ref_length, pairs.alt_length)
+    return np.lexsort((distinct(pairs.ref)[0], np.ceil(np.log2(np.maximum(longest, 8)))))
+
+
+def _parts(ids: Index, size: int) -> Iterator[Index]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
 
 
 def _to(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(array).to(device)
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
 def _select(batch: AlignedBatch, keep: torch.Tensor) -> AlignedBatch:
@@ -281,7 +300,3 @@ def _select(batch: AlignedBatch, keep: torch.Tensor) -> AlignedBatch:
         if masked is None
         else MaskedSite(masked.ref[keep], masked.alt[keep], masked.logits[keep], masked.valid[keep]),
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -30,6 +30,7 @@ class NullBackend:
         precision="fp32",
         device="cpu",
         quality="no model: the numbers are placeholders, not scores",
+        batch_tokens=1 << 20,
     )
 
     def __init__(self) -> None:

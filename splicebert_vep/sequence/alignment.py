@@ -7,16 +7,12 @@ right flank with a REF window shifted so that the flank has the same token indic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .windows import WindowPair
-
-Index = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from .windows import Index, Mask, WindowPairs
 
 _OTHER_WAY = [1, 0, 3, 2]  # two nt of the donor and two of the acceptor, each in turn
 
@@ -48,24 +44,26 @@ class Columns:
     in_ref: Mask
     in_alt: Mask
 
+    def take(self, rows: Index) -> Columns:
+        """Return some of the rows, without span columns that none of them needs."""
+        read = (self.ref_read | self.alt_read)[rows]
+        last = read.shape[1] - int(read[:, ::-1].any(axis=0).argmax())
+        return Columns(*(getattr(self, field.name)[rows, :last] for field in fields(self)))
 
-def align(pairs: Sequence[WindowPair], width: int, flank: int) -> Columns:
+
+def align(pairs: WindowPairs, flank: int) -> Columns:
     """Lay out the columns of a batch of window pairs.
 
     Args:
         pairs: B window pairs of width W with at least F bases on both sides of the span.
-        width: W.
         flank: F.
     """
-    offset = np.array([p.offset for p in pairs], dtype=np.int64)[:, None]  # (B, 1)
-    ref_length = np.array([p.ref_length for p in pairs], dtype=np.int64)[:, None]
-    alt_length = np.array([p.alt_length for p in pairs], dtype=np.int64)[:, None]
+    width = pairs.ref.shape[1]
+    offset, ref_length, alt_length = (x[:, None] for x in (pairs.offset, pairs.ref_length, pairs.alt_length))  # (B, 1)
     shift = ref_length - alt_length
-    minus = np.array([p.minus for p in pairs], dtype=np.bool_)[:, None]
-    has_site = np.array([[s is not None for s in p.sites] for p in pairs], dtype=np.bool_)  # (B, 4)
-    site = np.array([[0 if s is None else s for s in p.sites] for p in pairs], dtype=np.int64)
-    has_site = np.where(minus, has_site[:, _OTHER_WAY], has_site)  # of the genome's order made the transcript's
-    site = np.where(minus, site[:, _OTHER_WAY], site)
+    minus = pairs.minus[:, None]
+    has_site = np.where(minus, pairs.has_site[:, _OTHER_WAY], pairs.has_site)  # of the genome's order made the
+    site = np.where(minus, pairs.sites[:, _OTHER_WAY], pairs.sites)  # transcript's
 
     distance = np.arange(1, flank + 1, dtype=np.int64)[None, :]  # (1, F)
     left = offset - distance  # genomic left flank: same indices on both sides
@@ -133,18 +131,18 @@ class Differences:
     alt: NDArray[np.uint8]
     valid: Mask
 
+    def take(self, rows: Index) -> Differences:
+        """Return some of the rows, without columns that none of them needs."""
+        most = max(1, int(self.valid[rows].sum(axis=1).max()))
+        return Differences(*(getattr(self, field.name)[rows, :most] for field in fields(self)))
 
-def differences(pairs: Sequence[WindowPair]) -> Differences:
+
+def differences(pairs: WindowPairs) -> Differences:
     """Find the positions that a masked-marginal score masks together (Meier et al. 2021, 10.1101/2021.07.09.450648)."""
-    rows = [
-        np.flatnonzero(p.ref != p.alt) if p.ref_length == p.alt_length else np.empty(0, dtype=np.int64) for p in pairs
-    ]
-    most = max(1, max(len(row) for row in rows))
-    index = np.zeros((len(pairs), most), dtype=np.int64)
-    valid = np.zeros((len(pairs), most), dtype=np.bool_)
-    for i, row in enumerate(rows):
-        index[i, : len(row)] = row
-        valid[i, : len(row)] = True
-    ref = np.stack([p.ref for p in pairs])
-    alt = np.stack([p.alt for p in pairs])
-    return Differences(index, np.take_along_axis(ref, index, 1), np.take_along_axis(alt, index, 1), valid)
+    differ = (pairs.ref != pairs.alt) & pairs.equal_length[:, None]
+    row, at = np.nonzero(differ)
+    count = differ.sum(axis=1)
+    index = np.zeros((len(pairs), max(1, int(count.max()))), dtype=np.int64)
+    valid = np.arange(index.shape[1]) < count[:, None]
+    index[valid] = at  # rows in order, and within a row from the left on
+    return Differences(index, np.take_along_axis(pairs.ref, index, 1), np.take_along_axis(pairs.alt, index, 1), valid)

@@ -1,18 +1,24 @@
 """Windows: which stretch of the genome stands around an allele, and its REF and ALT tokens.
 
-Everything here is on the forward genomic strand, 0-based half-open; ``WindowPair`` turns to transcript orientation.
+Many alleles at a time, as arrays with one row each. Everything here is on the forward genomic strand, 0-based
+half-open; ``WindowPairs`` turn to transcript orientation.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from splicebert_vep_spec import Allele, GeneContext, N, Skipped, Status
+from splicebert_vep_spec import Allele, GeneContext, Interval, N, Skipped, Status
 
 from .tokens import Tokens, encode, reverse_complement
+
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 WindowMode = Literal["centred", "tiled"]
 
@@ -40,54 +46,78 @@ class WindowShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Where an allele's window starts, and the mode that put it there (tiled falls back to centred)."""
+class Placements:
+    """Where the windows of n alleles start.
 
-    start: int
-    mode: WindowMode
+    Args:
+        start: (n,) genomic start of the REF (and ALT) window; -1 where none fits.
+        tiled: (n,) whether it lies on the grid; tiled mode falls back to centred where the flanks do not fit.
+        fits: (n,) whether a window fits on the contig at all.
+    """
+
+    start: Index
+    tiled: Mask
+    fits: Mask
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Tokens of one allele's windows on the forward strand.
+class Windows:
+    """Tokens of the windows of n alleles on the forward strand.
 
     Args:
-        placement: start of the REF (and ALT) window, and the mode used.
-        ref: (W,) REF window from ``placement.start``.
-        ref_right: (W,) REF window from ``placement.start + allele.shift``: there the genomic right flank has the
-            token indices it has in ALT. The same array as ``ref`` for equal-length alleles.
-        alt: (W,) ALT window from ``placement.start``.
-        n_frac: share of ``ref`` that is not A, C, G or T.
+        start: (n,) genomic start of the REF (and ALT) window.
+        ref: (n, W) REF window from ``start``.
+        ref_right: (n, W) REF window from ``start + allele.shift``: there the genomic right flank has the token indices
+            it has in ALT. Equal to ``ref`` for equal-length alleles.
+        alt: (n, W) ALT window from ``start``.
+        n_frac: (n,) share of ``ref`` that is not A, C, G or T.
+        clean: (n,) every base within F of the span is A, C, G or T.
     """
 
-    placement: Placement
+    start: Index
     ref: Tokens
     ref_right: Tokens
     alt: Tokens
-    n_frac: float
+    n_frac: NDArray[np.float64]
+    clean: Mask
 
 
 @dataclass(frozen=True, slots=True)
-class WindowPair:
-    """One allele x gene, ready for the model: windows in transcript orientation, geometry on the genome.
+class WindowPairs:
+    """B alleles x genes, ready for the model: windows in transcript orientation, geometry on the genome.
 
     Args:
-        ref, ref_right, alt: (W,) tokens, reverse-complemented for genes on ``-``.
-        minus: whether they are.
-        offset: span start within the forward-strand window.
-        ref_length, alt_length: lengths of the spans.
-        sites: donor nt 1, donor nt 2, acceptor nt 1, acceptor nt 2 as offsets from the window's genomic start,
-            in REF coordinates; None where the nearest exon has no such site.
+        ref, ref_right, alt: (B, W) tokens, reverse-complemented for genes on ``-``.
+        minus: (B,) whether they are.
+        offset: (B,) span start within the forward-strand window.
+        ref_length, alt_length: (B,) lengths of the spans.
+        sites: (B, 4) donor nt 1, donor nt 2, acceptor nt 1, acceptor nt 2 as offsets from the window's genomic start,
+            in REF coordinates; they may lie outside the window.
+        has_site: (B, 4) whether the nearest exon has such a site.
     """
 
     ref: Tokens
     ref_right: Tokens
     alt: Tokens
-    minus: bool
-    offset: int
-    ref_length: int
-    alt_length: int
-    sites: tuple[int | None, int | None, int | None, int | None]
+    minus: Mask
+    offset: Index
+    ref_length: Index
+    alt_length: Index
+    sites: Index
+    has_site: Mask
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    @property
+    def equal_length(self) -> Mask:
+        """Return which alleles, (B,), replace bases by as many: SNV and MNV."""
+        equal: Mask = self.ref_length == self.alt_length
+        return equal
+
+    def take(self, rows: Index) -> WindowPairs:
+        """Return some of the rows, in the order given."""
+        return WindowPairs(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def check_length(allele: Allele, shape: WindowShape) -> Skipped | None:
@@ -101,88 +131,134 @@ def check_length(allele: Allele, shape: WindowShape) -> Skipped | None:
     )
 
 
-def place(allele: Allele, contig_length: int, shape: WindowShape) -> Placement | Skipped:
-    """Choose where the window of an allele starts.
+def place(alleles: Sequence[Allele], contig_lengths: Sequence[int], shape: WindowShape) -> Placements:
+    """Choose where the windows of n alleles start.
 
     Centred: ``(W - max(len ref, len alt)) // 2`` genomic bases precede the span, moved at a contig end until REF,
     ALT and the shifted REF window lie on the contig with F bases on both sides of the span. Tiled: the grid point
     ``stride * floor((start - F) / stride)`` where F + span + F fits from there, else centred.
-
-    Returns:
-        The placement, or N_CONTEXT when no window fits.
     """
-    longest = max(len(allele.ref), len(allele.alt))
+    start, ref_length, alt_length = _geometry(alleles)
+    contig = np.array(contig_lengths, dtype=np.int64)
+    end, shift, longest = start + ref_length, ref_length - alt_length, np.maximum(ref_length, alt_length)
     # On the right the flank is read from ALT and from the shifted REF window, which both hold len(alt) bases before it.
-    right = allele.start + len(allele.alt) + shape.flank - shape.width
-    low = max(0, -allele.shift, allele.end - shape.width, right)
-    high = min(contig_length - shape.width - max(0, allele.shift), allele.start - shape.flank)
-    if low > high or allele.end + shape.flank > contig_length:
-        return Skipped(
-            Status.N_CONTEXT,
-            f"no window of {shape.width} nt with {shape.flank} nt on both sides fits on {allele.contig} "
-            f"({contig_length} nt) at {allele.start + 1}",
-        )
+    right = start + alt_length + shape.flank - shape.width
+    low = np.maximum.reduce([np.zeros_like(start), -shift, end - shape.width, right])
+    high = np.minimum(contig - shape.width - np.maximum(0, shift), start - shape.flank)
+    fits = (low <= high) & (end + shape.flank <= contig)
+    placed = np.minimum(np.maximum(start - (shape.width - longest) // 2, low), high)
+    tiled = np.zeros_like(fits)
     if shape.mode == "tiled":
-        tile = shape.stride * ((allele.start - shape.flank) // shape.stride)
-        if low <= tile <= high and allele.start - tile + longest + shape.flank <= shape.width:
-            return Placement(tile, "tiled")
-    centred = allele.start - (shape.width - longest) // 2
-    return Placement(min(max(centred, low), high), "centred")
+        tile = shape.stride * ((start - shape.flank) // shape.stride)
+        tiled = fits & (low <= tile) & (tile <= high) & (start - tile + longest + shape.flank <= shape.width)
+        placed = np.where(tiled, tile, placed)
+    return Placements(np.where(fits, placed, -1), tiled, fits)
 
 
-def region(allele: Allele, placement: Placement, shape: WindowShape) -> tuple[int, int]:
-    """Return the genomic interval that holds every window of the allele."""
-    return placement.start + min(0, allele.shift), placement.start + shape.width + max(0, allele.shift)
-
-
-def cut(allele: Allele, placement: Placement, bases: bytes, shape: WindowShape) -> Window | Skipped:
-    """Cut the windows of an allele out of the bases of its ``region``.
-
-    Returns:
-        The windows, or N_CONTEXT when a base within F of the span is not A, C, G or T.
-    """
-    shift = allele.shift
-    tokens = encode(bases)
-    at_start = -min(0, shift)  # index in `bases` of the window's start
-    span = at_start + allele.start - placement.start
-    span_end = span + len(allele.ref)
-    if (tokens[span - shape.flank : span_end + shape.flank] == N).any():
-        return Skipped(Status.N_CONTEXT, f"a base within {shape.flank} nt of the span is not A, C, G or T")
-    ref = tokens[at_start : at_start + shape.width]
-    if shift == 0:
-        ref_right = ref
-        alt = ref.copy()
-        alt[span - at_start : span_end - at_start] = encode(allele.alt.encode("ascii"))
-    else:
-        right_start = max(0, shift)
-        ref_right = tokens[right_start : right_start + shape.width]
-        pieces = (tokens[at_start:span], encode(allele.alt.encode("ascii")), tokens[span_end:])
-        alt = np.concatenate(pieces)[: shape.width]
-    return Window(placement, ref, ref_right, alt, float((ref == N).mean()))
-
-
-def pair(allele: Allele, window: Window, context: GeneContext) -> WindowPair:
-    """Turn the windows of an allele to the transcript orientation of one gene and place the gene's sites."""
-    minus = context.strand == "-"
-    ref, ref_right, alt = window.ref, window.ref_right, window.alt
-    if minus:
-        same = ref_right is ref
-        ref, alt = reverse_complement(ref), reverse_complement(alt)
-        ref_right = ref if same else reverse_complement(ref_right)
-    start = window.placement.start
-    donor, acceptor = context.donor, context.acceptor
-    return WindowPair(
-        ref=ref,
-        ref_right=ref_right,
-        alt=alt,
-        minus=minus,
-        offset=allele.start - start,
-        ref_length=len(allele.ref),
-        alt_length=len(allele.alt),
-        sites=(
-            None if donor is None else donor.start - start,
-            None if donor is None else donor.end - 1 - start,
-            None if acceptor is None else acceptor.start - start,
-            None if acceptor is None else acceptor.end - 1 - start,
-        ),
+def no_room(allele: Allele, contig_length: int, shape: WindowShape) -> Skipped:
+    """Say that no window fits."""
+    return Skipped(
+        Status.N_CONTEXT,
+        f"no window of {shape.width} nt with {shape.flank} nt on both sides fits on {allele.contig} "
+        f"({contig_length} nt) at {allele.start + 1}",
     )
+
+
+def not_clean(shape: WindowShape) -> Skipped:
+    """Say that a base near the span is not known."""
+    return Skipped(Status.N_CONTEXT, f"a base within {shape.flank} nt of the span is not A, C, G or T")
+
+
+def region(allele: Allele, start: int, width: int) -> tuple[int, int]:
+    """Return the genomic interval that holds every window of an allele whose REF window starts at ``start``."""
+    return start + min(0, allele.shift), start + width + max(0, allele.shift)
+
+
+def cut(alleles: Sequence[Allele], start: Index, bases: Sequence[bytes], shape: WindowShape) -> Windows:
+    """Cut the windows of n alleles out of the bases of each one's ``region``.
+
+    Args:
+        alleles: normalised, with a window that fits.
+        start: (n,) where the REF windows start.
+        bases: the bases of each ``region``, upper case.
+    """
+    span_start, ref_length, alt_length = _geometry(alleles)
+    shift, offset = ref_length - alt_length, span_start - start
+    tokens = encode(b"".join(bases) or b"N" * shape.width)  # of no allele there are no windows
+    ends = np.cumsum(shape.width + np.abs(shift))
+    first = ends - shape.width - np.maximum(0, shift)  # where in `tokens` each REF window starts
+    every = np.lib.stride_tricks.sliding_window_view(tokens, shape.width)
+    ref = every[first]
+    if shift.any():
+        ref_right = every[first + shift]  # where ALT is REF, moved: everything behind its span
+        alt = np.where(np.arange(shape.width) < (offset + alt_length)[:, None], ref, ref_right)
+    else:
+        ref_right, alt = ref, ref.copy()
+    rows = np.repeat(np.arange(len(alleles)), alt_length)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(alt_length) - alt_length, alt_length)
+    alt[rows, offset[rows] + within] = encode("".join([allele.alt for allele in alleles]).encode("ascii"))
+    n_frac, clean = _n_context(tokens, first, offset, ref_length, ref, shape.flank)
+    return Windows(start, ref, ref_right, alt, n_frac, clean)
+
+
+def pair(
+    alleles: Sequence[Allele], windows: Windows, rows: Sequence[int], contexts: Sequence[GeneContext]
+) -> WindowPairs:
+    """Turn windows to the transcript orientation of genes, and place the genes' sites.
+
+    Args:
+        alleles: n alleles.
+        windows: theirs.
+        rows: B indices of alleles, one for each allele x gene.
+        contexts: the B genes.
+    """
+    of = np.array(rows, dtype=np.int64)
+    start, ref_length, alt_length = (column[of] for column in _geometry(alleles))
+    window_start = windows.start[of]
+    minus = np.array([context.strand == "-" for context in contexts], dtype=np.bool_)
+    sites = np.array([(*_site(context.donor), *_site(context.acceptor)) for context in contexts], dtype=np.int64)
+    sites = sites.reshape(-1, 4)
+    has_site = sites >= 0
+
+    def turned(tokens: Tokens) -> Tokens:
+        tokens = tokens[of]
+        tokens[minus] = reverse_complement(tokens[minus])
+        return tokens
+
+    ref = turned(windows.ref)
+    return WindowPairs(
+        ref=ref,
+        ref_right=ref if windows.ref_right is windows.ref else turned(windows.ref_right),
+        alt=turned(windows.alt),
+        minus=minus,
+        offset=start - window_start,
+        ref_length=ref_length,
+        alt_length=alt_length,
+        sites=np.where(has_site, sites - window_start[:, None], 0),
+        has_site=has_site,
+    )
+
+
+def _geometry(alleles: Sequence[Allele]) -> tuple[Index, Index, Index]:
+    """Return start and lengths of REF and ALT spans, (n,) each."""
+    start = np.array([allele.start for allele in alleles], dtype=np.int64)
+    ref = np.array([len(allele.ref) for allele in alleles], dtype=np.int64)
+    alt = np.array([len(allele.alt) for allele in alleles], dtype=np.int64)
+    return start, ref, alt
+
+
+def _site(site: Interval | None) -> tuple[int, int]:
+    """Return the genomic positions of a site's two nucleotides; -1 where there is none."""
+    return (-1, -1) if site is None else (site.start, site.end - 1)
+
+
+def _n_context(
+    tokens: Tokens, first: Index, offset: Index, ref_length: Index, ref: Tokens, flank: int
+) -> tuple[NDArray[np.float64], Mask]:
+    """Return the share of N in each REF window, and whether there is none within F of the span."""
+    unknown = tokens == N
+    if not unknown.any():
+        return np.zeros(len(first)), np.ones(len(first), dtype=np.bool_)
+    before = np.concatenate([[0], np.cumsum(unknown)])  # N before each index of `tokens`
+    low, high = first + offset - flank, first + offset + ref_length + flank
+    return (ref == N).mean(axis=1), before[high] == before[low]
