@@ -1,0 +1,95 @@
+"""What the host can feed a model: alleles per second with no model at all, on one core; and what memory it takes.
+
+    python benchmarks/host.py --vcf clinvar.vcf.gz -R GRCh38.fa --records 100000
+    python benchmarks/host.py --vcf clinvar.vcf.gz -R GRCh38.fa --memory
+
+The backend is ``null``, the output a plain VCF. Where the VCF has too few records, SNVs in genes of --contig follow
+them, and the output says so. Net seconds are those that ``annotate`` reports, without start-up. With --memory also the
+peak resident memory of a process each on a short and a long file; how much it grows says whether it is bounded.
+"""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from pathlib import Path
+
+import click
+from common import LABELS, Annotated, annotate, machine, make_input, median, print_table, say, show, write_first
+
+SCORES = {"LLR": ["--scores", "LLR"], "all default scores": []}
+
+
+@click.command()
+@click.option("--vcf", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("-R", "--reference", required=True)
+@click.option("-A", "--annotation", default="grch38")
+@click.option("--records", default=100_000)
+@click.option("--contig", default="chr19", help="Where SNVs are made when the VCF has too few records.")
+@click.option("--extra", default="", help="Further options of 'annotate', for every run.")
+@click.option("--repeats", default=3)
+@click.option("--memory", is_flag=True, help="Measure peak memory too.")
+@click.option("--memory-records", default="10000,1000000", help="The short and the long file.")
+def main(
+    vcf: Path,
+    reference: str,
+    annotation: str,
+    records: int,
+    contig: str,
+    extra: str,
+    repeats: int,
+    memory: bool,
+    memory_records: str,
+) -> None:
+    """Print the table."""
+    genome = ["-R", reference, "-A", annotation]
+    options = [*genome, "--backend", "null", *shlex.split(extra)]
+
+    def make(target: Path, count: int) -> str:
+        return make_input("large", target, *genome, "--vcf", str(vcf), "--records", str(count), "--contig", contig)
+
+    click.echo(f"{machine()}; null backend, threads and cores 1{' ' if extra else ''}{extra}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, target = folder / "in.vcf", folder / "out.vcf"
+        say("making the input")
+        described = make(source, records)
+        annotate(write_first(source, 1, folder / "one.vcf"), target, options, 1)  # indexes and digests the FASTA
+        runs: dict[str, list[Annotated]] = {title: [] for title in SCORES}
+        for repeat in range(repeats):
+            for title, scores in SCORES.items():
+                runs[title].append(annotate(source, target, [*options, *scores], 1))
+                say(f"{title}: run {repeat + 1} of {repeats}, {runs[title][-1].seconds:.1f} s")
+        base = runs["LLR"]
+        click.echo(f"{described}; medians of {repeats} alternating runs")
+        titles = ("ALTs", "scored", "wall s", "net s", "ALTs/s net", "time ratio")
+        rows = [
+            [
+                title,
+                *found[0].labels,
+                f"{found[0].alleles:,}",
+                f"{found[0].scored:,}",
+                show(median([run.wall for run in found])),
+                show(median([run.seconds for run in found])),
+                show(median([run.alleles / run.seconds for run in found])),
+                show(median([a.seconds / b.seconds for a, b in zip(found, base, strict=True)]), "x"),
+            ]
+            for title, found in runs.items()
+        ]
+        print_table(("scores", *LABELS, *titles), rows)
+        if memory:
+            peaks = []
+            rows = []
+            for count in map(int, memory_records.split(",")):
+                say(f"memory: {count:,} records")
+                described = make(source, count)
+                measured = annotate(source, target, options, 1)
+                peaks.append(measured.peak)
+                growth = f"{measured.peak / peaks[0] - 1:+.1%}"
+                rows.append([described, show(measured.seconds), show(measured.peak), growth])
+            click.echo("\nall default scores, one process each")
+            print_table(("input", "net s", "peak MiB", "growth"), rows)
+
+
+if __name__ == "__main__":
+    main()
