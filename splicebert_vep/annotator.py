@@ -69,6 +69,8 @@ class Annotator:
         backend: ``torch``, ``null`` or a plugin's.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: CPU threads of the model; None leaves torch's default.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``. ``auto`` is fp32 on a CPU; on a CUDA GPU half precision
+            where a check at the start finds that it ranks as fp32 does.
         settings: window, scores and batches.
         plugins: already loaded plugins; None loads them.
 
@@ -90,6 +92,7 @@ class Annotator:
         backend: str = "torch",
         device: str = "auto",
         threads: int | None = None,
+        precision: str = "auto",
         settings: Settings | None = None,
         plugins: Plugins | None = None,
     ) -> None:
@@ -97,7 +100,7 @@ class Annotator:
         self.plugins = plugins or load_plugins()
         scorers, origins = self.plugins.scorers, self.plugins.origins("scorer")
         self._plan = plan_scores(scorers, origins, self.settings)
-        self.backend = self.plugins.open_backend(backend, BackendOptions(_model(model), device, threads))
+        self.backend = self.plugins.open_backend(backend, BackendOptions(_model(model), device, threads, precision))
         shape = self.settings.window
         check_window(shape, self.backend.info)
         table = load_table(genes)

@@ -68,7 +68,7 @@ def test_scores_equal_an_independent_calculation(model, protocol):
     theirs, backend = model
     variants = [variant(at, strand) for at in (558, 561, 600, 641, 655) for strand in "+-"]
     rows = score_labelled(
-        variants, {"X": [FakeReference({"1": GENOME})]}, backend, plan(), protocol, width=WIDTH, flank=FLANK
+        variants, {"X": [FakeReference({"1": GENOME})]}, backend, plan(), protocol, shape=WindowShape(WIDTH, FLANK)
     )
     oracle = Oracle(theirs, GENOME, WIDTH, FLANK)
     assert [row.variant for row in rows] == variants
@@ -125,7 +125,7 @@ def test_what_cannot_be_scored_says_why(model):
             FakeReference({"1": "A" * 1200}),
         ]
     }
-    rows = score_labelled(variants, references, backend, plan(), "published", width=WIDTH, flank=FLANK)
+    rows = score_labelled(variants, references, backend, plan(), "published", shape=WindowShape(WIDTH, FLANK))
     assert [row.skipped and row.skipped.status for row in rows] == [
         None, Status.NO_CONTIG, Status.NO_CONTIG, Status.REF_MISMATCH, Status.NOT_APPLICABLE, Status.NOT_APPLICABLE,
         Status.N_CONTEXT, Status.N_CONTEXT, Status.N_CONTEXT,
@@ -313,7 +313,7 @@ def test_an_exon_of_odd_length_is_centred_as_an_even_one(model, protocol, strand
     theirs, backend = model
     one = variant(600, strand, exon=Interval(561, 640))
     [row] = score_labelled(
-        [one], {"X": [FakeReference({"1": GENOME})]}, backend, plan(), protocol, width=WIDTH, flank=FLANK
+        [one], {"X": [FakeReference({"1": GENOME})]}, backend, plan(), protocol, shape=WindowShape(WIDTH, FLANK)
     )
     before, after = (559, 560), (640, 641)
     donor, acceptor = (after, before) if strand == "+" else (before, after)

@@ -65,6 +65,7 @@ class BackendOptions:
     model: str
     device: str = "auto"
     threads: int | None = None
+    precision: str = "auto"
 
 
 @runtime_checkable

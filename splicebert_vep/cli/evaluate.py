@@ -85,7 +85,7 @@ def evaluate(
         rows: dict[BenchProtocol, list[BenchRow]] = {}
         figures: list[BenchFigure] = []
         for protocol in protocols or PROTOCOLS:
-            rows[protocol] = score_labelled(variants, opened, backend, plan, protocol, width=window, flank=flank)
+            rows[protocol] = score_labelled(variants, opened, backend, plan, protocol, shape=settings.window)
             _report_skipped(protocol, rows[protocol])
             figures += judge(rows[protocol], plan.fields, protocol, harmful_below, resamples=resamples)
     if any(variant.sequence is not None for variant in variants):

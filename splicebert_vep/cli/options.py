@@ -72,6 +72,10 @@ machine_options = cloup.option_group(
     ),
     device_option,
     cloup.option(
+        "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto", show_default=True,
+        help="auto is fp32 on a CPU; on a GPU half precision if a check at the start finds the same ranking.",
+    ),
+    cloup.option(
         "--batch-tokens", type=click.IntRange(1), default=None, metavar="N",
         help="Tokens in one forward pass. Default: what suits the device.",
     ),
@@ -83,7 +87,7 @@ machine_options = cloup.option_group(
 
 def open_annotator(
     *, reference: str, annotation: str, model: str, window: int, flank: int, window_mode: str, scores: tuple[str, ...],
-    mode: str, radius: int, backend: str, device: str, batch_tokens: int | None, threads: int | None,
+    mode: str, radius: int, backend: str, device: str, precision: str, batch_tokens: int | None, threads: int | None,
 ) -> Annotator:  # fmt: skip
     """Return the Annotator that the shared options describe; torch is imported here, not for ``--help``."""
     from splicebert_vep.annotator import Annotator
@@ -91,7 +95,7 @@ def open_annotator(
     from splicebert_vep.settings import Settings
 
     if backend == "null":
-        _say_without_effect("model", "device")
+        _say_without_effect("model", "device", "precision")
     placing: Any = window_mode
     engine_mode: Any = mode
     settings = Settings(
@@ -99,7 +103,14 @@ def open_annotator(
         batch_tokens=batch_tokens,
     )  # fmt: skip
     return Annotator(
-        reference, annotation, model=model, backend=backend, device=device, threads=threads, settings=settings
+        reference,
+        annotation,
+        model=model,
+        backend=backend,
+        device=device,
+        threads=threads,
+        precision=precision,
+        settings=settings,
     )
 
 

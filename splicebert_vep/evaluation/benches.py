@@ -34,6 +34,8 @@ PROTOCOLS: tuple[BenchProtocol, ...] = ("published", "own")
 
 _BASES = (b"A", b"C", b"G", b"T")
 
+_SHAPE = WindowShape()
+
 LEAST_FLANK = 10
 """Shortest flank, nt, with which a row that carries its own sequence is scored."""
 
@@ -80,21 +82,19 @@ def score_labelled(
     plan: ScorePlan,
     protocol: BenchProtocol,
     *,
-    width: int = 510,
-    flank: int = 100,
+    shape: WindowShape = _SHAPE,
     local: Local | None = None,
 ) -> list[BenchRow]:
     """Score variants; one row each, in order.
 
     Args:
         references: FASTAs by the assembly that the variants name; under None those for variants that name none.
-        width, flank: W and F of rows that do not carry their own sequence.
+        shape: of the windows of rows that do not carry their own sequence; its mode is that of the protocol ``own``.
         local: the radii of local mode; None for exact.
 
     Raises:
         SettingsError: the model was not trained for windows as long as the rows', or takes those of one length only.
     """
-    shape = WindowShape(width, flank)
     prepared = [
         _own_sequence(variant) if variant.sequence is not None else _on_genome(variant, references, protocol, shape)
         for variant in variants

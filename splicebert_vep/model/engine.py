@@ -230,9 +230,11 @@ class _Work:
         """Compute positions ``index``, (M, K), of windows again, and read them at window indices, (M, P)."""
         slot = np.zeros((len(ids), passes.tokens.shape[1]), dtype=np.int64)
         np.put_along_axis(slot, index, np.arange(index.shape[1])[None, :], 1)
-        tokens = np.take_along_axis(passes.tokens[ids], index, 1)
-        places = np.take_along_axis(slot, positions, 1)
-        return self._engine.backend.update(memory, rows, index + 1, tokens, places), None
+        tokens = with_special(np.take_along_axis(passes.tokens[ids], index, 1))
+        # Every position reads [CLS] and [SEP], which carry a change farther than its neighbours do.
+        index = np.pad(index + 1, ((0, 0), (1, 1)), constant_values=((0, 0), (0, slot.shape[1] + 1)))
+        places = np.take_along_axis(slot, positions, 1) + 1
+        return self._engine.backend.update(memory, rows, index, tokens, places), None
 
     def _sides(self, ref: Passes, alt: Passes, rows: Index, pairs: WindowPairs, columns: Columns) -> tuple[Side, Side]:
         """Lay the outputs of REF, shifted REF and ALT windows out in columns."""

@@ -1,0 +1,227 @@
+"""Speed against the published way: three whole windows per allele through transformers.
+
+    python benchmarks/published.py -R GRCh38.fa --clinvar clinvar.vcf.gz --window 510
+    python benchmarks/published.py -R GRCh38.fa --clinvar clinvar.vcf.gz --window 1022 --input sparse --input saturation
+
+The published way runs the REF, the ALT and the masked REF window of every SNV (no masked one for other alleles)
+through ``BertForMaskedLM`` with SDPA attention in fp32, 16 equal windows at a time, and computes softmax and scores in
+numpy; its windows are cut beforehand and cost it nothing. Ours is ``Annotator.score`` with the default scores, from the
+variant to the value, windows and genes included. Both have the same weights, windows, threads and process, and take
+turns. The published way is timed on the first ``--sample`` alleles of an input, since every allele costs it the same.
+
+Without ``--model`` the weights are random, of the official size (6 x 512, 1,026 positions).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from common import lines, machine, make_input, median, print_table, say, show
+from numpy.typing import NDArray
+from transformers import BertForMaskedLM
+
+from splicebert_vep import Annotator, ScoredVariant, Settings, Variant
+from splicebert_vep.model.bert import BertConfig, SpliceBert
+from splicebert_vep.model.checkpoint import save_checkpoint
+from splicebert_vep.model.registry import resolve_model
+from splicebert_vep.sequence import windows
+from splicebert_vep.sequence.tokens import with_special
+from splicebert_vep.sequence.windows import WindowShape
+from splicebert_vep_spec import MASK, NUCLEOTIDES, Allele, GeneContext, Status
+
+OFFICIAL = BertConfig(
+    vocab_size=10, hidden_size=512, num_hidden_layers=6, num_attention_heads=16, intermediate_size=2048,
+    max_position_embeddings=1026, type_vocab_size=2, layer_norm_eps=1e-12, max_trained_length=1024,
+)  # fmt: skip
+BATCH = 16
+INPUTS = ("sparse", "panel", "saturation")
+
+
+def official_size(folder: Path, seed: int = 0) -> Path:
+    """Write random weights of the official size, on the scale that BERT starts with."""
+    generator = torch.Generator().manual_seed(seed)
+    model = SpliceBert(OFFICIAL)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2:
+            torch.nn.init.normal_(parameter, std=0.02, generator=generator)
+        else:
+            torch.nn.init.constant_(parameter, 1.0 if name.endswith("norm.weight") else 0.0)
+    save_checkpoint(model, folder)
+    return folder
+
+
+def published(model: Any, pairs: windows.WindowPairs, flank: int) -> list[tuple[float, ...]]:
+    """Score pairs (B, W) the published way; returns DELTA_P, KL_CTX, KL_SS, EMB_COS and EMB_L2 of each."""
+    equal = pairs.equal_length
+    masked = np.where((pairs.ref != pairs.alt) & equal[:, None], np.uint8(MASK), pairs.ref)
+    ref, alt, blank = (outputs(model, with_special(tokens)) for tokens in (pairs.ref, pairs.alt, masked[equal]))
+    site = np.cumsum(equal) - 1
+    return [
+        scores(pairs, i, (ref[0][i], ref[1][i]), (alt[0][i], alt[1][i]), blank[0][site[i]] if equal[i] else None, flank)
+        for i in range(len(pairs))
+    ]
+
+
+def outputs(model: Any, tokens: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return logits (N, W, V) and last hidden states (N, W, H), 16 windows at a time."""
+    logits, hidden = [], []
+    with torch.inference_mode():
+        for start in range(0, len(tokens), BATCH):
+            batch = torch.from_numpy(tokens[start : start + BATCH].astype(np.int64))
+            out = model(batch, output_hidden_states=True)
+            logits.append(out.logits[:, 1:-1].numpy())
+            hidden.append(out.hidden_states[-1][:, 1:-1].numpy())
+    return np.concatenate(logits), np.concatenate(hidden)
+
+
+def scores(
+    pairs: windows.WindowPairs, i: int, ref: tuple[Any, Any], alt: tuple[Any, Any], blank: Any, flank: int
+) -> tuple[float, ...]:
+    """Compute one allele's scores in numpy, at equal token indices."""
+    p, q = softmax(ref[0][:, NUCLEOTIDES]), softmax(alt[0][:, NUCLEOTIDES])
+    kl = (q * np.log(q / p)).sum(axis=1)
+    offset = int(pairs.offset[i])
+    if pairs.minus[i]:
+        offset = len(kl) - offset - int(pairs.ref_length[i])
+    d = np.arange(1, flank + 1)
+    left, right = offset - d, offset + int(pairs.ref_length[i]) - 1 + d
+    around = np.concatenate([left, right])
+    context = np.log(np.maximum((kl[left] + kl[right]) / 2, 1e-6)).sum() / flank
+    sites = pairs.sites[i][pairs.has_site[i]]
+    inside = sites[(sites >= 0) & (sites < len(kl))]
+    splice = kl[inside].sum() / 2
+    a, b = ref[1][around], alt[1][around]
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosine, distance = 1 - (a * b).sum(axis=1) / norms, np.linalg.norm(a - b, axis=1)
+    change = np.nan
+    if blank is not None:
+        full = softmax(blank[offset])
+        change = float(full[pairs.alt[i, offset]] - full[pairs.ref[i, offset]])
+    return change, float(context), float(splice), float(cosine.mean()), float(np.sqrt((distance**2).mean()))
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """Return probabilities along the last axis."""
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def read(path: Path) -> list[Variant]:
+    """Return the variants of a VCF, one per ALT."""
+    fields = [line.split("\t", 5) for line in lines(path) if line[0] != "#"]
+    return [Variant(f[0], int(f[1]), f[3], alt) for f in fields for alt in f[4].split(",")]
+
+
+def windows_of(annotator: Annotator, variants: Sequence[Variant]) -> windows.WindowPairs:
+    """Return the windows that the annotator gives these variants, in their first gene."""
+    shape = annotator.settings.window
+    alleles: list[Allele] = []
+    contexts: list[GeneContext] = []
+    for result in annotator.score(variants):
+        if result.status is Status.OK and result.allele and result.gene:
+            alleles.append(result.allele)
+            contexts.append(result.gene)
+    placed = windows.place(alleles, [annotator.reference.lengths[allele.contig] for allele in alleles], shape)
+    bases = [
+        annotator.reference.fetch(allele.contig, *windows.region(allele, start, shape.width))
+        for allele, start in zip(alleles, placed.start.tolist(), strict=True)
+    ]
+    cut = windows.cut(alleles, placed.start, bases, shape)
+    return windows.pair(alleles, cut, range(len(alleles)), contexts)
+
+
+def ways(shape: WindowShape, radii: Sequence[int]) -> dict[str, Settings]:
+    """Return the settings that are compared."""
+    tiled = replace(shape, mode="tiled")
+    found = {"exact centred": Settings(shape), "exact tiled": Settings(tiled)}
+    for radius in radii:
+        found[f"local {radius} centred"] = Settings(shape, mode="local", radius=radius)
+        found[f"local {radius} tiled"] = Settings(tiled, mode="local", radius=radius)
+    return found
+
+
+def score_all(annotator: Annotator, variants: Sequence[Variant]) -> list[ScoredVariant]:
+    """Score variants."""
+    return list(annotator.score(variants))
+
+
+def timed(call: Callable[..., object], *arguments: object) -> float:
+    """Return the seconds that a call takes."""
+    began = time.perf_counter()
+    call(*arguments)
+    return time.perf_counter() - began
+
+
+@click.command()
+@click.option("-R", "--reference", required=True)
+@click.option("-A", "--annotation", default="grch38")
+@click.option("--clinvar", help="A VCF, for the input 'panel'.")
+@click.option("--model", help="Name or folder; default: random weights of the official size.")
+@click.option("--input", "inputs", multiple=True, type=click.Choice(INPUTS), default=INPUTS)
+@click.option("--window", default=510)
+@click.option("--radius", "radii", multiple=True, type=int, default=(Settings().radius,))
+@click.option("--sites", default=60, help="Of 'sparse' and 'saturation'.")
+@click.option("--every", default=50, help="Of the records of 'panel'.")
+@click.option("--sample", default=32, help="Alleles that the published way is timed on.")
+@click.option("--threads", default=2)
+@click.option("--repeats", default=3)
+def main(
+    reference: str, annotation: str, clinvar: str | None, model: str | None, inputs: tuple[str, ...], window: int,
+    radii: tuple[int, ...], sites: int, every: int, sample: int, threads: int, repeats: int,
+) -> None:  # fmt: skip
+    """Print the table."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        given = model or str(official_size(folder / "official-size"))
+        theirs = BertForMaskedLM.from_pretrained(resolve_model(given), attn_implementation="sdpa").eval()
+        for kind in inputs:
+            file = folder / f"{kind}.vcf"
+            options = {
+                "sparse": ["--contig", "chr22", "--count", str(sites)],
+                "panel": ["--vcf", str(clinvar), "--every", str(every)],
+                "saturation": ["--contig", "chr22", "--sites", str(sites)],
+            }[kind]
+            say(make_input(kind, file, "-R", reference, "-A", annotation, *options))
+            variants = read(file)
+            seconds: dict[str, list[float]] = {}
+            ratios: dict[str, list[float]] = {}
+            opened = {
+                way: Annotator(reference, annotation, model=given, device="cpu", threads=threads, settings=settings)
+                for way, settings in ways(WindowShape(window), radii).items()
+            }
+            first = variants[: 2 * sample]
+            pairs = windows_of(opened["exact centred"], first)
+            pairs = pairs.take(np.arange(min(sample, len(pairs))))
+            for repeat in range(repeats):
+                each = timed(published, theirs, pairs, 100) / len(pairs)
+                seconds.setdefault("published", []).append(each)
+                for way, annotator in opened.items():
+                    ours = timed(score_all, annotator, variants) / len(variants)
+                    seconds.setdefault(way, []).append(ours)
+                    ratios.setdefault(way, []).append(each / ours)
+                    say(f"{kind}, run {repeat + 1} of {repeats}, {way}: {each / ours:.2f}x")
+            for way, values in seconds.items():
+                per = median(values)
+                many = f"{len(pairs) if way == 'published' else len(variants):,}"
+                ratio = show(median(ratios.get(way, [1.0])), "x")
+                rows.append([f"{kind} {way}", many, show(per and per * 1000), show(1 / per if per else None), ratio])
+            info = opened["exact centred"].backend.info
+            for annotator in opened.values():
+                annotator.close()
+    weights = model or "random, official size"
+    click.echo(f"weights {weights} ({info.architecture}); W {window}; {info.device}, {info.precision}")
+    click.echo(f"{machine()}; threads {threads}; medians of {repeats} alternating runs; torch {torch.__version__}")
+    print_table(("input, way", "ALTs", "ms/ALT", "ALTs/s", "by published"), rows)
+
+
+if __name__ == "__main__":
+    main()
