@@ -85,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if getattr(sys, stream) is None:  # closed by the caller (>&-): without this every use of it would crash
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, stream, os.fdopen(number, "r" if number == 0 else "w"))
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # Threads that wait for each other by spinning for long stand still where another process has the core.
+        os.environ.setdefault("GOMP_SPINCOUNT", "100000")  # read when torch is imported
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="splicebert-vep: warning: %(message)s")
     try:
         for number in (signal.SIGTERM, signal.SIGHUP):

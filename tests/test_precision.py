@@ -1,0 +1,78 @@
+"""Half precision: what the check at the start says, and when it is taken."""
+
+import numpy as np
+import pytest
+import torch
+
+from splicebert_vep.errors import SettingsError
+from splicebert_vep.model import backend as module
+from splicebert_vep.model.backend import TorchBackend
+from splicebert_vep.model.precision import agreement
+from splicebert_vep_spec import BackendOptions, BackendOutput
+
+WIDTH = 100
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return TorchBackend(BackendOptions("splicebert-mini", "cpu"))
+
+
+def test_a_precision_agrees_with_itself(exact):
+    assert agreement(exact.forward, exact.forward, WIDTH) == 1
+
+
+def test_noise_is_seen_and_nan_is_no_agreement(exact):
+    def noisy(tokens, positions):
+        out = exact.forward(tokens, positions)
+        return BackendOutput(out.logits + 0.02 * torch.randn(out.logits.shape, generator=generator), out.hidden)
+
+    def broken(tokens, positions):
+        out = exact.forward(tokens, positions)
+        out.logits[0, 0, 6] = float("nan")
+        return out
+
+    generator = torch.Generator().manual_seed(0)
+    assert 0 < agreement(exact.forward, noisy, WIDTH) < 0.999
+    assert agreement(exact.forward, broken, WIDTH) == 0
+
+
+def test_a_cpu_computes_in_fp32_unless_told(exact):
+    assert exact.info.precision == "fp32"
+    half = TorchBackend(BackendOptions("splicebert-mini", "cpu", precision="bf16"))
+    assert half.info.precision == "bf16"
+    tokens, positions = np.full((2, 50), 6, dtype=np.uint8), np.array([[1, 20, 30]] * 2)
+    tokens[:, 20:30] = 8
+    out, wanted = half.forward(tokens, positions), exact.forward(tokens, positions)
+    assert out.logits.dtype == out.hidden.dtype == torch.float32
+    assert not torch.equal(out.logits, wanted.logits)
+    torch.testing.assert_close(out.logits, wanted.logits, atol=0.2, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("agreements", "taken"),
+    [({"fp16": 0.9995}, "fp16"), ({"fp16": 0.9, "bf16": 0.9995}, "bf16"), ({"fp16": 0.9, "bf16": 0.998}, "fp32")],
+)
+def test_a_gpu_takes_the_first_precision_that_ranks_the_same(monkeypatch, agreements, taken):
+    """On the CPU, told that it is a GPU as far as the choice goes."""
+    choose = module._candidates
+    monkeypatch.setattr(module, "_candidates", lambda asked, _: choose(asked, torch.device("cuda")))
+    asked = iter(agreements.values())
+    monkeypatch.setattr(module, "agreement", lambda exact, half, width: next(asked))
+    backend = TorchBackend(BackendOptions("splicebert-mini", "cpu"))
+    assert backend.info.precision == taken
+    weight = next(backend._model.parameters())
+    assert weight.dtype == {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[taken]
+
+
+def test_local_mode_works_in_half_precision():
+    half = TorchBackend(BackendOptions("splicebert-mini", "cpu", precision="bf16"))
+    tokens, positions = np.full((1, 50), 6, dtype=np.uint8), np.array([[1, 20, 30]])
+    out, memory = half.remember(tokens, positions)
+    again = half.update(memory, np.array([0]), np.arange(50)[None], tokens, positions)
+    torch.testing.assert_close(again.logits, out.logits, atol=0.05, rtol=0.05)
+
+
+def test_an_unknown_precision_is_told():
+    with pytest.raises(SettingsError, match="auto, fp32, fp16, bf16"):
+        TorchBackend(BackendOptions("splicebert-mini", "cpu", precision="int8"))
