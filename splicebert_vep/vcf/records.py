@@ -77,12 +77,9 @@ class TextRecord:
                 where=self.where,
                 remedy="mend the line; columns of a VCF are separated by tabs",
             )
-        self.chrom = _decode(columns[0])
         self.pos = int(columns[1])
-        self.id = _decode(columns[2])
-        self.ref = _decode(columns[3])
-        alt = columns[4]
-        self.alts: tuple[str, ...] = () if alt in (b".", b"") else tuple(_decode(alt).split(","))
+        self.chrom, _, self.id, self.ref, alt = _decode(b"\t".join(columns[:5])).split("\t")
+        self.alts: tuple[str, ...] = () if alt in (".", "") else tuple(alt.split(","))
 
     @property
     def where(self) -> str:
