@@ -65,16 +65,18 @@ class InfoEncoder:
         items = []
         key: str = ""
         values: tuple[Value, ...] = ()
+        plans = self._plans
         try:
             for key, values in annotation.items():
-                begin, show, per_alt = self._plans[key]
-                if not isinstance(values, tuple) or (per_alt and len(values) != alts):
+                begin, show, per_alt = plans[key]
+                count = len(values)
+                if not isinstance(values, tuple) or (count != alts and per_alt):
                     raise ValueError(f"{values!r} is no tuple of the right length")
-                if len(values) == 1:  # nearly every record has one ALT
-                    value = values[0]
+                if count == 1:  # nearly every record has one ALT
+                    [value] = values
                     if value is not None:
                         items.append(begin + show(value))
-                elif values.count(None) < len(values):
+                elif values.count(None) < count:
                     items.append(begin + ",".join(["." if value is None else show(value) for value in values]))
         except (KeyError, TypeError, ValueError) as error:
             raise self._unfit(key, values, alts) from error
@@ -97,7 +99,10 @@ def _printer(field: InfoField) -> Printer:
 
 def _float(value: Value) -> str:
     if isinstance(value, float):
-        if -FLOAT_MAX <= value <= FLOAT_MAX:  # false for NaN
+        size = abs(value)
+        if 0.001 <= size <= FLOAT_MAX:  # as format_number does; nearly all scores are of this size
+            return f"{value:.4f}"
+        if size <= FLOAT_MAX:  # false for NaN
             return format_number(value)
     elif isinstance(value, int) and abs(value) <= FLOAT_MAX:
         return str(int(value))  # a bool is 0 or 1
@@ -142,7 +147,7 @@ def splice_info(info: bytes, new: bytes, foreign: Collection[bytes] = ()) -> byt
     if not new:
         return kept or (b"." if info else b"")
     kept = kept.rstrip(b";")
-    return new if kept in (b"", b".") else kept + b";" + new
+    return new if kept in (b"", b".") else b";".join((kept, new))
 
 
 def _without(info: bytes, new: bytes, foreign: Collection[bytes]) -> tuple[bytes, bytes]:

@@ -78,7 +78,10 @@ class TextRecord:
                 remedy="mend the line; columns of a VCF are separated by tabs",
             )
         self.pos = int(columns[1])
-        self.chrom, _, self.id, self.ref, alt = _decode(b"\t".join(columns[:5])).split("\t")
+        self.chrom = columns[0].decode("utf-8", "surrogateescape")
+        self.id = columns[2].decode("utf-8", "surrogateescape")
+        self.ref = columns[3].decode("utf-8", "surrogateescape")
+        alt = columns[4].decode("utf-8", "surrogateescape")
         self.alts: tuple[str, ...] = () if alt in (".", "") else tuple(alt.split(","))
 
     @property
@@ -120,10 +123,6 @@ class BcfRecord:
     def columns(self) -> list[bytes]:
         """Return the first 8 columns and, where there are more, the rest as one, without line end."""
         return line_of(self.native, self._floats).split(b"\t", 8)
-
-
-def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "surrogateescape")
 
 
 def _excerpt(text: bytes) -> str:
