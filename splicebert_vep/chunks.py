@@ -57,5 +57,5 @@ class GuardedChunks(Generic[R]):
 
     def _read(self) -> Iterator[list[R]]:
         while chunk := list(islice(self._records, self._size)):
-            self._guard.observe([Observed(record.chrom, record.pos, record.ref) for record in chunk])
+            self._guard.observe(Observed(record.chrom, record.pos, record.ref) for record in chunk)
             yield chunk

@@ -6,10 +6,11 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from types import TracebackType
 
-from splicebert_vep_spec import Adapter, InfoAdapter, InfoField, RecordReport, RunInfo, TableAdapter, TextAdapter, Value
-from splicebert_vep_spec._rules import INFO_FIELD_NEEDED, info_problem, is_info_field
+from splicebert_vep_spec import Adapter, InfoAdapter, InfoField, RecordReport, RunInfo, TableAdapter, TextAdapter
+from splicebert_vep_spec._rules import INFO_FIELD_NEEDED, is_info_field
 
 from .contract import Origin, remedy
 from .errors import PluginError, SettingsError, suggestion
@@ -17,6 +18,7 @@ from .files import is_stdout
 from .table_files import TableFile, TextFile
 from .vcf.complete import complete_for_bcf
 from .vcf.header import VcfHeader
+from .vcf.info import InfoEncoder, UnfitError
 from .vcf.records import BcfRecord, TextRecord
 from .vcf.writer import Kind, VcfWriter, kind_of, open_writer
 
@@ -141,10 +143,11 @@ class Outputs:
         self._run = run
         self._tables: list[TextFile | TableFile] = []
         self._vcf: VcfWriter | None = None
-        self._declared = _declared(plan, run)
+        declared = _declared(plan, run)
+        self._encoders = [(adapter, InfoEncoder(fields)) for adapter, fields in zip(plan.info, declared, strict=True)]
         with contextlib.ExitStack() as undo:
             if plan.info:
-                annotated = header.annotated(list(self._declared.values()), run.provenance, version=version)
+                annotated = header.annotated(list(chain(*declared)), run.provenance, version=version)
                 if plan.kind == "bcf":
                     annotated = complete_for_bcf(annotated, first, contig_lengths)
                 self._vcf = open_writer(plan.path, annotated, kind=plan.kind)
@@ -173,23 +176,25 @@ class Outputs:
             BrokenPipeError: the reader of a pipe has gone.
         """
         if self._vcf is not None:
-            for record, report in zip(records, reports, strict=True):
-                self._vcf.write(record, self._annotation(report))
+            for record, info in zip(records, self._info(reports), strict=True):
+                self._vcf.write(record, info)
         for table in self._tables:
             table.write(reports)
 
-    def _annotation(self, report: RecordReport) -> dict[str, tuple[Value, ...]]:
-        annotation: dict[str, tuple[Value, ...]] = {}
-        for adapter in self._plan.info:
-            origin = self._plan.origins[adapter.name]
-            with origin.guarding("render"):
-                rendered = dict(adapter.render(report, self._run))
-            for key, values in rendered.items():
-                problem = info_problem(self._declared.get((adapter.name, key)), values, len(report.alleles))
-                if problem:
-                    raise origin.broken("render", needed=problem, found=f"{key} with {values!r}")
-            annotation.update(rendered)
-        return annotation
+    def _info(self, reports: Sequence[RecordReport]) -> list[bytes]:
+        """Return the new INFO items of each record, those of all adapters one after the other."""
+        by_adapter = [self._rendered(adapter, encoder, reports) for adapter, encoder in self._encoders]
+        if len(by_adapter) == 1:
+            return by_adapter[0]
+        return [b";".join(filter(None, items)) for items in zip(*by_adapter, strict=True)]
+
+    def _rendered(self, adapter: InfoAdapter, encoder: InfoEncoder, reports: Sequence[RecordReport]) -> list[bytes]:
+        origin, run = self._plan.origins[adapter.name], self._run
+        try:
+            with origin.guarding("render", passing=(UnfitError,)):
+                return [encoder.text(dict(adapter.render(report, run)), len(report.alleles)) for report in reports]
+        except UnfitError as unfit:
+            raise origin.broken("render", needed=unfit.needed, found=unfit.found) from unfit
 
     def __enter__(self) -> Outputs:
         return self
@@ -222,13 +227,13 @@ class Outputs:
         return [*([] if self._vcf is None else [self._vcf]), *self._tables]
 
 
-def _declared(plan: OutputPlan, run: RunInfo) -> dict[tuple[str, str], InfoField]:
-    """Return what the INFO adapters declare, by adapter and key.
+def _declared(plan: OutputPlan, run: RunInfo) -> list[list[InfoField]]:
+    """Return what each INFO adapter declares.
 
     Raises:
         PluginError: a header is none, or two adapters write one key.
     """
-    declared: dict[tuple[str, str], InfoField] = {}
+    declared: list[list[InfoField]] = []
     owners: dict[str, str] = {}
     for adapter in plan.info:
         origin = plan.origins[adapter.name]
@@ -246,5 +251,5 @@ def _declared(plan: OutputPlan, run: RunInfo) -> dict[tuple[str, str], InfoField
                     remedy=remedy(origin.plugin),
                 )
             owners[field.key] = str(origin)
-            declared[adapter.name, field.key] = field
+        declared.append(fields)
     return declared

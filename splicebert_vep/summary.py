@@ -22,13 +22,14 @@ class Summary:
 
     def add(self, reports: Sequence[RecordReport]) -> None:
         """Count a chunk; with several genes an ALT counts once, by the outcome that flat output shows."""
+        firsts = [allele.contexts[0].status for report in reports for allele in report.alleles]
+        without = sum(not report.alleles for report in reports)
         self.records += len(reports)
-        for report in reports:
-            self.alleles += len(report.alleles)
-            if not report.alleles:
-                self.records_without_alt += 1
-                self.status[Status.NO_ALT] += 1
-            self.status.update(allele.contexts[0].status for allele in report.alleles)
+        self.alleles += len(firsts)
+        self.records_without_alt += without
+        self.status.update(firsts)
+        if without:
+            self.status[Status.NO_ALT] += without
 
     def by_status(self) -> dict[str, int]:
         """Return counts in the order of ``Status``, those of zero left out."""

@@ -10,6 +10,7 @@ import pytest
 from helpers import gene
 from splicebert_vep.adapters.flat import FlatAdapter
 from splicebert_vep.adapters.parquet import ParquetAdapter
+from splicebert_vep.adapters.rows import columns, rows
 from splicebert_vep.adapters.text import JsonlAdapter, TsvAdapter
 from splicebert_vep.adapters.vep import VepAdapter
 from splicebert_vep.contract import Origin
@@ -17,6 +18,7 @@ from splicebert_vep.errors import OutputError, PluginError, SettingsError
 from splicebert_vep.outputs import Outputs, plan_outputs
 from splicebert_vep.table_files import TableFile, TextFile
 from splicebert_vep.vcf.header import VcfHeader
+from splicebert_vep.vcf.records import TextRecord
 from splicebert_vep_spec import (
     Allele,
     AlleleReport,
@@ -36,6 +38,7 @@ FIELDS = (
     FieldSpec("WORD", "A", "String", "z"),
 )
 RUN = RunInfo(FIELDS, {"Model": "m", "Note": "n"})
+HEADER = VcfHeader.parse([b"##fileformat=VCFv4.2\n", b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"], "in.vcf")
 
 
 def report() -> RecordReport:
@@ -84,6 +87,21 @@ def test_flat_has_one_value_per_alt_of_the_first_gene():
     declared = {line.key: line for line in FlatAdapter().header(RUN)}
     assert set(declared) == set(values)
     assert {line.number for line in declared.values()} == {"A"}
+
+
+def test_flat_says_nothing_of_a_record_without_alt():
+    assert FlatAdapter().render(RecordReport("1", 100, ".", "A", ()), RUN) == {}
+
+
+def test_adapters_follow_the_run_they_are_given():
+    """What they remember of a run is that run's; runs are told apart although they are equal in part."""
+    short, again = RunInfo(FIELDS[:1], RUN.provenance), RunInfo(FIELDS, RUN.provenance)
+    whole = [adapter.render(report(), RUN) for adapter in (FlatAdapter(), VepAdapter())]
+    less = [adapter.render(report(), short) for adapter in (FlatAdapter(), VepAdapter())]
+    assert whole == [adapter.render(report(), again) for adapter in (FlatAdapter(), VepAdapter())]
+    assert set(whole[0]) - set(less[0]) == {"SpliceBERT_N_SITES", "SpliceBERT_WORD"}
+    assert [str(entry).count("|") for entry in less[1]["SpliceBERT"]] == [9, 9, 9]
+    assert len(next(rows(report(), short))) == len(columns(short)) == len(columns(RUN)) - 2
 
 
 def test_vep_style_has_one_entry_per_alt_and_gene():
@@ -242,7 +260,7 @@ class Info:
     ("kind", "value"),
     [
         ("Float", math.inf), ("Float", math.nan), ("Float", 10**400), ("Float", "1"), ("Integer", 2**31),
-        ("Integer", 1.0), ("String", 1), ("String", "a\0b"), ("String", "\ud800"),
+        ("Float", [1.0]), ("Integer", 1.0), ("String", 1), ("String", "a\0b"), ("String", "\ud800"),
     ],
 )  # fmt: skip
 def test_an_info_value_that_no_vcf_can_hold_is_told(kind, value, tmp_path):
@@ -251,11 +269,52 @@ def test_an_info_value_that_no_vcf_can_hold_is_told(kind, value, tmp_path):
     adapters = {"mine": Info(kind, value), "tsv": TsvAdapter()}
     words = ["mine", f"tsv={tmp_path / 't.tsv'}"]
     plan = plan_outputs(words, str(tmp_path / "o.vcf"), None, adapters, origins, source="-", reference="r.fa")
-    header = VcfHeader.parse([b"##fileformat=VCFv4.2\n", b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"], "in.vcf")
     record = SimpleNamespace(chrom="1", pos=100, alts=("AT", "<DEL>"))
     with (
         pytest.raises(PluginError, match=rf"mine of plugin mine(.|\n)*finite values of type {kind}"),
-        Outputs(plan, RUN, header, [], {}, "0") as outputs,
+        Outputs(plan, RUN, HEADER, [], {}, "0") as outputs,
     ):
         outputs.write([record], [report()])
     assert list(tmp_path.iterdir()) == []
+
+
+def written(tmp_path, words, lines, reports, **own):
+    """The INFO columns of records that were written with adapters of the program and of a plugin."""
+    adapters = {"flat": FlatAdapter(), "vep": VepAdapter(), **own}
+    origins = {
+        name: Origin("mine" if name in own else "builtin", "register_adapters", "adapter", name) for name in adapters
+    }
+    plan = plan_outputs(words, str(tmp_path / "o.vcf"), None, adapters, origins, source="-", reference="r.fa")
+    records = [TextRecord(line, i) for i, line in enumerate(lines, start=1)]
+    with Outputs(plan, RUN, HEADER, [], {}, "0") as outputs:
+        outputs.write(records, reports)
+    body = [line for line in (tmp_path / "o.vcf").read_bytes().splitlines() if not line.startswith(b"#")]
+    return [line.split(b"\t")[7].decode("utf-8", "surrogateescape") for line in body]
+
+
+def test_items_of_several_adapters_stand_one_after_the_other(tmp_path):
+    lines = [b"1\t100\trs1\tAC\tAT,<DEL>\t.\t.\tDB\n", b"1\t200\t.\tA\t.\t.\t.\tSpliceBERT_LLR=1;AC=1\n"]
+    none = RecordReport("1", 200, ".", "A", ())
+    both, without = written(tmp_path, ["vep", "mine", "flat"], lines, [report(), none], mine=Info("Float", 3))
+    assert without == "AC=1"
+    vep, number, *flat = both.removeprefix("DB;").split(";")
+    assert vep.startswith("SpliceBERT=AT|G1|") and vep.count(",") == 2
+    assert number == "SpliceBERT_X=3,3"
+    assert [item.partition("=")[0] for item in flat] == [
+        key for key, values in FlatAdapter().render(report(), RUN).items() if set(values) != {None}
+    ]
+    assert flat[0] == "SpliceBERT_LLR=-1.2346,." and flat[-1] == "SpliceBERT_STATUS=OK,SYMBOLIC"
+
+
+def test_a_key_of_another_adapter_is_undeclared(tmp_path):
+    thief = Info("Float", 1.0)
+    thief.render = lambda report, run: {"SpliceBERT_LLR": (1.0, 1.0)}
+    with pytest.raises(PluginError, match=r"mine of plugin mine(.|\n)*keys that its header declares"):
+        written(tmp_path, ["flat", "mine"], [b"1\t100\t.\tAC\tAT,<DEL>\t.\t.\t.\n"], [report()], mine=thief)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_that_is_no_utf_8_leaves_as_it_came(tmp_path):
+    odd = RecordReport("1", 100, ".", "A", (AlleleReport("<\udce9>", None, report().alleles[1].contexts),))
+    [info] = written(tmp_path, ["vep"], [b"1\t100\t.\tA\t<\xe9>\t.\t.\t.\n"], [odd])
+    assert info.startswith("SpliceBERT=<\udce9>|")

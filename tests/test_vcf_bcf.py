@@ -22,6 +22,7 @@ from splicebert_vep.errors import OutputError, VcfError
 from splicebert_vep.vcf.bcf import FloatFields, line_of
 from splicebert_vep.vcf.complete import complete_for_bcf
 from splicebert_vep.vcf.htslib import TextToBcf
+from splicebert_vep.vcf.info import Annotation, InfoEncoder
 from splicebert_vep.vcf.reader import open_vcf
 from splicebert_vep.vcf.records import BcfRecord
 from splicebert_vep.vcf.writer import open_writer
@@ -65,13 +66,13 @@ def annotate(
         with open_writer(target, header) as writer:
             for record in itertools.chain(chunk, reader):
                 alts = len(record.alts)
-                annotation = {
+                annotation: Annotation = {
                     "SpliceBERT_LLR": (None, *(0.00012345678,) * (alts - 1)) if alts > 1 else (-1.23456,),
                     "SpliceBERT_STATUS": (None, *("OK",) * (alts - 1)) if alts > 1 else ("OK",),
                     "SpliceBERT_NGENES": (2,) * alts,
                     "SpliceBERT": ("C|BRCA1", "C|"),
                 }
-                writer.write(record, annotation if fake else {})
+                writer.write(record, InfoEncoder(FIELDS).text(annotation, alts) if fake and alts else b"")
     return writer.warnings
 
 

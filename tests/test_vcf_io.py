@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splicebert_vep.errors import OutputError, VcfError
+from splicebert_vep.vcf.info import InfoEncoder
 from splicebert_vep.vcf.reader import open_vcf
 from splicebert_vep.vcf.records import TextRecord
 from splicebert_vep.vcf.writer import kind_of, open_writer
@@ -50,9 +51,9 @@ def bgzf(data: bytes, folder: Path) -> bytes:
     return path.read_bytes()
 
 
-def annotation(alts: int) -> dict[str, tuple[float | str | None, ...]]:
+def new_info(alts: int) -> bytes:
     llr = tuple(None if i % 2 else -1.25 for i in range(alts))
-    return {"SpliceBERT_LLR": llr, "SpliceBERT_STATUS": ("OK",) * alts}
+    return InfoEncoder(FIELDS).text({"SpliceBERT_LLR": llr, "SpliceBERT_STATUS": ("OK",) * alts}, alts)
 
 
 def annotate(source: str, target: str, **kind: str) -> list[str]:
@@ -60,7 +61,7 @@ def annotate(source: str, target: str, **kind: str) -> list[str]:
         header = reader.header.annotated(FIELDS, {"weights": "abc"}, version="1")
         with open_writer(target, header, **kind) as writer:  # type: ignore[arg-type]
             for record in reader:
-                writer.write(record, annotation(len(record.alts)))
+                writer.write(record, new_info(len(record.alts)))
     return writer.warnings
 
 
@@ -274,7 +275,7 @@ def test_a_failed_run_leaves_the_earlier_file_and_nothing_else(kind: str, vcf: P
     with open_vcf(str(vcf)) as reader, pytest.raises(RuntimeError, match="stop"):
         header = reader.header.annotated(FIELDS, {}, version="1")
         with open_writer(str(target), header) as writer:
-            writer.write(TextRecord(LINES[1], 2), {})
+            writer.write(TextRecord(LINES[1], 2), b"")
             raise RuntimeError("stop")
     assert target.read_bytes() == b"earlier"
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([target.name, "in.vcf"])
@@ -300,7 +301,7 @@ def annotate_simple(source: str, target: str, kind: str, times: int = 1) -> None
         record = TextRecord(LINES[0].replace(b";XX=\xe9\xc3\xa9", b""), 1)
         with open_writer(target, header, kind=kind) as writer:  # type: ignore[arg-type]
             for i in range(times):
-                writer.write(record, {"SpliceBERT_LLR": (i * 0.37, i * 1.1)})
+                writer.write(record, b"SpliceBERT_LLR=%.4f,%.4f" % (i * 0.37, i * 1.1))
 
 
 @pytest.mark.parametrize("kind", ["vcf", "vcf.gz", "bcf"])

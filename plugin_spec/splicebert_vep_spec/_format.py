@@ -25,13 +25,12 @@ def format_number(value: float) -> str:
     Raises:
         ValueError: NaN or infinite; a missing value is None.
     """
-    if not math.isfinite(value):
-        raise ValueError(f"{value} is no score; a missing value is None")
-    if value == 0:
-        return "0"
-    if abs(value) < 0.001:
-        return f"{value:.6g}"
-    return f"{value:.4f}"
+    size = abs(value)
+    if 0.001 <= size < math.inf:  # first, because it is what nearly all scores are
+        return f"{value:.4f}"
+    if size < 0.001:
+        return f"{value:.6g}" if size else "0"
+    raise ValueError(f"{value} is no score; a missing value is None")
 
 
 def format_value(value: Value, missing: str = "") -> str:

@@ -9,11 +9,12 @@ from ._adapters import InfoField
 
 #: What an Integer of a VCF can be: 32 bits without the lowest eight values (VCF 4.3, section 1.3).
 INTEGER_MIN, INTEGER_MAX = -(2**31) + 8, 2**31 - 1
+#: The largest Float of BCF, which has 32 bits.
+FLOAT_MAX = 3.4028234663852886e38
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")  # VCF 4.3, section 1.6.1
 _SURROGATE = re.compile("[\\ud800-\\udc7f\\udd00-\\udfff]")  # but those that stand for bytes which are no UTF-8
-_FLOAT_MAX = 3.4028234663852886e38  # of BCF, which has 32 bits
 
 NAME_NEEDED = "lower-case letters, digits, '-' and '_'"
 INFO_FIELD_NEEDED = "InfoField with a VCF key, number A or '.', type Float, Integer or String"
@@ -47,15 +48,16 @@ def info_problem(field: InfoField | None, values: object, alts: int) -> str:
 
 
 def _is_float(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) <= _FLOAT_MAX  # false for NaN
+    return isinstance(value, int | float) and abs(value) <= FLOAT_MAX  # false for NaN
 
 
 def _is_integer(value: object) -> bool:
     return isinstance(value, int) and INTEGER_MIN <= value <= INTEGER_MAX
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
+    """Tell whether a value is text that a VCF can hold."""
     return isinstance(value, str) and "\0" not in value and (value.isascii() or not _SURROGATE.search(value))
 
 
-_FITS: Mapping[str, Callable[[object], bool]] = {"Float": _is_float, "Integer": _is_integer, "String": _is_text}
+_FITS: Mapping[str, Callable[[object], bool]] = {"Float": _is_float, "Integer": _is_integer, "String": is_text}

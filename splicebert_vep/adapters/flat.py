@@ -2,42 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 
-from splicebert_vep_spec import InfoField, RecordReport, RunInfo, ScoredContext, Value
+from splicebert_vep_spec import GeneContext, InfoField, RecordReport, RunInfo, Value
+
+from .per_run import per_run
 
 PREFIX = "SpliceBERT_"
 
-Getter = Callable[[ScoredContext], Value]
+
+@dataclass(frozen=True, slots=True)
+class ContextField:
+    """A column about the gene: its id, its VCF description, and the attribute of ``GeneContext`` that it shows."""
+
+    id: str
+    description: str
+    attribute: str
 
 
-def _of_context(attribute: str) -> Getter:
-    def get(outcome: ScoredContext) -> Value:
-        value: Value = None if outcome.context is None else getattr(outcome.context, attribute)
-        return value
-
-    return get
-
-
-#: Columns about the gene, in output order: id, VCF description, where the value comes from.
-CONTEXT_FIELDS: tuple[tuple[str, str, Getter], ...] = (
-    ("SYMBOL", "Gene symbol", _of_context("symbol")),
-    ("GENE", "Gene id", _of_context("gene_id")),
-    ("TRANSCRIPT", "Reported transcript", _of_context("transcript_id")),
-    ("STRAND", "Strand of the gene", _of_context("strand")),
-    ("REGION", "CDS, 5_prime_UTR, 3_prime_UTR, exon or intron", _of_context("region")),
-    (
+#: Columns about the gene, in output order.
+CONTEXT_FIELDS: tuple[ContextField, ...] = (
+    ContextField("SYMBOL", "Gene symbol", "symbol"),
+    ContextField("GENE", "Gene id", "gene_id"),
+    ContextField("TRANSCRIPT", "Reported transcript", "transcript_id"),
+    ContextField("STRAND", "Strand of the gene", "strand"),
+    ContextField("REGION", "CDS, 5_prime_UTR, 3_prime_UTR, exon or intron", "region"),
+    ContextField(
         "SITE_OFFSET",
         "Distance to the nearest exon: +5 or -12 intronic as in HGVS; 3 exonic, from the nearest site (1 = edge base)",
-        _of_context("site_offset"),
+        "site_offset",
     ),
-    (
+    ContextField(
         "SITE_HIT",
         "donor, acceptor or both: the span touches an annotated splice-site dinucleotide of any transcript",
-        _of_context("site_hit"),
+        "site_hit",
     ),
 )
 STATUS_DESCRIPTION = "Why an ALT has or has no scores: OK or the reason word, see docs/statuses.md"
+
+_shown = attrgetter(*(field.attribute for field in CONTEXT_FIELDS))
+_NO_GENE: tuple[Value, ...] = (None,) * len(CONTEXT_FIELDS)
+
+
+def context_values(context: GeneContext | None) -> tuple[Value, ...]:
+    """Return the values of ``CONTEXT_FIELDS``, all missing where there is no gene."""
+    values: tuple[Value, ...] = _NO_GENE if context is None else _shown(context)
+    return values
+
+
+@per_run
+def score_ids(run: RunInfo) -> tuple[str, ...]:
+    """Return the ids of a run's scores, in output order."""
+    return tuple(field.id for field in run.fields)
+
+
+@per_run
+def _keys(run: RunInfo) -> tuple[str, ...]:
+    """Return the INFO keys in the order of a record's values."""
+    ids = *score_ids(run), *(field.id for field in CONTEXT_FIELDS), "NGENES", "STATUS"
+    return tuple(PREFIX + name for name in ids)
 
 
 class FlatAdapter:
@@ -49,7 +74,7 @@ class FlatAdapter:
     def header(self, run: RunInfo) -> Sequence[InfoField]:
         """Return one INFO line per field."""
         lines = [InfoField(f"{PREFIX}{f.id}", f.number, f.type, f.description) for f in run.fields]
-        lines += [InfoField(f"{PREFIX}{name}", "A", "String", text) for name, text, _ in CONTEXT_FIELDS]
+        lines += [InfoField(f"{PREFIX}{field.id}", "A", "String", field.description) for field in CONTEXT_FIELDS]
         lines.append(
             InfoField(
                 f"{PREFIX}NGENES", "A", "Integer", "Number of genes the allele overlaps; values are of one of them"
@@ -59,15 +84,12 @@ class FlatAdapter:
         return lines
 
     def render(self, report: RecordReport, run: RunInfo) -> Mapping[str, tuple[Value, ...]]:
-        """Return one value per ALT for every key."""
-        firsts = [allele.contexts[0] for allele in report.alleles]
-        values: dict[str, tuple[Value, ...]] = {
-            f"{PREFIX}{f.id}": tuple(first.values.get(f.id) for first in firsts) for f in run.fields
-        }
-        for name, _, get in CONTEXT_FIELDS:
-            values[f"{PREFIX}{name}"] = tuple(get(first) for first in firsts)
-        values[f"{PREFIX}NGENES"] = tuple(
-            None if allele.contexts[0].context is None else len(allele.contexts) for allele in report.alleles
-        )
-        values[f"{PREFIX}STATUS"] = tuple(str(first.status) for first in firsts)
-        return values
+        """Return one value per ALT for every key; nothing where there is no ALT."""
+        ids = score_ids(run)
+        per_alt = []
+        for allele in report.alleles:
+            first = allele.contexts[0]
+            genes = None if first.context is None else len(allele.contexts)
+            scores = map(first.values.get, ids)
+            per_alt.append((*scores, *context_values(first.context), genes, first.status))
+        return dict(zip(_keys(run), zip(*per_alt, strict=True), strict=False))  # without ALT there are no columns

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 
 from splicebert_vep_spec import RecordReport, RunInfo, Value
 
-from .flat import CONTEXT_FIELDS
+from .flat import CONTEXT_FIELDS, context_values, score_ids
+from .per_run import per_run
 
 
+@per_run
 def columns(run: RunInfo) -> tuple[str, ...]:
     """Return the names of a table's columns."""
     before = ("CHROM", "POS", "ID", "REF", "ALT", "START", "SPAN_REF", "SPAN_ALT")
-    gene = tuple(name for name, _, _ in CONTEXT_FIELDS)
-    return (*before, *gene, "TRANSCRIPT_CHOICE", "BIOTYPE", *(f.id for f in run.fields), "STATUS", "REASON")
+    gene = tuple(field.id for field in CONTEXT_FIELDS)
+    return (*before, *gene, "TRANSCRIPT_CHOICE", "BIOTYPE", *score_ids(run), "STATUS", "REASON")
 
 
 def rows(report: RecordReport, run: RunInfo) -> Iterator[tuple[Value, ...]]:
@@ -21,6 +23,7 @@ def rows(report: RecordReport, run: RunInfo) -> Iterator[tuple[Value, ...]]:
 
     POS is 1-based as in VCF, START the 0-based start of the span; None is missing.
     """
+    ids = score_ids(run)
     for allele in report.alleles:
         change = allele.allele
         head: tuple[Value, ...] = (report.chrom, report.pos, report.id, report.ref, allele.alt)
@@ -29,10 +32,10 @@ def rows(report: RecordReport, run: RunInfo) -> Iterator[tuple[Value, ...]]:
             gene = outcome.context
             yield (
                 *head,
-                *(get(outcome) for _, _, get in CONTEXT_FIELDS),
+                *context_values(gene),
                 gene.transcript_choice if gene else None,
                 gene.biotype if gene else None,
-                *(outcome.values.get(f.id) for f in run.fields),
+                *map(outcome.values.get, ids),
                 str(outcome.status),
                 outcome.reason or None,
             )

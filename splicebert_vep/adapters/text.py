@@ -9,6 +9,8 @@ from splicebert_vep_spec import RecordReport, RunInfo, Value, format_value
 
 from .rows import columns, objects, rows
 
+_json = json.JSONEncoder(allow_nan=False).encode
+
 
 class TsvAdapter:
     """Write tab-separated text: provenance in ``##`` lines, then a header line, empty = missing."""
@@ -24,7 +26,7 @@ class TsvAdapter:
     def lines(self, report: RecordReport, run: RunInfo) -> Iterator[str]:
         """Yield one line per allele x gene."""
         for row in rows(report, run):
-            yield "\t".join(_cell(value) for value in row)
+            yield "\t".join(map(_cell, row))
 
 
 class JsonlAdapter:
@@ -43,10 +45,9 @@ class JsonlAdapter:
     def lines(self, report: RecordReport, run: RunInfo) -> Iterator[str]:
         """Yield one line per allele x gene."""
         for row in objects(report, run):
-            yield json.dumps(row, allow_nan=False)
+            yield _json(row)
 
 
 def _cell(value: Value) -> str:
     """Print a value; a tab or line break inside a string would break the row."""
-    text = format_value(value)
-    return " ".join(text.split()) if isinstance(value, str) else text
+    return " ".join(value.split()) if isinstance(value, str) else format_value(value)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from splicebert_vep_spec import InfoField, RecordReport, RunInfo, Value, escape_info, format_value
 
-from .flat import CONTEXT_FIELDS
+from .flat import CONTEXT_FIELDS, context_values, score_ids
 
 KEY = "SpliceBERT"
 
@@ -19,18 +19,23 @@ class VepAdapter:
 
     def header(self, run: RunInfo) -> Sequence[InfoField]:
         """Return the one INFO line; its Description ends in the format."""
-        columns = ["ALLELE", *(name for name, _, _ in CONTEXT_FIELDS), *(f.id for f in run.fields), "STATUS"]
+        columns = ["ALLELE", *(field.id for field in CONTEXT_FIELDS), *score_ids(run), "STATUS"]
         text = f"SpliceBERT zero-shot splicing scores, one entry per ALT and gene. Format: {'|'.join(columns)}"
         return [InfoField(KEY, ".", "String", text)]
 
     def render(self, report: RecordReport, run: RunInfo) -> Mapping[str, tuple[Value, ...]]:
         """Return one entry per ALT x gene."""
+        ids = score_ids(run)
         entries: list[Value] = []
         for allele in report.alleles:
             for outcome in allele.contexts:
-                cells = [allele.alt]
-                cells += [format_value(get(outcome)) for _, _, get in CONTEXT_FIELDS]
-                cells += [format_value(outcome.values.get(f.id)) for f in run.fields]
-                cells.append(str(outcome.status))
-                entries.append("|".join(escape_info(cell) for cell in cells))
+                cells = [escape_info(allele.alt)]
+                cells += map(_cell, context_values(outcome.context))
+                cells += map(_cell, map(outcome.values.get, ids))
+                cells.append(outcome.status)
+                entries.append("|".join(cells))
         return {KEY: tuple(entries)}
+
+
+def _cell(value: Value) -> str:
+    return escape_info(value) if isinstance(value, str) else format_value(value)

@@ -68,6 +68,7 @@ class BuildGuard:
         self._sites: set[tuple[str, str, int]] = set()
         self._odd_sites = 0
         self._sampled: list[tuple[str, int]] = []
+        self._here: tuple[str, int] = ("", 0)  # the sampled place that covers the last record, as the VCF names it
         self._strangers: dict[str, None] = {}
         self._other_lengths: dict[str, int] = {}
         self._met_annotated_contig = False
@@ -84,7 +85,7 @@ class BuildGuard:
         return len(self._sites) >= _SITES_WANTED or len(self._sampled) >= _PLACES_WANTED
 
     def observe(self, records: Iterable[Observed]) -> None:
-        """Compare more records; once 1,000 bases and 200 sites have been compared this costs nothing.
+        """Compare more records; once 1,000 bases and 200 sites have been compared it asks for no more of them.
 
         N in the FASTA is ignored; the mitochondrial contig never decides.
 
@@ -97,6 +98,8 @@ class BuildGuard:
         for record in records:
             if self._bases >= _BASES_WANTED and self._enough_sites:
                 break
+            if self._bases >= _BASES_WANTED and record.chrom == self._here[0] and _near(record.pos, self._here[1]):
+                continue  # its contig and its sites are known
             contig = self._reference.find(record.chrom)
             if contig is None:
                 self._strangers[record.chrom] = None
@@ -167,9 +170,12 @@ class BuildGuard:
                 )
 
     def _compare_sites(self, contig: str, record: Observed) -> None:
-        if any(name == contig and abs(pos - record.pos) < _AROUND for name, pos in self._sampled):
-            return
+        for name, pos in self._sampled:
+            if name == contig and _near(record.pos, pos):
+                self._here = record.chrom, pos
+                return
         self._sampled.append((contig, record.pos))
+        self._here = record.chrom, record.pos
         start = max(0, record.pos - 1 - _AROUND)
         for kind, strand, at in self._genes.site_intervals(record.chrom, start, record.pos + _AROUND):
             if len(self._sites) >= _SITES_WANTED:
@@ -211,6 +217,10 @@ class BuildGuard:
                 where=f"{self._annotation} on {self._reference.path}",
                 remedy=_ANNOTATION_REMEDY,
             )
+
+
+def _near(pos: int, place: int) -> bool:
+    return abs(pos - place) < _AROUND
 
 
 def _some(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from splicebert_vep.errors import OutputError
 from .complete import TextForBcf
 from .header import VcfHeader
 from .htslib import TextToBcf
-from .info import Annotation, InfoEncoder
+from .info import foreign_keys
 from .records import BcfRecord, TextRecord
 from .streams import Pump, Sink
 from .text_encoder import annotated_line
@@ -22,7 +22,7 @@ class BcfEncoder:
     def __init__(self, sink: Sink, header: VcfHeader) -> None:
         """Start both and hand over the header."""
         self._name = sink.name
-        self._info = InfoEncoder(header.fields)
+        self._foreign = foreign_keys(header.fields)
         self._check = TextForBcf(header)
         self._given = 0
         self._pump = Pump(sink)
@@ -31,12 +31,11 @@ class BcfEncoder:
         self._thread = TextToBcf(read_fd, self._pump.fd)
         self._put(header.to_bytes())
 
-    def write(self, record: TextRecord | BcfRecord, annotation: Annotation) -> None:
+    def write(self, record: TextRecord | BcfRecord, info: bytes) -> None:
         """Write a record; raises as ``VcfWriter.write``."""
         # a BCF record is defined by its own header, of which ours has all that is not an earlier annotation
         columns = self._check.check(record) if isinstance(record, TextRecord) else record.columns()
-        items = self._info.text(annotation, len(record.alts)) if annotation else []
-        self._put(annotated_line(columns, items, b"\n"))
+        self._put(annotated_line(columns, info, self._foreign, b"\n"))
         self._given += 1
 
     def close(self) -> None:

@@ -6,16 +6,17 @@ Every byte that is not ours leaves as it came.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 
 from splicebert_vep_spec import InfoField, Value, escape_info, format_number
+from splicebert_vep_spec._rules import FLOAT_MAX, INTEGER_MAX, INTEGER_MIN, info_problem, is_text
 
 PREFIX = "SpliceBERT"
 _PREFIX = PREFIX.encode()
 
 _BREAKS_INFO = re.compile(r"[;\t\r\n]")
+_TEXTS_KEPT = 4096  # names of genes and transcripts come again with every allele
 
 Annotation = Mapping[str, tuple[Value, ...]]
 """INFO key -> one value per ALT (Number=A) or any number of them (Number=.); None is missing."""
@@ -26,101 +27,141 @@ def is_ours(key: str) -> bool:
     return key == PREFIX or key.startswith(PREFIX + "_")
 
 
-def format_value(value: Value) -> str:
-    """Print one value for an INFO field.
+def foreign_keys(fields: Sequence[InfoField]) -> frozenset[bytes]:
+    """Return the keys of fields that are another program's."""
+    return frozenset(field.key.encode() for field in fields if not is_ours(field.key))
 
-    A float has 4 decimals, or 6 significant digits below 0.001. Text is escaped as Ensembl VEP does.
 
-    Raises:
-        ValueError: NaN or infinity; a missing value is None.
-        TypeError: not a float, int, str or None.
-    """
-    if value is None:
-        return "."
-    if isinstance(value, (float, np.floating)):
-        return format_number(float(value))
-    if isinstance(value, str):
-        return escape_info(value) or "."
-    if isinstance(value, (int, np.integer)):
-        return str(int(value))
-    raise TypeError(f"needed float, int, str or None, found {type(value).__name__}")
+class UnfitError(ValueError):
+    """An annotation that its declared fields cannot hold: what was needed, and what was found."""
+
+    def __init__(self, needed: str, found: str) -> None:
+        super().__init__(f"needed {needed}, found {found}")
+        self.needed, self.found = needed, found
 
 
 class InfoEncoder:
     """Turn annotations into INFO items, by the definitions of their fields.
 
     A field whose description holds ``Format: A|B`` carries entries: their text comes with ``|`` between
-    subfields and escaped within them, so it is checked and not escaped again.
+    subfields and escaped within them, so it is checked and not escaped again. A float has 4 decimals, or 6 significant
+    digits below 0.001; other text is escaped as Ensembl VEP does.
     """
 
     def __init__(self, fields: Sequence[InfoField]) -> None:
         self._fields = {field.key: field for field in fields}
-        self._keys = {field.key: field.key.encode() for field in fields}
-        self._entries = {field.key for field in fields if "Format: " in field.description}
+        # what of a field is needed for every record: how the item begins, what prints a value, one value per ALT or not
+        self._plans = {field.key: (f"{field.key}=", _printer(field), field.number == "A") for field in fields}
 
-    def text(self, annotation: Annotation, alts: int) -> list[tuple[bytes, bytes]]:
-        """Return (key, value) of each field that has a value; ``alts`` is the number of ALT alleles.
+    def text(self, annotation: Annotation, alts: int) -> bytes:
+        """Return ``KEY=value;KEY=value`` of the fields that have a value; ``alts`` is the number of ALT alleles.
+
+        Each value is checked as it is printed.
 
         Raises:
-            ValueError: an undeclared key, not one value per ALT for Number=A, NaN, or text that breaks INFO.
+            UnfitError: an undeclared key, not one value per ALT for Number=A, a value that is not of the declared type
+                or that no VCF can hold (NaN is not missing, None is), or an entry that breaks INFO.
         """
         items = []
-        for key, values in self._present(annotation, alts):
-            show = self._entry if key in self._entries else format_value
-            items.append((self._keys[key], ",".join([show(value) for value in values]).encode()))
-        return items
+        key: str = ""
+        values: tuple[Value, ...] = ()
+        plans = self._plans
+        try:
+            for key, values in annotation.items():
+                begin, show, per_alt = plans[key]
+                count = len(values)
+                if not isinstance(values, tuple) or (count != alts and per_alt):
+                    raise ValueError(f"{values!r} is no tuple of the right length")
+                if count == 1:  # nearly every record has one ALT
+                    [value] = values
+                    if value is not None:
+                        items.append(begin + show(value))
+                elif values.count(None) < count:
+                    items.append(begin + ",".join(["." if value is None else show(value) for value in values]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._unfit(key, values, alts) from error
+        return ";".join(items).encode("utf-8", "surrogateescape")
 
-    def _present(self, annotation: Annotation, alts: int) -> list[tuple[str, tuple[Value, ...]]]:
-        present = []
-        for key, values in annotation.items():
-            field = self._fields.get(key)
-            if field is None:
-                raise ValueError(f"INFO {key}: needed a key declared in the output header")
-            if field.number == "A" and len(values) != alts:
-                raise ValueError(f"INFO {key}: needed one value per ALT ({alts}), found {len(values)}")
-            if values.count(None) < len(values):
-                present.append((key, values))
-        return present
-
-    @staticmethod
-    def _entry(value: Value) -> str:
-        if not isinstance(value, str):
-            return format_value(value)
-        if _BREAKS_INFO.search(value):
-            raise ValueError(f"entry {value!r}: needed text without ';', tab or line break")
-        return value or "."
+    def _unfit(self, key: str, values: tuple[Value, ...], alts: int) -> UnfitError:
+        problem = info_problem(self._fields.get(key), values, alts)
+        return UnfitError(problem or "entries without ';', tab or line break", f"{key} with {values!r}")
 
 
-def splice_info(info: bytes, new: Sequence[tuple[bytes, bytes]]) -> bytes:
+Printer = Callable[[Value], str]
+"""Print a value of a field, not None; ValueError or TypeError says that it cannot be one."""
+
+
+def _printer(field: InfoField) -> Printer:
+    if field.type == "String":
+        return _entry if "Format: " in field.description else _text
+    return _float if field.type == "Float" else _integer
+
+
+def _float(value: Value) -> str:
+    if isinstance(value, float):
+        size = abs(value)
+        if 0.001 <= size <= FLOAT_MAX:  # as format_number does; nearly all scores are of this size
+            return f"{value:.4f}"
+        if size <= FLOAT_MAX:  # false for NaN
+            return format_number(value)
+    elif isinstance(value, int) and abs(value) <= FLOAT_MAX:
+        return str(int(value))  # a bool is 0 or 1
+    raise ValueError(f"{value!r} is no Float")
+
+
+def _integer(value: Value) -> str:
+    if isinstance(value, int) and INTEGER_MIN <= value <= INTEGER_MAX:
+        return str(int(value))
+    raise ValueError(f"{value!r} is no Integer")
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _text(value: Value) -> str:
+    return escape_info(_checked(value)) or "."
+
+
+def _entry(value: Value) -> str:
+    if _BREAKS_INFO.search(_checked(value)):
+        raise ValueError(f"entry {value!r}: needed text without ';', tab or line break")
+    return str(value) or "."
+
+
+def _checked(value: Value) -> str:
+    if isinstance(value, str) and is_text(value):
+        return value
+    raise ValueError(f"{value!r} is no String")
+
+
+def splice_info(info: bytes, new: bytes, foreign: Collection[bytes] = ()) -> bytes:
     """Replace this program's items of an INFO column by new ones, at its end.
 
-    A key of another program that is in ``new`` (a merged CSQ) is replaced where it stands.
+    Args:
+        info: the column as it came.
+        new: ``KEY=value;KEY=value``, or nothing.
+        foreign: keys of other programs that may be in ``new`` (a merged CSQ); these are replaced where they stand.
     """
-    foreign = {key: value for key, value in new if not key.startswith(_PREFIX)}
     if foreign or _PREFIX in info:
         kept, new = _without(info, new, foreign)
     else:
         kept = info
     if not new:
         return kept or (b"." if info else b"")
-    added = b";".join([key + b"=" + value for key, value in new])
     kept = kept.rstrip(b";")
-    return added if kept in (b"", b".") else kept + b";" + added
+    return new if kept in (b"", b".") else b";".join((kept, new))
 
 
-def _without(
-    info: bytes, new: Sequence[tuple[bytes, bytes]], foreign: Mapping[bytes, bytes]
-) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+def _without(info: bytes, new: bytes, foreign: Collection[bytes]) -> tuple[bytes, bytes]:
+    """Take our items out and put the foreign ones in; return the rest of the new items too."""
+    added = {item.partition(b"=")[0]: item for item in new.split(b";") if item}
+    replacing = {key: added[key] for key in foreign if key in added}
     kept = []
-    replaced: set[bytes] = set()
     for item in info.split(b";"):
         key = item.partition(b"=")[0]
         if key == _PREFIX or key.startswith(_PREFIX + b"_"):
             continue
-        if key in foreign:
-            if key in replaced:
+        if key in replacing:
+            if key not in added:
                 continue
-            replaced.add(key)
-            item = key + b"=" + foreign[key]
+            item = added.pop(key)
         kept.append(item)
-    return b";".join(kept), [(key, value) for key, value in new if key not in replaced]
+    return b";".join(kept), b";".join(added.values())

@@ -77,12 +77,12 @@ class TextRecord:
                 where=self.where,
                 remedy="mend the line; columns of a VCF are separated by tabs",
             )
-        self.chrom = _decode(columns[0])
         self.pos = int(columns[1])
-        self.id = _decode(columns[2])
-        self.ref = _decode(columns[3])
-        alt = columns[4]
-        self.alts: tuple[str, ...] = () if alt in (b".", b"") else tuple(_decode(alt).split(","))
+        self.chrom = columns[0].decode("utf-8", "surrogateescape")
+        self.id = columns[2].decode("utf-8", "surrogateescape")
+        self.ref = columns[3].decode("utf-8", "surrogateescape")
+        alt = columns[4].decode("utf-8", "surrogateescape")
+        self.alts: tuple[str, ...] = () if alt in (".", "") else tuple(alt.split(","))
 
     @property
     def where(self) -> str:
@@ -123,10 +123,6 @@ class BcfRecord:
     def columns(self) -> list[bytes]:
         """Return the first 8 columns and, where there are more, the rest as one, without line end."""
         return line_of(self.native, self._floats).split(b"\t", 8)
-
-
-def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "surrogateescape")
 
 
 def _excerpt(text: bytes) -> str:

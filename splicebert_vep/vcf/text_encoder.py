@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from .header import VcfHeader
 from .htslib import Bgzf
-from .info import Annotation, InfoEncoder, splice_info
+from .info import foreign_keys, splice_info
 from .records import BcfRecord, TextRecord
 from .streams import Pump, Sink
 
 _BUFFER = 1 << 18
 
 
-def annotated_line(columns: list[bytes], items: list[tuple[bytes, bytes]], end: bytes) -> bytes:
-    """Splice INFO items into column 8 of a record; all else is as it came."""
-    columns[7] = splice_info(columns[7], items)
+def annotated_line(columns: list[bytes], info: bytes, foreign: Collection[bytes], end: bytes) -> bytes:
+    """Splice INFO items into column 8 of a record, as ``splice_info`` does; all else is as it came."""
+    columns[7] = splice_info(columns[7], info, foreign)
     return b"\t".join(columns) + end
 
 
@@ -23,15 +25,14 @@ class TextEncoder:
     def __init__(self, sink: Sink, header: VcfHeader) -> None:
         """Write the header; raises as ``Sink.write``."""
         self._sink = sink
-        self._info = InfoEncoder(header.fields)
+        self._foreign = foreign_keys(header.fields)
         self._lines = [header.to_bytes()]
         self._size = 0
 
-    def write(self, record: TextRecord | BcfRecord, annotation: Annotation) -> None:
+    def write(self, record: TextRecord | BcfRecord, info: bytes) -> None:
         """Write a record as a line; raises as ``VcfWriter.write``."""
-        items = self._info.text(annotation, len(record.alts)) if annotation else []
         end = record.eol if isinstance(record, TextRecord) else b"\n"
-        line = annotated_line(record.columns(), items, end)
+        line = annotated_line(record.columns(), info, self._foreign, end)
         self._lines.append(line)
         self._size += len(line)
         if self._size > _BUFFER:

@@ -14,7 +14,6 @@ from splicebert_vep.files import destination, reporting
 from .bcf_encoder import BcfEncoder
 from .finish import count_bcf, count_lines, index, sync
 from .header import VcfHeader
-from .info import Annotation
 from .records import BcfRecord, TextRecord
 from .streams import Sink
 from .text_encoder import BgzipEncoder, TextEncoder
@@ -40,7 +39,7 @@ def open_writer(path: str, header: VcfHeader, *, kind: Kind | None = None) -> Vc
 
     Args:
         path: output file, a pipe or device, or ``-``.
-        header: as ``VcfHeader.annotated`` returns it; its fields say what annotations may hold.
+        header: as ``VcfHeader.annotated`` returns it; its fields say which keys may be written.
         kind: the format, where the path's suffix does not say it.
 
     Raises:
@@ -53,7 +52,7 @@ _ENCODERS: dict[Kind, type[TextEncoder | BcfEncoder]] = {"vcf": TextEncoder, "vc
 
 
 class VcfWriter:
-    """Take records with their annotations, in order; a context manager.
+    """Take records with their new INFO items, in order; a context manager.
 
     ``records`` counts what was written; ``warnings`` holds sentences for the user, complete after the end.
     """
@@ -75,17 +74,19 @@ class VcfWriter:
             self._remove()
             raise
 
-    def write(self, record: TextRecord | BcfRecord, annotation: Annotation) -> None:
-        """Write a record; its earlier SpliceBERT items give way to the annotation.
+    def write(self, record: TextRecord | BcfRecord, info: bytes) -> None:
+        """Write a record; its earlier SpliceBERT items give way to new ones.
 
-        A record without ALT takes no annotation.
+        Args:
+            record: as it was read.
+            info: new INFO items of the header's fields, as ``InfoEncoder.text`` returns them; a record without ALT
+                takes none.
 
         Raises:
             OutputError: disk full and the like, maybe some records late; or BCF cannot hold the record.
             BrokenPipeError: the reader of a pipe has gone.
-            ValueError: the annotation does not fit the declared fields.
         """
-        self._encoder.write(record, annotation if record.alts else {})
+        self._encoder.write(record, info if record.alts else b"")
         self._order.add(record.chrom, record.pos)
         self.records += 1
 
@@ -184,6 +185,7 @@ class _Order:
     """Watch whether records come as an index needs them, and how far contigs reach."""
 
     _TBI_LIMIT = 2**29
+    _LAST = _TBI_LIMIT - (1 << 20)  # leaves room for a long REF
 
     def __init__(self, header: VcfHeader) -> None:
         self.long = any((length or 0) > self._TBI_LIMIT for length in header.contigs().values())
@@ -193,6 +195,9 @@ class _Order:
         self._seen: set[str] = set()
 
     def add(self, chrom: str, pos: int) -> None:
+        if chrom == self._chrom and self._pos <= pos <= self._LAST:  # nearly always
+            self._pos = pos
+            return
         if chrom != self._chrom:
             if chrom in self._seen and not self.problem:
                 self.problem = f"contig {chrom} comes in more than one stretch"
@@ -201,7 +206,7 @@ class _Order:
         elif pos < self._pos and not self.problem:
             self.problem = f"records are not sorted ({chrom}:{pos} comes after {chrom}:{self._pos})"
         self._pos = pos
-        if pos > self._TBI_LIMIT - (1 << 20):  # leaves room for a long REF
+        if pos > self._LAST:
             self.long = True
 
 
