@@ -29,7 +29,7 @@ from splicebert_vep_spec import (
 from .scores import field_values
 from .sequence import alleles as changes
 from .sequence import windows
-from .sequence.windows import Mask, WindowPairs, Windows, WindowShape
+from .sequence.windows import WindowPairs, Windows, WindowShape
 from .settings import ScorePlan
 
 log = logging.getLogger(__name__)
@@ -96,12 +96,13 @@ class Pipeline:
     def report(self, records: Sequence[Record]) -> list[RecordReport]:
         """Return one report per record, in order."""
         alleles = [self._alleles(record) for record in records]
-        distinct = dict.fromkeys(allele for found in alleles for allele in found if isinstance(allele, Allele))
-        genes = {allele: self._genes(allele) for allele in distinct}
-        cut = self._windows([allele for allele, found in genes.items() if not isinstance(found, Skipped)])
-        scores = self._scores(genes, cut)
-        outcomes = {allele: self._outcomes(allele, found, cut, scores) for allele, found in genes.items()}
-        return [_record_report(record, found, outcomes) for record, found in zip(records, alleles, strict=True)]
+        distinct = list(dict.fromkeys(allele for found in alleles for allele in found if isinstance(allele, Allele)))
+        genes = [self._genes(allele) for allele in distinct]
+        cut = self._windows(distinct, genes)
+        scores = self._scores(distinct, genes, cut)
+        outcomes = [self._outcomes(k, found, cut, scores) for k, found in enumerate(genes)]
+        by_allele = dict(zip(distinct, outcomes, strict=True))
+        return [_record_report(record, found, by_allele) for record, found in zip(records, alleles, strict=True)]
 
     def _alleles(self, record: Record) -> list[Allele | Skipped]:
         """VCF record -> alleles."""
@@ -131,49 +132,55 @@ class Pipeline:
         found = self.genes.contexts(allele.contig, allele.start, allele.end)
         return found or Skipped(Status.NO_GENE, "no gene of the annotation overlaps")
 
-    def _windows(self, alleles: Sequence[Allele]) -> _Cut:
+    def _windows(self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped]) -> _Cut:
         """Gene & strand -> windows and their tokens."""
-        lengths = [self.reference.lengths[allele.contig] for allele in alleles]
-        placed = windows.place(alleles, lengths, self.shape)
+        in_gene = [k for k, found in enumerate(genes) if not isinstance(found, Skipped)]
+        lengths = [self.reference.lengths[alleles[k].contig] for k in in_gene]
+        placed = windows.place([alleles[k] for k in in_gene], lengths, self.shape)
         skipped = {
-            alleles[i]: windows.no_room(alleles[i], lengths[i], self.shape)
+            in_gene[i]: windows.no_room(alleles[in_gene[i]], lengths[i], self.shape)
             for i in np.flatnonzero(~placed.fits).tolist()
         }
-        rows = np.flatnonzero(placed.fits)
-        start, fitting = placed.start[rows], [alleles[i] for i in rows.tolist()]
+        fits = np.flatnonzero(placed.fits)
+        start, fitting = placed.start[fits], [in_gene[i] for i in fits.tolist()]
+        cut_of = [alleles[k] for k in fitting]
         bases = [
             self.reference.fetch(allele.contig, *windows.region(allele, at, self.shape.width))
-            for allele, at in zip(fitting, start.tolist(), strict=True)
+            for allele, at in zip(cut_of, start.tolist(), strict=True)
         ]
-        found = windows.cut(fitting, start, bases, self.shape)
+        found = windows.cut(cut_of, start, bases, self.shape)
         skipped.update((fitting[i], windows.not_clean(self.shape)) for i in np.flatnonzero(~found.clean).tolist())
-        row_of = {allele: i for i, allele in enumerate(fitting) if found.clean[i]}
-        return _Cut(fitting, found, placed.tiled[rows], row_of, skipped)
+        row_of = {fitting[i]: i for i in np.flatnonzero(found.clean).tolist()}
+        return _Cut(cut_of, found, found.n_frac.tolist(), placed.tiled[fits].tolist(), row_of, skipped)
 
-    def _scores(self, genes: Mapping[Allele, Sequence[GeneContext] | Skipped], cut: _Cut) -> dict[PairKey, Scored]:
+    def _scores(
+        self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped], cut: _Cut
+    ) -> dict[PairKey, Scored]:
         """Windows -> window pairs -> model -> aligned output -> scores.
 
         Where KL_CTX has to choose between genes for flat output it is computed even when nobody asked for it, so that
         the choice, and with it every other flat value, does not depend on the list of scores.
         """
-        contexts = {(allele, i): context for allele in cut.row_of for i, context in enumerate(_contexts(genes[allele]))}
-        choosing = {allele for allele in cut.row_of if _needs_choice(_contexts(genes[allele]))}
-        if self.plan is self.choice_plan:
-            choosing = set(cut.row_of)
+        choosing: dict[bool, list[tuple[PairKey, GeneContext]]] = {True: [], False: []}
+        for k in cut.row_of:
+            contexts = _contexts(genes[k])
+            chosen = self.plan is self.choice_plan or _needs_choice(contexts)
+            choosing[chosen].extend(((k, i), context) for i, context in enumerate(contexts))
         scores: dict[PairKey, Scored] = {}
-        for plan, chosen in ((self.choice_plan, True), (self.plan, False)):
-            keys = [key for key in contexts if (key[0] in choosing) == chosen]
-            if keys:
-                rows = [cut.row_of[allele] for allele, _ in keys]
-                pairs = windows.pair(cut.alleles, cut.windows, rows, [contexts[key] for key in keys])
-                scores.update(self._run(keys, pairs, plan))
+        for plan, keyed in ((self.choice_plan, choosing[True]), (self.plan, choosing[False])):
+            if keyed:
+                keys, contexts = zip(*keyed, strict=True)
+                pairs = windows.pair(cut.alleles, cut.windows, [cut.row_of[k] for k, _ in keys], contexts)
+                scores.update(self._run(alleles, keys, pairs, plan))
         return scores
 
-    def _run(self, keys: Sequence[PairKey], pairs: WindowPairs, plan: ScorePlan) -> dict[PairKey, Scored]:
+    def _run(
+        self, alleles: Sequence[Allele], keys: Sequence[PairKey], pairs: WindowPairs, plan: ScorePlan
+    ) -> dict[PairKey, Scored]:
         scores: dict[PairKey, Scored] = {}
         for done in self.engine.run(pairs, plan.needs):
             for row, reason in done.failed.items():
-                allele, _ = keys[row]
+                allele = alleles[keys[row][0]]
                 log.warning("FAILED %s:%d %s>%s: %s", allele.contig, allele.start + 1, allele.ref, allele.alt, reason)
                 scores[keys[row]] = Skipped(Status.FAILED, reason)
             if done.batch is None:
@@ -185,21 +192,17 @@ class Pipeline:
         return scores
 
     def _outcomes(
-        self,
-        allele: Allele,
-        genes: Sequence[GeneContext] | Skipped,
-        cut: _Cut,
-        scores: Mapping[PairKey, Scored],
+        self, k: int, genes: Sequence[GeneContext] | Skipped, cut: _Cut, scores: Mapping[PairKey, Scored]
     ) -> tuple[ScoredContext, ...]:
         """Scores -> what the adapters get; the context that flat output reports comes first."""
         if isinstance(genes, Skipped):
             return (_skipped(None, genes),)
-        if allele in cut.skipped:
-            return tuple(_skipped(context, cut.skipped[allele]) for context in sorted(genes, key=_preference))
-        about = cut.about(allele)
+        if k in cut.skipped:
+            return tuple(_skipped(context, cut.skipped[k]) for context in sorted(genes, key=_preference))
+        about = cut.about(k)
         outcomes = []
         for i, context in enumerate(genes):
-            values = scores[allele, i]
+            values = scores[k, i]
             if isinstance(values, Skipped):
                 outcomes.append(_skipped(context, values))
             elif all(values[field.id] is None for field in self.plan.fields if field.id in values):
@@ -212,31 +215,32 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """Windows of a chunk's alleles.
+    """Windows of a chunk's distinct alleles, which are known by their numbers.
 
     Args:
         alleles: those that a window fits.
         windows: theirs.
-        tiled: whether each window lies on the grid.
-        row_of: rows of the alleles that can be scored.
-        skipped: why the others cannot.
+        n_frac, tiled: what is reported of each window.
+        row_of: row of every allele that can be scored, by its number.
+        skipped: why the others cannot, by their numbers.
     """
 
     alleles: Sequence[Allele]
     windows: Windows
-    tiled: Mask
-    row_of: Mapping[Allele, int]
-    skipped: Mapping[Allele, Skipped]
+    n_frac: Sequence[float]
+    tiled: Sequence[bool]
+    row_of: Mapping[int, int]
+    skipped: Mapping[int, Skipped]
 
-    def about(self, allele: Allele) -> dict[str, Value]:
+    def about(self, k: int) -> dict[str, Value]:
         """Return what every run reports of an allele's window."""
-        row = self.row_of[allele]
-        return {"N_FRAC": float(self.windows.n_frac[row]), "WINDOW_MODE": "tiled" if self.tiled[row] else "centred"}
+        row = self.row_of[k]
+        return {"N_FRAC": self.n_frac[row], "WINDOW_MODE": "tiled" if self.tiled[row] else "centred"}
 
 
 Scored = Mapping[str, Value] | Skipped
-PairKey = tuple[Allele, int]
-"""A normalised allele and the index of one of its genes."""
+PairKey = tuple[int, int]
+"""The number of a distinct allele and the index of one of its genes."""
 
 
 def _contexts(found: Sequence[GeneContext] | Skipped) -> Sequence[GeneContext]:
@@ -266,6 +270,8 @@ def _preference(context: GeneContext) -> tuple[bool, bool]:
 
 def _needs_choice(contexts: Sequence[GeneContext]) -> bool:
     """Tell whether KL_CTX decides: genes of both strands share the first place. On one strand all have the same."""
+    if len(contexts) < 2:
+        return False
     best = min(map(_preference, contexts), default=None)
     return len({context.strand for context in contexts if _preference(context) == best}) > 1
 
@@ -276,6 +282,8 @@ def _in_order(outcomes: Sequence[ScoredContext]) -> tuple[ScoredContext, ...]:
     Genes of one strand have one window and so one KL_CTX; it is read off the first of them, because batches may give
     it other last digits for each.
     """
+    if len(outcomes) == 1:
+        return tuple(outcomes)
     by_id = sorted(outcomes, key=lambda outcome: outcome.context.gene_id if outcome.context else "")
     of_strand: dict[str, float] = {}
     for outcome in by_id:

@@ -63,7 +63,7 @@ class Settings:
     window: WindowShape = WindowShape()
     scores: tuple[str, ...] | None = None
     mode: EngineMode = "exact"
-    radius: int = 160
+    radius: int = 240
     batch_tokens: int | None = None
     chunk_records: int = 1024
 

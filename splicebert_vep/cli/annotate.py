@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -114,6 +115,7 @@ def annotate(
             raise click.UsageError(f"--summary: there is no folder for {summary_file}")
     with open_annotator(**model) as annotator:
         introduce(annotator.backend.info)
+        gc.freeze()  # model and genes stay for the whole run: no collection need look at them
         kind: Any = _KINDS[output_type] if output_type else None
         with _progress() as progress:
             summary = annotator.annotate(

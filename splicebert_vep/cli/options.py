@@ -59,7 +59,7 @@ computed_options = cloup.option_group(
         help="Run every window whole; or, faster and not quite the same, ALTs and masked sites only around the change.",
     ),
     cloup.option(
-        "--radius", default=160, show_default=True, metavar="NT", help="How far around the change --mode local goes.",
+        "--radius", default=240, show_default=True, metavar="NT", help="How far around the change --mode local goes.",
     ),
 )  # fmt: skip
 

@@ -37,8 +37,8 @@ from splicebert_vep_spec import (
 from .local import Local, around, count_around
 from .passes import Passes, distinct
 
-_BATCH_BYTES = 1 << 27
-"""Outputs of one batch take up to this much; the scorers need about as much again."""
+_BATCH_BYTES = 1 << 24
+"""Outputs of one batch take about this much, so that scorers find them in the processor's cache."""
 
 _SITE_POSITIONS = 4
 """Room for a donor and an acceptor that lie beyond the radius of local mode."""
@@ -87,8 +87,8 @@ class Engine:
         if not len(pairs):
             return
         work = _Work(self, pairs, needs)
-        for start in range(0, len(pairs), work.batch_rows):
-            yield from self._attempt(work, start, min(start + work.batch_rows, len(pairs)))
+        for start, end in work.batches():
+            yield from self._attempt(work, start, end)
 
     def _attempt(self, work: _Work, start: int, end: int) -> Iterator[EngineBatch]:
         """Run one batch; when the model fails, halve it until the allele that it fails on stands alone."""
@@ -108,7 +108,9 @@ class _Work:
 
     def __init__(self, engine: Engine, pairs: WindowPairs, needs: frozenset[str]) -> None:
         self._engine, self._needs = engine, needs
-        self.order = _order(pairs)
+        bucket = _bucket(pairs)
+        self.order = np.lexsort((distinct(pairs.ref)[0], bucket))
+        self._ends = np.flatnonzero(np.diff(bucket[self.order], append=np.inf)) + 1
         self._pairs = pairs = pairs.take(self.order)
         self._columns = columns = align(pairs, engine.flank)
         self._changed = changed = differences(pairs)
@@ -130,14 +132,22 @@ class _Work:
         if NEEDS_MASKED in needs:
             self._masked = Passes(masked(pairs), place, changed.index, changed.valid, beside)
 
-    @property
-    def batch_rows(self) -> int:
-        """How many rows make a batch, by the memory that it takes."""
+    def batches(self) -> Iterator[tuple[int, int]]:
+        """Cut the order of work into batches, each of one bucket of lengths."""
+        start = 0
+        for end in self._ends.tolist():
+            columns = self._columns.take(np.arange(start, end)).ref_index.shape[1]
+            rows = self._batch_rows(columns)
+            for first in range(start, end, rows):
+                yield first, min(first + rows, end)
+            start = end
+
+    def _batch_rows(self, columns: int) -> int:
+        """Return how many rows make a batch, by the memory that it takes: some full calls."""
         if self._engine.local:  # which remembers keys and values of every REF window of the batch
             return 4 * self._windows_per_call
-        columns = self._columns.ref_index.shape[1]
-        numbers = 3 * columns * (self._engine.backend.info.hidden_size + T + 1)  # of REF, ALT and masked pass
-        return max(1, _BATCH_BYTES // int(4 * numbers))
+        row = int(3 * 4 * columns * (self._engine.backend.info.hidden_size + T + 1))  # bytes of three passes
+        return self._windows_per_call * max(1, _BATCH_BYTES // (row * self._windows_per_call))
 
     @property
     def _windows_per_call(self) -> int:
@@ -266,10 +276,10 @@ def masked(pairs: WindowPairs) -> Tokens:
     return np.where((pairs.ref != pairs.alt) & pairs.equal_length[:, None], np.uint8(MASK), pairs.ref)
 
 
-def _order(pairs: WindowPairs) -> Index:
-    """Sort by length of span, so that a long one does not make the rows of others long, then by REF window."""
-    longest = np.maximum(pairs.ref_length, pairs.alt_length)
-    return np.lexsort((distinct(pairs.ref)[0], np.ceil(np.log2(np.maximum(longest, 8)))))
+def _bucket(pairs: WindowPairs) -> NDArray[np.float64]:
+    """Group spans by length, up to 8 nt, 16, 32, ...: a long one would make all rows of its batch long."""
+    buckets: NDArray[np.float64] = np.ceil(np.log2(np.maximum(np.maximum(pairs.ref_length, pairs.alt_length), 8)))
+    return buckets
 
 
 def _parts(ids: Index, size: int) -> Iterator[Index]:

@@ -51,4 +51,5 @@ class EmbeddingScorer:
 
 def _norm(states: torch.Tensor) -> torch.Tensor:
     """Return lengths, (B, 2 F) float64, of states (B, 2 F, H) float32: one pass over the memory, 1e-7 of the value."""
-    return torch.linalg.vector_norm(states, dim=-1).double()
+    lengths: torch.Tensor = torch.linalg.vector_norm(states, dim=-1).double()
+    return lengths

@@ -32,6 +32,8 @@ def classify(ref: str, alt: str) -> Skipped | None:
 
     Case is ignored. The order of the checks is that of ``Status``.
     """
+    if ref in _ACGT and alt in _ACGT and ref != alt:  # an SNV, as most are
+        return None
     if alt == ".":
         return Skipped(Status.NO_ALT, "ALT is '.'")
     if alt[:1] in ("<", ".") or alt[-1:] in (">", ".") or "[" in alt or "]" in alt:
@@ -92,6 +94,8 @@ def left_align(change: Trimmed, fetch: Fetch) -> Trimmed:
 
 def normalise(contig: str, pos: int, ref: str, alt: str, fetch: Fetch) -> Allele:
     """Return the normalised allele of a REF/ALT pair whose REF has been found in the reference."""
+    if ref in _ACGT and alt in _ACGT:
+        return Allele(contig, pos - 1, ref, alt)
     change = left_align(trim(pos, ref, alt), fetch)
     return Allele(contig, change.start, change.ref, change.alt)
 
