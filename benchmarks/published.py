@@ -138,14 +138,13 @@ def windows_of(annotator: Annotator, variants: Sequence[Variant]) -> windows.Win
     return windows.pair(alleles, cut, range(len(alleles)), contexts)
 
 
-def ways(shape: WindowShape, radii: Sequence[int]) -> dict[str, Settings]:
-    """Return the settings that are compared."""
-    tiled = replace(shape, mode="tiled")
-    found = {"exact centred": Settings(shape), "exact tiled": Settings(tiled)}
-    for radius in radii:
-        found[f"local {radius} centred"] = Settings(shape, mode="local", radius=radius)
-        found[f"local {radius} tiled"] = Settings(tiled, mode="local", radius=radius)
-    return found
+def ways(kind: str, shape: WindowShape, radii: Sequence[int]) -> dict[str, Settings]:
+    """Return the settings that are compared; tiles bring nothing where no two alleles are near."""
+    found = {"exact centred": Settings(shape)}
+    if kind != "sparse":
+        shape = replace(shape, mode="tiled")
+        found["exact tiled"] = Settings(shape)
+    return found | {f"local {r} {shape.mode}": Settings(shape, mode="local", radius=r) for r in radii}
 
 
 def score_all(annotator: Annotator, variants: Sequence[Variant]) -> list[ScoredVariant]:
@@ -196,7 +195,7 @@ def main(
             ratios: dict[str, list[float]] = {}
             opened = {
                 way: Annotator(reference, annotation, model=given, device="cpu", threads=threads, settings=settings)
-                for way, settings in ways(WindowShape(window), radii).items()
+                for way, settings in ways(kind, WindowShape(window), radii).items()
             }
             first = variants[: 2 * sample]
             pairs = windows_of(opened["exact centred"], first)
