@@ -63,6 +63,19 @@ def test_the_example_gives_its_expected_output(run, tmp_path):
                 assert got_info[key] == value
 
 
+def test_local_mode_says_so_and_is_near_the_exact_output(run, tmp_path):
+    out = tmp_path / "out.vcf"
+    code, _, _ = run("annotate", VCF, "-R", FASTA, "--mode", "local", "--radius", "200", "--device", "cpu", "-O", out)
+    assert code == 0
+    text = out.read_text()
+    assert 'EngineMode="local",Radius="200,64"' in text
+    for wanted, got in zip(records((EXAMPLES / "brca1.expected.vcf").read_text()), records(text), strict=True):
+        wanted_info, got_info = info(wanted[7]), info(got[7])
+        assert got_info.get("SpliceBERT_STATUS") == wanted_info.get("SpliceBERT_STATUS")
+        if "SpliceBERT_LLR" in wanted_info:
+            assert float(got_info["SpliceBERT_LLR"]) == pytest.approx(float(wanted_info["SpliceBERT_LLR"]), abs=0.1)
+
+
 def test_only_info_changes_and_an_earlier_annotation_is_replaced(run, tmp_path):
     once, twice = tmp_path / "once.vcf", tmp_path / "twice.vcf"
     assert run("annotate", VCF, *NULL, "-O", once)[0] == 0

@@ -54,7 +54,7 @@ def around(first: Index, length: Index, wanted: Mask, count: int) -> Index:
     """
     at = np.arange(wanted.shape[1])
     distance = np.maximum(first[:, None] - at, at - (first + length - 1)[:, None]).astype(np.int32)
-    distance[wanted] = 0
+    distance[wanted] = -len(at)  # before all others
     chosen = np.argsort(distance, axis=1, kind="stable")[:, :count]
     chosen.sort(axis=1)
     return chosen

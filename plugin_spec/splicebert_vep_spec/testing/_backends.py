@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .._backends import CLS, SEP, A, BackendFactory, BackendInfo, BackendOptions, BackendOutput, T
+from .._backends import (
+    CLS,
+    MASK,
+    SEP,
+    A,
+    BackendFactory,
+    BackendInfo,
+    BackendOptions,
+    BackendOutput,
+    LocalBackend,
+    T,
+)
 from ._named import check_named, subject
 
 _TOLERANCE = 1e-4
@@ -49,18 +60,38 @@ class BackendConformance:
         for row in out.logits.tolist():
             assert row[1] == row[3], "positions may repeat, and the repeated one has another answer"
 
+    def test_an_update_of_all_positions_is_a_pass(self) -> None:
+        backend = self._factory().open(self.options)
+        if not isinstance(backend, LocalBackend):
+            return
+        array = subject(self, "array", "staticmethod(numpy.array)")
+        windows, positions = self._windows(backend, 2)
+        _, memory = backend.remember(array(windows), array(positions))
+        changed = [list(windows[1]), list(windows[1])]
+        changed[0][5] = changed[1][7] = MASK
+        every = [list(range(len(changed[0])))] * 2
+        updated = backend.update(memory, array([1, 1]), array(every), array(changed), array(positions))
+        whole = backend.forward(array(changed), array(positions))
+        for name in ("logits", "hidden"):
+            values = _flat(getattr(updated, name).tolist()), _flat(getattr(whole, name).tolist())
+            worst = max(abs(a - b) for a, b in zip(*values, strict=True))
+            assert worst <= _TOLERANCE, f"{name} of an update of all positions differ by {worst} from those of forward"
+
     def _factory(self) -> BackendFactory:
         factory: BackendFactory = subject(self, "factory", "MyFactory()")
         return factory
 
     def _forward(self, backend: Any, windows: int) -> BackendOutput:
-        """Ask for four positions, one of them twice, of windows of as many nucleotides as fit."""
         array = subject(self, "array", "staticmethod(numpy.array)")
-        width = backend.info.fixed_window or min(60, backend.info.max_window)
-        tokens = [[CLS, *(A + (i * i + row) % 4 for i in range(width)), SEP] for row in range(windows)]
-        positions = [[1, width // 2, width, width // 2] for _ in range(windows)]
+        tokens, positions = self._windows(backend, windows)
         out: BackendOutput = backend.forward(array(tokens), array(positions))
         return out
+
+    def _windows(self, backend: Any, windows: int) -> tuple[list[list[int]], list[list[int]]]:
+        """Return windows of as many nucleotides as fit, and four positions to ask for, one of them twice."""
+        width = backend.info.fixed_window or min(60, backend.info.max_window)
+        tokens = [[CLS, *(A + (i * i + row) % 4 for i in range(width)), SEP] for row in range(windows)]
+        return tokens, [[1, width // 2, width, width // 2] for _ in range(windows)]
 
 
 def _flat(value: Any) -> list[float]:
