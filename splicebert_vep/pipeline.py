@@ -15,7 +15,6 @@ from typing import Protocol
 import numpy as np
 
 from splicebert_vep_spec import (
-    AlignedBatch,
     Allele,
     AlleleReport,
     GeneContext,
@@ -26,7 +25,7 @@ from splicebert_vep_spec import (
     Value,
 )
 
-from .scores import field_values
+from .scores import EngineBatchLike, scored
 from .sequence import alleles as changes
 from .sequence import windows
 from .sequence.windows import WindowPairs, Windows, WindowShape
@@ -69,17 +68,6 @@ class EngineLike(Protocol):
     """Aligned outputs for window pairs, in batches."""
 
     def run(self, pairs: WindowPairs, needs: frozenset[str]) -> Iterable[EngineBatchLike]: ...
-
-
-class EngineBatchLike(Protocol):
-    """Rows of the pairs, their outputs, and the reasons of the rows the model failed on."""
-
-    @property
-    def rows(self) -> Sequence[int]: ...
-    @property
-    def batch(self) -> AlignedBatch | None: ...
-    @property
-    def failed(self) -> Mapping[int, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +166,12 @@ class Pipeline:
         self, alleles: Sequence[Allele], keys: Sequence[PairKey], pairs: WindowPairs, plan: ScorePlan
     ) -> dict[PairKey, Scored]:
         scores: dict[PairKey, Scored] = {}
-        for done in self.engine.run(pairs, plan.needs):
+        for done in scored(self.engine.run(pairs, plan.needs), plan):
             for row, reason in done.failed.items():
                 allele = alleles[keys[row][0]]
                 log.warning("FAILED %s:%d %s>%s: %s", allele.contig, allele.start + 1, allele.ref, allele.alt, reason)
                 scores[keys[row]] = Skipped(Status.FAILED, reason)
-            if done.batch is None:
-                continue
-            columns = field_values(plan, done.batch, len(done.rows))
-            names = tuple(columns)
-            for row, values in zip(done.rows, zip(*columns.values(), strict=True), strict=True):
-                scores[keys[row]] = dict(zip(names, values, strict=True))
+            scores.update((keys[row], values) for row, values in done.values.items())
         return scores
 
     def _outcomes(

@@ -1,53 +1,118 @@
-"""Run the scorers on a batch, and check what they return: they may be other people's code."""
+"""Run the scorers on batches, one ahead of the results, and check what they return: it may be other people's code."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from splicebert_vep_spec import AlignedBatch, Value
 from splicebert_vep_spec._rules import INTEGER_MAX, INTEGER_MIN
 
 from .contract import Origin
-from .settings import ScorePlan
+from .model.readback import ReadBack
+from .settings import PlannedScorer, ScorePlan
+
+_NOT_FINITE = "the model returned values that are not finite"
 
 
-def field_values(plan: ScorePlan, batch: AlignedBatch, size: int) -> dict[str, list[Value]]:
-    """Run the scorers on a batch and return one list of values per field.
+class EngineBatchLike(Protocol):
+    """Rows of the pairs, their outputs, which of them are finite, and the reasons of rows the model failed on."""
+
+    @property
+    def rows(self) -> Sequence[int]: ...
+    @property
+    def batch(self) -> AlignedBatch | None: ...
+    @property
+    def finite(self) -> Any: ...
+    @property
+    def failed(self) -> Mapping[int, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """Values by field for each row that was scored, and the reasons of the others."""
+
+    values: Mapping[int, dict[str, Value]]
+    failed: Mapping[int, str]
+
+
+def scored(batches: Iterable[EngineBatchLike], plan: ScorePlan) -> Iterator[ScoredBatch]:
+    """Score batches; while one is read back, the device is at work on the next.
 
     NaN becomes None, and so does a field that a scorer leaves out because no allele of the batch has it.
 
     Raises:
-        PluginError: a scorer returned a field it was not asked for, or another number of values.
+        PluginError: a scorer returned a field it was not asked for, another number of values, or no numbers.
     """
-    types = {field.id: field.type for planned in plan.scorers for field in planned.scorer.fields}
-    columns: dict[str, list[Value]] = {}
-    written = _writes(batch)
-    for planned in plan.scorers:
-        asked, origin = planned.asked, planned.origin
-        columns.update((field.id, [None] * size) for field in planned.scorer.fields if field.id in asked)
-        with origin.guarding("score"):
-            tensors = dict(planned.scorer.score(batch, asked))
-            for field, tensor in tensors.items():
-                if not hasattr(tensor, "double") or tensor.is_complex():
-                    raise origin.broken("score", needed=f"a torch tensor for {field}", found=type(tensor).__qualname__)
-            shapes = {field: tuple(tensor.shape) for field, tensor in tensors.items()}
-            found = {field: tensor.double().cpu().tolist() for field, tensor in tensors.items()}
-        if _writes(batch) != written:
-            raise origin.broken("score", needed="a batch left as it was: others read it", found="tensors written into")
-        for field, values in found.items():
-            if field not in asked or shapes[field] != (size,):
+    waiting: _Launched | None = None
+    for batch in batches:
+        launched = _Launched(batch, plan)
+        if waiting is not None:
+            yield waiting.collect()
+        waiting = launched
+    if waiting is not None:
+        yield waiting.collect()
+
+
+class _Launched:
+    """A batch whose scores the device is computing."""
+
+    def __init__(self, done: EngineBatchLike, plan: ScorePlan) -> None:
+        self._rows, self._failed = done.rows, done.failed
+        self._columns: list[tuple[PlannedScorer, list[str], ReadBack]] = []
+        if done.batch is None:
+            return
+        self._finite = ReadBack([done.finite])
+        written = _writes(done.batch)
+        for planned in plan.scorers:
+            with planned.origin.guarding("score"):
+                found = dict(planned.scorer.score(done.batch, planned.asked))
+                self._check(planned, found)
+                if found:
+                    self._columns.append((planned, list(found), ReadBack(list(found.values()))))
+            if _writes(done.batch) != written:
+                needed = "a batch left as it was: others read it"
+                raise planned.origin.broken("score", needed=needed, found="tensors written into")
+        self._fields = {field: None for planned in plan.scorers for field in planned.fields}
+
+    def _check(self, planned: PlannedScorer, found: Mapping[str, Any]) -> None:
+        origin, asked, size = planned.origin, planned.asked, len(self._rows)
+        for field, tensor in found.items():
+            if not hasattr(tensor, "double") or tensor.is_complex():
+                raise origin.broken("score", needed=f"a torch tensor for {field}", found=type(tensor).__qualname__)
+            if field not in asked or tuple(tensor.shape) != (size,):
                 raise origin.broken(
                     "score",
                     needed=f"tensors of shape ({size},), one value per allele x gene, for {', '.join(sorted(asked))}",
-                    found=f"{field} of shape {shapes[field]}",
+                    found=f"{field} of shape {tuple(tensor.shape)}",
                 )
-            if any(math.isinf(value) for value in values):
-                raise origin.broken("score", needed="finite numbers, NaN where missing", found=f"{field} is infinite")
-            if types[field] == "Integer":
-                columns[field] = [None if math.isnan(value) else _whole(value, field, origin) for value in values]
-            else:
-                columns[field] = [None if math.isnan(value) else value for value in values]
-    return columns
+
+    def collect(self) -> ScoredBatch:
+        """Return the batch's values, once they are there."""
+        failed = dict(self._failed)
+        if not self._rows:
+            return ScoredBatch({}, failed)
+        [finite] = self._finite.wait()
+        good = [i for i, one in enumerate(finite) if one]
+        failed.update((row, _NOT_FINITE) for row, one in zip(self._rows, finite, strict=True) if not one)
+        columns: dict[str, list[Value]] = {field: [None] * len(good) for field in self._fields}
+        for planned, names, there in self._columns:
+            for field, found in zip(names, there.wait(), strict=True):
+                columns[field] = _values([found[i] for i in good], field, planned)
+        rows = zip(*columns.values(), strict=True)
+        return ScoredBatch(
+            {self._rows[i]: dict(zip(columns, row, strict=True)) for i, row in zip(good, rows, strict=True)}, failed
+        )
+
+
+def _values(values: Sequence[float], field: str, planned: PlannedScorer) -> list[Value]:
+    if any(map(math.isinf, values)):
+        raise planned.origin.broken("score", needed="finite numbers, NaN where missing", found=f"{field} is infinite")
+    if planned.is_integer(field):
+        return [None if math.isnan(value) else _whole(value, field, planned.origin) for value in values]
+    return [None if math.isnan(value) else value for value in values]
 
 
 def _writes(batch: AlignedBatch) -> list[int]:

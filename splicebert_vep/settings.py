@@ -95,6 +95,15 @@ class PlannedScorer:
     asked: frozenset[str]
     origin: Origin
 
+    @property
+    def fields(self) -> list[str]:
+        """Ids of the asked fields, in the scorer's order."""
+        return [field.id for field in self.scorer.fields if field.id in self.asked]
+
+    def is_integer(self, field: str) -> bool:
+        """Tell whether a field's values are whole numbers."""
+        return any(known.id == field and known.type == "Integer" for known in self.scorer.fields)
+
     def needs(self) -> frozenset[str]:
         """Return what the engine has to compute for these fields.
 

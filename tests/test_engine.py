@@ -2,6 +2,7 @@
 
 import logging
 import random
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 import torch
 
 from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
+from splicebert_vep import scores as scores_module
 from splicebert_vep.errors import BackendError, PluginError
 from splicebert_vep.model import engine as engine_module
 from splicebert_vep.model import passes as passes_module
 from splicebert_vep.model.null import NullBackend
-from splicebert_vep_spec import BackendOutput, Status
+from splicebert_vep.model.readback import ReadBack
+from splicebert_vep.plugins import load_plugins
+from splicebert_vep.settings import PlannedScorer, ScorePlan
+from splicebert_vep_spec import NEEDS_HIDDEN, NEEDS_MASKED, NEEDS_PAIRS, BackendOutput, FieldSpec, Status
 
 GENOME = "ACGTTGCATC" * 120
 REFERENCE = FakeReference({"c": GENOME})
@@ -150,3 +155,50 @@ def test_what_is_not_kept_is_run_again(monkeypatch):
     monkeypatch.setattr(passes_module, "_CALLS_KEPT", 1)
     for found, wanted in zip(run().report(records), expected, strict=True):
         assert found.alleles[0].contexts[0].values == pytest.approx(wanted.alleles[0].contexts[0].values, abs=1e-6)
+
+
+def test_a_batch_is_started_before_the_one_before_it_is_read_back(monkeypatch):
+    """So that a GPU has work while the host waits; the same code runs on the CPU."""
+    log = []
+
+    class Logged(ReadBack):
+        def wait(self):
+            log.append("read")
+            return super().wait()
+
+    class Noted(NullBackend):
+        def forward(self, tokens, positions):
+            log.append("run")
+            return super().forward(tokens, positions)
+
+    monkeypatch.setattr(scores_module, "ReadBack", Logged)
+    monkeypatch.setattr(engine_module, "_BATCH_BYTES", 1)
+    run = pipeline(FakeReference({"c": RANDOM}), GENES, Noted(), batch_tokens=202, scores=("LLR",))
+    run.report(snvs(RANDOM, range(421, 424)))
+    once = ["run", "read", "read"]  # a masked window; what is finite, and the scores
+    assert log == ["run", *once, *once, "read", "read"]
+
+
+def test_scorers_never_see_what_is_not_finite():
+    seen = []
+
+    class Watching:
+        name, version = "watching", "1"
+        fields = (FieldSpec("SEEN", "A", "Float", "Sum of all logits"),)
+
+        def needs(self, fields):
+            return frozenset((NEEDS_PAIRS, NEEDS_HIDDEN, NEEDS_MASKED))
+
+        def score(self, batch, fields):
+            parts = (batch.ref.logits, batch.ref.hidden, batch.alt.logits, batch.alt.hidden, batch.masked.logits)
+            seen.append(all(bool(torch.isfinite(part).all()) for part in parts))
+            return {"SEEN": batch.alt.logits.double().sum(dim=(1, 2))}
+
+    pipe = pipeline(REFERENCE, GENES, Failing("nan"))
+    origin = next(iter(load_plugins().origins("scorer").values()))
+    planned = PlannedScorer(Watching(), frozenset(("SEEN",)), origin)
+    plan = ScorePlan((planned,), Watching.fields, planned.needs())
+    reports = replace(pipe, plan=plan, choice_plan=plan).report(records())
+    assert seen == [True]
+    statuses = [report.alleles[0].contexts[0].status for report in reports]
+    assert statuses == [Status.OK, Status.OK, Status.FAILED, Status.OK]

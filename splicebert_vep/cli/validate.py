@@ -54,7 +54,7 @@ def validate(
     """
     from splicebert_vep.evaluation.counts import CountModel
     from splicebert_vep.evaluation.regions import measure_regions
-    from splicebert_vep.model.backend import TorchBackend
+    from splicebert_vep.plugins import load_plugins
     from splicebert_vep.sequence.windows import WindowShape
     from splicebert_vep.settings import check_window
     from splicebert_vep.training.corpus import Corpus
@@ -63,11 +63,12 @@ def validate(
     from splicebert_vep_spec import BackendOptions
 
     packed = Corpus.load(Path(corpus))
-    counts = CountModel(WindowSampler(packed), window)
-    batches = held_out_batches(WindowSampler(packed, held_out=True), window, _WINDOWS)
-    backends = [TorchBackend(BackendOptions(name, device, threads)) for name in models]
+    plugins = load_plugins()
+    backends = [plugins.open_backend("torch", BackendOptions(name, device, threads)) for name in models]
     for backend in backends:
         check_window(WindowShape(window), backend.info)
+    counts = CountModel(WindowSampler(packed), window)  # takes a minute, so all that can be wrong comes before
+    batches = held_out_batches(WindowSampler(packed, held_out=True), window, _WINDOWS)
     found = []
     for backend in backends:
         rows = measure_regions(backend, packed, counts, nucleotides=nucleotides, width=window)

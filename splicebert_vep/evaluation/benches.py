@@ -20,7 +20,7 @@ import numpy as np
 
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.local import Local
-from splicebert_vep.scores import field_values
+from splicebert_vep.scores import scored
 from splicebert_vep.sequence import windows
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import ScorePlan, check_window
@@ -115,16 +115,13 @@ def score_labelled(
         clean = np.flatnonzero(cut.clean).tolist()
         pairs = windows.pair(alleles, cut, clean, [_labelled_exon(variants[members[i]]) for i in clean])
         engine = Engine(backend, flank=one.flank, batch_tokens=backend.info.batch_tokens, local=local)
-        for done in engine.run(pairs, plan.needs):
+        for done in scored(engine.run(pairs, plan.needs), plan):
             for row, reason in done.failed.items():
                 at = members[clean[row]]
                 rows[at] = BenchRow(variants[at], {}, Skipped(Status.FAILED, reason))
-            if done.batch is None:
-                continue
-            columns = field_values(plan, done.batch, len(done.rows))
-            for i, row in enumerate(done.rows):
+            for row, values in done.values.items():
                 at = members[clean[row]]
-                rows[at] = BenchRow(variants[at], {field: values[i] for field, values in columns.items()})
+                rows[at] = BenchRow(variants[at], values)
     return rows
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from splicebert_vep.errors import SettingsError
 from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
 
-from .bert import BertConfig, BertOutput, KeysValues
+from .bert import BertConfig, BertOutput, KeysValues, SpliceBert
 from .checkpoint import load_checkpoint
 from .precision import AGREEMENT, DTYPES, agreement
 from .registry import MODELS, check_known, quality_note, resolve_model
@@ -47,15 +48,8 @@ class TorchBackend:
         loaded = load_checkpoint(folder)
         if options.model in MODELS:
             check_known(loaded, MODELS[options.model])
-        self._exact = loaded.model.to(self._device)
-        self._model, precision = self._exact, "fp32"
         width = loaded.fixed_window or min(_CHECK_WIDTH, loaded.max_window)
-        for precision in _candidates(options.precision, self._device):
-            self._model = self._exact if precision == "fp32" else deepcopy(self._exact).to(DTYPES[precision])
-            if options.precision != "auto" or precision == "fp32":
-                break
-            if agreement(self._forward_exact, self.forward, width) >= AGREEMENT:
-                break
+        self._model, precision = self._choose(loaded.model.to(self._device), options.precision, width)
         self.info = BackendInfo(
             model=options.model if options.model in MODELS else folder.name,
             weights_sha256=loaded.weights_sha256,
@@ -68,6 +62,16 @@ class TorchBackend:
             quality=quality_note(folder) or "",
             batch_tokens=_CPU_TOKENS if self._device.type == "cpu" else _GPU_TOKENS,
         )
+
+    def _choose(self, exact: SpliceBert, asked: str, width: int) -> tuple[SpliceBert, str]:
+        """Return the network in the precision to compute in, and its name."""
+        for precision in _candidates(asked, self._device):
+            model = exact if precision == "fp32" else deepcopy(exact).to(DTYPES[precision])
+            if asked != "auto" or precision == "fp32":
+                break
+            if agreement(partial(self._answer, exact), partial(self._answer, model), width) >= AGREEMENT:
+                break
+        return model, precision
 
     @contextmanager
     def _full_precision(self) -> Iterator[None]:
@@ -82,7 +86,7 @@ class TorchBackend:
 
     def forward(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> BackendOutput:
         """Return logits (N, P, V) and last hidden states (N, P, H) at token positions (N, P), as float32."""
-        return self._output(self._run(self._model, self._to(tokens), self._to(positions)))
+        return self._answer(self._model, tokens, positions)
 
     def remember(
         self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]
@@ -114,8 +118,8 @@ class TorchBackend:
             return tensor.pin_memory().to(self._device, non_blocking=True)
         return tensor.to(self._device)
 
-    def _forward_exact(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> BackendOutput:
-        return self._output(self._run(self._exact, self._to(tokens), self._to(positions)))
+    def _answer(self, model: SpliceBert, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> BackendOutput:
+        return self._output(self._run(model, self._to(tokens), self._to(positions)))
 
     def _output(self, out: BertOutput) -> BackendOutput:
         logits, hidden = out.logits.float(), out.hidden.float()

@@ -50,12 +50,15 @@ class EngineBatch:
 
     Args:
         rows: B indices into the pairs given to ``run``.
-        batch: aligned outputs of these rows, or None when the model failed on all of them.
+        batch: aligned outputs of these rows, or None when there are none.
+        finite: (B,) bool, on the device: all outputs of the row are finite. Those of other rows are 0 in ``batch``, so
+            that no scorer meets them, and their scores mean nothing.
         failed: reason by index, for rows the model failed on; they are not in ``rows``.
     """
 
     rows: list[int]
     batch: AlignedBatch | None
+    finite: torch.Tensor | None
     failed: dict[int, str]
 
 
@@ -96,7 +99,7 @@ class Engine:
             yield work.batch(start, end)
         except BackendError as error:
             if end - start == 1:
-                yield EngineBatch([], None, {int(work.order[start]): str(error)})
+                yield EngineBatch([], None, None, {int(work.order[start]): str(error)})
                 return
             middle = (start + end) // 2
             yield from self._attempt(work, start, middle)
@@ -161,42 +164,42 @@ class _Work:
         """
         rows = np.arange(start, end)
         pairs, columns, changed = self._pairs.take(rows), self._columns.take(rows), self._changed.take(rows)
-        finite = np.ones(len(rows), dtype=np.bool_)
         ref = alt = site = None
+        finite: list[torch.Tensor] = []
         if self._ref:
             self._run_whole(self._ref, np.concatenate([self._left_ids[rows], self._right_ids[rows]]))
         if self._ref and self._alt:
             self._run_changed(self._alt, rows, lambda local: local.radius)
-            ref, alt = self._sides(self._ref, self._alt, rows, pairs, columns)
-            finite &= self._ref.finite(self._left_ids[rows]) & self._ref.finite(self._right_ids[rows])
-            finite &= self._alt.finite(self._alt.ids[rows])
-        equal = np.flatnonzero(changed.valid.any(axis=1))
-        if self._masked and len(equal):
+            finite += [self._ref.finite(self._left_ids[rows]), self._ref.finite(self._right_ids[rows])]
+            finite += [self._alt.finite(self._alt.ids[rows])]
+        equal = np.asarray(changed.valid.any(axis=1))
+        if self._masked and equal.any():
             self._run_changed(self._masked, rows[equal], lambda local: local.masked_radius)
-            site = self._site(self._masked, rows, changed)
-            finite[equal] &= self._masked.finite(self._masked.ids[rows[equal]])
-        device = next((side.logits.device for side in (ref, site) if side is not None), torch.device("cpu"))
+            # Rows of other alleles read somebody else's outputs and are never valid.
+            masked_ids = np.where(equal, self._masked.ids[rows], self._masked.ids[rows[equal.argmax()]])
+            found = self._masked.finite(masked_ids)
+            finite += [found | _to(~equal, found.device)]
+        every = torch.stack(finite).all(dim=0) if finite else torch.ones(len(rows), dtype=torch.bool)
+        if self._ref and self._alt:
+            ref, alt = self._sides(self._ref, self._alt, rows, pairs, columns, every)
+        if self._masked and equal.any():
+            site = self._site(self._masked, masked_ids, changed, every)
         batch = AlignedBatch(
             flank=self._engine.flank,
             ref=ref,
             alt=alt,
-            paired=_to(columns.paired, device),
-            donor=_to(columns.donor, device),
-            acceptor=_to(columns.acceptor, device),
-            in_ref=_to(columns.in_ref, device),
-            in_alt=_to(columns.in_alt, device),
-            snv=_to((pairs.ref_length == 1) & (pairs.alt_length == 1), device),
+            paired=_to(columns.paired, every.device),
+            donor=_to(columns.donor, every.device),
+            acceptor=_to(columns.acceptor, every.device),
+            in_ref=_to(columns.in_ref, every.device),
+            in_alt=_to(columns.in_alt, every.device),
+            snv=_to((pairs.ref_length == 1) & (pairs.alt_length == 1), every.device),
             masked=site,
         )
         for passes in (self._ref, self._alt, self._masked):
             if passes:
                 passes.forget(end)
-        whose = self.order[rows]
-        failed = {int(row): "the model returned values that are not finite" for row in whose[~finite]}
-        if failed:
-            batch = _select(batch, _to(np.flatnonzero(finite), device))
-        good = whose[finite].tolist()
-        return EngineBatch(good, batch if good else None, failed)
+        return EngineBatch(self.order[rows].tolist(), batch, every, {})
 
     def _run_whole(self, passes: Passes, ids: Index) -> None:
         """Run what is missing of some windows, whole."""
@@ -230,7 +233,7 @@ class _Work:
             these = np.flatnonzero(~whole & (count == k))
             index = around(first[these], length[these], wanted[these], k)
             for memory, places, memory_rows in self._ref.remembered(ref_ids[these]):
-                for part in _parts(np.arange(len(places)), max(1, self._engine.batch_tokens // k)):
+                for part in _parts(np.arange(len(places)), max(1, self._engine.batch_tokens // (k + 2))):
                     update = partial(self._update, passes, memory, memory_rows[part], index[places[part]])
                     passes.run(ids[these[places[part]]], update)
 
@@ -246,7 +249,9 @@ class _Work:
         places = np.take_along_axis(slot, positions, 1) + 1
         return self._engine.backend.update(memory, rows, index, tokens, places), None
 
-    def _sides(self, ref: Passes, alt: Passes, rows: Index, pairs: WindowPairs, columns: Columns) -> tuple[Side, Side]:
+    def _sides(
+        self, ref: Passes, alt: Passes, rows: Index, pairs: WindowPairs, columns: Columns, finite: torch.Tensor
+    ) -> tuple[Side, Side]:
         """Lay the outputs of REF, shifted REF and ALT windows out in columns."""
         hidden = NEEDS_HIDDEN in self._needs
         ref_ids = np.where(columns.right, self._right_ids[rows, None], self._left_ids[rows, None])
@@ -259,15 +264,15 @@ class _Work:
             (alt, alt_ids, columns.alt_index, alt_tokens),
         ):
             logits, states = passes.read(ids, index, hidden=hidden)
-            sides.append(Side(_to(tokens, logits.device), logits, states))
+            states = None if states is None else _where_finite(states, finite)
+            sides.append(Side(_to(tokens, logits.device), _where_finite(logits, finite), states))
         return sides[0], sides[1]
 
-    def _site(self, passes: Passes, rows: Index, changed: Differences) -> MaskedSite:
-        """Read the masked positions; rows of other alleles read somebody else's and are never valid."""
-        valid = changed.valid.any(axis=1)
-        ids = np.where(valid, passes.ids[rows], passes.ids[rows[valid.argmax()]])
+    def _site(self, passes: Passes, ids: Index, changed: Differences, finite: torch.Tensor) -> MaskedSite:
+        """Read the masked positions."""
         logits, _ = passes.read(np.broadcast_to(ids[:, None], changed.index.shape), changed.index)
         device = logits.device
+        logits = _where_finite(logits, finite)
         return MaskedSite(_to(changed.ref, device), _to(changed.alt, device), logits, _to(changed.valid, device))
 
 
@@ -291,24 +296,6 @@ def _to(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
-def _select(batch: AlignedBatch, keep: torch.Tensor) -> AlignedBatch:
-    def side(value: Side | None) -> Side | None:
-        if value is None:
-            return None
-        return Side(value.tokens[keep], value.logits[keep], None if value.hidden is None else value.hidden[keep])
-
-    masked = batch.masked
-    return AlignedBatch(
-        flank=batch.flank,
-        ref=side(batch.ref),
-        alt=side(batch.alt),
-        paired=batch.paired[keep],
-        donor=batch.donor[keep],
-        acceptor=batch.acceptor[keep],
-        in_ref=batch.in_ref[keep],
-        in_alt=batch.in_alt[keep],
-        snv=batch.snv[keep],
-        masked=None
-        if masked is None
-        else MaskedSite(masked.ref[keep], masked.alt[keep], masked.logits[keep], masked.valid[keep]),
-    )
+def _where_finite(outputs: torch.Tensor, finite: torch.Tensor) -> torch.Tensor:
+    """Put 0 for the outputs (B, ...) of rows that are not finite."""
+    return outputs.masked_fill_(~finite.view(-1, *[1] * (outputs.dim() - 1)), 0.0)

@@ -23,10 +23,11 @@ Forward = Callable[[Index, Index], tuple[BackendOutput, Any]]
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """Outputs of one forward call: logits (N P, V), hidden (N P, H), and the backend's memory of it."""
+    """Outputs of one forward call: logits (N, P, V), hidden (N, P, H), finite (N,), and the backend's memory of it."""
 
     logits: torch.Tensor
     hidden: torch.Tensor
+    finite: torch.Tensor
     memory: Any
 
 
@@ -54,7 +55,6 @@ class Passes:
         self._slot = np.zeros((n, width), dtype=np.int32)
         self._call = np.full(n, -1)
         self._row = np.zeros(n, dtype=np.int64)
-        self._finite = np.ones(n, dtype=np.bool_)
         self._calls: dict[int, _Call] = {}
         self._made = 0
 
@@ -85,25 +85,33 @@ class Passes:
         np.put_along_axis(slot, positions, np.arange(positions.shape[1], dtype=np.int32)[None, :], 1)
         # A sum is finite where all its terms are, and quicker than a test of each.
         finite = torch.isfinite(out.logits.sum(dim=(1, 2))) & torch.isfinite(out.hidden.sum(dim=(1, 2)))
-        self._finite[ids] = finite.cpu().numpy()
         self._slot[ids] = slot
-        self._call[ids], self._row[ids] = self._made, np.arange(len(ids)) * positions.shape[1]
-        self._calls[self._made] = _Call(out.logits.flatten(0, 1), out.hidden.flatten(0, 1), memory)
+        self._call[ids], self._row[ids] = self._made, np.arange(len(ids))
+        self._calls[self._made] = _Call(out.logits, out.hidden, finite, memory)
         self._made += 1
 
-    def finite(self, ids: Index) -> Mask:
-        """Tell of which windows all outputs are finite."""
-        return self._finite[ids]
+    def finite(self, ids: Index) -> torch.Tensor:
+        """Tell of which windows, (B,), all outputs are finite; a bool tensor on the device."""
+        calls, number = self._read_from(ids)
+        starts = np.cumsum([0, *(len(call.finite) for call in calls)])[:-1]
+        return _joined([call.finite for call in calls])[self._at(starts[number] + self._row[ids])]
 
     def read(self, ids: Index, index: Index, *, hidden: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return logits (B, C, V) and, where asked, hidden (B, C, H) of windows (B, C) at window indices (B, C)."""
+        calls, number = self._read_from(ids)
+        positions = np.array([call.logits.shape[1] for call in calls])
+        starts = np.cumsum([0, *(len(call.finite) * call.logits.shape[1] for call in calls)])[:-1]
+        at = self._at(starts[number] + self._row[ids] * positions[number] + self._slot[ids, index])
+        logits = _joined([call.logits.flatten(0, 1) for call in calls])[at]
+        return logits, _joined([call.hidden.flatten(0, 1) for call in calls])[at] if hidden else None
+
+    def _read_from(self, ids: Index) -> tuple[list[_Call], Index]:
+        """Return the calls that some windows were run in, and which of these each was."""
         numbers = np.unique(self._call[ids])
-        calls = [self._calls[number] for number in numbers.tolist()]
-        starts = np.cumsum([0, *(len(call.logits) for call in calls)])[:-1]
-        flat = starts[np.searchsorted(numbers, self._call[ids])] + self._row[ids] + self._slot[ids, index]
-        at = torch.from_numpy(flat).to(calls[0].logits.device)
-        logits = _joined([call.logits for call in calls])[at]
-        return logits, _joined([call.hidden for call in calls])[at] if hidden else None
+        return [self._calls[number] for number in numbers.tolist()], np.searchsorted(numbers, self._call[ids])
+
+    def _at(self, flat: Index) -> torch.Tensor:
+        return torch.from_numpy(flat).to(next(iter(self._calls.values())).finite.device)
 
     def remembered(self, ids: Index) -> Iterator[tuple[Any, Index, Index]]:
         """Group windows by the call that ran them: its memory, places in ``ids``, and rows of the memory."""
