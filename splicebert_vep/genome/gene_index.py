@@ -38,8 +38,8 @@ from .gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED, GeneTable
 
 NEAR_SITE = 50  # nt
 _SITE = 2  # nt: the intronic dinucleotide beside an exon
-_GENES_KEPT = 2048
-_SPANS_KEPT = 32768
+_GENES_KEPT = 256
+_SPANS_KEPT = 4096
 
 
 class SpliceSite(NamedTuple):
