@@ -110,6 +110,14 @@ def print_scores(found: dict[str, Found]) -> None:
         )
 
 
+def assay_column(rows: Sequence[BenchRow], field: str) -> Floats:
+    """Return a score of every row; an assay in which one is missing is not compared."""
+    values = [row.values[field] for row in rows]
+    if None in values:
+        raise click.ClickException(f"{values.count(None)} rows of the assay have no {field}")
+    return np.array(values, dtype=np.float64)
+
+
 def print_assay(rows: dict[str, list[BenchRow]], resamples: int) -> None:
     """Print average precision by way and score, less that of the first way."""
     base = next(iter(rows.values()))
@@ -123,7 +131,7 @@ def print_assay(rows: dict[str, list[BenchRow]], resamples: int) -> None:
     for name, scored in rows.items():
         cells = []
         for field, sign in ASSAY_SCORES.items():
-            a, b = (np.array([sign * float(one[i].values[field] or 0) for i in usable]) for one in (scored, base))  # type: ignore[arg-type]
+            a, b = (sign * assay_column([one[i] for i in usable], field) for one in (scored, base))
             difference = average_precision_score(harmful, a) - average_precision_score(harmful, b)
             drawn = [
                 average_precision_score(harmful[at], a[at]) - average_precision_score(harmful[at], b[at])
