@@ -15,11 +15,11 @@ import statistics
 import click
 import numpy as np
 import torch
+from window_pairs import window_pairs
 
 from splicebert_vep import Annotator, Settings, Variant
 from splicebert_vep.scoring.divergence import context_score
 from splicebert_vep.scoring.likelihood import log_p
-from splicebert_vep.sequence import windows
 from splicebert_vep.sequence.tokens import Tokens, with_special
 from splicebert_vep_spec import Allele, GeneContext, Status
 
@@ -40,17 +40,6 @@ def variant(kind: str, contig: str, pos: int, bases: str, rng: random.Random) ->
     return Variant(contig, pos, bases[: length + 1], anchor)
 
 
-def windows_of(annotator: Annotator, allele: Allele, context: GeneContext) -> windows.WindowPair:
-    """Return the windows of an allele that has been scored before."""
-    shape = annotator.settings.window
-    placement = windows.place(allele, annotator.reference.lengths[allele.contig], shape)
-    assert isinstance(placement, windows.Placement)
-    bases = annotator.reference.fetch(allele.contig, *windows.region(allele, placement, shape))
-    window = windows.cut(allele, placement, bases, shape)
-    assert isinstance(window, windows.Window)
-    return windows.pair(allele, window, context)
-
-
 def kl_ctx(annotator: Annotator, tokens: list[Tokens], index: list[torch.Tensor]) -> float:
     """Return KL_CTX of two windows (W,), read at 2 F indices each, of which the same place is one pair."""
     out = annotator.backend.forward(with_special(np.stack(tokens)), torch.stack(index).numpy() + 1)
@@ -62,28 +51,28 @@ def kl_ctx(annotator: Annotator, tokens: list[Tokens], index: list[torch.Tensor]
 def naive(annotator: Annotator, allele: Allele, context: GeneContext) -> float:
     """Return KL_CTX with ALT's right flank facing the unshifted REF window."""
     shape = annotator.settings.window
-    pair = windows_of(annotator, allele, context)
+    pair = window_pairs(annotator, [allele], [context])
     d = torch.arange(1, shape.flank + 1)
-    left = pair.offset - d
+    offset = int(pair.offset[0])
     index = [
-        torch.cat([left, pair.offset + pair.ref_length - 1 + d]),
-        torch.cat([left, pair.offset + pair.alt_length - 1 + d]),
+        torch.cat([offset - d, offset + len(allele.ref) - 1 + d]),
+        torch.cat([offset - d, offset + len(allele.alt) - 1 + d]),
     ]
-    if pair.minus:
+    if pair.minus[0]:
         index = [shape.width - 1 - i for i in index]
-    return kl_ctx(annotator, [pair.ref, pair.alt], index)
+    return kl_ctx(annotator, [pair.ref[0], pair.alt[0]], index)
 
 
 def bookkeeping(annotator: Annotator, allele: Allele, context: GeneContext) -> float:
     """Return KL_CTX between REF windows that start ``allele.shift`` apart, each base facing itself."""
     shape = annotator.settings.window
-    pair = windows_of(annotator, allele, context)
+    pair = window_pairs(annotator, [allele], [context])
     d = torch.arange(1, shape.flank + 1)
-    index = torch.cat([pair.offset - d, pair.offset + d])
+    index = int(pair.offset[0]) + torch.cat([-d, d])
     shifted = index - allele.shift  # the same bases in the window that starts later
-    if pair.minus:
+    if pair.minus[0]:
         index, shifted = shape.width - 1 - index, shape.width - 1 - shifted
-    return kl_ctx(annotator, [pair.ref, pair.ref_right], [index, shifted])
+    return kl_ctx(annotator, [pair.ref[0], pair.ref_right[0]], [index, shifted])
 
 
 @click.command()

@@ -26,7 +26,6 @@ from splicebert_vep import Annotator, Settings, Variant
 from splicebert_vep.evaluation.benches import BenchRow, score_labelled
 from splicebert_vep.evaluation.labelled import read_labelled
 from splicebert_vep.evaluation.references import open_references
-from splicebert_vep.model.local import Local
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import MASKED_RADIUS, plan_scores
@@ -182,9 +181,8 @@ def main(
         with open_references(assay_reference) as opened:
             known = read_labelled(Path(labelled))
             for way in compared:
-                local = Local(way.settings.radius, MASKED_RADIUS) if way.settings.mode == "local" else None
                 rows[way.name] = score_labelled(
-                    known, opened, backend, plan, "own", shape=way.settings.window, local=local
+                    known, opened, backend, plan, "own", shape=way.settings.window, local=way.settings.local
                 )
                 click.echo(f"assay, {way.name}", err=True)
         print_assay(rows, resamples)

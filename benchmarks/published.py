@@ -27,15 +27,16 @@ import torch
 from common import lines, machine, make_input, median, print_table, say, show
 from numpy.typing import NDArray
 from transformers import BertForMaskedLM
+from window_pairs import window_pairs
 
 from splicebert_vep import Annotator, ScoredVariant, Settings, Variant
 from splicebert_vep.model.bert import BertConfig, SpliceBert
 from splicebert_vep.model.checkpoint import save_checkpoint
+from splicebert_vep.model.engine import masked
 from splicebert_vep.model.registry import resolve_model
-from splicebert_vep.sequence import windows
 from splicebert_vep.sequence.tokens import with_special
-from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep_spec import MASK, NUCLEOTIDES, Allele, GeneContext, Status
+from splicebert_vep.sequence.windows import WindowPairs, WindowShape
+from splicebert_vep_spec import NUCLEOTIDES, Allele, GeneContext, Status
 
 OFFICIAL = BertConfig(
     vocab_size=10, hidden_size=512, num_hidden_layers=6, num_attention_heads=16, intermediate_size=2048,
@@ -58,11 +59,11 @@ def official_size(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def published(model: Any, pairs: windows.WindowPairs, flank: int) -> list[tuple[float, ...]]:
+def published(model: Any, pairs: WindowPairs, flank: int) -> list[tuple[float, ...]]:
     """Score pairs (B, W) the published way; returns DELTA_P, KL_CTX, KL_SS, EMB_COS and EMB_L2 of each."""
     equal = pairs.equal_length
-    masked = np.where((pairs.ref != pairs.alt) & equal[:, None], np.uint8(MASK), pairs.ref)
-    ref, alt, blank = (outputs(model, with_special(tokens)) for tokens in (pairs.ref, pairs.alt, masked[equal]))
+    tokens = pairs.ref, pairs.alt, masked(pairs)[equal]
+    ref, alt, blank = (outputs(model, with_special(windows)) for windows in tokens)
     site = np.cumsum(equal) - 1
     return [
         scores(pairs, i, (ref[0][i], ref[1][i]), (alt[0][i], alt[1][i]), blank[0][site[i]] if equal[i] else None, flank)
@@ -83,7 +84,7 @@ def outputs(model: Any, tokens: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArra
 
 
 def scores(
-    pairs: windows.WindowPairs, i: int, ref: tuple[Any, Any], alt: tuple[Any, Any], blank: Any, flank: int
+    pairs: WindowPairs, i: int, ref: tuple[Any, Any], alt: tuple[Any, Any], blank: Any, flank: int
 ) -> tuple[float, ...]:
     """Compute one allele's scores in numpy, at equal token indices."""
     p, q = softmax(ref[0][:, NUCLEOTIDES]), softmax(alt[0][:, NUCLEOTIDES])
@@ -120,22 +121,15 @@ def read(path: Path) -> list[Variant]:
     return [Variant(f[0], int(f[1]), f[3], alt) for f in fields for alt in f[4].split(",")]
 
 
-def windows_of(annotator: Annotator, variants: Sequence[Variant]) -> windows.WindowPairs:
+def windows_of(annotator: Annotator, variants: Sequence[Variant]) -> WindowPairs:
     """Return the windows that the annotator gives these variants, in their first gene."""
-    shape = annotator.settings.window
     alleles: list[Allele] = []
     contexts: list[GeneContext] = []
     for result in annotator.score(variants):
         if result.status is Status.OK and result.allele and result.gene:
             alleles.append(result.allele)
             contexts.append(result.gene)
-    placed = windows.place(alleles, [annotator.reference.lengths[allele.contig] for allele in alleles], shape)
-    bases = [
-        annotator.reference.fetch(allele.contig, *windows.region(allele, start, shape.width))
-        for allele, start in zip(alleles, placed.start.tolist(), strict=True)
-    ]
-    cut = windows.cut(alleles, placed.start, bases, shape)
-    return windows.pair(alleles, cut, range(len(alleles)), contexts)
+    return window_pairs(annotator, alleles, contexts)
 
 
 def ways(kind: str, shape: WindowShape, radii: Sequence[int]) -> dict[str, Settings]:

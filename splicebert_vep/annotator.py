@@ -23,14 +23,12 @@ from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.reference import Reference
 from .model.engine import Engine
-from .model.local import Local
 from .outputs import Outputs, plan_outputs
 from .pipeline import Pipeline, Record
 from .plugins import Plugins, load_plugins
 from .results import ScoredVariant
 from .settings import (
     DISCLAIMER,
-    MASKED_RADIUS,
     N_FRAC,
     SCORE_VERSION,
     WINDOW_MODE,
@@ -106,10 +104,10 @@ class Annotator:
         table = load_table(genes)
         self._table_name, self._table_digest = table.name, table.digest
         self.genes = GeneIndex(table)
-        engine = self._engine()
+        self._engine = self._open_engine()
         self.reference = Reference(reference)  # last: a FASTA may take a minute to index
         choice = with_choice(self._plan, scorers, origins)
-        self._pipeline = Pipeline(self.reference, self.genes, shape, engine, self._plan, choice)
+        self._pipeline = Pipeline(self.reference, self.genes, shape, self._engine, self._plan, choice)
         self._run: RunInfo | None = None
         self._lock = threading.Lock()
         self._process: int | None = os.getpid()
@@ -262,17 +260,15 @@ class Annotator:
             for report in self._report(chunk):
                 yield ScoredVariant(report, self._plan.fields)
 
-    @property
-    def _batch_tokens(self) -> int:
-        return self.settings.batch_tokens or self.backend.info.batch_tokens
-
-    def _engine(self) -> Engine:
-        local = Local(self.settings.radius, MASKED_RADIUS) if self.settings.mode == "local" else None
-        if local and not self.backend.local:
+    def _open_engine(self) -> Engine:
+        settings = self.settings
+        if settings.local and not self.backend.local:
             raise SettingsError(
                 "The backend cannot compute a part of a window.", needed="--mode exact", found="--mode local"
             )
-        return Engine(self.backend, flank=self.settings.window.flank, batch_tokens=self._batch_tokens, local=local)
+        return Engine(
+            self.backend, flank=settings.window.flank, batch_tokens=settings.batch_tokens, local=settings.local
+        )
 
     def _report(self, records: Sequence[Record]) -> list[RecordReport]:
         self._check_usable()
@@ -301,7 +297,7 @@ class Annotator:
                 yield record
 
     def _provenance(self) -> dict[str, str]:
-        info, shape = self.backend.info, self.settings.window
+        info, shape, local = self.backend.info, self.settings.window, self.settings.local
         return {
             "Version": __version__,
             "ScoreVersion": str(SCORE_VERSION),
@@ -313,9 +309,9 @@ class Annotator:
             "WindowMode": shape.mode,
             "Stride": str(shape.stride) if shape.mode == "tiled" else "none",
             "EngineMode": self.settings.mode,
-            "Radius": f"{self.settings.radius},{MASKED_RADIUS}" if self.settings.mode == "local" else "none",
+            "Radius": f"{local.radius},{local.masked_radius}" if local else "none",
             "Scores": ",".join(field.id for field in self._plan.fields if field not in (N_FRAC, WINDOW_MODE)),
-            "BatchTokens": str(self._batch_tokens),
+            "BatchTokens": str(self._engine.batch_tokens),
             "Precision": info.precision,
             "Device": info.device,
             "Reference": self.reference.path.name,

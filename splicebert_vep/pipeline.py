@@ -139,7 +139,7 @@ class Pipeline:
         found = windows.cut(cut_of, start, bases, self.shape)
         skipped.update((fitting[i], windows.not_clean(self.shape)) for i in np.flatnonzero(~found.clean).tolist())
         row_of = {fitting[i]: i for i in np.flatnonzero(found.clean).tolist()}
-        return _Cut(cut_of, found, found.n_frac.tolist(), placed.tiled[fits].tolist(), row_of, skipped)
+        return _Cut(found, found.n_frac.tolist(), placed.tiled[fits].tolist(), row_of, skipped)
 
     def _scores(
         self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped], cut: _Cut
@@ -158,7 +158,7 @@ class Pipeline:
         for plan, keyed in ((self.choice_plan, choosing[True]), (self.plan, choosing[False])):
             if keyed:
                 keys, contexts = zip(*keyed, strict=True)
-                pairs = windows.pair(cut.alleles, cut.windows, [cut.row_of[k] for k, _ in keys], contexts)
+                pairs = windows.pair(cut.windows, [cut.row_of[k] for k, _ in keys], contexts)
                 scores.update(self._run(alleles, keys, pairs, plan))
         return scores
 
@@ -201,14 +201,12 @@ class _Cut:
     """Windows of a chunk's distinct alleles, which are known by their numbers.
 
     Args:
-        alleles: those that a window fits.
-        windows: theirs.
+        windows: of those that one fits.
         n_frac, tiled: what is reported of each window.
         row_of: row of every allele that can be scored, by its number.
         skipped: why the others cannot, by their numbers.
     """
 
-    alleles: Sequence[Allele]
     windows: Windows
     n_frac: Sequence[float]
     tiled: Sequence[bool]
@@ -255,7 +253,7 @@ def _needs_choice(contexts: Sequence[GeneContext]) -> bool:
     """Tell whether KL_CTX decides: genes of both strands share the first place. On one strand all have the same."""
     if len(contexts) < 2:
         return False
-    best = min(map(_preference, contexts), default=None)
+    best = min(map(_preference, contexts))
     return len({context.strand for context in contexts if _preference(context) == best}) > 1
 
 

@@ -10,6 +10,7 @@ from splicebert_vep_spec import NEEDS, BackendInfo, FieldSpec, Scorer
 
 from .contract import Origin
 from .errors import SettingsError, suggestion
+from .model.local import Local
 from .sequence.windows import WindowShape
 
 #: Raised by one whenever the same input can give another score; named under "Scores" in CHANGELOG.md.
@@ -41,7 +42,7 @@ RESERVED_COMMANDS = (
 
 EngineMode = Literal["exact", "local"]
 
-#: How far around masked positions local mode computes again, nt: a masked site needs less than an ALT, which see
+#: How far around masked positions local mode computes again, nt: a masked site needs less than an ALT, for which see
 #: docs/performance.md.
 MASKED_RADIUS = 64
 
@@ -66,6 +67,11 @@ class Settings:
     radius: int = 240
     batch_tokens: int | None = None
     chunk_records: int = 1024
+
+    @property
+    def local(self) -> Local | None:
+        """The radii of local mode; None for exact."""
+        return Local(self.radius, MASKED_RADIUS) if self.mode == "local" else None
 
     def __post_init__(self) -> None:
         shape = self.window

@@ -37,7 +37,7 @@ def windows_of(genome: str, alleles: list[Allele], shape: WindowShape = SHAPE) -
 
 
 def pair_of(genome: str, allele: Allele, context: GeneContext) -> windows.WindowPairs:
-    return windows.pair([allele], windows_of(genome, [allele]), [0], [context])
+    return windows.pair(windows_of(genome, [allele]), [0], [context])
 
 
 @st.composite

@@ -59,10 +59,19 @@ def score_ids(run: RunInfo) -> tuple[str, ...]:
 
 
 @per_run
+def _lines(run: RunInfo) -> tuple[InfoField, ...]:
+    """Return the INFO lines in the order of a record's values."""
+    return (
+        *(InfoField(f"{PREFIX}{f.id}", f.number, f.type, f.description) for f in run.fields),
+        *(InfoField(f"{PREFIX}{field.id}", "A", "String", field.description) for field in CONTEXT_FIELDS),
+        InfoField(f"{PREFIX}NGENES", "A", "Integer", "Number of genes the allele overlaps; values are of one of them"),
+        InfoField(f"{PREFIX}STATUS", "A", "String", STATUS_DESCRIPTION),
+    )
+
+
+@per_run
 def _keys(run: RunInfo) -> tuple[str, ...]:
-    """Return the INFO keys in the order of a record's values."""
-    ids = *score_ids(run), *(field.id for field in CONTEXT_FIELDS), "NGENES", "STATUS"
-    return tuple(PREFIX + name for name in ids)
+    return tuple(line.key for line in _lines(run))
 
 
 class FlatAdapter:
@@ -73,15 +82,7 @@ class FlatAdapter:
 
     def header(self, run: RunInfo) -> Sequence[InfoField]:
         """Return one INFO line per field."""
-        lines = [InfoField(f"{PREFIX}{f.id}", f.number, f.type, f.description) for f in run.fields]
-        lines += [InfoField(f"{PREFIX}{field.id}", "A", "String", field.description) for field in CONTEXT_FIELDS]
-        lines.append(
-            InfoField(
-                f"{PREFIX}NGENES", "A", "Integer", "Number of genes the allele overlaps; values are of one of them"
-            )
-        )
-        lines.append(InfoField(f"{PREFIX}STATUS", "A", "String", STATUS_DESCRIPTION))
-        return lines
+        return _lines(run)
 
     def render(self, report: RecordReport, run: RunInfo) -> Mapping[str, tuple[Value, ...]]:
         """Return one value per ALT for every key; nothing where there is no ALT."""

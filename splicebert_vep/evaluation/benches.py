@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.local import Local
+from splicebert_vep.pipeline import ReferenceLike
 from splicebert_vep.scores import scored
 from splicebert_vep.sequence import windows
 from splicebert_vep.sequence.windows import WindowShape
@@ -38,15 +39,6 @@ _SHAPE = WindowShape()
 
 LEAST_FLANK = 10
 """Shortest flank, nt, with which a row that carries its own sequence is scored."""
-
-
-class ReferenceLike(Protocol):
-    """Bases by contig and 0-based half-open interval."""
-
-    @property
-    def lengths(self) -> Mapping[str, int]: ...
-    def find(self, contig: str) -> str | None: ...
-    def fetch(self, contig: str, start: int, end: int) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +105,8 @@ def score_labelled(
         for row in np.flatnonzero(~cut.clean).tolist():
             rows[members[row]] = BenchRow(variants[members[row]], {}, windows.not_clean(one))
         clean = np.flatnonzero(cut.clean).tolist()
-        pairs = windows.pair(alleles, cut, clean, [_labelled_exon(variants[members[i]]) for i in clean])
-        engine = Engine(backend, flank=one.flank, batch_tokens=backend.info.batch_tokens, local=local)
+        pairs = windows.pair(cut, clean, [_labelled_exon(variants[members[i]]) for i in clean])
+        engine = Engine(backend, flank=one.flank, local=local)
         for done in scored(engine.run(pairs, plan.needs), plan):
             for row, reason in done.failed.items():
                 at = members[clean[row]]
@@ -137,10 +129,10 @@ def _on_genome(
         return Skipped(Status.NO_CONTIG, f"{variant.chrom} of {variant.assembly or 'the reference'} is not at hand")
     # Several FASTAs may each hold a part of an assembly: the first that has a base there is the one to believe.
     there = [(one, contig) for one, contig in found if one.fetch(contig, variant.start, variant.start + 1) in _BASES]
-    return _cut(variant, *(there or found)[0], protocol, shape)
+    return _place(variant, *(there or found)[0], protocol, shape)
 
 
-def _cut(
+def _place(
     variant: LabelledVariant, reference: ReferenceLike, contig: str, protocol: BenchProtocol, shape: WindowShape
 ) -> _Prepared | Skipped:
     allele = Allele(contig, variant.start, variant.ref, variant.alt)

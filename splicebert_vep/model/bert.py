@@ -185,9 +185,10 @@ class SpliceBert(nn.Module):
         """
         hidden = self._normalise(self.token_embeddings(tokens) + self.position_embeddings(index))  # (M, L, H)
         *body, last = cast(list[Layer], self.layers)
-        for layer, remembered in zip(body, memory, strict=False):
+        *below, of_last = memory
+        for layer, remembered in zip(body, below, strict=True):
             hidden = layer(hidden, remembered.patched(rows, index, layer.keys_values(hidden)))  # (M, L, H)
-        context = memory[-1].patched(rows, index, last.keys_values(hidden))
+        context = of_last.patched(rows, index, last.keys_values(hidden))
         hidden = last(_at(hidden, positions), context)  # (M, P, H)
         return BertOutput(self.predict(hidden), hidden)
 

@@ -68,16 +68,22 @@ class Engine:
     Args:
         backend: the model; for local mode one that can compute a part of a window.
         flank: F.
-        batch_tokens: upper bound of tokens in one forward call; one window is run whatever it takes.
+        batch_tokens: upper bound of tokens in one forward call; one window is run whatever it takes. None is what suits
+            the backend.
         local: how far around a change the network is computed again; None for whole passes.
     """
 
     def __init__(
-        self, backend: Backend | LocalBackend, *, flank: int, batch_tokens: int, local: Local | None = None
+        self,
+        backend: Backend | LocalBackend,
+        *,
+        flank: int,
+        batch_tokens: int | None = None,
+        local: Local | None = None,
     ) -> None:
         self.backend: Any = backend
         self.flank = flank
-        self.batch_tokens = batch_tokens
+        self.batch_tokens: int = batch_tokens or backend.info.batch_tokens
         self.local = local
 
     def run(self, pairs: WindowPairs, needs: frozenset[str]) -> Iterator[EngineBatch]:
@@ -124,7 +130,7 @@ class _Work:
             windows = np.concatenate([pairs.ref, pairs.ref_right[shifted]])
             index = np.concatenate([columns.ref_index, columns.ref_index[shifted]])
             read = np.concatenate([columns.ref_read & ~columns.right, (columns.ref_read & columns.right)[shifted]])
-            self._ref = Passes(windows, np.concatenate([place, shifted]), index, read)
+            self._ref = Passes(windows, np.concatenate([place, shifted]), index, read & (NEEDS_PAIRS in needs))
             self._left_ids = self._ref.ids[: len(pairs)]
             self._right_ids = self._left_ids.copy()
             self._right_ids[shifted] = self._ref.ids[len(pairs) :]
@@ -139,8 +145,7 @@ class _Work:
         """Cut the order of work into batches, each of one bucket of lengths."""
         start = 0
         for end in self._ends.tolist():
-            columns = self._columns.take(np.arange(start, end)).ref_index.shape[1]
-            rows = self._batch_rows(columns)
+            rows = self._batch_rows(self._columns.needed(np.arange(start, end)))
             for first in range(start, end, rows):
                 yield first, min(first + rows, end)
             start = end

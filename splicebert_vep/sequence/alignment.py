@@ -46,9 +46,13 @@ class Columns:
 
     def take(self, rows: Index) -> Columns:
         """Return some of the rows, without span columns that none of them needs."""
-        read = (self.ref_read | self.alt_read)[rows]
-        last = read.shape[1] - int(read[:, ::-1].any(axis=0).argmax())
+        last = self.needed(rows)
         return Columns(*(getattr(self, field.name)[rows, :last] for field in fields(self)))
+
+    def needed(self, rows: Index) -> int:
+        """Return how many columns hold all that some of the rows read."""
+        read = self.ref_read[rows] | self.alt_read[rows]
+        return int(read.shape[1] - read[:, ::-1].any(axis=0).argmax())
 
 
 def align(pairs: WindowPairs, flank: int) -> Columns:

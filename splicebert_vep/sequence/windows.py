@@ -66,6 +66,8 @@ class Windows:
 
     Args:
         start: (n,) genomic start of the REF (and ALT) window.
+        offset: (n,) span start within the window.
+        ref_length, alt_length: (n,) lengths of the spans.
         ref: (n, W) REF window from ``start``.
         ref_right: (n, W) REF window from ``start + allele.shift``: there the genomic right flank has the token indices
             it has in ALT. Equal to ``ref`` for equal-length alleles.
@@ -75,6 +77,9 @@ class Windows:
     """
 
     start: Index
+    offset: Index
+    ref_length: Index
+    alt_length: Index
     ref: Tokens
     ref_right: Tokens
     alt: Tokens
@@ -198,22 +203,18 @@ def cut(alleles: Sequence[Allele], start: Index, bases: Sequence[bytes], shape: 
     within = np.arange(len(rows)) - np.repeat(np.cumsum(alt_length) - alt_length, alt_length)
     alt[rows, offset[rows] + within] = encode("".join([allele.alt for allele in alleles]).encode("ascii"))
     n_frac, clean = _n_context(tokens, first, offset, ref_length, ref, shape.flank)
-    return Windows(start, ref, ref_right, alt, n_frac, clean)
+    return Windows(start, offset, ref_length, alt_length, ref, ref_right, alt, n_frac, clean)
 
 
-def pair(
-    alleles: Sequence[Allele], windows: Windows, rows: Sequence[int], contexts: Sequence[GeneContext]
-) -> WindowPairs:
+def pair(windows: Windows, rows: Sequence[int], contexts: Sequence[GeneContext]) -> WindowPairs:
     """Turn windows to the transcript orientation of genes, and place the genes' sites.
 
     Args:
-        alleles: n alleles.
-        windows: theirs.
+        windows: of n alleles.
         rows: B indices of alleles, one for each allele x gene.
         contexts: the B genes.
     """
     of = np.array(rows, dtype=np.int64)
-    start, ref_length, alt_length = (column[of] for column in _geometry(alleles))
     window_start = windows.start[of]
     minus = np.array([context.strand == "-" for context in contexts], dtype=np.bool_)
     sites = np.array([(*_site(context.donor), *_site(context.acceptor)) for context in contexts], dtype=np.int64)
@@ -231,9 +232,9 @@ def pair(
         ref_right=ref if windows.ref_right is windows.ref else turned(windows.ref_right),
         alt=turned(windows.alt),
         minus=minus,
-        offset=start - window_start,
-        ref_length=ref_length,
-        alt_length=alt_length,
+        offset=windows.offset[of],
+        ref_length=windows.ref_length[of],
+        alt_length=windows.alt_length[of],
         sites=np.where(has_site, sites - window_start[:, None], 0),
         has_site=has_site,
     )

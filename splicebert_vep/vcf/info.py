@@ -99,10 +99,7 @@ def _printer(field: InfoField) -> Printer:
 
 def _float(value: Value) -> str:
     if isinstance(value, float):
-        size = abs(value)
-        if 0.001 <= size <= FLOAT_MAX:  # as format_number does; nearly all scores are of this size
-            return f"{value:.4f}"
-        if size <= FLOAT_MAX:  # false for NaN
+        if abs(value) <= FLOAT_MAX:  # false for NaN
             return format_number(value)
     elif isinstance(value, int) and abs(value) <= FLOAT_MAX:
         return str(int(value))  # a bool is 0 or 1
