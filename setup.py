@@ -7,6 +7,7 @@ TRAINING = [  # pretrain and evaluate: pictures and figures
     "matplotlib>=3.9",
     "scikit-learn>=1.5",
 ]
+DASK = ["distributed>=2025.1"]  # cohort --scheduler
 
 setup(
     name="splicebert-vep",
@@ -30,6 +31,7 @@ setup(
         "cloup>=4,<5",
         "numpy>=2.1",
         "pluggy>=1.5",
+        "psutil>=5.9",  # tells a network file system
         "pyarrow>=18",
         "pyfaidx>=0.9",
         "pysam>=0.23",
@@ -38,8 +40,10 @@ setup(
     ],
     extras_require={
         "training": TRAINING,
+        "dask": DASK,
         "test": [
             *TRAINING,
+            *DASK,
             "cyvcf2>=0.31",
             "griffelib>=2",  # reads the docstrings for docs/api.md
             "hypothesis>=6.100",
@@ -47,6 +51,7 @@ setup(
             "pytest>=8",
             "pytest-cov>=5",
             "ruff>=0.6",
+            "snakemake>=9",  # runs docs/recipes/Snakefile
             "setuptools>=77",  # builds the example plugin's wheel
             "transformers>=5",
         ],

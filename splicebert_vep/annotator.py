@@ -6,26 +6,27 @@ import contextlib
 import operator
 import os
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import NoReturn, TypeVar, overload
+from typing import NoReturn, overload
 
-from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status, Value
+from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Value
 
 from . import __version__
 from .adapters.rows import columns, rows
+from .annotation import FileAnnotator
 from .chunks import GuardedChunks
 from .errors import SettingsError
 from .genome.annotation import load_table
 from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.reference import Reference
+from .identity import score_digest, space_of
 from .model.engine import Engine
-from .outputs import Outputs, plan_outputs
-from .pipeline import Pipeline, Record
+from .pipeline import Pipeline, Record, Scoring
 from .plugins import Plugins, load_plugins
+from .remembered import Remembered
 from .results import ScoredVariant
 from .settings import (
     DISCLAIMER,
@@ -37,18 +38,11 @@ from .settings import (
     plan_scores,
     with_choice,
 )
+from .store.score_store import ScoreStore
+from .store.spaces import Space
 from .summary import Summary
-from .variants import MAX_POS, Region, Variant
-from .vcf.reader import open_vcf
+from .variants import Variant
 from .vcf.writer import Kind
-
-_EXPECTED = 0.1  # share of ALTs; the build guard stops at as many mismatches, but cannot tell where the FASTA holds N
-_DOUBTS = {
-    Status.REF_MISMATCH: "is it the right FASTA",
-    Status.NO_CONTIG: "does the FASTA lack contigs of the VCF",
-}
-
-_R = TypeVar("_R", bound=Record)
 
 VariantLike = str | Variant | tuple[str, int, str, str]
 """``"chr17-43071077-T-C"``, a ``Variant``, or (chrom, 1-based pos, ref, alt)."""
@@ -70,6 +64,7 @@ class Annotator:
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``. ``auto`` is fp32 on a CPU; on a CUDA GPU half precision
             where a check at the start finds that it ranks as fp32 does.
         settings: window, scores and batches.
+        store: score store (SQLite) that is read, and filled with what had to be scored; made when it is not there.
         plugins: already loaded plugins; None loads them.
 
     Raises:
@@ -92,12 +87,13 @@ class Annotator:
         threads: int | None = None,
         precision: str = "auto",
         settings: Settings | None = None,
+        store: str | Path | None = None,
         plugins: Plugins | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.plugins = plugins or load_plugins()
         scorers, origins = self.plugins.scorers, self.plugins.origins("scorer")
-        self._plan = plan_scores(scorers, origins, self.settings)
+        self.plan = plan_scores(scorers, origins, self.settings)
         self.backend = self.plugins.open_backend(backend, BackendOptions(_model(model), device, threads, precision))
         shape = self.settings.window
         check_window(shape, self.backend.info)
@@ -106,9 +102,22 @@ class Annotator:
         self.genes = GeneIndex(table)
         self._engine = self._open_engine()
         self.reference = Reference(reference)  # last: a FASTA may take a minute to index
-        choice = with_choice(self._plan, scorers, origins)
-        self._pipeline = Pipeline(self.reference, self.genes, shape, self._engine, self._plan, choice)
+        self.choice_plan = with_choice(self.plan, scorers, origins)
         self._run: RunInfo | None = None
+        self.scoring = Scoring(self.reference, self.genes, shape, self._engine, self.plan, self.choice_plan)
+        self._store: ScoreStore | None = None
+        self.remembered: Remembered | None = None
+        if store is not None:
+            with contextlib.ExitStack() as undo:
+                undo.callback(self.reference.close)
+                self._store = ScoreStore(store)
+                undo.callback(self._store.close)
+                self.remembered = Remembered(
+                    self._store, self.space, self.plan, genes=self.genes, shape=shape, md5=self.reference.md5,
+                    scoring=self.scoring,
+                )  # fmt: skip
+                undo.pop_all()
+        self._pipeline = Pipeline(self.reference, self.remembered or self.scoring)
         self._lock = threading.Lock()
         self._process: int | None = os.getpid()
 
@@ -127,21 +136,15 @@ class Annotator:
     def run(self) -> RunInfo:
         """Fields of the output and provenance of every score; reads the whole FASTA once for its digest."""
         if self._run is None:
-            self._run = RunInfo(self._plan.fields, MappingProxyType(self._provenance()))
+            self._run = RunInfo(self.plan.fields, MappingProxyType(self._provenance()))
         return self._run
 
     def close(self) -> None:
         """Close the reference; the annotator cannot be used any more."""
         self._process = None
         self.reference.close()
-
-    def region(self, text: str) -> Region:
-        """Read a region; a contig whose own name holds a colon (HLA-A*01:01) is known by the reference.
-
-        Raises:
-            SettingsError: it cannot be read.
-        """
-        return Region(text, 1, MAX_POS) if self.reference.find(text) else Region.parse(text)
+        if self._store:
+            self._store.close()
 
     @overload  # a str is an Iterable[str] too; the first signature wins
     def score(self, variants: str | Variant) -> ScoredVariant: ...  # type: ignore[overload-overlap]
@@ -176,7 +179,7 @@ class Annotator:
         Raises:
             BuildError, SettingsError: as ``score``.
         """
-        run = RunInfo(self._plan.fields, {})
+        run = RunInfo(self.plan.fields, {})
         given = [variants] if isinstance(variants, str | Variant) else variants
         found = [row for result in self._results(given) for row in rows(result.report, run)]
         return {name: [row[i] for row in found] for i, name in enumerate(columns(run))}
@@ -208,57 +211,26 @@ class Annotator:
             OutputError: an output cannot be written whole; none is left under its final name.
             PluginError: a plugin breaks the contract.
         """
-        source, target = str(source), str(target)
-        plan = plan_outputs(
-            emit,
-            target,
-            kind,
-            self.plugins.adapters,
-            self.plugins.origins("adapter"),
-            source=source,
-            reference=str(self.reference.path),
+        return self.files().annotate(
+            str(source), str(target), self._report, emit=emit, kind=kind, region=region, progress=progress
         )
-        summary = Summary()
-        where = None if region is None else self.region(region)
-        began = time.monotonic()
-        with open_vcf(source) as reader:
-            contigs = reader.header.contigs()
-            guard = self._guard(contigs)
-            if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
-                raise SettingsError(
-                    "The region lies on a contig that neither the VCF's header nor the FASTA knows.", found=where.chrom
-                )
-            chunks = GuardedChunks(self._in_region(reader, where), self.settings.chunk_records, guard)
-            self.plugins.run_started(self.run)
-            with Outputs(plan, self.run, reader.header, chunks.held(), self.reference.lengths, __version__) as outputs:
-                for chunk in chunks:
-                    reports = tuple(self._report(chunk))  # which an adapter cannot take anything out of
-                    summary.add(reports)
-                    outputs.write(chunk, reports)
-                    if progress:
-                        progress(summary, reader.share_read())
-                summary.warnings.extend(chunks.finish())
-        if where and not summary.records:
-            summary.warnings.append(f"no record lies in the region {region}")
-        for status, doubt in _DOUBTS.items():
-            if summary.status[status] > summary.alleles * _EXPECTED:
-                share = f"{summary.status[status]:,} of {summary.alleles:,} ALTs are {status}"
-                summary.warnings.append(f"{share}: {doubt}?")
-        summary.seconds = time.monotonic() - began
-        summary.warnings.extend(outputs.warnings)
-        self.plugins.run_finished(self.run, summary.by_status())
-        return summary
 
     def _results(self, variants: Iterable[VariantLike]) -> Iterator[ScoredVariant]:
         if isinstance(variants, tuple) and len(variants) == 4 and not isinstance(variants[1], str | tuple | Variant):
             raise SettingsError(
                 "A variant as a tuple goes into a list.", needed=f"[{variants!r}]", found=repr(variants)
             )
-        guard = self._guard({}, whole_file=False)
+        self._check_usable()
+        guard = BuildGuard({}, self.reference, self.genes, self._table_name, whole_file=False)
         chunks = GuardedChunks(map(_variant, variants), self.settings.chunk_records, guard)
         for chunk in chunks:
             for report in self._report(chunk):
-                yield ScoredVariant(report, self._plan.fields)
+                yield ScoredVariant(report, self.plan.fields)
+
+    @property
+    def space(self) -> Space:
+        """The space of a score store that this annotator reads and fills."""
+        return space_of(self.run.provenance, self.plan, self.choice_plan)
 
     def _open_engine(self) -> Engine:
         settings = self.settings
@@ -275,9 +247,12 @@ class Annotator:
         with self._lock:
             return self._pipeline.report(records)
 
-    def _guard(self, header: Mapping[str, int | None], *, whole_file: bool = True) -> BuildGuard:
+    def files(self) -> FileAnnotator:
+        """Return what reads and writes files; ``annotate`` is it with this annotator's scores."""
         self._check_usable()
-        return BuildGuard(header, self.reference, self.genes, self._table_name, whole_file=whole_file)
+        return FileAnnotator(
+            self.reference, self.genes, self._table_name, self.plugins, self.run, self.settings.chunk_records
+        )
 
     def _check_usable(self) -> None:
         if self._process != os.getpid():  # two processes would move the position in one open FASTA
@@ -286,19 +261,9 @@ class Annotator:
                 needed="an Annotator that this process opened and has not closed",
             )
 
-    def _in_region(self, records: Iterable[_R], region: Region | None) -> Iterator[_R]:
-        if region is None:
-            yield from records
-            return
-        contig = self.reference.find(region.chrom)
-        for record in records:
-            same = record.chrom == region.chrom or (contig is not None and self.reference.find(record.chrom) == contig)
-            if same and record.pos <= region.last and record.pos + len(record.ref) - 1 >= region.first:
-                yield record
-
     def _provenance(self) -> dict[str, str]:
         info, shape, local = self.backend.info, self.settings.window, self.settings.local
-        return {
+        provenance = {
             "Version": __version__,
             "ScoreVersion": str(SCORE_VERSION),
             "Model": info.model,
@@ -310,18 +275,20 @@ class Annotator:
             "Stride": str(shape.stride) if shape.mode == "tiled" else "none",
             "EngineMode": self.settings.mode,
             "Radius": f"{local.radius},{local.masked_radius}" if local else "none",
-            "Scores": ",".join(field.id for field in self._plan.fields if field not in (N_FRAC, WINDOW_MODE)),
+            "Scores": ",".join(field.id for field in self.plan.fields if field not in (N_FRAC, WINDOW_MODE)),
             "BatchTokens": str(self._engine.batch_tokens),
             "Precision": info.precision,
             "Device": info.device,
             "Reference": self.reference.path.name,
             "ReferenceSHA256": self.reference.digest(),
+            "Store": self._store.path.name if self._store else "none",
             "Annotation": self._table_name,
             "AnnotationDigest": self._table_digest,
             "Plugins": ",".join(f"{name}={version}" for name, version in self.plugins.versions.items()) or "none",
             "Quality": info.quality or "not measured",
             "Note": DISCLAIMER,
         }
+        return {"Version": __version__, "ScoreDigest": score_digest(provenance), **provenance}
 
 
 def _model(name_or_path: str | Path) -> str:

@@ -9,6 +9,8 @@
     │   ├── AnnotationError         gene annotation unreadable, empty, or of an unknown format
     │   ├── ModelError              checkpoint folder incomplete, of another layout, or with wrong weights
     │   ├── CorpusError             a training corpus is damaged, empty, or not the one a run began with
+    │   ├── StoreError              a score store is damaged, not one, or holds another value for an allele
+    │   ├── CohortError             a manifest, plan or shard of a cohort cannot be used, or shards are missing
     │   ├── LabelError              labelled variants are not such a table, or a row cannot be read
     │   ├── SettingsError           an option value that cannot be honoured
     │   └── BuildError              VCF, FASTA and annotation are not of the same genome build (exit code 4)
@@ -83,6 +85,14 @@ class CorpusError(InputError):
 
 
 class LabelError(InputError):
+    pass
+
+
+class StoreError(InputError):
+    pass
+
+
+class CohortError(InputError):
     pass
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import OutputError
+from .errors import OutputError, SettingsError
 
 
 def cache_root() -> Path:
@@ -60,6 +61,40 @@ class Destination:
         """Remove what was written under the temporary name."""
         if self.temporary is not None:
             self.temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path, doing: str) -> Iterator[None]:
+    """Keep a folder to this process; the system lets go of it when the process ends, however it ends.
+
+    Args:
+        folder: made when it is not there; ``lock`` in it is the file that is held.
+        doing: what another process would be doing, for the message.
+
+    Raises:
+        SettingsError: another process holds it.
+        OutputError: it cannot be made.
+    """
+    with reporting(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / "lock").open("w", encoding="utf-8")
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SettingsError(
+                f"Another process is {doing} in this folder.",
+                needed="one process for a folder",
+                found=str(folder),
+                remedy="wait for it, or end it; the same command then goes on where it was",
+            ) from error
+        yield
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove what a process left that was killed while it wrote; nobody else may be writing in the folder."""
+    for left in folder.glob(".*.tmp*"):
+        left.unlink(missing_ok=True)
 
 
 def is_stdout(path: str) -> bool:

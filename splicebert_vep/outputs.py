@@ -15,6 +15,7 @@ from splicebert_vep_spec._rules import INFO_FIELD_NEEDED, is_info_field
 from .contract import Origin, remedy
 from .errors import PluginError, SettingsError, suggestion
 from .files import is_stdout
+from .recurring import Recurring
 from .table_files import TableFile, TextFile
 from .vcf.complete import complete_for_bcf
 from .vcf.header import VcfHeader
@@ -128,6 +129,7 @@ class Outputs:
         first: the first records, which complete a header for BCF.
         contig_lengths: of the reference by its own names, for the same purpose.
         version: of this program.
+        recurring: what remembers the INFO items of its reports.
     """
 
     def __init__(
@@ -138,7 +140,9 @@ class Outputs:
         first: Sequence[Record],
         contig_lengths: Mapping[str, int],
         version: str,
+        recurring: Recurring | None = None,
     ) -> None:
+        self._recurring = recurring
         self._plan = plan
         self._run = run
         self._tables: list[TextFile | TableFile] = []
@@ -176,7 +180,8 @@ class Outputs:
             BrokenPipeError: the reader of a pipe has gone.
         """
         if self._vcf is not None:
-            for record, info in zip(records, self._info(reports), strict=True):
+            items = self._recurring.info(reports, self._info) if self._recurring else self._info(reports)
+            for record, info in zip(records, items, strict=True):
                 self._vcf.write(record, info)
         for table in self._tables:
             table.write(reports)

@@ -70,29 +70,27 @@ class EngineLike(Protocol):
     def run(self, pairs: WindowPairs, needs: frozenset[str]) -> Iterable[EngineBatchLike]: ...
 
 
+class ScoringLike(Protocol):
+    """Outcomes for distinct alleles: computed, or remembered."""
+
+    def outcomes(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """Turn records into reports; holds no state between chunks, so an allele's scores depend on nothing but itself."""
 
     reference: ReferenceLike
-    genes: GenesLike
-    shape: WindowShape
-    engine: EngineLike
-    plan: ScorePlan
-    choice_plan: ScorePlan
+    scoring: ScoringLike
 
     def report(self, records: Sequence[Record]) -> list[RecordReport]:
         """Return one report per record, in order."""
-        alleles = [self._alleles(record) for record in records]
+        alleles = [self.alleles(record) for record in records]
         distinct = list(dict.fromkeys(allele for found in alleles for allele in found if isinstance(allele, Allele)))
-        genes = [self._genes(allele) for allele in distinct]
-        cut = self._windows(distinct, genes)
-        scores = self._scores(distinct, genes, cut)
-        outcomes = [self._outcomes(k, found, cut, scores) for k, found in enumerate(genes)]
-        by_allele = dict(zip(distinct, outcomes, strict=True))
+        by_allele = dict(zip(distinct, self.scoring.outcomes(distinct), strict=True))
         return [_record_report(record, found, by_allele) for record, found in zip(records, alleles, strict=True)]
 
-    def _alleles(self, record: Record) -> list[Allele | Skipped]:
+    def alleles(self, record: Record) -> list[Allele | Skipped]:
         """VCF record -> alleles."""
         return [self._allele(record, alt) for alt in record.alts]
 
@@ -112,13 +110,33 @@ class Pipeline:
             contig, record.pos, record.ref, alt, lambda low, high: self.reference.fetch(contig, low, high)
         )
 
-    def _genes(self, allele: Allele) -> Sequence[GeneContext] | Skipped:
-        """Alleles -> gene & strand."""
-        too_long = windows.check_length(allele, self.shape)
-        if too_long:
-            return too_long
-        found = self.genes.contexts(allele.contig, allele.start, allele.end)
-        return found or Skipped(Status.NO_GENE, "no gene of the annotation overlaps")
+
+def genes_of(allele: Allele, genes: GenesLike, shape: WindowShape) -> Sequence[GeneContext] | Skipped:
+    """Alleles -> gene & strand."""
+    too_long = windows.check_length(allele, shape)
+    if too_long:
+        return too_long
+    found = genes.contexts(allele.contig, allele.start, allele.end)
+    return found or Skipped(Status.NO_GENE, "no gene of the annotation overlaps")
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """Score alleles: the part of the line that costs."""
+
+    reference: ReferenceLike
+    genes: GenesLike
+    shape: WindowShape
+    engine: EngineLike
+    plan: ScorePlan
+    choice_plan: ScorePlan
+
+    def outcomes(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]:
+        """Return what the adapters get of each allele: one outcome per gene, that of flat output first."""
+        genes = [genes_of(allele, self.genes, self.shape) for allele in alleles]
+        cut = self._windows(alleles, genes)
+        scores = self._scores(alleles, genes, cut)
+        return [self._outcomes(k, found, cut, scores) for k, found in enumerate(genes)]
 
     def _windows(self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped]) -> _Cut:
         """Gene & strand -> windows and their tokens."""
@@ -179,21 +197,11 @@ class Pipeline:
     ) -> tuple[ScoredContext, ...]:
         """Scores -> what the adapters get; the context that flat output reports comes first."""
         if isinstance(genes, Skipped):
-            return (_skipped(None, genes),)
+            return (skipped_outcome(None, genes),)
         if k in cut.skipped:
-            return tuple(_skipped(context, cut.skipped[k]) for context in sorted(genes, key=_preference))
+            return in_order([skipped_outcome(context, cut.skipped[k]) for context in genes])
         about = cut.about(k)
-        outcomes = []
-        for i, context in enumerate(genes):
-            values = scores[k, i]
-            if isinstance(values, Skipped):
-                outcomes.append(_skipped(context, values))
-            elif all(values[field.id] is None for field in self.plan.fields if field.id in values):
-                none = Skipped(Status.NOT_APPLICABLE, "none of the requested scores is defined for this allele")
-                outcomes.append(ScoredContext(context, none.status, none.reason, values))
-            else:
-                outcomes.append(ScoredContext(context, Status.OK, "", {**values, **about}))
-        return _in_order(outcomes)
+        return in_order([_outcome(context, scores[k, i], about, self.plan) for i, context in enumerate(genes)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +240,7 @@ def _record_report(
     record: Record, found: Sequence[Allele | Skipped], outcomes: Mapping[Allele, tuple[ScoredContext, ...]]
 ) -> RecordReport:
     reports = [
-        AlleleReport(alt, None, (_skipped(None, allele),))
+        AlleleReport(alt, None, (skipped_outcome(None, allele),))
         if isinstance(allele, Skipped)
         else AlleleReport(alt, allele, outcomes[allele])
         for alt, allele in zip(record.alts, found, strict=True)
@@ -240,8 +248,25 @@ def _record_report(
     return RecordReport(record.chrom, record.pos, record.id, record.ref, tuple(reports))
 
 
-def _skipped(context: GeneContext | None, why: Skipped) -> ScoredContext:
+def skipped_outcome(context: GeneContext | None, why: Skipped) -> ScoredContext:
+    """Return the outcome of what could not be scored."""
     return ScoredContext(context, why.status, why.reason, {})
+
+
+def scored_outcome(
+    context: GeneContext, values: Mapping[str, Value], about: Mapping[str, Value], plan: ScorePlan
+) -> ScoredContext:
+    """Return the outcome of what was scored; none of the requested scores may apply to the allele."""
+    if all(values[field.id] is None for field in plan.fields if field.id in values):
+        reason = "none of the requested scores is defined for this allele"
+        return ScoredContext(context, Status.NOT_APPLICABLE, reason, values)
+    return ScoredContext(context, Status.OK, "", {**values, **about})
+
+
+def _outcome(context: GeneContext, scored: Scored, about: Mapping[str, Value], plan: ScorePlan) -> ScoredContext:
+    if isinstance(scored, Skipped):
+        return skipped_outcome(context, scored)
+    return scored_outcome(context, scored, about, plan)
 
 
 def _preference(context: GeneContext) -> tuple[bool, bool]:
@@ -257,7 +282,7 @@ def _needs_choice(contexts: Sequence[GeneContext]) -> bool:
     return len({context.strand for context in contexts if _preference(context) == best}) > 1
 
 
-def _in_order(outcomes: Sequence[ScoredContext]) -> tuple[ScoredContext, ...]:
+def in_order(outcomes: Sequence[ScoredContext]) -> tuple[ScoredContext, ...]:
     """Order outcomes for flat output: as the genes, then the larger KL_CTX, then the gene id.
 
     Genes of one strand have one window and so one KL_CTX; it is read off the first of them, because batches may give

@@ -35,7 +35,7 @@ RESERVED_FIELDS = (
 
 #: Names of the program's own commands, which no plugin may take.
 RESERVED_COMMANDS = (
-    "annotate", "score", "genes", "models", "corpus", "pretrain", "validate", "evaluate",
+    "annotate", "score", "cohort", "store", "saturate", "genes", "models", "corpus", "pretrain", "validate", "evaluate",
     "plugins", "doctor", "completion",
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 from splicebert_vep.contract import GuardedBackend
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
-from splicebert_vep.pipeline import Pipeline
+from splicebert_vep.pipeline import Pipeline, Scoring
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import Settings, plan_scores, with_choice
@@ -114,4 +114,5 @@ def pipeline(
     plan = plan_scores(scorers, origins, settings)
     guarded = GuardedBackend(backend or NullBackend(), plugins.origins("backend")["null"])
     engine = Engine(guarded, flank=flank, batch_tokens=batch_tokens, local=local)
-    return Pipeline(reference, genes, settings.window, engine, plan, with_choice(plan, scorers, origins))
+    scoring = Scoring(reference, genes, settings.window, engine, plan, with_choice(plan, scorers, origins))
+    return Pipeline(reference, scoring)

@@ -13,12 +13,13 @@ SPEC = Path(splicebert_vep_spec.__file__).parent
 
 #: What every room may import besides itself and other distributions.
 COMMON = {"errors", "files", "sequence", "__version__"}
-ROOMS = ("vcf", "genome", "model", "scoring", "adapters")
+ROOMS = ("vcf", "genome", "model", "scoring", "adapters", "store")
 #: Third-party libraries that live in one room only.
 HOMES = {
     "pysam": {"vcf"},
     "pyfaidx": {"genome"},
     "torch": {"model", "scoring", "training"},
+    "sqlite3": {"store", "cohort"},
     "click": {"cli"},
     "cloup": {"cli"},
 }
@@ -82,6 +83,8 @@ def test_rooms_do_not_import_each_other(parts):
         ("from ..errors import VcfError", ("sequence", "x.py")),
         ("import pysam", ("genome", "x.py")),
         ("def f():\n    import torch", ("sequence", "x.py")),
+        ("from ..genome.reference import Reference", ("store", "x.py")),
+        ("import sqlite3", ("genome", "x.py")),
         ("import click", ("annotator.py",)),
         ("from .vcf.reader import open_vcf", ("pipeline.py",)),
         ("from .cli.main import main", ("annotator.py",)),

@@ -14,7 +14,7 @@ from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.model.backend import TorchBackend, choose_device
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
-from splicebert_vep.pipeline import Pipeline
+from splicebert_vep.pipeline import Pipeline, Scoring
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import PlannedScorer, ScorePlan
 from splicebert_vep_spec import A, BackendOptions, BackendOutput, C, FieldSpec, G, Status, T
@@ -226,7 +226,7 @@ def run_with(scorer):
     planned = PlannedScorer(scorer, frozenset({"ODD"}), origin)
     plan = ScorePlan((planned,), scorer.fields, frozenset(("pairs",)))
     engine = Engine(NullBackend(), flank=20, batch_tokens=4096)
-    whole = Pipeline(REFERENCE, GENES, WindowShape(200, 20), engine, plan, plan)
+    whole = Pipeline(REFERENCE, Scoring(REFERENCE, GENES, WindowShape(200, 20), engine, plan, plan))
     return whole.report([snv(500)])[0].alleles[0].contexts[0].values.get("ODD")
 
 
@@ -407,7 +407,8 @@ def test_a_scorer_reads_both_sequences_from_5_to_3(strand, change):
     plan = ScorePlan((PlannedScorer(scorer, frozenset({"SPELT"}), origin),), scorer.fields, frozenset(("pairs",)))
     engine = Engine(NullBackend(), flank=20, batch_tokens=4096)
     genes = FakeGenes([gene("A", strand, donor, acceptor)])
-    whole = Pipeline(FakeReference({"c": genome}), genes, WindowShape(200, 20), engine, plan, plan)
+    reference = FakeReference({"c": genome})
+    whole = Pipeline(reference, Scoring(reference, genes, WindowShape(200, 20), engine, plan, plan))
     anchor = before[-1]
     [report] = whole.report([FakeRecord("c", len(before), anchor + ref, (anchor + alt,))])
     assert report.alleles[0].allele.start == 300

@@ -27,17 +27,37 @@ class ParquetAdapter:
 
 
 class ParquetWriter:
-    """Write rows in groups of thousands."""
+    """Write the rows of reports."""
 
     def __init__(self, path: str, run: RunInfo) -> None:
         self._run = run
-        self._schema = _schema(run)
-        self._buffer: list[tuple[Value, ...]] = []
-        self._writer = pq.ParquetWriter(path, self._schema)
+        self._rows = RowsWriter(path, schema_of(run))
 
     def write(self, reports: Iterable[RecordReport]) -> None:
         """Append rows."""
-        self._buffer.extend(row for report in reports for row in rows(report, self._run))
+        self._rows.append(row for report in reports for row in rows(report, self._run))
+
+    def close(self) -> None:
+        """Write the last rows and the index."""
+        self._rows.close()
+
+
+class RowsWriter:
+    """Write rows in groups of thousands.
+
+    Args:
+        path: of the file.
+        schema: names and types of the columns, in the order of a row's values.
+    """
+
+    def __init__(self, path: str, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._buffer: list[tuple[Value, ...]] = []
+        self._writer = pq.ParquetWriter(path, schema)
+
+    def append(self, rows: Iterable[tuple[Value, ...]]) -> None:
+        """Append rows."""
+        self._buffer.extend(rows)
         if len(self._buffer) >= _ROWS_BUFFERED:
             self._flush()
 
@@ -61,7 +81,8 @@ class ParquetWriter:
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
 
-def _schema(run: RunInfo) -> pa.Schema:
+def schema_of(run: RunInfo) -> pa.Schema:
+    """Return the schema of a run's rows, with its provenance as metadata."""
     types: dict[str, FieldSpec] = {field.id: field for field in run.fields}
     kinds = []
     for name in columns(run):

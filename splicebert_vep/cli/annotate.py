@@ -18,7 +18,7 @@ from splicebert_vep.errors import suggestion
 from splicebert_vep_spec import Status
 
 from .complete import PATH, complete_outputs, complete_statuses
-from .console import dumb_terminal, introduce, say, warn
+from .console import clock, dumb_terminal, introduce, say, warn
 from .options import (
     annotation_option,
     computed_options,
@@ -26,6 +26,7 @@ from .options import (
     open_annotator,
     reference_option,
     split_words,
+    store_option,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ Stop a workflow when the input does not fit the reference:
     ),
     reference_option,
     annotation_option,
+    store_option,
     cloup.option(
         "--region", metavar="CHROM[:START-END]", help="Only records that lie in it, 1-based; others are not written."
     ),
@@ -108,7 +110,7 @@ def annotate(
         say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
     if summary_file:
         tables = [path for _, _, path in (word.partition("=") for word in emit) if path]
-        others = (given, target, model["reference"], model["annotation"], *tables)
+        others = (given, target, model["reference"], model["annotation"], model["store"] or "-", *tables)
         if os.path.realpath(summary_file) in map(os.path.realpath, others):
             raise click.UsageError("--summary would replace another file of the run")
         if not os.path.isdir(os.path.dirname(os.path.realpath(summary_file))):
@@ -123,6 +125,9 @@ def annotate(
                 progress=progress,
             )  # fmt: skip
         provenance = annotator.run.provenance
+    if annotator.remembered:
+        about = annotator.remembered
+        say(f"store {model['store']}: {about.recalled:,} alleles known, {about.scored:,} scored")
     _report(summary)
     if summary_file:
         _write_summary(summary_file, summary, provenance)
@@ -165,8 +170,7 @@ class _Progress:
         spent = now - self._began
         text = f"{summary.records:,} records, {summary.alleles / max(spent, 1e-9):,.1f} alleles/s"
         if share:
-            left = int(spent * (1 - share) / share)
-            text += f", {share:.0%}, about {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
+            text += f", {share:.0%}, about {clock(spent * (1 - share) / share)} left"
         click.echo(f"\r\033[K{text}", err=True, nl=False)
 
     def end(self) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -51,6 +54,46 @@ def introduce(info: BackendInfo) -> None:
     first, dot, rest = info.quality.partition(". ")
     quality = f"{first}; 'splicebert-vep models info' has the figures" if dot and rest else info.quality
     say(f"model {info.model} on {info.device}, {info.precision}; {quality or 'quality not measured'}")
+
+
+@contextmanager
+def progress_line() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Show how much of a task is done, and about how long the rest takes, on a terminal that can rewrite a line."""
+    if not sys.stderr.isatty() or dumb_terminal():
+        yield None
+        return
+    line = _ProgressLine()
+    try:
+        yield line
+    finally:
+        click.echo("\r\033[K", err=True, nl=False)
+
+
+class _ProgressLine:
+    """One line on the terminal, rewritten at most four times a second; a new task starts the clock again."""
+
+    def __init__(self) -> None:
+        self._task = ""
+        self._began = self._last = 0.0
+        self._first = 0
+
+    def __call__(self, task: str, done: int, of: int) -> None:
+        now = time.monotonic()
+        if task != self._task:
+            self._task, self._began, self._first = task, now, done
+        elif now - self._last < 0.25:
+            return
+        self._last = now
+        text = f"{task}: {done:,} of {of:,}"
+        if done > self._first and now > self._began:
+            text += f", about {clock((of - done) * (now - self._began) / (done - self._first))} left"
+        click.echo(f"\r\033[K{text}", err=True, nl=False)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as H:MM:SS."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 def describe(error: SpliceBertError) -> str:

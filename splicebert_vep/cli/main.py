@@ -17,6 +17,7 @@ from splicebert_vep import __version__
 from splicebert_vep.errors import SpliceBertError
 
 from .annotate import annotate
+from .cohort import cohort
 from .completion import completion
 from .console import describe, describe_usage, fail, say
 from .corpus import corpus
@@ -54,6 +55,7 @@ Exit codes:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
+        cloup.Section("Cohorts", [cohort]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate]),
         cloup.Section("Look around", [plugins, doctor, completion]),

@@ -15,6 +15,7 @@ from .console import say
 
 if TYPE_CHECKING:  # torch takes seconds to import, and ``--help`` does without
     from splicebert_vep.annotator import Annotator
+    from splicebert_vep.opening import Opening
 
 
 def split_words(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -85,33 +86,31 @@ machine_options = cloup.option_group(
 )  # fmt: skip
 
 
-def open_annotator(
+store_option = cloup.option(
+    "--store", type=PATH, metavar="FILE",
+    help="Score store on a local disk: what it knows is not scored again, what it does not is added. Made if absent.",
+)  # fmt: skip
+
+
+def opening_of(
     *, reference: str, annotation: str, model: str, window: int, flank: int, window_mode: str, scores: tuple[str, ...],
     mode: str, radius: int, backend: str, device: str, precision: str, batch_tokens: int | None, threads: int | None,
-) -> Annotator:  # fmt: skip
-    """Return the Annotator that the shared options describe; torch is imported here, not for ``--help``."""
-    from splicebert_vep.annotator import Annotator
-    from splicebert_vep.sequence.windows import WindowShape
-    from splicebert_vep.settings import Settings
+) -> Opening:  # fmt: skip
+    """Return what the shared options say of the Annotator; torch is imported here, not for ``--help``."""
+    from splicebert_vep.opening import Opening
 
     if backend == "null":
         _say_without_effect("model", "device", "precision")
-    placing: Any = window_mode
-    engine_mode: Any = mode
-    settings = Settings(
-        window=WindowShape(window, flank, placing), scores=scores or None, mode=engine_mode, radius=radius,
-        batch_tokens=batch_tokens,
+    return Opening(
+        reference=reference, annotation=annotation, model=model, backend=backend, device=device, precision=precision,
+        threads=threads, batch_tokens=batch_tokens, window=window, flank=flank, window_mode=window_mode, scores=scores,
+        mode=mode, radius=radius,
     )  # fmt: skip
-    return Annotator(
-        reference,
-        annotation,
-        model=model,
-        backend=backend,
-        device=device,
-        threads=threads,
-        precision=precision,
-        settings=settings,
-    )
+
+
+def open_annotator(store: str | None = None, **options: Any) -> Annotator:
+    """Return the Annotator that the shared options describe."""
+    return opening_of(**options).open(store=store)
 
 
 def _say_without_effect(*names: str) -> None:

@@ -10,7 +10,15 @@ import cloup
 from splicebert_vep.variants import Variant
 
 from .console import introduce, print_json
-from .options import annotation_option, computed_options, json_option, machine_options, open_annotator, reference_option
+from .options import (
+    annotation_option,
+    computed_options,
+    json_option,
+    machine_options,
+    open_annotator,
+    reference_option,
+    store_option,
+)
 
 _EPILOG = """\b
 Examples:
@@ -22,7 +30,7 @@ Examples:
 
 @cloup.command(epilog=_EPILOG)
 @cloup.argument("variants", metavar="CHROM-POS-REF-ALT...", nargs=-1, required=True)
-@cloup.option_group("Input and output", reference_option, annotation_option, json_option)
+@cloup.option_group("Input and output", reference_option, annotation_option, store_option, json_option)
 @computed_options
 @machine_options
 def score(variants: tuple[str, ...], as_json: bool, **model: Any) -> None:

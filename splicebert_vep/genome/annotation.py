@@ -14,6 +14,11 @@ _ALIASES = {"hg38": "grch38", "hg19": "grch37"}
 _TABLES = Path(__file__).parent / "tables"
 
 
+def is_built_in(name: str) -> bool:
+    """Tell whether a name is that of a built-in table, whatever files there are."""
+    return _ALIASES.get(name.lower(), name.lower()) in BUILT_IN
+
+
 def load_table(name_or_path: str | Path) -> GeneTable:
     """Return a gene table: a built-in one, a compiled one, or one compiled on the fly from an annotation's text.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import threading
 from collections import OrderedDict
@@ -44,6 +45,7 @@ class Reference:
             raise FastaError("The reference holds no sequence.", needed="a FASTA", where=str(self.path))
         self._names = ContigNames(self.lengths)
         self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._md5: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Reference:
@@ -90,11 +92,27 @@ class Reference:
             return memory.read_text(encoding="ascii").strip()
         with self.path.open("rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        with contextlib.suppress(OSError, OutputError):  # remembering is a convenience; the digest is at hand
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            with whole_or_not(memory) as temporary:
-                temporary.write_text(digest + "\n", encoding="ascii")
+        _remember(memory, digest + "\n")
         return digest
+
+    def md5(self, contig: str) -> str:
+        """Return the MD5 of a contig's upper-case sequence, as SAM's M5 has it; remembered in the cache.
+
+        Raises:
+            KeyError, FastaError: as ``fetch``.
+        """
+        if contig not in self._md5:
+            memory = _cache_stem(self.path).with_suffix(".md5.json")
+            self._md5.update(_read_memory(memory))
+            if contig not in self._md5:
+                digest = hashlib.md5(usedforsecurity=False)
+                for number in range(-(-self.lengths[contig] // _BLOCK)):
+                    with self._lock:
+                        block = self._read_block(contig, number)
+                    digest.update(block)
+                self._md5[contig] = digest.hexdigest()
+                _remember(memory, json.dumps({**_read_memory(memory), **self._md5}))
+        return self._md5[contig]
 
     def _block(self, contig: str, number: int) -> bytes:
         with self._lock:
@@ -218,6 +236,21 @@ def _open(path: Path, indexes: list[Path]) -> pyfaidx.Fasta:
         OSError,
     ) as error:
         raise FastaError("The reference cannot be indexed.", found=str(error), where=str(path)) from error
+
+
+def _remember(memory: Path, text: str) -> None:
+    with contextlib.suppress(OSError, OutputError):  # remembering is a convenience; what is remembered is at hand
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with whole_or_not(memory) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _read_memory(memory: Path) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there yet, or not ours
+        return {}
+    return found
 
 
 def _cache_stem(path: Path) -> Path:

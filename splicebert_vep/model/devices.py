@@ -15,3 +15,8 @@ def devices() -> dict[str, str | None]:
     if torch.backends.mps.is_available():
         mps = "Apple GPU"
     return {"cpu": f"{threads} thread{'' if threads == 1 else 's'}", "cuda": cuda, "mps": mps}
+
+
+def default_threads() -> int:
+    """Return how many CPU threads torch takes on this machine when nobody says."""
+    return torch.get_num_threads()

@@ -100,6 +100,20 @@ def normalise(contig: str, pos: int, ref: str, alt: str, fetch: Fetch) -> Allele
     return Allele(contig, change.start, change.ref, change.alt)
 
 
+def anchored(allele: Allele, fetch: Fetch) -> tuple[int, str, str]:
+    """Return POS (1-based), REF and ALT as VCF writes an allele: an insertion or deletion with the base before it.
+
+    At the first base of a contig it is the base after it, as the VCF specification has it.
+    """
+    if allele.ref and allele.alt:
+        return allele.start + 1, allele.ref, allele.alt
+    if allele.start:
+        base = fetch(allele.start - 1, allele.start).decode("ascii")
+        return allele.start, base + allele.ref, base + allele.alt
+    base = fetch(allele.end, allele.end + 1).decode("ascii")
+    return 1, allele.ref + base, allele.alt + base
+
+
 def _rotated(change: Trimmed, bases: str, shift: int) -> Trimmed:
     turn = shift % len(bases)
     bases = bases[len(bases) - turn :] + bases[: len(bases) - turn]

@@ -13,24 +13,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import fcntl
 import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from types import TracebackType
-from typing import TextIO
 
 import torch
 from torch import nn
 
 from splicebert_vep.errors import ModelError, SettingsError
-from splicebert_vep.files import reporting, whole_or_not
+from splicebert_vep.files import locked, remove_left_over, reporting, whole_or_not
 
-RECIPE, STEPS, VALIDATIONS, CHECKPOINT, CURVE, MODEL, LOCK = (
-    "recipe.json", "train.csv", "validation.csv", "checkpoint.pt", "curve.png", "model", "lock",
+RECIPE, STEPS, VALIDATIONS, CHECKPOINT, CURVE, MODEL = (
+    "recipe.json", "train.csv", "validation.csv", "checkpoint.pt", "curve.png", "model",
 )  # fmt: skip
 
 # What a cut or foreign file makes torch raise.
@@ -62,7 +61,7 @@ class RunFolder:
     def __init__(self, path: Path, identity: str, *, writes: bool = True) -> None:
         self.path = path
         self._writes = writes
-        self._lock: TextIO | None = None
+        self._lock = contextlib.ExitStack()
         recipe = path / RECIPE
         if recipe.is_file() and recipe.read_text(encoding="utf-8") != identity:
             raise SettingsError(
@@ -74,23 +73,10 @@ class RunFolder:
             )
         if not writes:
             return
-        with reporting(path):
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / LOCK).open("w", encoding="utf-8")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            raise SettingsError(
-                "Another process is training in this folder.",
-                needed="one process for a folder",
-                found=str(path),
-                remedy="wait for it, or end it; the same command then goes on where it was",
-            ) from error
+        self._lock.enter_context(locked(path, "training"))
         if not recipe.is_file():
             _write_text(recipe, identity)
-        for left in path.glob(".*.tmp"):  # of a run that was killed while it wrote
-            left.unlink(missing_ok=True)
+        remove_left_over(path)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -98,8 +84,7 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.close()
 
     @property
     def model(self) -> Path:

@@ -30,6 +30,7 @@ def _bind(name: str, result: Any, *arguments: Any) -> Any:
 _pointer, _int, _text, _size = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t
 _bgzf_dopen = _bind("bgzf_dopen", _pointer, _int, _text)
 _bgzf_write = _bind("bgzf_write", ctypes.c_ssize_t, _pointer, _text, _size)
+_bgzf_mt = _bind("bgzf_mt", _int, _pointer, _int, _int)
 _bgzf_close = _bind("bgzf_close", _int, _pointer)
 _hdopen = _bind("hdopen", _pointer, _int, _text)
 _hts_hopen = _bind("hts_hopen", _pointer, _pointer, _text, _text)
@@ -49,6 +50,9 @@ def htslib_version() -> str:
     return str(_hts_version().decode("ascii"))
 
 
+_PACKERS, _BLOCKS = 2, 64
+
+
 class HtslibError(OutputError):
     """Htslib refused; it gives no more than the step that failed."""
 
@@ -62,6 +66,8 @@ class Bgzf:
         if not self._handle:
             os.close(fd)
             raise HtslibError("opening BGZF output")
+        if (os.cpu_count() or 1) > 1:  # blocks are packed on other threads; the bytes are the same
+            _bgzf_mt(self._handle, _PACKERS, _BLOCKS)
 
     def write(self, data: bytes) -> None:
         """Write bytes; raises HtslibError."""

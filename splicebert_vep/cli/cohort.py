@@ -1,0 +1,219 @@
+"""``cohort``: many files, each allele scored once; on one machine or many, and whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import cloup
+
+from .complete import PATH, complete_outputs
+from .console import clock, introduce, print_json, progress_line, say, warn
+from .options import (
+    annotation_option,
+    computed_options,
+    json_option,
+    machine_options,
+    opening_of,
+    reference_option,
+    split_words,
+    store_option,
+)
+
+if TYPE_CHECKING:
+    from splicebert_vep.cohort.planning import Cohort
+
+_MANIFEST = "MANIFEST"
+_EPILOG = """\b
+Examples:
+  splicebert-vep cohort run 'vcfs/*.vcf.gz' -R GRCh38.fa -A grch38 --store scores.sqlite -O cohort2026
+  splicebert-vep cohort run manifest.tsv -R GRCh38.fa --store scores.sqlite -O cohort2026 --dry-run
+  splicebert-vep cohort run manifest.tsv -R GRCh38.fa -O cohort2026 --scheduler local:8
+\b
+The same in three steps, which may run on different machines that share the folder:
+  splicebert-vep cohort plan manifest.tsv -R GRCh38.fa --store scores.sqlite -O cohort2026
+  splicebert-vep cohort work cohort2026 1-40
+  splicebert-vep cohort merge cohort2026
+"""
+
+cohort_options = cloup.option_group(
+    "Input and output",
+    cloup.option("-O", "--output", "folder", required=True, type=PATH, metavar="FOLDER", help="Folder of the run."),
+    cloup.option(
+        "--emit", multiple=True, callback=split_words, metavar="WHAT,...", shell_complete=complete_outputs,
+        help="flat (default), vep or a plugin's, into the annotated files.",
+    ),
+    reference_option,
+    annotation_option,
+    store_option,
+)  # fmt: skip
+
+
+@cloup.group(epilog=_EPILOG)
+def cohort() -> None:
+    """Annotate many files, scoring each allele once.
+
+    A run that was killed goes on with the same command and ends with the same bytes.
+    """
+
+
+@cohort.command("run", epilog=_EPILOG)
+@cloup.argument("manifest", metavar=_MANIFEST, type=PATH)
+@cohort_options
+@cloup.option_group(
+    "How it runs",
+    cloup.option("--dry-run", is_flag=True, help="Say how many alleles are new and what they will cost here; no more."),
+    cloup.option(
+        "--scheduler", metavar="ADDRESS", help="Score on Dask workers: local:N, or tcp://HOST:PORT of a scheduler."
+    ),
+)
+@computed_options
+@machine_options
+def run_command(
+    manifest: str, folder: str, emit: tuple[str, ...], store: str | None, dry_run: bool, scheduler: str | None,
+    **model: Any,
+) -> None:  # fmt: skip
+    """Plan, score and annotate a cohort in one go.
+
+    MANIFEST is a table of paths (and, after a tab, names), a pattern in quotes, or one VCF or BCF of many samples.
+    FOLDER gets annotated/, cohort.parquet and cohort.json.
+    """
+    from splicebert_vep.cohort.run import Planned, run_cohort
+
+    if scheduler and model["threads"] is None:
+        model["threads"] = 1  # of each worker
+    if dry_run:
+        _dry_run(manifest, folder, emit, store, model)
+        return
+    asked = _cohort(manifest, folder, emit, store, model)
+
+    def planned(found: Planned) -> None:
+        _say_counts(found.counts, "plan taken up" if found.resumed else "planned")
+
+    with progress_line() as progress:
+        summary = run_cohort(Path(folder), asked, scheduler=scheduler, progress=progress, planned=planned)
+    _say_end(folder, summary)
+
+
+@cohort.command("plan", epilog=_EPILOG)
+@cloup.argument("manifest", metavar=_MANIFEST, type=PATH)
+@cohort_options
+@json_option
+@computed_options
+@machine_options
+def plan_command(
+    manifest: str, folder: str, emit: tuple[str, ...], store: str | None, as_json: bool, **model: Any
+) -> None:
+    """Find what is new and cut it into units.
+
+    Prints how many units there are; they are numbered from 1.
+    """
+    from splicebert_vep.cohort.run import make_plan
+    from splicebert_vep.files import locked
+
+    asked = _cohort(manifest, folder, emit, store, model)
+    with (
+        locked(Path(folder), "planning a cohort"),
+        asked.opening.open(store=asked.store) as annotator,
+        progress_line() as progress,
+    ):
+        found = make_plan(Path(folder), asked, annotator, progress)
+    _say_counts(found.counts, "plan taken up" if found.resumed else "planned")
+    if as_json:
+        print_json(dict(found.counts))
+    else:
+        click.echo(found.counts["units"])
+
+
+@cohort.command("work", epilog=_EPILOG)
+@cloup.argument("folder", metavar="FOLDER", type=PATH)
+@cloup.argument("units", metavar="UNIT...", nargs=-1, required=True)
+def work_command(folder: str, units: tuple[str, ...]) -> None:
+    """Score units of a plan, each into its own shard.
+
+    UNIT is a number, a range such as 1-40, or 'missing' for all that have no shard. Never opens the store; any number
+    of processes may work at once.
+    """
+    from splicebert_vep.cohort.run import missing_units, work_units
+
+    with progress_line() as progress:
+        asked: list[int] = []
+        for word in units:
+            asked += missing_units(Path(folder)) if word == "missing" else _range(word)
+        done = work_units(Path(folder), asked, progress)
+    say(f"{done:,} units scored, {len(set(asked)) - done:,} were there")
+
+
+@cohort.command("merge", epilog=_EPILOG)
+@cloup.argument("folder", metavar="FOLDER", type=PATH)
+def merge_command(folder: str) -> None:
+    """Store all shards, annotate every file, write the table.
+
+    Names the units whose shards are missing, and stops.
+    """
+    from splicebert_vep.cohort.merge import merge
+    from splicebert_vep.files import locked
+
+    with locked(Path(folder), "merging a cohort"), progress_line() as progress:
+        summary = merge(Path(folder), progress)
+    _say_end(folder, summary)
+
+
+def _cohort(manifest: str, folder: str, emit: tuple[str, ...], store: str | None, model: Mapping[str, Any]) -> Cohort:
+    from splicebert_vep.cohort.inputs import read_manifest
+    from splicebert_vep.cohort.planning import Cohort
+    from splicebert_vep.cohort.run import STORE, decided
+    from splicebert_vep.files import reporting
+
+    inputs = read_manifest(manifest)
+    where = os.path.abspath(store or os.path.join(folder, STORE))
+    with reporting(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    opening, info = decided(opening_of(**model))
+    introduce(info)
+    return Cohort(inputs, opening, where, emit or ("flat",))
+
+
+def _dry_run(manifest: str, folder: str, emit: tuple[str, ...], store: str | None, model: Mapping[str, Any]) -> None:
+    from splicebert_vep.cohort.run import STORE, estimate, make_plan
+
+    where = store or os.path.join(folder, STORE)
+    with tempfile.TemporaryDirectory(prefix="splicebert-vep-") as scratch:
+        # A store that is not there yet is not made: planning with an empty one comes to the same.
+        known = where if os.path.exists(where) else os.path.join(scratch, STORE)
+        asked = _cohort(manifest, scratch, emit, known, model)
+        with asked.opening.open(store=known) as annotator, progress_line() as progress:
+            counts = make_plan(Path(scratch), asked, annotator, progress).counts
+            found = estimate(Path(scratch), annotator)
+    _say_counts(counts, "dry run")
+    if found.rate is None:
+        say("nothing has to be scored")
+    else:
+        cost = f"{found.rate:,.1f} alleles/s, measured on {found.measured}"
+        say(f"about {clock(found.seconds)} to score them on this machine ({cost})")
+
+
+def _range(word: str) -> list[int]:
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
+    if match is None or int(match[2] or match[1]) < int(match[1]):
+        raise click.UsageError(f"UNIT is a number, a range such as 1-40, or 'missing'; not {word!r}")
+    return list(range(int(match[1]), int(match[2] or match[1]) + 1))
+
+
+def _say_counts(counts: Mapping[str, int], what: str) -> None:
+    say(
+        f"{what}: {counts['files']:,} files, {counts['records']:,} records, {counts['alts']:,} ALTs; "
+        f"{counts['distinct']:,} distinct alleles, {counts['new']:,} of them new, in {counts['units']:,} units"
+    )
+
+
+def _say_end(folder: str, summary: Mapping[str, Any]) -> None:
+    status = ", ".join(f"{word} {count:,}" for word, count in summary["status"].items()) or "none"
+    say(f"{len(summary['files']):,} files annotated in {os.path.join(folder, 'annotated')}; by status: {status}")
+    if failed := summary["status"].get("FAILED"):
+        warn(f"{failed:,} ALTs FAILED and are not in the store; the column REASON of cohort.parquet says why")

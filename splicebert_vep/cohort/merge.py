@@ -1,0 +1,279 @@
+"""Bring a plan to its end: shards into the store, every file annotated from it, and the table of the cohort."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from splicebert_vep.annotation import FileAnnotator
+from splicebert_vep.errors import CohortError
+from splicebert_vep.files import remove_left_over, reporting, whole_or_not
+from splicebert_vep.genome.annotation import load_table
+from splicebert_vep.genome.gene_index import GeneIndex
+from splicebert_vep.genome.reference import Reference
+from splicebert_vep.pipeline import Pipeline, in_order, skipped_outcome
+from splicebert_vep.plugins import load_plugins
+from splicebert_vep.recurring import Recurring
+from splicebert_vep.remembered import STORED, Columns, Remembered, gene_keys
+from splicebert_vep.settings import plan_scores
+from splicebert_vep.store.score_store import AlleleKey, ScoreStore, StoredScores
+from splicebert_vep.vcf.reader import open_vcf
+from splicebert_vep_spec import Allele, RunInfo, ScoredContext, Skipped, Status
+
+from .inputs import signature_of
+from .plan import Plan
+from .shards import EVERY_GENE, read_shard
+from .table import write_table
+from .work import check_reference
+
+ANNOTATED, DONE, TABLE, SUMMARY = "annotated", "done", "cohort.parquet", "cohort.json"
+_SHOWN = 10
+
+Failed = Mapping[Allele, Sequence[StoredScores]]
+
+
+def merge(folder: Path, progress: Callable[[str, int, int], None] | None = None) -> Mapping[str, Any]:
+    """Store what shards hold, annotate every file that is not finished, write the table; returns the summary.
+
+    Doing it again changes nothing. The folder is to be this process's alone.
+
+    Args:
+        folder: of the run.
+        progress: called with what is being done, how much of it is done, and how much there is.
+
+    Raises:
+        CohortError: shards are missing, damaged or of another plan; an input changed since it was planned.
+        StoreError, OutputError: the store or an output cannot be written.
+    """
+    with Plan(folder) as plan:
+        summary = folder / SUMMARY
+        if _is_done(summary, plan):
+            found: Mapping[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+            return found
+        check_complete(plan)
+        for left in (folder, folder / ANNOTATED, folder / DONE):
+            remove_left_over(left)
+        failed = commit(plan, progress)
+        with _Merging(plan, failed) as merging:
+            merging.annotate(progress)
+            write_table(folder / TABLE, plan, merging.run, merging.remembered, merging.reference)
+        content = _summary(plan, folder)
+        _write_json(summary, content)
+        return content
+
+
+def check_complete(plan: Plan) -> None:
+    """Raise CohortError when shards are missing, and name them."""
+    missing = plan.missing()
+    if missing:
+        more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+        units = " ".join(map(str, missing[:_SHOWN]))
+        raise CohortError(
+            f"{len(missing):,} of {plan.units:,} shards are missing.",
+            needed=f"the scores of unit {units}{more}",
+            where=str(plan.shard(missing[0])),
+            remedy=f"splicebert-vep cohort work {plan.folder} {units}{' ...' if more else ''}",
+        )
+
+
+def commit(plan: Plan, progress: Callable[[str, int, int], None] | None = None) -> Failed:
+    """Put the shards that are there into the store, each whole; return what failed, which is not stored.
+
+    Raises:
+        CohortError: a shard is damaged or of another plan.
+        StoreError, OutputError: as the store.
+    """
+    space, failed = plan.about.space, dict[Allele, Sequence[StoredScores]]()
+    there = sorted(set(range(1, plan.units + 1)) - set(plan.missing()))
+    if not there:
+        return failed
+    names = {md5: name for name, md5 in plan.md5.items() if md5}
+    with ScoreStore(plan.about.settings["store"]) as store:
+        for done, unit in enumerate(there, start=1):
+            rows = []
+            for allele, scores in read_shard(plan.shard(unit), plan.identity, space):
+                if all(one.status in STORED for one in scores):
+                    rows.append((AlleleKey(plan.md5[allele.contig], allele.start, allele.ref, allele.alt), scores))
+                else:
+                    failed[allele] = scores
+            store.add(space, rows, names)
+            if progress:
+                progress("units stored", done, len(there))
+    return failed
+
+
+@dataclass(frozen=True, slots=True)
+class _FromShards:
+    """Outcomes of what failed: it is in the shards, not in the store."""
+
+    failed: Failed
+    genes: GeneIndex
+    columns: Columns
+    folder: Path
+
+    def outcomes(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]:
+        return [self._outcome(allele) for allele in alleles]
+
+    def _outcome(self, allele: Allele) -> tuple[ScoredContext, ...]:
+        rows = self.failed.get(allele)
+        contexts = self.genes.contexts(allele.contig, allele.start, allele.end)
+        if rows is None:
+            raise CohortError(
+                "An allele is neither in the store nor among the scored units.",
+                needed="the files as they were planned, and a store that nobody prunes meanwhile",
+                found=f"{allele.contig}:{allele.start + 1} {allele.ref}>{allele.alt}",
+                where=str(self.folder),
+                remedy="plan again: run the same command with 'cohort plan' or 'cohort run'",
+            )
+        by_gene = {row.gene: row for row in rows}
+        found = []
+        for context, name in zip(contexts, gene_keys(contexts), strict=True):
+            row = by_gene.get(name) or by_gene[EVERY_GENE]
+            if row.status == Status.FAILED:
+                found.append(skipped_outcome(context, Skipped(Status.FAILED, row.reason)))
+            else:
+                found.append(self.columns.outcome(context, row))
+        return in_order(found)
+
+
+class _Merging:
+    """What annotating from the store needs: everything but the model."""
+
+    def __init__(self, plan: Plan, failed: Failed) -> None:
+        self._plan = plan
+        about, opening = plan.about, plan.about.opening
+        settings = opening.settings
+        plugins = load_plugins()
+        scores = plan_scores(plugins.scorers, plugins.origins("scorer"), settings)
+        table = load_table(opening.annotation)
+        if table.digest != about.space.annotation_digest:
+            raise CohortError(
+                "The annotation has changed since the plan was made.",
+                needed=about.space.annotation_digest,
+                found=table.digest,
+                where=opening.annotation,
+                remedy="give it back, or plan again",
+            )
+        genes = GeneIndex(table)
+        self.run = RunInfo(scores.fields, MappingProxyType(dict(about.space.provenance)))
+        self._store = ScoreStore(about.settings["store"])
+        self.reference = Reference(opening.reference)
+        check_reference(plan, self.reference)
+        from_shards = _FromShards(failed, genes, Columns(about.space, scores), plan.folder)
+        self.remembered = Remembered(
+            self._store, about.space, scores, genes=genes, shape=settings.window, md5=self.reference.md5,
+            scoring=from_shards, keeps=False,
+        )  # fmt: skip
+        self._recurring = Recurring(Pipeline(self.reference, self.remembered))
+        self._files = FileAnnotator(self.reference, genes, table.name, plugins, self.run, settings.chunk_records)
+
+    def __enter__(self) -> _Merging:
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._store.close()
+        self.reference.close()
+
+    def annotate(self, progress: Callable[[str, int, int], None] | None) -> None:
+        """Annotate every file that is not finished."""
+        about, folder = self._plan.about, self._plan.folder
+        with reporting(folder):
+            for name in (ANNOTATED, DONE):
+                (folder / name).mkdir(exist_ok=True)
+        for number, (path, size, modified, name) in enumerate(about.inputs, start=1):
+            signature = [path, size, modified]
+            if not _is_finished(folder, name, signature, self._plan):
+                self._annotate(path, name, signature)
+            if progress:
+                progress("files annotated", number, len(about.inputs))
+
+    def _annotate(self, path: str, name: str, signature: Sequence[Any]) -> None:
+        about = self._plan.about
+        if signature_of(path) != signature:
+            raise CohortError(
+                "A file of the cohort has changed since it was planned.",
+                needed="the file as it was",
+                where=path,
+                remedy="plan again: run 'cohort plan' or 'cohort run' with the same arguments",
+            )
+        with open_vcf(path) as reader:
+            suffix = "bcf" if reader.kind == "bcf" else "vcf.gz"
+        output = self._plan.folder / ANNOTATED / f"{name}.{suffix}"
+        recurring, emit = self._recurring, about.settings["emit"]
+        summary = self._files.annotate(path, str(output), recurring.report, recurring=recurring, emit=emit)
+        written = output.stat()
+        marker = {
+            "input": list(signature),
+            "output": [output.name, written.st_size, written.st_mtime_ns],
+            "outputs": about.output_digest,
+            "plan": self._plan.identity,
+            "records": summary.records,
+            "alleles": summary.alleles,
+            "status": summary.by_status(),
+        }
+        _write_json(self._plan.folder / DONE / f"{name}.json", marker)
+
+
+def _is_finished(folder: Path, name: str, signature: Sequence[Any], plan: Plan) -> bool:
+    """Tell whether a file's output is what this plan would make of it."""
+    marker = _read_json(folder / DONE / f"{name}.json")
+    if not marker or marker["input"] != list(signature) or marker["outputs"] != plan.about.output_digest:
+        return False
+    if marker["plan"] != plan.identity and marker["status"].get(str(Status.FAILED)):
+        return False  # another plan tried again what had failed
+    output, size, modified = marker["output"]
+    try:
+        there = (folder / ANNOTATED / output).stat()
+    except OSError:
+        return False
+    return (there.st_size, there.st_mtime_ns) == (size, modified)
+
+
+def _is_done(summary: Path, plan: Plan) -> bool:
+    content = _read_json(summary)
+    return (
+        bool(content)
+        and content["plan"] == plan.identity
+        and (plan.folder / TABLE).is_file()
+        and all(_is_finished(plan.folder, name, signature, plan) for *signature, name in plan.about.inputs)
+    )
+
+
+def _summary(plan: Plan, folder: Path) -> dict[str, Any]:
+    status: Counter[str] = Counter()
+    files = []
+    for path, _, _, name in plan.about.inputs:
+        marker = _read_json(folder / DONE / f"{name}.json")
+        status.update(marker["status"])
+        output = f"{ANNOTATED}/{marker['output'][0]}"
+        counts = {key: marker[key] for key in ("records", "alleles", "status")}
+        files.append({"name": name, "input": path, "output": output, **counts})
+    return {
+        "plan": plan.identity,
+        "counts": dict(plan.about.counts),
+        "status": {str(word): status[str(word)] for word in Status if status[str(word)]},
+        "provenance": dict(plan.about.space.provenance),
+        "files": files,
+    }
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with whole_or_not(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise CohortError(
+            "A file of the run is damaged.", found=str(error), where=str(path), remedy="remove it"
+        ) from error
+    return found

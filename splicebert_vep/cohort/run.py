@@ -1,0 +1,151 @@
+"""``cohort run``: plan, work, merge; started again, it goes on where it was."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from splicebert_vep.annotator import Annotator
+from splicebert_vep.errors import CohortError
+from splicebert_vep.files import locked, remove_left_over
+from splicebert_vep.opening import Opening
+from splicebert_vep.plugins import load_plugins
+from splicebert_vep_spec import BackendInfo, BackendOptions
+
+from .merge import commit, merge
+from .plan import PLAN, SHARDS, Plan
+from .planning import Cohort, plan_cohort
+from .schedulers import InProcess, Progress, Scheduler, dask, work_all
+from .work import Worker
+
+STORE = "scores.sqlite"
+_CALIBRATION = 64  # alleles
+_WARM_UP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan that is on disk, and whether it was there already."""
+
+    counts: Mapping[str, int]
+    resumed: bool
+
+
+def make_plan(folder: Path, cohort: Cohort, annotator: Annotator, progress: Progress | None = None) -> Planned:
+    """Make the plan, or take up the one that is there when nothing has changed. The folder is to be ours alone.
+
+    Raises:
+        SpliceBertError: as ``plan_cohort``; and what an earlier plan's shards cannot be stored for.
+    """
+    if (folder / PLAN).is_file():
+        with Plan(folder) as plan:
+            if plan.identity == cohort.about(annotator, {}).identity:
+                return Planned(plan.about.counts, True)
+            if plan.about.kind != "cohort":
+                raise CohortError("The folder belongs to a run of another kind.", where=str(folder))
+            commit(plan)  # what was scored for it is not scored again
+    remove_left_over(folder)
+    counts = plan_cohort(folder, cohort, annotator, progress)
+    shutil.rmtree(folder / SHARDS, ignore_errors=True)  # of the earlier plan
+    return Planned(counts, False)
+
+
+def run_cohort(
+    folder: Path,
+    cohort: Cohort,
+    *,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+    planned: Callable[[Planned], None] | None = None,
+) -> Mapping[str, Any]:
+    """Plan, score and annotate a cohort; returns the summary that ``cohort.json`` holds.
+
+    Args:
+        folder: of the run.
+        cohort: its files and settings.
+        scheduler: ``tcp://HOST:PORT`` or ``local:N``; None scores in this process.
+        progress: called with what is being done, how much of it is done, and how much there is.
+        planned: called once the plan is there.
+
+    Raises:
+        SpliceBertError: whatever ends the run; the same call goes on from there.
+    """
+    with locked(folder, "running a cohort"), ExitStack() as stack:
+        annotator = stack.enter_context(cohort.opening.open(store=cohort.store))
+        found = make_plan(folder, cohort, annotator, progress)
+        if planned:
+            planned(found)
+        with Plan(folder) as plan:
+            missing = plan.missing()
+            if missing:
+                work_all(plan, missing, _scheduler(scheduler, plan, annotator, stack), progress)
+        return merge(folder, progress)
+
+
+def _scheduler(address: str | None, plan: Plan, annotator: Annotator, stack: ExitStack) -> Scheduler:
+    return stack.enter_context(dask(address)) if address else InProcess(Worker(plan, annotator))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What scoring would cost on this machine: ``rate`` is alleles a second, None where nothing is new."""
+
+    counts: Mapping[str, int]
+    measured: int
+    rate: float | None
+
+    @property
+    def seconds(self) -> float:
+        """Time to score what is new."""
+        return self.counts["new"] / self.rate if self.rate else 0.0
+
+
+def estimate(folder: Path, annotator: Annotator) -> Estimate:
+    """Score a few of a plan's new alleles and tell how long all of them would take; nothing is stored."""
+    with Plan(folder) as plan:
+        if not plan.units:
+            return Estimate(plan.about.counts, 0, None)
+        alleles = plan.unit((plan.units + 1) // 2)[:_CALIBRATION]
+        annotator.scoring.outcomes(alleles[:_WARM_UP])
+        began = time.monotonic()
+        annotator.scoring.outcomes(alleles)
+        return Estimate(plan.about.counts, len(alleles), len(alleles) / (time.monotonic() - began))
+
+
+def decided(opening: Opening) -> tuple[Opening, BackendInfo]:
+    """Return what opens the same annotator anywhere, and the model that it has here.
+
+    Raises:
+        SpliceBertError: there is no such model or device.
+    """
+    options = BackendOptions(opening.model, opening.device, opening.threads, opening.precision)
+    info = load_plugins().open_backend(opening.backend, options).info
+    return opening.fixed(info.precision), info
+
+
+def missing_units(folder: Path) -> list[int]:
+    """Return the units of a plan that have no shard."""
+    with Plan(folder) as plan:
+        return plan.missing()
+
+
+def work_units(folder: Path, units: Sequence[int], progress: Progress | None = None) -> int:
+    """Score some units of a plan, those that have no shard yet; returns how many. Any number of processes may do so.
+
+    Raises:
+        SpliceBertError: as ``Worker`` and ``Plan.unit``.
+    """
+    with Plan(folder) as plan:
+        for unit in units:
+            plan.unit(unit)  # says before the seconds that a model takes that there is none
+        missing = sorted(set(units) & set(plan.missing()))
+        if not missing:
+            return 0
+        with plan.about.opening.open() as annotator:
+            work_all(plan, missing, InProcess(Worker(plan, annotator)), progress)
+        return len(missing)

@@ -1,0 +1,87 @@
+"""What opens an Annotator, as a value: it goes into a plan on disk, and to workers on other machines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from .annotator import Annotator
+from .genome.annotation import is_built_in
+from .model.devices import default_threads
+from .model.registry import MODELS
+from .sequence.windows import WindowShape
+from .settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Arguments of ``Annotator`` and ``Settings`` as plain values; see there."""
+
+    reference: str
+    annotation: str
+    model: str
+    backend: str
+    device: str
+    precision: str
+    threads: int | None
+    batch_tokens: int | None
+    window: int
+    flank: int
+    window_mode: str
+    scores: tuple[str, ...]
+    mode: str
+    radius: int
+
+    @property
+    def settings(self) -> Settings:
+        """The knobs that change a score."""
+        placing: Any = self.window_mode
+        mode: Any = self.mode
+        return Settings(
+            window=WindowShape(self.window, self.flank, placing),
+            scores=self.scores or None,
+            mode=mode,
+            radius=self.radius,
+            batch_tokens=self.batch_tokens,
+        )
+
+    def open(self, store: str | None = None) -> Annotator:
+        """Open the annotator.
+
+        Raises:
+            SpliceBertError: as ``Annotator``.
+        """
+        return Annotator(
+            self.reference,
+            self.annotation,
+            model=self.model,
+            backend=self.backend,
+            device=self.device,
+            threads=self.threads,
+            precision=self.precision,
+            settings=self.settings,
+            store=store,
+        )
+
+    def fixed(self, precision: str) -> Opening:
+        """Return what opens the same anywhere: absolute paths, the number of threads and the precision decided."""
+        return replace(
+            self,
+            reference=os.path.abspath(self.reference),
+            annotation=self.annotation if is_built_in(self.annotation) else os.path.abspath(self.annotation),
+            model=os.path.abspath(self.model) if self.model not in MODELS and os.path.isdir(self.model) else self.model,
+            threads=self.threads or default_threads(),
+            precision=precision,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Opening:
+        """Return what ``to_json`` gave."""
+        known = {name: values[name] for name in (field.name for field in fields(cls))}
+        return cls(**{**known, "scores": tuple(known["scores"])})

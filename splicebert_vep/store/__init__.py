@@ -1,0 +1,1 @@
+"""The score store: every score of every allele once, in one SQLite file."""

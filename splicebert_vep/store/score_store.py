@@ -1,0 +1,320 @@
+"""Look scores up, and put them in: in bulk, by normalised allele and gene."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+
+from splicebert_vep.errors import StoreError
+
+from .connection import connect, guarding, transaction
+from .spaces import Space
+
+_BLOCK = 512  # alleles in one statement
+
+
+class AlleleKey(NamedTuple):
+    """A normalised allele: MD5 of its contig's upper-case sequence (SAM's M5), 0-based start, differing bases."""
+
+    md5: str
+    start: int
+    ref: str
+    alt: str
+
+    @property
+    def change(self) -> str:
+        """REF and ALT bases as the store writes them."""
+        return f"{self.ref}>{self.alt}"
+
+
+class StoredScores(NamedTuple):
+    """What is kept of one allele in one gene; ``values`` are in the order of the space's columns, None is missing."""
+
+    gene: str
+    status: str
+    reason: str
+    values: tuple[float | None, ...]
+
+
+class ScoreStore:
+    """A score store; a context manager. Many processes may read while one writes.
+
+    Args:
+        path: of the SQLite file, on a disk of this machine.
+        writing: whether it may be made and written to.
+
+    Raises:
+        StoreError: not a store, damaged, cut off, of another format, or on a network file system.
+        OutputError: it cannot be made.
+    """
+
+    def __init__(self, path: str | Path, *, writing: bool = True) -> None:
+        self.path = Path(path)
+        self._connection = connect(self.path, writing=writing)
+        self._space_ids: dict[Space, int] = {}
+        self._contig_ids: dict[tuple[int, str], int] = {}
+        self._gene_ids: dict[str, int] = {}
+        self._genes: dict[int, str] = {}
+
+    def __enter__(self) -> ScoreStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Run one statement.
+
+        Raises:
+            StoreError, OutputError: as SQLite says.
+        """
+        with guarding(self.path):
+            return self._connection.execute(sql, parameters)
+
+    def spaces(self) -> list[Space]:
+        """Return every space, oldest first."""
+        rows = self.execute("SELECT id, score_digest, annotation_digest, columns, provenance FROM spaces ORDER BY id")
+        found = []
+        for number, score, annotation, columns, provenance in rows.fetchall():
+            space = Space(score, annotation, tuple(json.loads(columns)), json.loads(provenance))
+            self._space_ids[space] = number
+            found.append(space)
+        return found
+
+    def find(self, space: Space, keys: Sequence[AlleleKey]) -> list[list[StoredScores]]:
+        """Return what is stored of each allele, one entry per gene; nothing where it is unknown.
+
+        Fast where alleles are sorted by position.
+        """
+        found: list[list[StoredScores]] = [[] for _ in keys]
+        number = self._space_id(space)
+        if number is None:
+            return found
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        for md5, group in groupby(order, key=lambda i: keys[i].md5):
+            contig = self._contig_id(number, md5)
+            if contig is None:
+                continue
+            of_contig = list(group)
+            for first in range(0, len(of_contig), _BLOCK):
+                self._find_block(contig, of_contig[first : first + _BLOCK], keys, len(space.columns), found)
+        return found
+
+    def add(
+        self, space: Space, rows: Iterable[tuple[AlleleKey, Sequence[StoredScores]]], contigs: dict[str, str]
+    ) -> int:
+        """Store scores, all of them or none; an allele that is there keeps its values. Returns how many were new.
+
+        Args:
+            space: made when it is new.
+            rows: alleles, and for each all genes.
+            contigs: name of each MD5 that occurs, for people.
+
+        Raises:
+            StoreError: an allele is there with another value.
+            OutputError: disk full and the like; nothing of it is stored.
+        """
+        given = list(rows)
+        if not given:
+            return 0
+        try:
+            with transaction(self._connection, self.path):
+                number = self._made_space(space)
+                known = self.find(space, [key for key, _ in given])
+                new = []
+                for (key, scores), old in zip(given, known, strict=True):
+                    by_gene = {one.gene: one for one in old}
+                    for one in scores:
+                        there = by_gene.get(one.gene)
+                        if there is None:
+                            new.append(self._encoded(self._made_contig(number, key.md5, contigs), key, one))
+                        elif not _agree(there, one, space.tolerance):
+                            raise self._another_value(space, key, contigs, there, one)
+                self._connection.executemany("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)", new)
+        except BaseException:  # what was looked up inside may not be there any more
+            self._space_ids.clear()
+            self._contig_ids.clear()
+            self._gene_ids.clear()
+            self._genes.clear()
+            raise
+        return len(new)
+
+    def rows(self, space: Space) -> Iterator[tuple[str, AlleleKey, StoredScores]]:
+        """Yield all of a space: contig name, allele and scores, by contig and position."""
+        number = self._space_id(space)
+        contigs = self.execute("SELECT id, md5, name FROM contigs WHERE space = ? ORDER BY name", (number,)).fetchall()
+        for contig, md5, name in contigs:
+            cursor = self.execute(
+                "SELECT start, change, gene, status, reason, data FROM scores WHERE contig = ? "
+                "ORDER BY start, change, gene",
+                (contig,),
+            )
+            while block := cursor.fetchmany(_BLOCK):
+                values = _decoded([row[5] for row in block], len(space.columns))
+                for (start, change, gene, status, reason, _), row in zip(block, values, strict=True):
+                    ref, _, alt = change.partition(">")
+                    yield (
+                        name,
+                        AlleleKey(md5, start, ref, alt),
+                        StoredScores(self._gene(gene), status, reason or "", row),
+                    )
+
+    def count(self, space: Space) -> int:
+        """Return how many rows a space has."""
+        [[count]] = self.execute(
+            "SELECT count(*) FROM scores WHERE contig IN (SELECT id FROM contigs WHERE space = ?)",
+            (self._space_id(space),),
+        ).fetchall()
+        return int(count)
+
+    def contigs(self, space: Space) -> dict[str, str]:
+        """Return the name of each contig of a space by its MD5."""
+        return dict(self.execute("SELECT md5, name FROM contigs WHERE space = ?", (self._space_id(space),)).fetchall())
+
+    def remove(self, spaces: Iterable[Space]) -> int:
+        """Remove whole spaces and give their room back; returns how many rows went."""
+        removed = 0
+        with transaction(self._connection, self.path):
+            for space in spaces:
+                number = self._space_id(space)
+                cursor = self._connection.execute(
+                    "DELETE FROM scores WHERE contig IN (SELECT id FROM contigs WHERE space = ?)", (number,)
+                )
+                removed += cursor.rowcount
+                self._connection.execute("DELETE FROM contigs WHERE space = ?", (number,))
+                self._connection.execute("DELETE FROM spaces WHERE id = ?", (number,))
+        self._space_ids.clear()
+        self._contig_ids.clear()
+        self.execute("VACUUM")
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return removed
+
+    def check(self) -> list[str]:
+        """Read the whole file; return what is wrong with it."""
+        told = [row[0] for row in self.execute("PRAGMA integrity_check").fetchall()]
+        return [] if told == ["ok"] else told
+
+    def _find_block(
+        self,
+        contig: int,
+        block: Sequence[int],
+        keys: Sequence[AlleleKey],
+        columns: int,
+        found: list[list[StoredScores]],
+    ) -> None:
+        values = ",".join(f"({i},?,?)" for i in range(len(block)))
+        sql = (
+            f"WITH asked(i, start, change) AS (VALUES {values}) "
+            "SELECT i, gene, status, reason, data FROM asked CROSS JOIN scores s "
+            "WHERE s.contig = ? AND s.start = asked.start AND s.change = asked.change ORDER BY i, gene"
+        )
+        parameters: list[object] = []
+        for i in block:
+            _, start, ref, alt = keys[i]
+            parameters += (start, f"{ref}>{alt}")
+        rows = self.execute(sql, (*parameters, contig)).fetchall()
+        decoded = _decoded([row[4] for row in rows], columns)
+        for (i, gene, status, reason, _), row in zip(rows, decoded, strict=True):
+            found[block[i]].append(StoredScores(self._gene(gene), status, reason or "", row))
+
+    def _encoded(self, contig: int, key: AlleleKey, one: StoredScores) -> tuple[object, ...]:
+        data = None
+        if any(value is not None for value in one.values):
+            data = np.array([math.nan if value is None else value for value in one.values], "<f8").tobytes()
+        return contig, key.start, key.change, self._made_gene(one.gene), one.status, one.reason or None, data
+
+    def _space_id(self, space: Space) -> int | None:
+        if space not in self._space_ids:
+            self.spaces()
+        return self._space_ids.get(space)
+
+    def _made_space(self, space: Space) -> int:
+        number = self._space_id(space)
+        if number is None:
+            columns, provenance = json.dumps(space.columns), json.dumps(dict(space.provenance))
+            self._connection.execute(
+                "INSERT INTO spaces (score_digest, annotation_digest, columns, provenance) VALUES (?, ?, ?, ?)",
+                (space.score_digest, space.annotation_digest, columns, provenance),
+            )
+            self.spaces()
+            number = self._space_ids[space]
+        return number
+
+    def _contig_id(self, space: int, md5: str) -> int | None:
+        if (space, md5) not in self._contig_ids:
+            row = self.execute("SELECT id FROM contigs WHERE space = ? AND md5 = ?", (space, md5)).fetchone()
+            if row is None:
+                return None
+            self._contig_ids[space, md5] = row[0]
+        return self._contig_ids[space, md5]
+
+    def _made_contig(self, space: int, md5: str, names: dict[str, str]) -> int:
+        number = self._contig_id(space, md5)
+        if number is None:
+            cursor = self._connection.execute(
+                "INSERT INTO contigs (space, md5, name) VALUES (?, ?, ?)", (space, md5, names[md5])
+            )
+            number = self._contig_ids[space, md5] = int(cursor.lastrowid or 0)
+        return number
+
+    def _gene(self, number: int) -> str:
+        if number not in self._genes:
+            self._genes.update(self.execute("SELECT id, name FROM genes").fetchall())
+        return self._genes[number]
+
+    def _made_gene(self, name: str) -> int:
+        if name not in self._gene_ids:
+            row = self._connection.execute("SELECT id FROM genes WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                row = [self._connection.execute("INSERT INTO genes (name) VALUES (?)", (name,)).lastrowid]
+            self._gene_ids[name] = row[0]
+        return self._gene_ids[name]
+
+    def _another_value(
+        self, space: Space, key: AlleleKey, contigs: dict[str, str], old: StoredScores, new: StoredScores
+    ) -> StoreError:
+        def told(one: StoredScores) -> str:
+            values = ", ".join(f"{n} {v:.6g}" for n, v in zip(space.columns, one.values, strict=True) if v is not None)
+            return f"{one.status} {values}".strip()
+
+        return StoreError(
+            "The score store holds another value for an allele.",
+            needed=f"{told(old)}, within {space.tolerance:g}",
+            found=told(new),
+            where=f"{contigs.get(key.md5, key.md5)}:{key.start + 1} {key.change} in {new.gene}, store {self.path}",
+            remedy="'splicebert-vep store verify' tells whether this installation computes what the store holds",
+        )
+
+
+def _decoded(data: Sequence[bytes | None], columns: int) -> list[tuple[float | None, ...]]:
+    """Return the values of rows; of a row without data all are missing."""
+    none = (None,) * columns
+    given = [blob for blob in data if blob is not None]
+    values = np.frombuffer(b"".join(given), "<f8").reshape(len(given), columns).tolist()
+    each = iter(values)
+    return [
+        none if blob is None else tuple([None if value != value else value for value in next(each)]) for blob in data
+    ]
+
+
+def _agree(one: StoredScores, other: StoredScores, tolerance: float) -> bool:
+    if one.status != other.status:
+        return False
+    return all(
+        a == b or (a is not None and b is not None and abs(a - b) <= tolerance)
+        for a, b in zip(one.values, other.values, strict=True)
+    )
