@@ -32,12 +32,29 @@ _MANIFEST = "MANIFEST"
 _EPILOG = """\b
 Examples:
   splicebert-vep cohort run 'vcfs/*.vcf.gz' -R GRCh38.fa -A grch38 --store scores.sqlite -O cohort2026
-  splicebert-vep cohort run manifest.tsv -R GRCh38.fa --store scores.sqlite -O cohort2026 --dry-run
-  splicebert-vep cohort run manifest.tsv -R GRCh38.fa -O cohort2026 --scheduler local:8
-\b
-The same in three steps, which may run on different machines that share the folder:
   splicebert-vep cohort plan manifest.tsv -R GRCh38.fa --store scores.sqlite -O cohort2026
   splicebert-vep cohort work cohort2026 1-40
+  splicebert-vep cohort merge cohort2026
+"""
+_RUN_EPILOG = """\b
+Examples:
+  splicebert-vep cohort run 'vcfs/*.vcf.gz' -R GRCh38.fa -A grch38 --store scores.sqlite -O cohort2026
+  splicebert-vep cohort run manifest.tsv -R GRCh38.fa --store scores.sqlite -O cohort2026 --dry-run
+  splicebert-vep cohort run manifest.tsv -R GRCh38.fa -O cohort2026 --scheduler local:8
+"""
+_PLAN_EPILOG = """\b
+Examples:
+  splicebert-vep cohort plan manifest.tsv -R GRCh38.fa --store scores.sqlite -O cohort2026
+  splicebert-vep cohort plan manifest.tsv -R GRCh38.fa -O cohort2026 --json | jq .units
+"""
+_WORK_EPILOG = """\b
+Examples:
+  splicebert-vep cohort work cohort2026 17
+  splicebert-vep cohort work cohort2026 1-40
+  splicebert-vep cohort work cohort2026 missing
+"""
+_MERGE_EPILOG = """\b
+Examples:
   splicebert-vep cohort merge cohort2026
 """
 
@@ -62,7 +79,7 @@ def cohort() -> None:
     """
 
 
-@cohort.command("run", epilog=_EPILOG)
+@cohort.command("run", epilog=_RUN_EPILOG)
 @cloup.argument("manifest", metavar=_MANIFEST, type=PATH)
 @cohort_options
 @cloup.option_group(
@@ -100,7 +117,7 @@ def run_command(
     _say_end(folder, summary)
 
 
-@cohort.command("plan", epilog=_EPILOG)
+@cohort.command("plan", epilog=_PLAN_EPILOG)
 @cloup.argument("manifest", metavar=_MANIFEST, type=PATH)
 @cohort_options
 @json_option
@@ -130,7 +147,7 @@ def plan_command(
         click.echo(found.counts["units"])
 
 
-@cohort.command("work", epilog=_EPILOG)
+@cohort.command("work", epilog=_WORK_EPILOG)
 @cloup.argument("folder", metavar="FOLDER", type=PATH)
 @cloup.argument("units", metavar="UNIT...", nargs=-1, required=True)
 def work_command(folder: str, units: tuple[str, ...]) -> None:
@@ -149,7 +166,7 @@ def work_command(folder: str, units: tuple[str, ...]) -> None:
     say(f"{done:,} units scored, {len(set(asked)) - done:,} were there")
 
 
-@cohort.command("merge", epilog=_EPILOG)
+@cohort.command("merge", epilog=_MERGE_EPILOG)
 @cloup.argument("folder", metavar="FOLDER", type=PATH)
 def merge_command(folder: str) -> None:
     """Store all shards, annotate every file, write the table.

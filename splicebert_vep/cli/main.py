@@ -29,6 +29,7 @@ from .plugins import plugins
 from .pretrain import pretrain
 from .program import Program
 from .score import score
+from .store import store
 from .validate import validate
 
 _SIGINT_CODE = 128 + signal.SIGINT
@@ -41,7 +42,7 @@ Examples:
 \b
 Exit codes:
     0  done                                   6  'models pull' failed
-    1  'doctor' found something broken        7  a plugin breaks the contract
+    1  'doctor' or 'store verify' found fault  7  a plugin breaks the contract
     2  wrong usage                            8  'annotate --strict': a chosen status occurred
     3  unusable input, model or settings    130  interrupted
     4  genome builds differ                 141  the reader of stdout went away
@@ -55,7 +56,7 @@ Exit codes:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
-        cloup.Section("Cohorts", [cohort]),
+        cloup.Section("Cohorts", [cohort, store]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate]),
         cloup.Section("Look around", [plugins, doctor, completion]),

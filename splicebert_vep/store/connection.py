@@ -27,7 +27,7 @@ CREATE TABLE contigs (
 CREATE TABLE genes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE scores (
     contig INTEGER NOT NULL, start INTEGER NOT NULL, change TEXT NOT NULL, gene INTEGER NOT NULL, status TEXT NOT NULL,
-    reason TEXT, data BLOB, PRIMARY KEY (contig, start, change, gene)) WITHOUT ROWID;
+    reason TEXT, data BLOB NOT NULL, PRIMARY KEY (contig, start, change, gene)) WITHOUT ROWID;
 """
 #: File systems on which processes of several machines would share the file, which write-ahead mode does not survive.
 _NETWORK = {
@@ -101,7 +101,7 @@ def guarding(path: Path) -> Iterator[None]:
                 where=str(path),
                 remedy="wait for it, or end it",
             ) from error
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
 
 
 @contextmanager
@@ -112,7 +112,8 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # SQLite itself goes back where the disk is full
+                connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
 
@@ -176,10 +177,11 @@ def _check_file(path: Path) -> None:
     page = 65536 if page == 1 else page
     pages = int.from_bytes(head[28:32], "big")
     if len(head) < _HEADER or size < page * pages:
-        raise _damaged(path, f"{size:,} bytes of {page * pages:,}")
+        raise damaged(path, f"{size:,} bytes of {page * pages:,}")
 
 
-def _damaged(path: Path, found: str) -> StoreError:
+def damaged(path: Path, found: str) -> StoreError:
+    """Return the error for a store that is not as it was written."""
     return StoreError(
         "The score store is damaged or cut off.",
         needed="the whole file, with the -wal file beside it if there is one",

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from random import Random
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
 from splicebert_vep.errors import StoreError
 
-from .connection import connect, guarding, transaction
+from .connection import connect, damaged, guarding, transaction
 from .spaces import Space
 
 _BLOCK = 512  # alleles in one statement
+_SEAL = 4  # bytes
 
 
 class AlleleKey(NamedTuple):
@@ -76,20 +78,20 @@ class ScoreStore:
         """Close the file."""
         self._connection.close()
 
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
-        """Run one statement.
+    def select(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows.
 
         Raises:
             StoreError, OutputError: as SQLite says.
         """
         with guarding(self.path):
-            return self._connection.execute(sql, parameters)
+            return self._connection.execute(sql, parameters).fetchall()
 
     def spaces(self) -> list[Space]:
         """Return every space, oldest first."""
-        rows = self.execute("SELECT id, score_digest, annotation_digest, columns, provenance FROM spaces ORDER BY id")
+        rows = self.select("SELECT id, score_digest, annotation_digest, columns, provenance FROM spaces ORDER BY id")
         found = []
-        for number, score, annotation, columns, provenance in rows.fetchall():
+        for number, score, annotation, columns, provenance in rows:
             space = Space(score, annotation, tuple(json.loads(columns)), json.loads(provenance))
             self._space_ids[space] = number
             found.append(space)
@@ -156,15 +158,16 @@ class ScoreStore:
     def rows(self, space: Space) -> Iterator[tuple[str, AlleleKey, StoredScores]]:
         """Yield all of a space: contig name, allele and scores, by contig and position."""
         number = self._space_id(space)
-        contigs = self.execute("SELECT id, md5, name FROM contigs WHERE space = ? ORDER BY name", (number,)).fetchall()
+        contigs = self.select("SELECT id, md5, name FROM contigs WHERE space = ? ORDER BY name", (number,))
         for contig, md5, name in contigs:
-            cursor = self.execute(
+            last: tuple[int, str, int] = (-1, "", -1)
+            while block := self.select(
                 "SELECT start, change, gene, status, reason, data FROM scores WHERE contig = ? "
-                "ORDER BY start, change, gene",
-                (contig,),
-            )
-            while block := cursor.fetchmany(_BLOCK):
-                values = _decoded([row[5] for row in block], len(space.columns))
+                "AND (start, change, gene) > (?, ?, ?) ORDER BY start, change, gene LIMIT ?",
+                (contig, *last, _BLOCK),
+            ):
+                last = block[-1][:3]
+                values = self._decoded(block, len(space.columns))
                 for (start, change, gene, status, reason, _), row in zip(block, values, strict=True):
                     ref, _, alt = change.partition(">")
                     yield (
@@ -175,15 +178,15 @@ class ScoreStore:
 
     def count(self, space: Space) -> int:
         """Return how many rows a space has."""
-        [[count]] = self.execute(
+        [[count]] = self.select(
             "SELECT count(*) FROM scores WHERE contig IN (SELECT id FROM contigs WHERE space = ?)",
             (self._space_id(space),),
-        ).fetchall()
+        )
         return int(count)
 
     def contigs(self, space: Space) -> dict[str, str]:
         """Return the name of each contig of a space by its MD5."""
-        return dict(self.execute("SELECT md5, name FROM contigs WHERE space = ?", (self._space_id(space),)).fetchall())
+        return dict(self.select("SELECT md5, name FROM contigs WHERE space = ?", (self._space_id(space),)))
 
     def remove(self, spaces: Iterable[Space]) -> int:
         """Remove whole spaces and give their room back; returns how many rows went."""
@@ -199,13 +202,39 @@ class ScoreStore:
                 self._connection.execute("DELETE FROM spaces WHERE id = ?", (number,))
         self._space_ids.clear()
         self._contig_ids.clear()
-        self.execute("VACUUM")
-        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.select("VACUUM")
+        self.select("PRAGMA wal_checkpoint(TRUNCATE)")
         return removed
+
+    def sample(self, space: Space, md5s: Sequence[str], count: int, random: Random) -> list[AlleleKey]:
+        """Return up to ``count`` alleles of some contigs of a space, at random positions, sorted.
+
+        Every contig counts by the number of its rows; along it positions are drawn evenly.
+        """
+        number = self._space_id(space)
+        spans = []
+        for md5 in md5s:
+            contig = self._contig_id(number, md5) if number is not None else None
+            [[rows, low, high]] = self.select(
+                "SELECT count(*), min(start), max(start) FROM scores WHERE contig = ?", (contig,)
+            )
+            if rows:
+                spans.append((md5, contig, rows, low, high))
+        found: set[AlleleKey] = set()
+        weights = [rows for _, _, rows, _, _ in spans]
+        for md5, contig, _, low, high in random.choices(spans, weights, k=count) if spans else ():
+            near = self.select(
+                "SELECT DISTINCT start, change FROM scores WHERE contig = ? AND start >= ? ORDER BY start LIMIT 16",
+                (contig, random.randint(low, high)),
+            )
+            start, change = random.choice([row for row in near if row[0] == near[0][0]])
+            ref, _, alt = change.partition(">")
+            found.add(AlleleKey(md5, start, ref, alt))
+        return sorted(found)
 
     def check(self) -> list[str]:
         """Read the whole file; return what is wrong with it."""
-        told = [row[0] for row in self.execute("PRAGMA integrity_check").fetchall()]
+        told = [row[0] for row in self.select("PRAGMA integrity_check")]
         return [] if told == ["ok"] else told
 
     def _find_block(
@@ -219,23 +248,41 @@ class ScoreStore:
         values = ",".join(f"({i},?,?)" for i in range(len(block)))
         sql = (
             f"WITH asked(i, start, change) AS (VALUES {values}) "
-            "SELECT i, gene, status, reason, data FROM asked CROSS JOIN scores s "
+            "SELECT s.start, s.change, gene, status, reason, data, i FROM asked CROSS JOIN scores s "
             "WHERE s.contig = ? AND s.start = asked.start AND s.change = asked.change ORDER BY i, gene"
         )
         parameters: list[object] = []
         for i in block:
             _, start, ref, alt = keys[i]
             parameters += (start, f"{ref}>{alt}")
-        rows = self.execute(sql, (*parameters, contig)).fetchall()
-        decoded = _decoded([row[4] for row in rows], columns)
-        for (i, gene, status, reason, _), row in zip(rows, decoded, strict=True):
+        rows = self.select(sql, (*parameters, contig))
+        decoded = self._decoded([row[:6] for row in rows], columns)
+        for (_, _, gene, status, reason, _, i), row in zip(rows, decoded, strict=True):
             found[block[i]].append(StoredScores(self._gene(gene), status, reason or "", row))
 
     def _encoded(self, contig: int, key: AlleleKey, one: StoredScores) -> tuple[object, ...]:
-        data = None
-        if any(value is not None for value in one.values):
-            data = np.array([math.nan if value is None else value for value in one.values], "<f8").tobytes()
-        return contig, key.start, key.change, self._made_gene(one.gene), one.status, one.reason or None, data
+        values = one.values if any(value is not None for value in one.values) else ()
+        data = np.array([math.nan if value is None else value for value in values], "<f8").tobytes()
+        reason, change = one.reason or None, key.change
+        sealed = data + _seal(key.start, change, one.status, reason, data)
+        return contig, key.start, change, self._made_gene(one.gene), one.status, reason, sealed
+
+    def _decoded(self, rows: Sequence[tuple[Any, ...]], columns: int) -> list[tuple[float | None, ...]]:
+        """Return the values of rows of (start, change, gene, status, reason, data); in one without data all are missing.
+
+        Raises:
+            StoreError: a row is not what was written.
+        """
+        none = (None,) * columns
+        blobs = []
+        for start, change, _, status, reason, sealed in rows:
+            data = sealed[:-_SEAL]
+            if len(data) not in (0, 8 * columns) or sealed[-_SEAL:] != _seal(start, change, status, reason, data):
+                raise damaged(self.path, f"a row at {start + 1} {change} that is not as it was written")
+            blobs.append(data)
+        values = np.frombuffer(b"".join(blobs), "<f8").reshape(-1, columns).tolist()
+        each = iter(values)
+        return [tuple([None if value != value else value for value in next(each)]) if data else none for data in blobs]
 
     def _space_id(self, space: Space) -> int | None:
         if space not in self._space_ids:
@@ -256,10 +303,10 @@ class ScoreStore:
 
     def _contig_id(self, space: int, md5: str) -> int | None:
         if (space, md5) not in self._contig_ids:
-            row = self.execute("SELECT id FROM contigs WHERE space = ? AND md5 = ?", (space, md5)).fetchone()
-            if row is None:
+            rows = self.select("SELECT id FROM contigs WHERE space = ? AND md5 = ?", (space, md5))
+            if not rows:
                 return None
-            self._contig_ids[space, md5] = row[0]
+            [[self._contig_ids[space, md5]]] = rows
         return self._contig_ids[space, md5]
 
     def _made_contig(self, space: int, md5: str, names: dict[str, str]) -> int:
@@ -273,7 +320,7 @@ class ScoreStore:
 
     def _gene(self, number: int) -> str:
         if number not in self._genes:
-            self._genes.update(self.execute("SELECT id, name FROM genes").fetchall())
+            self._genes.update(self.select("SELECT id, name FROM genes"))
         return self._genes[number]
 
     def _made_gene(self, name: str) -> int:
@@ -288,7 +335,8 @@ class ScoreStore:
         self, space: Space, key: AlleleKey, contigs: dict[str, str], old: StoredScores, new: StoredScores
     ) -> StoreError:
         def told(one: StoredScores) -> str:
-            values = ", ".join(f"{n} {v:.6g}" for n, v in zip(space.columns, one.values, strict=True) if v is not None)
+            names = [column.partition("=")[0] for column in space.columns]
+            values = ", ".join(f"{n} {v:.6g}" for n, v in zip(names, one.values, strict=True) if v is not None)
             return f"{one.status} {values}".strip()
 
         return StoreError(
@@ -300,15 +348,9 @@ class ScoreStore:
         )
 
 
-def _decoded(data: Sequence[bytes | None], columns: int) -> list[tuple[float | None, ...]]:
-    """Return the values of rows; of a row without data all are missing."""
-    none = (None,) * columns
-    given = [blob for blob in data if blob is not None]
-    values = np.frombuffer(b"".join(given), "<f8").reshape(len(given), columns).tolist()
-    each = iter(values)
-    return [
-        none if blob is None else tuple([None if value != value else value for value in next(each)]) for blob in data
-    ]
+def _seal(start: int, change: str, status: str, reason: str | None, data: bytes) -> bytes:
+    """Return a check sum of a row: SQLite has none, and a flipped bit would be a wrong number that looks right."""
+    return crc32(data, crc32(f"{start} {change} {status} {reason}".encode())).to_bytes(_SEAL, "little")
 
 
 def _agree(one: StoredScores, other: StoredScores, tolerance: float) -> bool:

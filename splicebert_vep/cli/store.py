@@ -1,0 +1,249 @@
+"""``store``: what is in a score store, and scores from one file into another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+import cloup
+
+from splicebert_vep.errors import StoreError
+
+from .complete import PATH
+from .console import print_json, print_table, say, warn
+from .options import (
+    annotation_option,
+    computed_options,
+    json_option,
+    machine_options,
+    opening_of,
+    reference_option,
+)
+
+if TYPE_CHECKING:
+    from splicebert_vep.store.score_store import ScoreStore
+    from splicebert_vep.store.spaces import Space
+
+_SHOWN = 10
+_EPILOG = """\b
+Examples:
+  splicebert-vep store info scores.sqlite
+  splicebert-vep store import scores.sqlite BRCA1.vcf.gz
+  splicebert-vep store export scores.sqlite --space 1 -O scores.parquet
+  splicebert-vep store merge scores.sqlite other.sqlite
+  splicebert-vep store prune scores.sqlite --space 2
+  splicebert-vep store verify scores.sqlite -R GRCh38.fa -A grch38
+"""
+_INFO_EPILOG = """\b
+Examples:
+  splicebert-vep store info scores.sqlite
+  splicebert-vep store info scores.sqlite --json
+"""
+_IMPORT_EPILOG = """\b
+Examples:
+  splicebert-vep store import scores.sqlite BRCA1.vcf.gz
+  splicebert-vep store import scores.sqlite old.parquet --beside
+"""
+_EXPORT_EPILOG = """\b
+Examples:
+  splicebert-vep store export scores.sqlite -O scores.parquet
+  splicebert-vep store export scores.sqlite --space 2 -O scores.parquet
+"""
+_MERGE_EPILOG = """\b
+Examples:
+  splicebert-vep store merge scores.sqlite other.sqlite
+"""
+_PRUNE_EPILOG = """\b
+Examples:
+  splicebert-vep store prune scores.sqlite --space 2
+"""
+_VERIFY_EPILOG = """\b
+Examples:
+  splicebert-vep store verify scores.sqlite -R GRCh38.fa -A grch38 --sample 1000
+"""
+
+_store_argument = cloup.argument("path", metavar="STORE", type=PATH)
+
+
+@cloup.group(epilog=_EPILOG)
+def store() -> None:
+    """Look into score stores, and move scores.
+
+    A store is one SQLite file. Scores of different models, settings or annotations live in it side by side, each kind
+    in a space of its own; 'store info' numbers them.
+    """
+
+
+@store.command(epilog=_INFO_EPILOG)
+@_store_argument
+@json_option
+def info(path: str, as_json: bool) -> None:
+    """Describe a score store.
+
+    One space for each way of scoring: how the scores were made, and how many rows there are.
+    """
+    with _open(path) as opened:
+        content = [_described(opened, space, number) for number, space in enumerate(opened.spaces(), start=1)]
+    if as_json:
+        print_json({"store": path, "spaces": content})
+        return
+    if not content:
+        say(f"{path}: a score store that holds nothing yet")
+    for one in content:
+        rows = [("space", str(one["space"])), ("rows", f"{one['rows']:,}"), ("contigs", ", ".join(one["contigs"]))]
+        rows += [("score digest", one["score_digest"]), ("annotation", one["provenance"].get("Annotation", "?"))]
+        rows += [("annotation digest", one["annotation_digest"]), ("columns", ", ".join(one["columns"]))]
+        shown = ("Model", "WeightsSHA256", "Window", "Flank", "WindowMode", "EngineMode", "Precision", "ScoreVersion")
+        rows += [(key, one["provenance"].get(key, "?")) for key in shown]
+        print_table(rows, wrap=True)
+        click.echo()
+
+
+@store.command("import", epilog=_IMPORT_EPILOG)
+@_store_argument
+@cloup.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)
+@cloup.option(
+    "--beside", is_flag=True, help="Take scores that were made otherwise than the store's, as one more space."
+)
+def import_command(path: str, files: tuple[str, ...], beside: bool) -> None:
+    """Put scores of files into a store.
+
+    FILE is a precomputed VCF of 'saturate' or Parquet of 'store export'. Scores that were made otherwise than the
+    store's are refused, as is another value for an allele that it holds. A file is taken in blocks: one that is
+    refused half-way may have left some; the same command again changes nothing.
+    """
+    from splicebert_vep.precomputed import read_precomputed
+    from splicebert_vep.store.exchange import import_scores, read_export
+    from splicebert_vep.store.score_store import ScoreStore
+
+    with ScoreStore(path) as opened:
+        for file in files:
+            given = read_export(file) if _is_parquet(file) else read_precomputed(file)
+            say(f"{file}: {import_scores(opened, given, beside=beside):,} new rows")
+
+
+@store.command(epilog=_EXPORT_EPILOG)
+@_store_argument
+@cloup.option("-O", "--output", "target", metavar="FILE", required=True, type=PATH, help="Parquet file to write.")
+@cloup.option("--space", type=click.IntRange(1), metavar="N", help="Which space; needed where there are several.")
+def export(path: str, target: str, space: int | None) -> None:
+    """Write a space as Parquet.
+
+    One row per allele and gene, in full precision; 'store import' takes it back.
+    """
+    from splicebert_vep.store.exchange import export_space
+
+    with _open(path) as opened:
+        chosen = _chosen(opened, space)
+        say(f"{target}: {export_space(opened, chosen, target):,} rows")
+
+
+@store.command(epilog=_MERGE_EPILOG)
+@_store_argument
+@cloup.argument("sources", metavar="STORE...", nargs=-1, required=True, type=PATH)
+def merge(path: str, sources: tuple[str, ...]) -> None:
+    """Put all scores of other stores into the first.
+
+    Every space goes where it belongs; another value for an allele is an error.
+    """
+    from splicebert_vep.store.exchange import merge_store
+    from splicebert_vep.store.score_store import ScoreStore
+
+    with ScoreStore(path) as into:
+        for source in sources:
+            with _open(source) as opened:
+                say(f"{source}: {merge_store(into, opened):,} new rows")
+
+
+@store.command(epilog=_PRUNE_EPILOG)
+@_store_argument
+@cloup.option(
+    "--space", "numbers", type=click.IntRange(1), multiple=True, required=True, metavar="N",
+    help="Space to remove, as 'store info' numbers it; may be repeated.",
+)  # fmt: skip
+def prune(path: str, numbers: tuple[int, ...]) -> None:
+    """Remove whole spaces from a store, and give back their room."""
+    from splicebert_vep.store.score_store import ScoreStore
+
+    with ScoreStore(path) as opened:
+        chosen = [_chosen(opened, number) for number in numbers]
+        say(f"{path}: {opened.remove(dict.fromkeys(chosen)):,} rows removed")
+
+
+@store.command(epilog=_VERIFY_EPILOG)
+@_store_argument
+@cloup.option_group("Input", reference_option, annotation_option)
+@cloup.option_group(
+    "What is compared",
+    cloup.option("--sample", type=click.IntRange(1), default=200, show_default=True, metavar="N", help="Alleles."),
+    cloup.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Of the choice of alleles."),
+)
+@computed_options
+@machine_options
+def verify(path: str, sample: int, seed: int, **model: Any) -> int:
+    """Check a store, and score a sample of it again.
+
+    Reads the whole file, then scores random alleles with the model and settings given and compares them with what is
+    stored. Exit code 1 when they differ.
+    """
+    from splicebert_vep.verifying import verify as verify_store
+
+    with _open(path) as opened:
+        damage = opened.check()
+        for line in damage[:_SHOWN]:
+            warn(line)
+        if damage:
+            raise StoreError("The score store is damaged.", found=damage[0], where=path)
+        found = verify_store(opened, opening_of(**model), sample=sample, seed=seed)
+    for one in found:
+        for contig in one.strange:
+            warn(f"contig {contig} of the store is not in this FASTA, or has another sequence there")
+        for line in one.differing[:_SHOWN]:
+            warn(line)
+        say(
+            f"{one.space.score_digest[:12]}: {one.compared:,} rows scored again, largest difference {one.largest:.2g}, "
+            f"{len(one.differing):,} beyond {one.space.tolerance:g}"
+        )
+    return 1 if any(one.differing for one in found) else 0
+
+
+def _open(path: str) -> ScoreStore:
+    from splicebert_vep.store.score_store import ScoreStore
+
+    return ScoreStore(path, writing=False)
+
+
+def _chosen(opened: ScoreStore, number: int | None) -> Space:
+    spaces: Sequence[Space] = opened.spaces()
+    if number is None and len(spaces) == 1:
+        return spaces[0]
+    if number is None or number > len(spaces):
+        raise StoreError(
+            "Which space of the store?",
+            needed=f"--space 1 to {len(spaces)}" if spaces else "a store that holds scores",
+            found="none given" if number is None else str(number),
+            where=str(opened.path),
+            remedy="'splicebert-vep store info' describes them",
+        )
+    return spaces[number - 1]
+
+
+def _described(opened: ScoreStore, space: Space, number: int) -> dict[str, Any]:
+    return {
+        "space": number,
+        "rows": opened.count(space),
+        "score_digest": space.score_digest,
+        "annotation_digest": space.annotation_digest,
+        "columns": list(space.columns),
+        "contigs": sorted(opened.contigs(space).values()),
+        "provenance": dict(space.provenance),
+    }
+
+
+def _is_parquet(path: str) -> bool:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read(4) == b"PAR1"
+    except OSError as error:
+        raise StoreError("The file cannot be opened.", found=error.strerror or str(error), where=path) from error
