@@ -64,12 +64,14 @@ class About:
     @property
     def output_digest(self) -> str:
         """What every output depends on besides its input."""
-        return _digest([self.version, dict(self.space.provenance), list(self.space.columns), dict(self.settings)])
+        settings = {key: value for key, value in self.settings.items() if key != "store"}  # which may be moved
+        return _digest([self.version, dict(self.space.provenance), list(self.space.columns), settings])
 
     @property
     def identity(self) -> str:
         """What a command has to have in common with the one that made the plan, to go on with it."""
-        return _digest([self.kind, self.output_digest, self.opening.to_json(), list(self.inputs)])
+        about = [self.kind, self.output_digest, dict(self.settings), self.opening.to_json(), list(self.inputs)]
+        return _digest(about)
 
 
 class Known(NamedTuple):

@@ -167,7 +167,7 @@ class ScoreStore:
                 (contig, *last, _BLOCK),
             ):
                 last = block[-1][:3]
-                values = self._decoded(block, len(space.columns))
+                values = self._decoded(contig, block, len(space.columns))
                 for (start, change, gene, status, reason, _), row in zip(block, values, strict=True):
                     ref, _, alt = change.partition(">")
                     yield (
@@ -256,7 +256,7 @@ class ScoreStore:
             _, start, ref, alt = keys[i]
             parameters += (start, f"{ref}>{alt}")
         rows = self.select(sql, (*parameters, contig))
-        decoded = self._decoded([row[:6] for row in rows], columns)
+        decoded = self._decoded(contig, [row[:6] for row in rows], columns)
         for (_, _, gene, status, reason, _, i), row in zip(rows, decoded, strict=True):
             found[block[i]].append(StoredScores(self._gene(gene), status, reason or "", row))
 
@@ -264,20 +264,22 @@ class ScoreStore:
         values = one.values if any(value is not None for value in one.values) else ()
         data = np.array([math.nan if value is None else value for value in values], "<f8").tobytes()
         reason, change = one.reason or None, key.change
-        sealed = data + _seal(key.start, change, one.status, reason, data)
-        return contig, key.start, change, self._made_gene(one.gene), one.status, reason, sealed
+        gene = self._made_gene(one.gene)
+        sealed = data + _seal(f"{contig} {key.start} {change} {gene} {one.status} {reason}", data)
+        return contig, key.start, change, gene, one.status, reason, sealed
 
-    def _decoded(self, rows: Sequence[tuple[Any, ...]], columns: int) -> list[tuple[float | None, ...]]:
-        """Return the values of rows of (start, change, gene, status, reason, data); in one without data all are missing.
+    def _decoded(self, contig: int, rows: Sequence[tuple[Any, ...]], columns: int) -> list[tuple[float | None, ...]]:
+        """Return the values of rows (start, change, gene, status, reason, data); in one without data all are missing.
 
         Raises:
             StoreError: a row is not what was written.
         """
         none = (None,) * columns
         blobs = []
-        for start, change, _, status, reason, sealed in rows:
+        for start, change, gene, status, reason, sealed in rows:
             data = sealed[:-_SEAL]
-            if len(data) not in (0, 8 * columns) or sealed[-_SEAL:] != _seal(start, change, status, reason, data):
+            seal = _seal(f"{contig} {start} {change} {gene} {status} {reason}", data)
+            if len(data) not in (0, 8 * columns) or sealed[-_SEAL:] != seal:
                 raise damaged(self.path, f"a row at {start + 1} {change} that is not as it was written")
             blobs.append(data)
         values = np.frombuffer(b"".join(blobs), "<f8").reshape(-1, columns).tolist()
@@ -348,9 +350,9 @@ class ScoreStore:
         )
 
 
-def _seal(start: int, change: str, status: str, reason: str | None, data: bytes) -> bytes:
+def _seal(about: str, data: bytes) -> bytes:
     """Return a check sum of a row: SQLite has none, and a flipped bit would be a wrong number that looks right."""
-    return crc32(data, crc32(f"{start} {change} {status} {reason}".encode())).to_bytes(_SEAL, "little")
+    return crc32(data, crc32(about.encode())).to_bytes(_SEAL, "little")
 
 
 def _agree(one: StoredScores, other: StoredScores, tolerance: float) -> bool:
