@@ -82,16 +82,20 @@ def run(argv: Sequence[str | Path], threads: int) -> Ran:
     return Ran(wall, usage.ru_maxrss / MIB, text)
 
 
+def program() -> str:
+    """Return ``splicebert-vep`` of the environment that runs this."""
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    found = shutil.which("splicebert-vep", path=beside)
+    if found is None:
+        raise click.ClickException("splicebert-vep is not installed in the environment that runs this")
+    return found
+
+
 def annotate(vcf: Path, target: Path, options: Sequence[str], threads: int) -> Annotated:
     """Run ``splicebert-vep annotate`` of this environment."""
-    program = shutil.which(
-        "splicebert-vep", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    )
-    if program is None:
-        raise click.ClickException("splicebert-vep is not installed in the environment that runs this")
     report = target.with_suffix(".json")
     argv: list[str | Path] = [
-        program,
+        program(),
         "annotate",
         vcf,
         "-O",

@@ -5,6 +5,7 @@
     python benchmarks/make_inputs.py panel panel.vcf -R GRCh38.fa --vcf clinvar.vcf.gz --every 50
     python benchmarks/make_inputs.py large large.vcf -R GRCh38.fa --vcf clinvar.vcf.gz --records 1000000
     python benchmarks/make_inputs.py stepped stepped.vcf -R GRCh38.fa --contig chr19 --count 100000
+    python benchmarks/make_inputs.py samples samples/ --vcf 1000G.vcf.gz --count 200
 
 Where the file of ``large`` has too few records, SNVs as of ``stepped`` follow all of them. Records without ALT are left
 out, missing ``##contig`` lines are added.
@@ -21,6 +22,7 @@ from typing import Any
 
 import click
 from common import has_alt, lines, say, snv
+from pysam import BGZFile
 
 from splicebert_vep import Annotator
 from splicebert_vep_spec import GeneContext
@@ -193,6 +195,35 @@ def stepped(target: Path, contig: str, count: int, step: int, **options: Any) ->
     with open_genes(options) as annotator:
         made = write(target, annotator, islice(stepped_snvs(annotator, contig, step, contig), count))
     say(f"{made:,} made SNVs {step} nt apart in genes of {contig}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--vcf", "vcfs", required=True, multiple=True, type=click.Path(path_type=Path))
+@click.option("--count", default=200)
+@click.option("--all-sites", is_flag=True, help="Keep records whose ALT the sample does not carry.")
+def samples(folder: Path, vcfs: tuple[Path, ...], count: int, all_sites: bool) -> None:
+    """Write one bgzipped VCF for each of the first samples, with the records of all files in their order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files: list[BGZFile] = []
+    records = 0
+    for vcf in vcfs:
+        header, body = split(vcf)
+        names = header[-1].split("\t")[9 : 9 + count]
+        if not files:
+            files = [BGZFile(str(folder / f"{name}.vcf.gz"), "w") for name in names]
+            for file, name in zip(files, names, strict=True):
+                columns = f"{COLUMNS}\tFORMAT\t{name}\n"
+                file.write("".join([*(f"{line}\n" for line in header[:-1]), columns]).encode())
+        for line in body:
+            columns = line.split("\t", 9 + count)
+            for file, genotype in zip(files, columns[9:], strict=False):
+                if all_sites or set(genotype.partition(":")[0]) & set("123456789"):
+                    file.write("\t".join([*columns[:9], genotype]).encode() + b"\n")
+                    records += 1
+    for file in files:
+        file.close()
+    say(f"{len(files):,} files, {records:,} records")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from splicebert_vep.cohort.merge import Merged
     from splicebert_vep.cohort.planning import Cohort
 
 _MANIFEST = "MANIFEST"
@@ -113,8 +114,8 @@ def run_command(
         _say_counts(found.counts, "plan taken up" if found.resumed else "planned")
 
     with progress_line() as progress:
-        summary = run_cohort(Path(folder), asked, scheduler=scheduler, progress=progress, planned=planned)
-    _say_end(folder, summary)
+        merged = run_cohort(Path(folder), asked, scheduler=scheduler, progress=progress, planned=planned)
+    _say_end(folder, merged)
 
 
 @cohort.command("plan", epilog=_PLAN_EPILOG)
@@ -177,8 +178,8 @@ def merge_command(folder: str) -> None:
     from splicebert_vep.files import locked
 
     with locked(Path(folder), "merging a cohort"), progress_line() as progress:
-        summary = merge(Path(folder), progress)
-    _say_end(folder, summary)
+        merged = merge(Path(folder), progress)
+    _say_end(folder, merged)
 
 
 def _cohort(manifest: str, folder: str, emit: tuple[str, ...], store: str | None, model: Mapping[str, Any]) -> Cohort:
@@ -229,8 +230,11 @@ def _say_counts(counts: Mapping[str, int], what: str) -> None:
     )
 
 
-def _say_end(folder: str, summary: Mapping[str, Any]) -> None:
+def _say_end(folder: str, merged: Merged) -> None:
+    summary = merged.summary
+    rate = merged.records / max(merged.seconds, 1e-9)
+    say(f"{merged.records:,} records annotated in {merged.seconds:.1f} s ({rate:,.0f}/s)")
     status = ", ".join(f"{word} {count:,}" for word, count in summary["status"].items()) or "none"
-    say(f"{len(summary['files']):,} files annotated in {os.path.join(folder, 'annotated')}; by status: {status}")
+    say(f"{len(summary['files']):,} files in {os.path.join(folder, 'annotated')}; by status: {status}")
     if failed := summary["status"].get("FAILED"):
         warn(f"{failed:,} ALTs FAILED and are not in the store; the column REASON of cohort.parquet says why")

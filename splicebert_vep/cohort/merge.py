@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +38,23 @@ _SHOWN = 10
 Failed = Mapping[Allele, Sequence[StoredScores]]
 
 
-def merge(folder: Path, progress: Callable[[str, int, int], None] | None = None) -> Mapping[str, Any]:
-    """Store what shards hold, annotate every file that is not finished, write the table; returns the summary.
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What came of a merge.
+
+    Args:
+        summary: what ``cohort.json`` holds.
+        records: annotated by this call; those of files that were finished before are not counted.
+        seconds: that took.
+    """
+
+    summary: Mapping[str, Any]
+    records: int
+    seconds: float
+
+
+def merge(folder: Path, progress: Callable[[str, int, int], None] | None = None) -> Merged:
+    """Store what shards hold, annotate every file that is not finished, write the table.
 
     Doing it again changes nothing. The folder is to be this process's alone.
 
@@ -53,18 +69,19 @@ def merge(folder: Path, progress: Callable[[str, int, int], None] | None = None)
     with Plan(folder) as plan:
         summary = folder / SUMMARY
         if _is_done(summary, plan):
-            found: Mapping[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
-            return found
+            return Merged(_read_json(summary), 0, 0.0)
         check_complete(plan)
         for left in (folder, folder / ANNOTATED, folder / DONE):
             remove_left_over(left)
         failed = commit(plan, progress)
         with _Merging(plan, failed) as merging:
-            merging.annotate(progress)
+            began = time.monotonic()
+            records = merging.annotate(progress)
+            seconds = time.monotonic() - began
             write_table(folder / TABLE, plan, merging.run, merging.remembered, merging.reference)
         content = _summary(plan, folder)
         _write_json(summary, content)
-        return content
+        return Merged(content, records, seconds)
 
 
 def check_complete(plan: Plan) -> None:
@@ -179,8 +196,9 @@ class _Merging:
         self._store.close()
         self.reference.close()
 
-    def annotate(self, progress: Callable[[str, int, int], None] | None) -> None:
-        """Annotate every file that is not finished."""
+    def annotate(self, progress: Callable[[str, int, int], None] | None) -> int:
+        """Annotate every file that is not finished; returns how many records that were."""
+        records = 0
         about, folder = self._plan.about, self._plan.folder
         with reporting(folder):
             for name in (ANNOTATED, DONE):
@@ -188,11 +206,12 @@ class _Merging:
         for number, (path, size, modified, name) in enumerate(about.inputs, start=1):
             signature = [path, size, modified]
             if not _is_finished(folder, name, signature, self._plan):
-                self._annotate(path, name, signature)
+                records += self._annotate(path, name, signature)
             if progress:
                 progress("files annotated", number, len(about.inputs))
+        return records
 
-    def _annotate(self, path: str, name: str, signature: Sequence[Any]) -> None:
+    def _annotate(self, path: str, name: str, signature: Sequence[Any]) -> int:
         about = self._plan.about
         if signature_of(path) != signature:
             raise CohortError(
@@ -217,6 +236,7 @@ class _Merging:
             "status": summary.by_status(),
         }
         _write_json(self._plan.folder / DONE / f"{name}.json", marker)
+        return summary.records
 
 
 def _is_finished(folder: Path, name: str, signature: Sequence[Any], plan: Plan) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from splicebert_vep.annotator import Annotator
 from splicebert_vep.errors import CohortError
@@ -17,7 +16,7 @@ from splicebert_vep.opening import Opening
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep_spec import BackendInfo, BackendOptions
 
-from .merge import commit, merge
+from .merge import Merged, commit, merge
 from .plan import PLAN, SHARDS, Plan
 from .planning import Cohort, plan_cohort
 from .schedulers import InProcess, Progress, Scheduler, dask, work_all
@@ -62,8 +61,8 @@ def run_cohort(
     scheduler: str | None = None,
     progress: Progress | None = None,
     planned: Callable[[Planned], None] | None = None,
-) -> Mapping[str, Any]:
-    """Plan, score and annotate a cohort; returns the summary that ``cohort.json`` holds.
+) -> Merged:
+    """Plan, score and annotate a cohort.
 
     Args:
         folder: of the run.

@@ -14,6 +14,7 @@ from .work import Worker, give_up, work_anywhere
 #: What is wrong with the machine or the request and not with a unit: it ends the run.
 _ENDS_THE_RUN = (InputError, OutputError, PluginError)
 _LOCAL = "local:"
+_PATIENCE = 20  # seconds for a scheduler to answer
 
 Progress = Callable[[str, int, int], None]
 
@@ -133,7 +134,7 @@ def dask(address: str) -> Iterator[OnDask]:
     with settings.config.set(careful):
         if not address.startswith(_LOCAL):
             try:
-                client = Client(address, timeout=20)
+                client = Client(address, timeout=_PATIENCE)
             except (OSError, ValueError) as error:
                 raise SettingsError(
                     "No Dask scheduler answers.",
