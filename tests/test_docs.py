@@ -58,6 +58,9 @@ def folder(tmp_path_factory):
     more = '##contig=<ID=17>\n##INFO=<ID=SpliceAI,Number=.,Type=String,Description="x">\n'
     (work / "in.vcf").write_text(text.replace("#CHROM", f"{more}#CHROM"))
     (work / "in.vcf.gz").symlink_to("in.vcf")
+    (work / "vcfs").mkdir()
+    for name in ("one", "two"):
+        shutil.copy(work / "in.vcf", work / "vcfs" / f"{name}.vcf.gz")
     with gzip.open(ROOT / "example_vcfs" / "brca1.fa.gz") as packed, (work / "GRCh38.fa").open("wb") as plain:
         shutil.copyfileobj(packed, plain)
     pysam.faidx(str(work / "GRCh38.fa"))
@@ -87,7 +90,7 @@ def folder(tmp_path_factory):
 def on_the_example(line: str) -> str:
     """Return a command line for the example: its build, and the null backend, which answers at once."""
     line = re.sub(r"\bgrch37\b", "grch38", line)
-    return re.sub(r"(splicebert-vep (?:annotate|score)\b)", r"\1 --backend null", line)
+    return re.sub(r"(splicebert-vep (?:annotate|score|saturate|cohort run|cohort plan)\b)", r"\1 --backend null", line)
 
 
 def test_the_readme_has_the_two_setup_commands():

@@ -106,7 +106,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = cli.main(args=arguments, prog_name="splicebert-vep", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.Abort:
-        say("interrupted; no output was left under its final name")
+        say("interrupted; nothing unfinished was left under its final name")
         return _SIGINT_CODE
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

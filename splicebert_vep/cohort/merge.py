@@ -27,7 +27,7 @@ from splicebert_vep.vcf.reader import open_vcf
 from splicebert_vep_spec import Allele, RunInfo, ScoredContext, Skipped, Status
 
 from .inputs import signature_of
-from .plan import Plan
+from .plan import SHARDS, Plan
 from .shards import EVERY_GENE, read_shard
 from .table import write_table
 from .work import check_reference
@@ -71,7 +71,7 @@ def merge(folder: Path, progress: Callable[[str, int, int], None] | None = None)
         if _is_done(summary, plan):
             return Merged(_read_json(summary), 0, 0.0)
         check_complete(plan)
-        for left in (folder, folder / ANNOTATED, folder / DONE):
+        for left in (folder, folder / SHARDS, folder / ANNOTATED, folder / DONE):
             remove_left_over(left)
         failed = commit(plan, progress)
         with _Merging(plan, failed) as merging:

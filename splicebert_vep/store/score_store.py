@@ -162,13 +162,13 @@ class ScoreStore:
         for contig, md5, name in contigs:
             last: tuple[int, str, int] = (-1, "", -1)
             while block := self.select(
-                "SELECT start, change, gene, status, reason, data FROM scores WHERE contig = ? "
+                "SELECT start, change, gene, status, reason, data, 0 FROM scores WHERE contig = ? "
                 "AND (start, change, gene) > (?, ?, ?) ORDER BY start, change, gene LIMIT ?",
                 (contig, *last, _BLOCK),
             ):
                 last = block[-1][:3]
                 values = self._decoded(contig, block, len(space.columns))
-                for (start, change, gene, status, reason, _), row in zip(block, values, strict=True):
+                for (start, change, gene, status, reason, *_), row in zip(block, values, strict=True):
                     ref, _, alt = change.partition(">")
                     yield (
                         name,
@@ -256,7 +256,7 @@ class ScoreStore:
             _, start, ref, alt = keys[i]
             parameters += (start, f"{ref}>{alt}")
         rows = self.select(sql, (*parameters, contig))
-        decoded = self._decoded(contig, [row[:6] for row in rows], columns)
+        decoded = self._decoded(contig, rows, columns)
         for (_, _, gene, status, reason, _, i), row in zip(rows, decoded, strict=True):
             found[block[i]].append(StoredScores(self._gene(gene), status, reason or "", row))
 
@@ -269,22 +269,29 @@ class ScoreStore:
         return contig, key.start, change, gene, one.status, reason, sealed
 
     def _decoded(self, contig: int, rows: Sequence[tuple[Any, ...]], columns: int) -> list[tuple[float | None, ...]]:
-        """Return the values of rows (start, change, gene, status, reason, data); in one without data all are missing.
+        """Return the values of rows (start, change, gene, status, reason, data, ...); without data all are missing.
 
         Raises:
             StoreError: a row is not what was written.
         """
-        none = (None,) * columns
+        none, whole = (None,) * columns, 8 * columns
         blobs = []
-        for start, change, gene, status, reason, sealed in rows:
+        for start, change, gene, status, reason, sealed, _ in rows:
             data = sealed[:-_SEAL]
-            seal = _seal(f"{contig} {start} {change} {gene} {status} {reason}", data)
-            if len(data) not in (0, 8 * columns) or sealed[-_SEAL:] != seal:
+            if sealed[-_SEAL:] != _seal(f"{contig} {start} {change} {gene} {status} {reason}", data):
                 raise damaged(self.path, f"a row at {start + 1} {change} that is not as it was written")
             blobs.append(data)
-        values = np.frombuffer(b"".join(blobs), "<f8").reshape(-1, columns).tolist()
-        each = iter(values)
-        return [tuple([None if value != value else value for value in next(each)]) if data else none for data in blobs]
+        values = np.frombuffer(b"".join(blobs), "<f8").reshape(-1, columns)
+        partial = iter(np.isnan(values).any(axis=1).tolist())
+        each = iter(values.tolist())
+        return [
+            none
+            if len(data) != whole
+            else tuple([None if value != value else value for value in next(each)])
+            if next(partial)
+            else tuple(next(each))
+            for data in blobs
+        ]
 
     def _space_id(self, space: Space) -> int | None:
         if space not in self._space_ids:
@@ -352,7 +359,7 @@ class ScoreStore:
 
 def _seal(about: str, data: bytes) -> bytes:
     """Return a check sum of a row: SQLite has none, and a flipped bit would be a wrong number that looks right."""
-    return crc32(data, crc32(about.encode())).to_bytes(_SEAL, "little")
+    return crc32(data, crc32(about.encode())).to_bytes(_SEAL)
 
 
 def _agree(one: StoredScores, other: StoredScores, tolerance: float) -> bool:
