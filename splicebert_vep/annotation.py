@@ -66,6 +66,7 @@ class FileAnnotator:
         kind: Kind | None = None,
         region: str | None = None,
         recurring: Recurring | None = None,
+        planned: bool = False,
         progress: Callable[[Summary, float | None], None] | None = None,
     ) -> Summary:
         """Annotate a VCF or BCF.
@@ -73,6 +74,7 @@ class FileAnnotator:
         Args:
             report: makes the reports.
             recurring: where ``report`` is its own; it remembers what was rendered of them.
+            planned: whether the file, as it is, has passed the build guard before.
 
         The other arguments and errors are as for ``Annotator.annotate``.
         """
@@ -90,7 +92,7 @@ class FileAnnotator:
         began = time.monotonic()
         with open_vcf(source) as reader:
             contigs = reader.header.contigs()
-            guard = self.guard(contigs)
+            guard = None if planned else self.guard(contigs)
             if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
                 raise SettingsError(
                     "The region lies on a contig that neither the VCF's header nor the FASTA knows.", found=where.chrom

@@ -23,22 +23,22 @@ class GuardedChunks(Generic[R]):
     Args:
         records: in their order.
         size: records in a chunk.
-        guard: the build guard.
+        guard: the build guard; None where the records have passed one before.
 
     Raises:
         BuildError: FASTA, annotation and records are not of one build.
     """
 
-    def __init__(self, records: Iterable[R], size: int, guard: BuildGuard) -> None:
+    def __init__(self, records: Iterable[R], size: int, guard: BuildGuard | None) -> None:
         self._records = iter(records)
         self._size = size
         self._guard = guard
         self._held: list[list[R]] = []
         for chunk in islice(self._read(), _CHUNKS_HELD):
             self._held.append(chunk)
-            if guard.decided:
+            if guard is None or guard.decided:
                 return
-        if len(self._held) < _CHUNKS_HELD:
+        if guard and len(self._held) < _CHUNKS_HELD:
             guard.finish()
 
     def held(self) -> Sequence[R]:
@@ -53,9 +53,10 @@ class GuardedChunks(Generic[R]):
 
     def finish(self) -> list[str]:
         """Return the guard's sentences for the user, once all chunks have been read."""
-        return self._guard.finish()
+        return self._guard.finish() if self._guard else []
 
     def _read(self) -> Iterator[list[R]]:
         while chunk := list(islice(self._records, self._size)):
-            self._guard.observe(Observed(record.chrom, record.pos, record.ref) for record in chunk)
+            if self._guard:
+                self._guard.observe(Observed(record.chrom, record.pos, record.ref) for record in chunk)
             yield chunk

@@ -224,7 +224,9 @@ class _Merging:
             suffix = "bcf" if reader.kind == "bcf" else "vcf.gz"
         output = self._plan.folder / ANNOTATED / f"{name}.{suffix}"
         recurring, emit = self._recurring, about.settings["emit"]
-        summary = self._files.annotate(path, str(output), recurring.report, recurring=recurring, emit=emit)
+        summary = self._files.annotate(
+            path, str(output), recurring.report, emit=emit, recurring=recurring, planned=True
+        )
         written = output.stat()
         marker = {
             "input": list(signature),

@@ -125,6 +125,8 @@ class Plan:
         except BaseException:
             self._connection.close()
             raise
+        #: What shards of this plan carry.
+        self.identity = self.about.identity
         self._names = {number: name for number, name, _ in rows}
         self.md5 = {name: md5 for _, name, md5 in rows}
 
@@ -140,11 +142,6 @@ class Plan:
     def units(self) -> int:
         """How many units there are; they are numbered from 1."""
         return self.about.counts["units"]
-
-    @property
-    def identity(self) -> str:
-        """What shards of this plan carry."""
-        return self.about.identity
 
     def shard(self, unit: int) -> Path:
         """Return where the scores of a unit go."""
