@@ -15,7 +15,8 @@ from .store.spaces import Space
 
 #: Statuses that depend on nothing but what the key of a stored score names.
 STORED = frozenset((Status.OK, Status.NOT_APPLICABLE, Status.N_CONTEXT))
-_TILED = ("centred", "tiled")
+#: What a row says of WINDOW_MODE, by its number.
+WINDOW_MODES = ("centred", "tiled")
 
 
 class Columns:
@@ -55,12 +56,12 @@ class Columns:
         tiled = row.values[self._tiled]
         about: dict[str, Value] = {
             N_FRAC.id: row.values[self._n_frac],
-            WINDOW_MODE.id: None if tiled is None else _TILED[int(tiled)],
+            WINDOW_MODE.id: None if tiled is None else WINDOW_MODES[int(tiled)],
         }
         return scored_outcome(context, values, about, self._plan)
 
     def _number(self, value: Value) -> float | None:
-        return float(_TILED.index(value)) if isinstance(value, str) else value
+        return float(WINDOW_MODES.index(value)) if isinstance(value, str) else value
 
 
 class Remembered:

@@ -28,6 +28,7 @@ from .models import models
 from .plugins import plugins
 from .pretrain import pretrain
 from .program import Program
+from .saturate import saturate
 from .score import score
 from .store import store
 from .validate import validate
@@ -56,7 +57,7 @@ Exit codes:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
-        cloup.Section("Cohorts", [cohort, store]),
+        cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate]),
         cloup.Section("Look around", [plugins, doctor, completion]),

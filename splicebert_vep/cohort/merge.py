@@ -67,6 +67,8 @@ def merge(folder: Path, progress: Callable[[str, int, int], None] | None = None)
         StoreError, OutputError: the store or an output cannot be written.
     """
     with Plan(folder) as plan:
+        if plan.about.kind != "cohort":
+            raise CohortError("The folder belongs to a run of another kind.", found=plan.about.kind, where=str(folder))
         summary = folder / SUMMARY
         if _is_done(summary, plan):
             return Merged(_read_json(summary), 0, 0.0)

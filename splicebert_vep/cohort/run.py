@@ -82,11 +82,16 @@ def run_cohort(
         with Plan(folder) as plan:
             missing = plan.missing()
             if missing:
-                work_all(plan, missing, _scheduler(scheduler, plan, annotator, stack), progress)
+                work_all(plan, missing, open_scheduler(scheduler, plan, annotator, stack), progress)
         return merge(folder, progress)
 
 
-def _scheduler(address: str | None, plan: Plan, annotator: Annotator, stack: ExitStack) -> Scheduler:
+def open_scheduler(address: str | None, plan: Plan, annotator: Annotator, stack: ExitStack) -> Scheduler:
+    """Return what scores units: Dask at an address, which ends with the stack, or this process.
+
+    Raises:
+        SettingsError, CohortError: Dask cannot be had; this machine would not compute the plan's scores.
+    """
     return stack.enter_context(dask(address)) if address else InProcess(Worker(plan, annotator))
 
 

@@ -88,6 +88,11 @@ class GeneIndex:
         """
         return list(self._remembered(contig, start, end))
 
+    def touches(self, contig: str, start: int, end: int) -> bool:
+        """Tell whether a span touches a gene; arguments as for ``contexts``."""
+        name = self._names.find(contig)
+        return name is not None and bool(self._contigs[name].rows(start, end))
+
     def site_intervals(self, contig: str, start: int, end: int) -> list[SpliceSite]:
         """Return every distinct annotated splice site of the genes that a span touches, ordered by position.
 

@@ -13,9 +13,12 @@ from .info import is_ours
 
 PROVENANCE = "SpliceBERT_provenance"
 
+_PROVENANCE_LINE = f"##{PROVENANCE}=".encode()
 _ID = re.compile(rb"##(\w+)=<(?:[^\"]*?,)?ID=([^,>]+)")
 _LENGTH = re.compile(rb"[<,]length=(\d+)")
+_MD5 = re.compile(rb"[<,]md5=\"?([0-9A-Fa-f]{32})\b")
 _TYPE = re.compile(rb"[<,]Type=(\w+)")
+_VALUE = re.compile(r'[<,](\w+)="((?:[^"\\]|\\.)*)"')
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -88,6 +91,20 @@ class VcfHeader:
                 found[key[1]] = int(length.group(1)) if length else None
         return found
 
+    def contig_md5s(self) -> dict[str, str]:
+        """Return the MD5 of each contig that is declared with one."""
+        found: dict[str, str] = {}
+        for line in self.lines:
+            key = _key_of(line)
+            if key and key[0] == "contig" and (digest := _MD5.search(line)):
+                found[key[1]] = digest.group(1).decode().lower()
+        return found
+
+    def provenances(self) -> list[dict[str, str]]:
+        """Return names and values of every provenance line; a file of one run has one."""
+        lines = [line.decode("utf-8", "replace") for line in self.lines if line.startswith(_PROVENANCE_LINE)]
+        return [{key: re.sub(r"\\(.)", r"\1", value) for key, value in _VALUE.findall(line)} for line in lines]
+
     def identifiers(self) -> dict[str, set[str]]:
         """Return the ids declared in each section: contig, FILTER, INFO, FORMAT."""
         found: dict[str, set[str]] = {"contig": set(), "FILTER": set(), "INFO": set(), "FORMAT": set()}
@@ -123,7 +140,7 @@ class VcfHeader:
         replaced: set[str] = set()
         for line in self.lines[:-1]:
             section, key = _key_of(line) or ("", "")
-            if line.startswith(f"##{PROVENANCE}=".encode()) or (section == "INFO" and is_ours(key)):
+            if line.startswith(_PROVENANCE_LINE) or (section == "INFO" and is_ours(key)):
                 continue
             if section == "INFO" and key in foreign:
                 if key not in replaced:

@@ -45,13 +45,14 @@ class InfoEncoder:
 
     A field whose description holds ``Format: A|B`` carries entries: their text comes with ``|`` between
     subfields and escaped within them, so it is checked and not escaped again. A float has 4 decimals, or 6 significant
-    digits below 0.001; other text is escaped as Ensembl VEP does.
+    digits below 0.001, or where it is ``exact`` as many as give the same float when read; other text is escaped as
+    Ensembl VEP does.
     """
 
-    def __init__(self, fields: Sequence[InfoField]) -> None:
+    def __init__(self, fields: Sequence[InfoField], *, exact: bool = False) -> None:
         self._fields = {field.key: field for field in fields}
         # what of a field is needed for every record: how the item begins, what prints a value, one value per ALT or not
-        self._plans = {field.key: (f"{field.key}=", _printer(field), field.number == "A") for field in fields}
+        self._plans = {field.key: (f"{field.key}=", _printer(field, exact), field.number == "A") for field in fields}
 
     def text(self, annotation: Annotation, alts: int) -> bytes:
         """Return ``KEY=value;KEY=value`` of the fields that have a value; ``alts`` is the number of ALT alleles.
@@ -91,10 +92,12 @@ Printer = Callable[[Value], str]
 """Print a value of a field, not None; ValueError or TypeError says that it cannot be one."""
 
 
-def _printer(field: InfoField) -> Printer:
+def _printer(field: InfoField, exact: bool) -> Printer:
     if field.type == "String":
         return _entry if "Format: " in field.description else _text
-    return _float if field.type == "Float" else _integer
+    if field.type == "Integer":
+        return _integer
+    return _exact if exact else _float
 
 
 def _float(value: Value) -> str:
@@ -104,6 +107,12 @@ def _float(value: Value) -> str:
     elif isinstance(value, int) and abs(value) <= FLOAT_MAX:
         return str(int(value))  # a bool is 0 or 1
     raise ValueError(f"{value!r} is no Float")
+
+
+def _exact(value: Value) -> str:
+    if isinstance(value, float) and abs(value) <= FLOAT_MAX:
+        return repr(value)
+    return _float(value)
 
 
 def _integer(value: Value) -> str:

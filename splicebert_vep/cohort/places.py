@@ -1,0 +1,196 @@
+"""Where every allele is wanted: genes, regions and a BED file, as stretches of the reference."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from splicebert_vep.errors import SettingsError, suggestion
+from splicebert_vep.genome.gene_table import GeneTable
+from splicebert_vep.genome.reference import Reference
+from splicebert_vep.variants import MAX_POS, Region
+
+_VERSION = re.compile(r"\.\d+\Z")
+_NOT_INTERVALS = ("#", "track", "browser")
+
+
+class Stretch(NamedTuple):
+    """A piece of a contig under the FASTA's name, 0-based half-open."""
+
+    contig: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What a user asks for.
+
+    Args:
+        genes: symbols or ids, with or without version.
+        regions: ``chr17:43044295-43125364``, 1-based with both ends.
+        bed: path of a BED file, plain or gzip.
+    """
+
+    genes: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    bed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Stretches in the order of the FASTA, which neither overlap nor abut, and sentences for the user."""
+
+    stretches: tuple[Stretch, ...]
+    warnings: tuple[str, ...]
+
+
+def find_places(places: Places, reference: Reference, table: GeneTable) -> Found:
+    """Return where the places lie.
+
+    Raises:
+        SettingsError: nothing was asked for; a gene, contig or position that is not there; a line of the BED file that
+            cannot be read.
+    """
+    warnings: list[str] = []
+    found = [*_genes(places.genes, reference, table, warnings), *_regions(places.regions, reference)]
+    if places.bed is not None:
+        found += _bed(places.bed, reference)
+    if not found:
+        raise SettingsError(
+            "There is nothing to score." if places.bed else "Nothing to score was asked for.",
+            needed="genes, regions or a BED file with intervals",
+            found=f"no interval in {places.bed}" if places.bed else "",
+        )
+    return Found(tuple(merged(found, list(reference.lengths))), tuple(warnings))
+
+
+def merged(stretches: Iterable[Stretch], contigs: Sequence[str]) -> Iterator[Stretch]:
+    """Yield the union of stretches, in the order of the contigs."""
+    number = {name: i for i, name in enumerate(contigs)}
+    last: Stretch | None = None
+    for one in sorted(stretches, key=lambda stretch: (number[stretch.contig], stretch.start, stretch.end)):
+        if last and one.contig == last.contig and one.start <= last.end:
+            last = Stretch(last.contig, last.start, max(last.end, one.end))
+        else:
+            if last:
+                yield last
+            last = one
+    if last:
+        yield last
+
+
+def _genes(names: Sequence[str], reference: Reference, table: GeneTable, warnings: list[str]) -> Iterator[Stretch]:
+    rows = _rows_of(names, table)
+    unknown = [name for name in names if not rows[name]]
+    if unknown:
+        known = [*filter(None, table.symbols), *table.gene_ids]
+        raise SettingsError(
+            "The annotation has no such gene.",
+            needed=f"symbols or ids of genes of {table.name}",
+            found=", ".join(unknown),
+            remedy=suggestion(unknown, known) or "give the region instead, or an annotation (-A) that has the gene",
+        )
+    for name in names:
+        for row in rows[name]:
+            start, end = int(table.gene_start[row]), int(table.gene_end[row])
+            contig = reference.find(table.contigs[table.gene_contig[row]])
+            length = reference.lengths[contig] if contig else 0
+            if contig is None or start >= length:
+                raise SettingsError(
+                    "The gene does not lie on the FASTA.",
+                    needed=f"{table.contigs[table.gene_contig[row]]}:{start + 1}-{end}",
+                    found=f"{contig} of {length:,} nt" if contig else "no such contig",
+                    where=f"{name}, {reference.path}",
+                    remedy="give the FASTA (-R) and the annotation (-A) of one build",
+                )
+            if end > length:
+                warnings.append(
+                    f"{name} ends {end - length:,} nt beyond {contig} of the FASTA: only what it has is scored"
+                )
+            yield Stretch(contig, start, min(end, length))
+
+
+def _rows_of(names: Sequence[str], table: GeneTable) -> Mapping[str, Sequence[int]]:
+    """Return the genes of each name: by symbol or id, else by an id whose version was left out."""
+    exact: dict[str, list[int]] = {name: [] for name in names}
+    versioned: dict[str, list[int]] = {name: [] for name in names}
+    for row, (symbol, gene) in enumerate(zip(table.symbols, table.gene_ids, strict=True)):
+        for name in {symbol, gene}:
+            if name in exact:
+                exact[name].append(row)
+        if (bare := _VERSION.sub("", gene)) in versioned:
+            versioned[bare].append(row)
+    return {name: exact[name] or versioned[name] for name in names}
+
+
+def _regions(texts: Sequence[str], reference: Reference) -> Iterator[Stretch]:
+    for text in texts:
+        # A contig whose own name holds a colon (HLA-A*01:01) is known by the reference.
+        region = Region(text, 1, MAX_POS) if reference.find(text) else Region.parse(text)
+        contig = _contig(region.chrom, reference, f"--region {text}")
+        length = reference.lengths[contig]
+        last = length if region.last == MAX_POS else region.last
+        if region.first < 1:
+            raise SettingsError("The first position of a contig is 1.", found=text, where=f"--region {text}")
+        yield _within(Stretch(contig, region.first - 1, last), length, f"--region {text}")
+
+
+def _bed(path: str, reference: Reference) -> Iterator[Stretch]:
+    try:
+        with open(path, "rb") as handle:
+            packed = handle.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rt", encoding="utf-8") if packed else open(path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip() and not line.startswith(_NOT_INTERVALS):
+                    yield _interval(line, reference, f"{path}:{number}")
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise SettingsError(
+            "The BED file cannot be read.",
+            needed="a text file, plain or gzip",
+            found=getattr(error, "strerror", None) or str(error),
+            where=path,
+        ) from error
+
+
+def _interval(line: str, reference: Reference, where: str) -> Stretch:
+    cells = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+    if len(cells) < 3 or not (cells[1].isdecimal() and cells[2].isdecimal()) or int(cells[1]) >= int(cells[2]):
+        raise SettingsError(
+            "A line of the BED file could not be read.",
+            needed="contig, start and end, separated by tabs; 0-based, start before end",
+            found=repr(line.rstrip("\r\n")[:60]),
+            where=where,
+        )
+    contig = _contig(cells[0], reference, where)
+    return _within(Stretch(contig, int(cells[1]), int(cells[2])), reference.lengths[contig], where)
+
+
+def _contig(name: str, reference: Reference, where: str) -> str:
+    contig = reference.find(name)
+    if contig is None:
+        known = list(reference.lengths)
+        raise SettingsError(
+            "The FASTA has no such contig.",
+            needed=", ".join(known[:5]) + (f" and {len(known) - 5:,} more" if len(known) > 5 else ""),
+            found=name,
+            where=where,
+            remedy=suggestion([name], known),
+        )
+    return contig
+
+
+def _within(stretch: Stretch, length: int, where: str) -> Stretch:
+    if stretch.end > length:
+        raise SettingsError(
+            "The region reaches beyond its contig.",
+            needed=f"{stretch.contig} up to {length:,}",
+            found=f"{stretch.contig}:{stretch.start + 1:,}-{stretch.end:,}",
+            where=where,
+            remedy="give regions of the FASTA's build",
+        )
+    return stretch
