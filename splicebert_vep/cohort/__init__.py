@@ -2,4 +2,5 @@
 
 ``inputs`` reads the manifest, ``planning`` finds what is new and cuts it into units (``plan``), ``work`` scores units
 into ``shards``, ``merge`` stores them, annotates every file and writes the ``table``; ``run`` is these in turn.
+``diff`` compares the tables of two runs.
 """

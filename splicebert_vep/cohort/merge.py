@@ -26,12 +26,13 @@ from splicebert_vep.vcf.reader import open_vcf
 from splicebert_vep_spec import Allele, RunInfo, ScoredContext, Skipped, Status
 
 from .inputs import signature_of
+from .names import SUMMARY, TABLE
 from .plan import Plan
 from .shards import EVERY_GENE, read_shard
 from .table import write_table
 from .work import check_reference
 
-ANNOTATED, DONE, TABLE, SUMMARY = "annotated", "done", "cohort.parquet", "cohort.json"
+ANNOTATED, DONE = "annotated", "done"
 _SHOWN = 10
 
 Failed = Mapping[Allele, Sequence[StoredScores]]
