@@ -26,7 +26,7 @@ class TsvAdapter:
     def lines(self, report: RecordReport, run: RunInfo) -> Iterator[str]:
         """Yield one line per allele x gene."""
         for row in rows(report, run):
-            yield "\t".join(map(_cell, row))
+            yield "\t".join(map(cell, row))
 
 
 class JsonlAdapter:
@@ -48,6 +48,6 @@ class JsonlAdapter:
             yield _json(row)
 
 
-def _cell(value: Value) -> str:
+def cell(value: Value) -> str:
     """Print a value; a tab or line break inside a string would break the row."""
     return " ".join(value.split()) if isinstance(value, str) else format_value(value)

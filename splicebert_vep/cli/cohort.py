@@ -58,6 +58,12 @@ _MERGE_EPILOG = """\b
 Examples:
   splicebert-vep cohort merge cohort2026
 """
+_DIFF_EPILOG = """\b
+Examples:
+  splicebert-vep cohort diff cohort2025 cohort2026 -O changes.tsv --summary changes.md
+  splicebert-vep cohort diff cohort2025 cohort2026 --threshold 0.1 | grep -w SCORE
+  splicebert-vep cohort diff old/cohort.parquet new/cohort.parquet -O changes.parquet
+"""
 
 cohort_options = cloup.option_group(
     "Input and output",
@@ -180,6 +186,49 @@ def merge_command(folder: str) -> None:
     with locked(Path(folder), "merging a cohort"), progress_line() as progress:
         merged = merge(Path(folder), progress)
     _say_end(folder, merged)
+
+
+@cohort.command("diff", epilog=_DIFF_EPILOG)
+@cloup.argument("old", metavar="OLD", type=PATH)
+@cloup.argument("new", metavar="NEW", type=PATH)
+@cloup.option(
+    "-O", "--output", default="-", type=PATH, metavar="FILE",
+    help="Table of the changes: FILE.parquet is Parquet, any other name tab-separated text. Default: stdout.",
+)  # fmt: skip
+@cloup.option("--summary", type=PATH, metavar="FILE.md", help="Write a page about the changes, in Markdown.")
+@cloup.option(
+    "--threshold", type=click.FloatRange(min=0), default=0.01, show_default=True, metavar="X",
+    help="A score changed when it moved by more than X, or came or went.",
+)  # fmt: skip
+def diff_command(old: str, new: str, output: str, summary: str | None, threshold: float) -> None:
+    """Tell what changed between two cohort runs.
+
+    OLD and NEW are folders of runs, or the cohort.parquet in them. Each line is one change of an allele or of an
+    allele in a gene: NEW_ALLELE, GONE_ALLELE, NEW_GENE, GONE_GENE, STATUS, CONTEXT or SCORE. chr17 and 17 are the same
+    contig. The exit code is 0 whether or not anything changed.
+    """
+    from splicebert_vep.cohort.diff import compare
+    from splicebert_vep.cohort.diff_outputs import check_destinations, text_blocks, write_changes
+    from splicebert_vep.cohort.diff_summary import write_summary
+    from splicebert_vep.files import is_stdout
+
+    check_destinations(old, new, output, summary)
+    found = compare(old, new, threshold)
+    if summary is not None:
+        write_summary(found, summary)
+    if found.differs("ScoreDigest"):
+        warn("the score digests differ: the scores are of different models or settings and not comparable")
+    counts = found.counts()
+    say(
+        f"{counts.old:,} alleles in OLD, {counts.new:,} in NEW: {counts.appeared:,} new, {counts.gone:,} gone, "
+        f"{counts.status:,} with another status, {counts.genes:,} in other genes or another context, "
+        f"{counts.scores:,} with other scores; {len(found.changes):,} changes"
+    )
+    if not is_stdout(output):
+        write_changes(found, output)
+        return
+    for block in text_blocks(found):
+        click.echo(block, nl=False)
 
 
 def _cohort(manifest: str, folder: str, emit: tuple[str, ...], store: str | None, model: Mapping[str, Any]) -> Cohort:

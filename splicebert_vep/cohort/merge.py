@@ -17,22 +17,23 @@ from splicebert_vep.files import remove_left_over, reporting, whole_or_not
 from splicebert_vep.genome.annotation import load_table
 from splicebert_vep.genome.gene_index import GeneIndex
 from splicebert_vep.genome.reference import Reference
-from splicebert_vep.pipeline import Pipeline, in_order, skipped_outcome
+from splicebert_vep.pipeline import Pipeline, in_order
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep.recurring import Recurring
-from splicebert_vep.remembered import STORED, Columns, Remembered, gene_keys
+from splicebert_vep.remembered import STORED, Columns, Remembered
 from splicebert_vep.settings import plan_scores
 from splicebert_vep.store.score_store import AlleleKey, ScoreStore, StoredScores
 from splicebert_vep.vcf.reader import open_vcf
-from splicebert_vep_spec import Allele, RunInfo, ScoredContext, Skipped, Status
+from splicebert_vep_spec import Allele, RunInfo, ScoredContext, Status
 
 from .inputs import signature_of
+from .names import SUMMARY, TABLE
 from .plan import SHARDS, Plan
-from .shards import EVERY_GENE, read_shard
+from .shards import outcomes_of, read_shard
 from .table import write_table
 from .work import check_reference
 
-ANNOTATED, DONE, TABLE, SUMMARY = "annotated", "done", "cohort.parquet", "cohort.json"
+ANNOTATED, DONE = "annotated", "done"
 _SHOWN = 10
 
 Failed = Mapping[Allele, Sequence[StoredScores]]
@@ -149,15 +150,7 @@ class _FromShards:
                 where=str(self.folder),
                 remedy="plan again: run the same command with 'cohort plan' or 'cohort run'",
             )
-        by_gene = {row.gene: row for row in rows}
-        found = []
-        for context, name in zip(contexts, gene_keys(contexts), strict=True):
-            row = by_gene.get(name) or by_gene[EVERY_GENE]
-            if row.status == Status.FAILED:
-                found.append(skipped_outcome(context, Skipped(Status.FAILED, row.reason)))
-            else:
-                found.append(self.columns.outcome(context, row))
-        return in_order(found)
+        return in_order([outcome for _, outcome in outcomes_of(contexts, rows, self.columns)])
 
 
 class _Merging:

@@ -23,20 +23,19 @@ from splicebert_vep.errors import CohortError, OutputError, SettingsError
 from splicebert_vep.files import locked, remove_left_over, reporting
 from splicebert_vep.genome.guard import Observed
 from splicebert_vep.opening import Opening
-from splicebert_vep.pipeline import skipped_outcome
 from splicebert_vep.precomputed import Layout
-from splicebert_vep.remembered import Columns, gene_keys
+from splicebert_vep.remembered import Columns
 from splicebert_vep.sequence.alleles import anchored
 from splicebert_vep.sequence.every_allele import LONGEST_DELETION, every_allele
 from splicebert_vep.vcf.writer import open_writer
-from splicebert_vep_spec import Allele, ScoredContext, Skipped, Status
+from splicebert_vep_spec import Allele, ScoredContext, Status
 
 from .places import Places, Stretch, find_places
 from .plan import PLAN, SHARDS, UNIT, About, Plan, PlanWriter
 from .planning import assign_units
 from .run import Estimate, Planned, estimate, open_scheduler
 from .schedulers import Progress, work_all
-from .shards import EVERY_GENE, Scored, read_shard
+from .shards import outcomes_of, read_shard
 
 KIND = "saturate"
 _SUFFIXES = (".vcf.gz", ".vcf.bgz")
@@ -279,26 +278,12 @@ def _lines(plan: Plan, annotator: Annotator, progress: Progress | None) -> Itera
     for unit in range(1, plan.units + 1):
         for allele, rows in read_shard(plan.shard(unit), plan.identity, plan.about.space):
             written = anchored(allele, partial(annotator.reference.fetch, allele.contig))
-            outcomes = _outcomes((allele, rows), annotator, columns)
+            contexts = annotator.genes.contexts(allele.contig, allele.start, allele.end)
+            outcomes = outcomes_of(contexts, rows, columns)
             for number, (key, outcome) in enumerate(outcomes):
                 yield _Line(*written, key, number, allele, outcome, len(outcomes))
         if progress:
             progress("units written", unit, plan.units)
-
-
-def _outcomes(scored: Scored, annotator: Annotator, columns: Columns) -> list[tuple[str, ScoredContext]]:
-    """Return an allele's outcome in each gene, with the gene's key."""
-    allele, rows = scored
-    contexts = annotator.genes.contexts(allele.contig, allele.start, allele.end)
-    by_gene = {row.gene: row for row in rows}
-    found = []
-    for context, key in zip(contexts, gene_keys(contexts), strict=True):
-        row = by_gene.get(key) or by_gene[EVERY_GENE]
-        if row.status == Status.FAILED:
-            found.append((key, skipped_outcome(context, Skipped(Status.FAILED, row.reason))))
-        else:
-            found.append((key, columns.outcome(context, row)))
-    return found
 
 
 def _by_pos(lines: Iterable[_Line]) -> Iterator[_Line]:

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 
 from splicebert_vep.errors import CohortError
 from splicebert_vep.files import whole_or_not
+from splicebert_vep.pipeline import skipped_outcome
+from splicebert_vep.remembered import Columns, gene_keys
 from splicebert_vep.store.score_store import StoredScores
 from splicebert_vep.store.spaces import Space
-from splicebert_vep_spec import Allele, Status
+from splicebert_vep_spec import Allele, GeneContext, ScoredContext, Skipped, Status
 
 #: Stands for all genes of an allele whose unit failed as a whole.
 EVERY_GENE = ""
@@ -73,6 +75,21 @@ def read_shard(path: Path, identity: str, space: Space) -> list[Scored]:
     found: list[Scored] = []
     for key, group in groupby(rows, key=itemgetter(0, 1, 2, 3)):
         found.append((Allele(*key), [StoredScores(row[4], row[5], row[6], row[7:]) for row in group]))
+    return found
+
+
+def outcomes_of(
+    contexts: Sequence[GeneContext], rows: Sequence[StoredScores], columns: Columns
+) -> list[tuple[str, ScoredContext]]:
+    """Return an allele's outcome in each of its genes, as its shard has it, with the gene's key."""
+    by_gene = {row.gene: row for row in rows}
+    found = []
+    for context, key in zip(contexts, gene_keys(contexts), strict=True):
+        row = by_gene.get(key) or by_gene[EVERY_GENE]
+        if row.status == Status.FAILED:
+            found.append((key, skipped_outcome(context, Skipped(Status.FAILED, row.reason))))
+        else:
+            found.append((key, columns.outcome(context, row)))
     return found
 
 

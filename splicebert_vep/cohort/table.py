@@ -16,9 +16,8 @@ from splicebert_vep.remembered import Remembered
 from splicebert_vep.sequence.alleles import anchored
 from splicebert_vep_spec import AlleleReport, RecordReport, RunInfo, ScoredContext, Status, Value
 
+from .names import COUNTS
 from .plan import Known, Plan
-
-COUNTS = ("FILES", "CARRIERS")
 
 
 def write_table(path: Path, plan: Plan, run: RunInfo, remembered: Remembered, reference: Reference) -> None:
