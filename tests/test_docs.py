@@ -27,6 +27,7 @@ GUIDE = ROOT / "docs" / "plugins.md"  # its blocks are files; test_plugin_guide.
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "docs" / "recipes" / "README.md",
     ROOT / "example_vcfs" / "README.md",
     ROOT / "plugin_spec" / "README.md",
     ROOT / "plugin_spec" / "example" / "README.md",
