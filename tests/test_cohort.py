@@ -255,9 +255,35 @@ def test_a_unit_that_fails_twice_costs_only_itself(run, tmp_path, manifest, monk
     with ScoreStore(store) as opened:
         assert opened.count(opened.spaces()[0]) == 256
     monkeypatch.undo()
-    code, _, err = run("cohort", "run", manifest, *NULL, "--store", store, "-O", tmp_path / "again")
-    assert code == 0 and "194 of them new" in err
-    assert {row["STATUS"] for row in pq.read_table(tmp_path / "again" / "cohort.parquet").to_pylist()} == {"OK"}
+    for where in (tmp_path / "again", out):
+        shutil.copy(store, tmp_path / "copy.sqlite")
+        code, _, err = run("cohort", "run", manifest, *NULL, "--store", tmp_path / "copy.sqlite", "-O", where)
+        assert code == 0 and "194 of them new" in err
+        assert {row["STATUS"] for row in pq.read_table(where / "cohort.parquet").to_pylist()} == {"OK"}
+        assert "FAILED" not in unpacked(where / "annotated" / "sample0.vcf.gz")
+
+
+def test_the_same_command_tries_again_what_failed(run, tmp_path, manifest, monkeypatch):
+    again = ["cohort", "run", manifest, *NULL, "-O", tmp_path / "out"]
+
+    def fails(self, unit):
+        raise ArithmeticError("no luck")
+
+    monkeypatch.setattr(schedulers.Worker, "work", fails)
+    assert run(*again)[0] == 0
+    monkeypatch.undo()
+    code, _, err = run(*again)
+    assert code == 0 and "450 of them new" in err and "FAILED" not in err
+    assert run("cohort", "run", manifest, *NULL, "-O", tmp_path / "whole")[0] == 0
+    assert outputs(tmp_path / "out") == outputs(tmp_path / "whole")
+
+
+def test_another_version_does_not_go_on_with_a_plan(run, tmp_path, manifest, monkeypatch):
+    assert run("cohort", "plan", manifest, *NULL, "-O", tmp_path / "out")[0] == 0
+    assert run("cohort", "work", tmp_path / "out", "missing")[0] == 0
+    monkeypatch.setattr("splicebert_vep.cohort.work.__version__", "9.9")
+    code, _, err = run("cohort", "merge", tmp_path / "out")
+    assert code == 3 and "Another version" in err
 
 
 def test_what_is_wrong_with_the_machine_ends_the_run(run, tmp_path, manifest, monkeypatch):

@@ -31,7 +31,7 @@ from .names import SUMMARY, TABLE
 from .plan import SHARDS, Plan
 from .shards import outcomes_of, read_shard
 from .table import write_table
-from .work import check_reference
+from .work import check_reference, check_version
 
 ANNOTATED, DONE = "annotated", "done"
 _SHOWN = 10
@@ -73,10 +73,11 @@ def merge(folder: Path, progress: Callable[[str, int, int], None] | None = None)
         summary = folder / SUMMARY
         if _is_done(summary, plan):
             return Merged(_read_json(summary), 0, 0.0)
+        check_version(plan)
         check_complete(plan)
         for left in (folder, folder / SHARDS, folder / ANNOTATED, folder / DONE):
             remove_left_over(left)
-        failed = commit(plan, progress)
+        failed = commit(plan, plan.about.settings["store"], progress)
         with _Merging(plan, failed) as merging:
             began = time.monotonic()
             records = merging.annotate(progress)
@@ -101,8 +102,8 @@ def check_complete(plan: Plan) -> None:
         )
 
 
-def commit(plan: Plan, progress: Callable[[str, int, int], None] | None = None) -> Failed:
-    """Put the shards that are there into the store, each whole; return what failed, which is not stored.
+def commit(plan: Plan, path: str, progress: Callable[[str, int, int], None] | None = None) -> Failed:
+    """Put the shards that are there into the store at ``path``, each whole; return what failed, which is not stored.
 
     Raises:
         CohortError: a shard is damaged or of another plan.
@@ -113,7 +114,7 @@ def commit(plan: Plan, progress: Callable[[str, int, int], None] | None = None) 
     if not there:
         return failed
     names = {md5: name for name, md5 in plan.md5.items() if md5}
-    with ScoreStore(plan.about.settings["store"]) as store:
+    with ScoreStore(path) as store:
         for done, unit in enumerate(there, start=1):
             rows = []
             for allele, scores in read_shard(plan.shard(unit), plan.identity, space):
@@ -241,14 +242,26 @@ def _is_finished(folder: Path, name: str, signature: Sequence[Any], plan: Plan) 
     marker = _read_json(folder / DONE / f"{name}.json")
     if not marker or marker["input"] != list(signature) or marker["outputs"] != plan.about.output_digest:
         return False
-    if marker["plan"] != plan.identity and marker["status"].get(str(Status.FAILED)):
-        return False  # another plan tried again what had failed
     output, size, modified = marker["output"]
     try:
         there = (folder / ANNOTATED / output).stat()
     except OSError:
         return False
     return (there.st_size, there.st_mtime_ns) == (size, modified)
+
+
+def has_failed(folder: Path, plan: Plan) -> bool:
+    """Tell whether a run came to its end with alleles that FAILED."""
+    summary = _read_json(folder / SUMMARY)
+    return bool(summary) and summary["plan"] == plan.identity and str(Status.FAILED) in summary["status"]
+
+
+def forget_failed(folder: Path) -> None:
+    """Forget that a run came to its end, and which of its files did with alleles that FAILED."""
+    (folder / SUMMARY).unlink(missing_ok=True)
+    for path in (folder / DONE).glob("*.json"):
+        if str(Status.FAILED) in _read_json(path)["status"]:
+            path.unlink()
 
 
 def _is_done(summary: Path, plan: Plan) -> bool:

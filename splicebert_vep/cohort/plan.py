@@ -197,7 +197,7 @@ class Plan:
                 "The plan cannot be read.",
                 found=str(error),
                 where=str(self._path),
-                remedy="remove the file to plan again; finished shards and files are kept",
+                remedy="remove it and plan again; finished files are kept, shards that were not merged are not",
             ) from error
 
 

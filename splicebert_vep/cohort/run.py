@@ -16,7 +16,7 @@ from splicebert_vep.opening import Opening
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep_spec import BackendInfo, BackendOptions
 
-from .merge import Merged, commit, merge
+from .merge import Merged, commit, forget_failed, has_failed, merge
 from .plan import PLAN, SHARDS, Plan
 from .planning import Cohort, plan_cohort
 from .schedulers import InProcess, Progress, Scheduler, dask, work_all
@@ -38,16 +38,19 @@ class Planned:
 def make_plan(folder: Path, cohort: Cohort, annotator: Annotator, progress: Progress | None = None) -> Planned:
     """Make the plan, or take up the one that is there when nothing has changed. The folder is to be ours alone.
 
+    Where a finished run has FAILED alleles, they are planned again.
+
     Raises:
         SpliceBertError: as ``plan_cohort``; and what an earlier plan's shards cannot be stored for.
     """
     if (folder / PLAN).is_file():
         with Plan(folder) as plan:
-            if plan.identity == cohort.about(annotator, {}).identity:
-                return Planned(plan.about.counts, True)
             if plan.about.kind != "cohort":
                 raise CohortError("The folder belongs to a run of another kind.", where=str(folder))
-            commit(plan)  # what was scored for it is not scored again
+            if plan.identity == cohort.about(annotator, {}).identity and not has_failed(folder, plan):
+                return Planned(plan.about.counts, True)
+            commit(plan, cohort.store)  # what was scored for it is not scored again
+    forget_failed(folder)
     remove_left_over(folder)
     counts = plan_cohort(folder, cohort, annotator, progress)
     shutil.rmtree(folder / SHARDS, ignore_errors=True)  # of the earlier plan

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from splicebert_vep import __version__
 from splicebert_vep.annotator import Annotator
 from splicebert_vep.errors import CohortError
 from splicebert_vep.files import reporting
@@ -33,6 +34,7 @@ class Worker:
         self._plan = plan
         self._annotator = annotator
         self._columns = Columns(plan.about.space, annotator.plan)
+        check_version(plan)
         check_space(plan, annotator.space)
         check_reference(plan, annotator.reference)
 
@@ -80,6 +82,18 @@ def _worker(folder: str, identity: str) -> Worker:
     if plan.identity != identity:
         raise CohortError("The folder holds another plan than the scheduler's.", where=folder)
     return Worker(plan, plan.about.opening.open())
+
+
+def check_version(plan: Plan) -> None:
+    """Raise CohortError where another version of this program made the plan."""
+    if plan.about.version != __version__:
+        raise CohortError(
+            "Another version of splicebert-vep made the plan.",
+            needed=plan.about.version,
+            found=__version__,
+            where=str(plan.folder),
+            remedy="install that version here, or plan again with this one",
+        )
 
 
 def check_space(plan: Plan, here: Space) -> None:
