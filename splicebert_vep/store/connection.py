@@ -27,7 +27,7 @@ CREATE TABLE contigs (
 CREATE TABLE genes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE scores (
     contig INTEGER NOT NULL, start INTEGER NOT NULL, change TEXT NOT NULL, gene INTEGER NOT NULL, status TEXT NOT NULL,
-    reason TEXT, data BLOB NOT NULL, PRIMARY KEY (contig, start, change, gene)) WITHOUT ROWID;
+    reason TEXT, data BLOB NOT NULL, seal INTEGER NOT NULL, PRIMARY KEY (contig, start, change, gene)) WITHOUT ROWID;
 """
 #: File systems on which processes of several machines would share the file, which write-ahead mode does not survive.
 _NETWORK = {

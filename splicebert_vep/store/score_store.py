@@ -20,7 +20,6 @@ from .connection import connect, damaged, guarding, transaction
 from .spaces import Space
 
 _BLOCK = 512  # alleles in one statement
-_SEAL = 4  # bytes
 
 
 class AlleleKey(NamedTuple):
@@ -146,7 +145,7 @@ class ScoreStore:
                             new.append(self._encoded(self._made_contig(number, key.md5, contigs), key, one))
                         elif not _agree(there, one, space.tolerance):
                             raise self._another_value(space, key, contigs, there, one)
-                self._connection.executemany("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)", new)
+                self._connection.executemany("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", new)
         except BaseException:  # what was looked up inside may not be there any more
             self._space_ids.clear()
             self._contig_ids.clear()
@@ -162,7 +161,7 @@ class ScoreStore:
         for contig, md5, name in contigs:
             last: tuple[int, str, int] = (-1, "", -1)
             while block := self.select(
-                "SELECT start, change, gene, status, reason, data, 0 FROM scores WHERE contig = ? "
+                "SELECT start, change, gene, status, reason, data, seal, 0 FROM scores WHERE contig = ? "
                 "AND (start, change, gene) > (?, ?, ?) ORDER BY start, change, gene LIMIT ?",
                 (contig, *last, _BLOCK),
             ):
@@ -248,7 +247,7 @@ class ScoreStore:
         values = ",".join(f"({i},?,?)" for i in range(len(block)))
         sql = (
             f"WITH asked(i, start, change) AS (VALUES {values}) "
-            "SELECT s.start, s.change, gene, status, reason, data, i FROM asked CROSS JOIN scores s "
+            "SELECT s.start, s.change, gene, status, reason, data, seal, i FROM asked CROSS JOIN scores s "
             "WHERE s.contig = ? AND s.start = asked.start AND s.change = asked.change ORDER BY i, gene"
         )
         parameters: list[object] = []
@@ -256,31 +255,31 @@ class ScoreStore:
             _, start, ref, alt = keys[i]
             parameters += (start, f"{ref}>{alt}")
         rows = self.select(sql, (*parameters, contig))
-        decoded = self._decoded(contig, rows, columns)
-        for (_, _, gene, status, reason, _, i), row in zip(rows, decoded, strict=True):
-            found[block[i]].append(StoredScores(self._gene(gene), status, reason or "", row))
+        decoded, genes = self._decoded(contig, rows, columns), self._genes
+        for (_, _, gene, status, reason, _, _, i), row in zip(rows, decoded, strict=True):
+            name = genes.get(gene) or self._gene(gene)
+            found[block[i]].append(StoredScores(name, status, reason or "", row))
 
     def _encoded(self, contig: int, key: AlleleKey, one: StoredScores) -> tuple[object, ...]:
         values = one.values if any(value is not None for value in one.values) else ()
         data = np.array([math.nan if value is None else value for value in values], "<f8").tobytes()
         reason, change = one.reason or None, key.change
         gene = self._made_gene(one.gene)
-        sealed = data + _seal(f"{contig} {key.start} {change} {gene} {one.status} {reason}", data)
-        return contig, key.start, change, gene, one.status, reason, sealed
+        # SQLite has no check sums of its own, and a flipped bit would be a wrong number that looks right.
+        seal = crc32(data, crc32(f"{contig} {key.start} {change} {gene} {one.status} {reason}".encode()))
+        return contig, key.start, change, gene, one.status, reason, data, seal
 
     def _decoded(self, contig: int, rows: Sequence[tuple[Any, ...]], columns: int) -> list[tuple[float | None, ...]]:
-        """Return the values of rows (start, change, gene, status, reason, data, ...); without data all are missing.
+        """Return the values of rows (start, change, gene, status, reason, data, seal, ...); no data: all are missing.
 
         Raises:
             StoreError: a row is not what was written.
         """
         none, whole = (None,) * columns, 8 * columns
-        blobs = []
-        for start, change, gene, status, reason, sealed, _ in rows:
-            data = sealed[:-_SEAL]
-            if sealed[-_SEAL:] != _seal(f"{contig} {start} {change} {gene} {status} {reason}", data):
+        for start, change, gene, status, reason, data, seal, _ in rows:
+            if crc32(data, crc32(f"{contig} {start} {change} {gene} {status} {reason}".encode())) != seal:
                 raise damaged(self.path, f"a row at {start + 1} {change} that is not as it was written")
-            blobs.append(data)
+        blobs = [row[5] for row in rows]
         values = np.frombuffer(b"".join(blobs), "<f8").reshape(-1, columns)
         partial = iter(np.isnan(values).any(axis=1).tolist())
         each = iter(values.tolist())
@@ -355,11 +354,6 @@ class ScoreStore:
             where=f"{contigs.get(key.md5, key.md5)}:{key.start + 1} {key.change} in {new.gene}, store {self.path}",
             remedy="'splicebert-vep store verify' tells whether this installation computes what the store holds",
         )
-
-
-def _seal(about: str, data: bytes) -> bytes:
-    """Return a check sum of a row: SQLite has none, and a flipped bit would be a wrong number that looks right."""
-    return crc32(data, crc32(about.encode())).to_bytes(_SEAL)
 
 
 def _agree(one: StoredScores, other: StoredScores, tolerance: float) -> bool:
