@@ -46,11 +46,12 @@ def killed_again_and_again(manifest, reference, folder, backend, kills, seed):
     out, done, ended = folder / "out", {}, 0
     while kills:
         process = start(manifest, reference, out, backend)
-        time.sleep(rng.uniform(0, lasted))
-        if process.poll() is None:
+        try:
+            process.wait(rng.uniform(0, lasted))
+        except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
+            process.wait()
             kills -= 1
-        process.wait()
         process.stderr.close()
         now = shards(out)
         assert {name: now.get(name) for name in done} == done, "a finished unit was scored again"
