@@ -378,3 +378,13 @@ def test_the_example_is_the_same_through_a_store(run, tmp_path):
     code, _, err = run("store", "verify", store, "-R", FASTA, "--device", "cpu", "--sample", "20")
     assert code == 0 and ", 0 beyond 0.0001" in err
     assert info(records((tmp_path / "a.vcf").read_text())[0][7])["SpliceBERT_STATUS"]
+
+
+def test_no_output_replaces_the_store(run, tmp_path):
+    store = tmp_path / "s.sqlite"
+    assert run("annotate", VCF, *NULL, "--store", store, "-O", tmp_path / "a.vcf")[0] == 0
+    before = store.read_bytes()
+    for words in (["-O", store], ["--emit", f"tsv={store}"]):
+        code, _, err = run("annotate", VCF, *NULL, "--store", store, *words)
+        assert code == 2 and "replace the score store" in err
+    assert store.read_bytes() == before

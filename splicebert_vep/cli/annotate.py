@@ -108,6 +108,8 @@ def annotate(
     ignored = [flag for flag, value in (("-D", distance), ("-M", mask)) if value is not None]
     if ignored:
         say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
+    if model["store"]:
+        _check_store(model["store"], target, emit)
     if summary_file:
         tables = [path for _, _, path in (word.partition("=") for word in emit) if path]
         others = (given, target, model["reference"], model["annotation"], model["store"] or "-", *tables)
@@ -132,6 +134,12 @@ def annotate(
     if summary_file:
         _write_summary(summary_file, summary, provenance)
     return _check_strict(summary, strict)
+
+
+def _check_store(store: str, target: str, emit: Sequence[str]) -> None:
+    written = [target, *(word.partition("=")[2] for word in emit)]
+    if os.path.realpath(store) in [os.path.realpath(path) for path in written if path not in ("", "-")]:
+        raise click.UsageError("an output would replace the score store")
 
 
 def _check_statuses(asked: Sequence[str]) -> None:
