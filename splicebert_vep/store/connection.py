@@ -17,6 +17,7 @@ _APPLICATION = 0x53424550  # "SBEP"
 _MAGIC = b"SQLite format 3\x00"
 _HEADER = 100  # bytes
 _WAIT = 300.0  # seconds for another writer
+_CACHE = 65536  # KiB; the inner pages of a store of many millions of rows stay in it
 _SCHEMA = """
 CREATE TABLE spaces (
     id INTEGER PRIMARY KEY, score_digest TEXT NOT NULL, annotation_digest TEXT NOT NULL, columns TEXT NOT NULL,
@@ -64,6 +65,7 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
         )  # fmt: skip
     try:
         with guarding(path):
+            connection.execute(f"PRAGMA cache_size = -{_CACHE}")
             if writing:
                 _prepare(connection)
             _check_format(connection, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from random import Random
@@ -244,17 +245,11 @@ class ScoreStore:
         columns: int,
         found: list[list[StoredScores]],
     ) -> None:
-        values = ",".join(f"({i},?,?)" for i in range(len(block)))
-        sql = (
-            f"WITH asked(i, start, change) AS (VALUES {values}) "
-            "SELECT s.start, s.change, gene, status, reason, data, seal, i FROM asked CROSS JOIN scores s "
-            "WHERE s.contig = ? AND s.start = asked.start AND s.change = asked.change ORDER BY i, gene"
-        )
         parameters: list[object] = []
         for i in block:
             _, start, ref, alt = keys[i]
             parameters += (start, f"{ref}>{alt}")
-        rows = self.select(sql, (*parameters, contig))
+        rows = self.select(_lookup(len(block)), (*parameters, contig))
         decoded, genes = self._decoded(contig, rows, columns), self._genes
         for (_, _, gene, status, reason, _, _, i), row in zip(rows, decoded, strict=True):
             name = genes.get(gene) or self._gene(gene)
@@ -354,6 +349,17 @@ class ScoreStore:
             where=f"{contigs.get(key.md5, key.md5)}:{key.start + 1} {key.change} in {new.gene}, store {self.path}",
             remedy="'splicebert-vep store verify' tells whether this installation computes what the store holds",
         )
+
+
+@lru_cache(maxsize=_BLOCK)
+def _lookup(count: int) -> str:
+    """Return the statement that looks up so many alleles of a contig."""
+    asked = ",".join(f"({i},?,?)" for i in range(count))
+    return (
+        f"WITH asked(i, start, change) AS (VALUES {asked}) "
+        "SELECT s.start, s.change, gene, status, reason, data, seal, i FROM asked CROSS JOIN scores s "
+        "WHERE s.contig = ? AND s.start = asked.start AND s.change = asked.change"
+    )
 
 
 def _agree(one: StoredScores, other: StoredScores, tolerance: float) -> bool:
