@@ -94,6 +94,8 @@ class Annotator:
         self.plugins = plugins or load_plugins()
         scorers, origins = self.plugins.scorers, self.plugins.origins("scorer")
         self.plan = plan_scores(scorers, origins, self.settings)
+        factory = self.plugins.backends.get(backend)
+        self._backend_version = f"{backend}/{factory.version}" if factory else backend
         self.backend = self.plugins.open_backend(backend, BackendOptions(_model(model), device, threads, precision))
         shape = self.settings.window
         check_window(shape, self.backend.info)
@@ -266,6 +268,7 @@ class Annotator:
         provenance = {
             "Version": __version__,
             "ScoreVersion": str(SCORE_VERSION),
+            "Backend": self._backend_version,
             "Model": info.model,
             "WeightsSHA256": info.weights_sha256,
             "Architecture": info.architecture,

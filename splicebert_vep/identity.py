@@ -10,8 +10,8 @@ from .store.spaces import Space
 
 #: What of a run's provenance determines its scores. Batch size, threads and the kind of device do not.
 SCORED_BY = (
-    "WeightsSHA256", "Architecture", "Window", "Flank", "WindowMode", "Stride", "EngineMode", "Radius", "Precision",
-    "ScoreVersion",
+    "Backend", "WeightsSHA256", "Architecture", "Window", "Flank", "WindowMode", "Stride", "EngineMode", "Radius",
+    "Precision", "ScoreVersion",
 )  # fmt: skip
 
 #: Columns about the window that every stored score carries besides the fields asked for.

@@ -170,7 +170,7 @@ class Scoring:
         choosing: dict[bool, list[tuple[PairKey, GeneContext]]] = {True: [], False: []}
         for k in cut.row_of:
             contexts = _contexts(genes[k])
-            chosen = self.plan is self.choice_plan or _needs_choice(contexts)
+            chosen = self.plan is self.choice_plan or needs_choice(contexts)
             choosing[chosen].extend(((k, i), context) for i, context in enumerate(contexts))
         scores: dict[PairKey, Scored] = {}
         for plan, keyed in ((self.choice_plan, choosing[True]), (self.plan, choosing[False])):
@@ -274,7 +274,7 @@ def _preference(context: GeneContext) -> tuple[bool, bool]:
     return (not context.near_site, context.biotype != "protein_coding")
 
 
-def _needs_choice(contexts: Sequence[GeneContext]) -> bool:
+def needs_choice(contexts: Sequence[GeneContext]) -> bool:
     """Tell whether KL_CTX decides: genes of both strands share the first place. On one strand all have the same."""
     if len(contexts) < 2:
         return False

@@ -9,6 +9,7 @@ from splicebert_vep_spec import RecordReport
 from .pipeline import Pipeline, Record
 
 _KEPT = 1 << 16  # records
+_LETTERS = 1 << 25  # of their alleles, which may be thousands of bases long
 
 Render = Callable[[Sequence[RecordReport]], list[bytes]]
 
@@ -24,16 +25,19 @@ class Recurring:
         self._pipeline = pipeline
         self._reports: dict[tuple[str, int, str, str, tuple[str, ...]], RecordReport] = {}
         self._info: dict[int, bytes] = {}  # by identity of a report that is kept
+        self._letters = 0
 
     def report(self, records: Sequence[Record]) -> list[RecordReport]:
         """Return one report per record, in order; the same object for the same record."""
         keys = [(record.chrom, record.pos, record.id, record.ref, record.alts) for record in records]
-        if len(self._reports) > _KEPT:
+        if len(self._reports) > _KEPT or self._letters > _LETTERS:
             self._reports.clear()
             self._info.clear()
+            self._letters = 0
         known = self._reports
         new = {key: record for key, record in zip(keys, records, strict=True) if key not in known}
         if new:
+            self._letters += sum(len(record.ref) + sum(map(len, record.alts)) for record in new.values())
             known.update(zip(new, self._pipeline.report(list(new.values())), strict=True))
         return [known[key] for key in keys]
 

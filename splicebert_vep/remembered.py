@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from splicebert_vep_spec import Allele, GeneContext, ScoredContext, Skipped, Status, Value
 
 from .identity import ABOUT_WINDOW, asked_columns, field_of
-from .pipeline import GenesLike, ScoringLike, genes_of, in_order, scored_outcome, skipped_outcome
+from .pipeline import GenesLike, ScoringLike, genes_of, in_order, needs_choice, scored_outcome, skipped_outcome
 from .sequence.windows import WindowShape
 from .settings import CHOICE, N_FRAC, WINDOW_MODE, ScorePlan
 from .store.score_store import AlleleKey, ScoreStore, StoredScores
@@ -38,6 +38,7 @@ class Columns:
             for i, field in enumerate(self._fields)
             if field not in ABOUT_WINDOW and (field in asked or field == CHOICE)
         ]
+        self._choice_asked = CHOICE in asked
         self._n_frac, self._tiled = (self._fields.index(name) for name in ABOUT_WINDOW)
 
     def row(self, gene: str, outcome: ScoredContext) -> StoredScores:
@@ -45,12 +46,18 @@ class Columns:
         values = tuple(self._number(outcome.values.get(field)) for field in self._fields)
         return StoredScores(gene, str(outcome.status), outcome.reason, values)
 
-    def outcome(self, context: GeneContext, row: StoredScores) -> ScoredContext:
-        """Return the outcome that was stored, as it is for the scores of this run."""
+    def outcome(self, context: GeneContext, row: StoredScores, *, choosing: bool) -> ScoredContext:
+        """Return the outcome that was stored, as it is for the scores of this run.
+
+        Args:
+            choosing: whether KL_CTX chooses between genes of the allele; else it is there only when it was asked for.
+        """
         if row.status == Status.N_CONTEXT:
             return skipped_outcome(context, Skipped(Status.N_CONTEXT, row.reason))
         values: dict[str, Value] = {}
         for i, field, whole in self._read:
+            if field == CHOICE and not choosing and not self._choice_asked:
+                continue
             value = row.values[i]
             values[field] = int(value) if whole and value is not None else value
         tiled = row.values[self._tiled]
@@ -134,7 +141,9 @@ class Remembered:
                 names = gene_keys(asked[i])
                 if all(name in by_gene for name in names):
                     both = zip(asked[i], names, strict=True)
-                    found[i] = in_order([columns.outcome(context, by_gene[name]) for context, name in both])
+                    choosing = needs_choice(asked[i])
+                    outcomes = [columns.outcome(context, by_gene[name], choosing=choosing) for context, name in both]
+                    found[i] = in_order(outcomes)
         return found
 
     def keep(self, alleles: Sequence[Allele], outcomes: Sequence[tuple[ScoredContext, ...]]) -> int:

@@ -11,11 +11,12 @@ from splicebert_vep_spec import RecordReport, Status
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did: records and ALTs read, ALTs by status, seconds, and sentences for the user."""
+    """What a run did: records and ALTs read, ALTs that FAILED in any gene, ALTs by status, seconds, warnings."""
 
     records: int = 0
     alleles: int = 0
     records_without_alt: int = 0
+    failed: int = 0
     status: Counter[Status] = field(default_factory=Counter)
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
@@ -23,6 +24,11 @@ class Summary:
     def add(self, reports: Sequence[RecordReport]) -> None:
         """Count a chunk; with several genes an ALT counts once, by the outcome that flat output shows."""
         firsts = [allele.contexts[0].status for report in reports for allele in report.alleles]
+        self.failed += sum(
+            any(one.status == Status.FAILED for one in allele.contexts)
+            for report in reports
+            for allele in report.alleles
+        )
         without = sum(not report.alleles for report in reports)
         self.records += len(reports)
         self.alleles += len(firsts)

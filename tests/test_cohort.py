@@ -388,3 +388,137 @@ def test_no_output_replaces_the_store(run, tmp_path):
         code, _, err = run("annotate", VCF, *NULL, "--store", store, *words)
         assert code == 2 and "replace the score store" in err
     assert store.read_bytes() == before
+
+
+def test_a_gene_that_failed_is_counted_and_tried_again(run, tmp_path, monkeypatch):
+    """Also where another gene of the allele is the one that flat output shows."""
+    listed = tmp_path / "m.txt"
+    listed.write_text(f"{EXAMPLES / 'overlapping.vcf'}\n")
+    again = ["cohort", "run", listed, *NULL, "-O", tmp_path / "out"]
+    whole = schedulers.Worker.work
+    from splicebert_vep.pipeline import Scoring
+    from splicebert_vep_spec import ScoredContext, Status
+
+    outcomes = Scoring.outcomes
+
+    def fails(self, alleles):
+        return [
+            (*found[:1], *(ScoredContext(one.context, Status.FAILED, "no luck", {}) for one in found[1:]))
+            for found in outcomes(self, alleles)
+        ]
+
+    monkeypatch.setattr(Scoring, "outcomes", fails)
+    code, _, err = run(*again)
+    assert code == 0 and "FAILED in a gene" in err
+    monkeypatch.undo()
+    assert schedulers.Worker.work is whole
+    code, _, err = run(*again)
+    assert code == 0 and "FAILED" not in err
+    assert {row["STATUS"] for row in pq.read_table(tmp_path / "out" / "cohort.parquet").to_pylist()} == {"OK"}
+
+
+def test_a_retry_that_is_killed_between_plan_and_shards_goes_on(run, tmp_path, manifest, monkeypatch):
+    out = tmp_path / "out"
+    assert run("cohort", "plan", manifest, *NULL, "-O", out)[0] == 0
+    assert run("cohort", "work", out, "1")[0] == 0
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    for name in ("plan_cohort", "shutil.rmtree"):
+        monkeypatch.setattr(f"splicebert_vep.cohort.run.{name}", killed)
+        assert run("cohort", "run", manifest, *NULL, "-O", out, "--emit", "vep")[0] == 130
+        monkeypatch.undo()
+    code, _, err = run("cohort", "run", manifest, *NULL, "-O", out, "--emit", "vep")
+    assert code == 0 and "194 of them new" in err
+
+
+def test_shards_know_what_is_in_their_unit(run, tmp_path, manifest):
+    out, store = tmp_path / "out", tmp_path / "s.sqlite"
+    words = [manifest, *NULL, "--store", store, "-O", out]
+    assert run("cohort", "plan", *words)[0] == 0
+    with Plan(out) as plan:
+        before = plan.identity, plan.about.identity
+    assert run("cohort", "work", out, "1")[0] == 0
+    shard = out / "shards" / "unit-000001.parquet"
+    kept = shard.read_bytes()
+    with (tmp_path / "vcfs" / "s0.vcf").open() as file:
+        text = file.read()
+    assert run("annotate", tmp_path / "vcfs" / "s1.vcf", *NULL, "--store", store, "-O", tmp_path / "x.vcf")[0] == 0
+    (out / "plan.sqlite").unlink()  # the same command now finds other alleles new
+    assert run("cohort", "plan", *words)[0] == 0
+    with Plan(out) as plan:
+        assert plan.about.identity == before[1] and plan.identity != before[0]
+    shard.parent.mkdir()
+    shard.write_bytes(kept)
+    code, _, err = run("cohort", "run", *words)
+    assert code == 3 and "shard of another plan" in err and text
+
+
+def test_a_store_that_is_lost_after_planning_is_planned_for_again(run, tmp_path, manifest):
+    store = tmp_path / "s.sqlite"
+    assert run("cohort", "run", manifest, *NULL, "--store", store, "-O", tmp_path / "a")[0] == 0
+    words = [manifest, *NULL, "--store", store, "-O", tmp_path / "b"]
+    assert run("cohort", "plan", *words)[0] == 0
+    store.unlink()
+    code, _, err = run("cohort", "merge", tmp_path / "b")
+    assert code == 3 and "not there" in err and not store.exists()
+    code, _, err = run("cohort", "run", *words)
+    assert code == 0 and "450 of them new" in err
+
+
+def test_bytes_that_are_no_utf8_are_kept(run, tmp_path):
+    odd = tmp_path / "odd.vcf"
+    head = b"##fileformat=VCFv4.2\n##contig=<ID=17>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    [(pos, ref, alt), *_] = snvs()
+    odd.write_bytes(
+        head + f"17\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n".encode() + b"17\t43045800\t.\tA\t<D\xff>\t.\t.\t.\n"
+    )
+    code, _, err = run("cohort", "run", odd, *NULL, "-O", tmp_path / "out")
+    assert code == 0, err
+    assert pq.read_table(tmp_path / "out" / "cohort.parquet").to_pylist()[1]["ALT"] == "<D\ufffd>"
+
+
+def test_an_input_that_goes_away_is_told(run, tmp_path, manifest):
+    assert run("cohort", "plan", manifest, *NULL, "-O", tmp_path / "out")[0] == 0
+    assert run("cohort", "work", tmp_path / "out", "missing")[0] == 0
+    (tmp_path / "vcfs" / "s1.vcf").unlink()
+    code, _, err = run("cohort", "merge", tmp_path / "out")
+    assert code == 3 and "not there any more" in err and "s1.vcf" in err
+
+
+def test_a_damaged_table_and_a_lost_index_are_made_again(run, tmp_path, manifest):
+    again = ["cohort", "run", manifest, *NULL, "-O", tmp_path / "out"]
+    assert run(*again)[0] == 0
+    before = outputs(tmp_path / "out")
+    (tmp_path / "out" / "cohort.parquet").write_bytes(b"")
+    (tmp_path / "out" / "annotated" / "sample1.vcf.gz.tbi").unlink()
+    assert run(*again)[0] == 0
+    assert outputs(tmp_path / "out") == before
+
+
+def test_files_of_an_earlier_plan_are_named(run, tmp_path, manifest):
+    out = tmp_path / "out"
+    assert run("cohort", "run", manifest, *NULL, "-O", out)[0] == 0
+    manifest.write_text("s0.vcf\tother\ns1.vcf\tsample1\n")
+    code, _, err = run("cohort", "run", manifest, *NULL, "-O", out)
+    assert code == 0 and "sample0.vcf.gz, sample2.vcf.gz" in err
+    manifest.write_text(f"{out}/annotated/other.vcf.gz\n")
+    code, _, err = run("cohort", "run", manifest, *NULL, "-O", out)
+    assert code == 3 and "replace an input" in err
+
+
+def test_warnings_of_single_files_are_kept(run, tmp_path):
+    text = VCF.read_text()
+    (tmp_path / "in.vcf").write_text(text + "".join(f"chrZ\t{n}\t.\tA\tC\t.\t.\t.\n" for n in range(1, 30)))
+    code, _, err = run("cohort", "run", tmp_path / "in.vcf", *NULL, "-O", tmp_path / "out")
+    assert code == 0 and "NO_CONTIG: does the FASTA lack contigs" in err
+
+
+def test_units_out_of_range_and_folders_without_a_plan_are_told(run, tmp_path, manifest):
+    assert run("cohort", "plan", manifest, *NULL, "-O", tmp_path / "out")[0] == 0
+    for unit in ("0", "3", "1-99999"):
+        code, _, err = run("cohort", "work", tmp_path / "out", unit)
+        assert code == 3 and "1 to 2" in err
+    code, _, err = run("cohort", "merge", tmp_path / "typo")
+    assert code == 3 and "no plan" in err and not (tmp_path / "typo").exists()

@@ -1,11 +1,15 @@
 """What comes from the store is what scoring gives, for whatever scores a run asks for."""
 
+import os
+
 import pytest
 
-from helpers import ALL_SCORES, gene
+from helpers import ALL_SCORES, Point, gene, plugin
 from splicebert_vep import Annotator, Settings
 from splicebert_vep.errors import StoreError
+from splicebert_vep.genome.reference import Reference
 from splicebert_vep.identity import SCORED_BY, score_digest
+from splicebert_vep.model.null import NullBackend
 from splicebert_vep.remembered import gene_keys
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.store.score_store import ScoreStore
@@ -158,3 +162,43 @@ def test_the_md5_of_a_contig_is_sams(tmp_path):
     with Reference(fasta) as reference:
         reference._read_block = None  # remembered in the cache: not read again
         assert reference.md5("c1") == hashlib.md5(b"ACGTNACGT").hexdigest()
+
+
+def test_a_backend_of_another_version_gives_other_scores(install, tmp_path):
+    class Factory:
+        name, version = "mine", "1"
+
+        def open(self, options):
+            return NullBackend()
+
+    install(Point("mine", plugin(register_backends=lambda: [Factory()])))
+    digests = []
+    for version in ("1", "2"):
+        Factory.version = version
+        with Annotator(FASTA, backend="mine") as opened:
+            digests.append(opened.run.provenance["ScoreDigest"])
+    assert digests[0] != digests[1]
+
+
+def test_a_fasta_that_changed_at_the_same_size_and_time_is_another(tmp_path):
+    fasta = tmp_path / "x.fa"
+    fasta.write_text(">c\nACGT\n")
+    about = fasta.stat()
+    with Reference(fasta) as reference:
+        before = reference.md5("c")
+    fasta.write_text(">c\nACGA\n")
+    os.utime(fasta, ns=(about.st_atime_ns, about.st_mtime_ns))
+    with Reference(fasta) as reference:
+        assert reference.md5("c") != before
+
+
+def test_the_order_of_genes_does_not_depend_on_what_the_store_has_besides(tmp_path):
+    """KL_CTX orders genes only where it was asked for or has to choose; a fuller space has it always."""
+    path = tmp_path / "s.sqlite"
+    with annotator(path) as full:
+        shown(full)
+    with annotator(scores=("LLR",)) as plain, annotator(path, scores=("LLR",)) as stored:
+        for one, two in zip(plain.score(VARIANTS), stored.score(VARIANTS), strict=True):
+            assert [a.context for a in one.contexts] == [b.context for b in two.contexts]
+            assert [set(a.values) for a in one.contexts] == [set(b.values) for b in two.contexts]
+        assert stored.remembered.scored == 0

@@ -297,3 +297,42 @@ def test_a_file_that_is_no_export_is_refused(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(StoreError, match="no exported scores"):
         read_export(tmp_path / "x.parquet")
+
+
+def test_a_prune_meanwhile_never_gives_scores_of_another_space(tmp_path):
+    """A process that knows the space by its number must not meet rows of a space made after a prune."""
+    with ScoreStore(tmp_path / "s.sqlite") as running, ScoreStore(tmp_path / "s.sqlite") as other:
+        running.add(SPACE, [(key(), [row(7.0, 7.0)])], NAMES)
+        assert running.find(SPACE, [key()]) == [[row(7.0, 7.0)]]
+        other.remove([SPACE])
+        other.add(OTHER, [(key(), [row(5.0)])], NAMES)
+        assert running.find(SPACE, [key()]) == [[]]
+        running.add(SPACE, [(key(start=5), [row(1.0, 1.0)])], NAMES)
+        assert running.find(SPACE, [key(start=5), key()]) == [[row(1.0, 1.0)], []]
+        assert other.find(OTHER, [key(), key(start=5)]) == [[row(5.0)], []]
+
+
+def test_a_store_in_the_middle_of_a_checkpoint_is_whole(tmp_path):
+    """A kill may leave a first page that counts pages which are still in the log only."""
+    path = tmp_path / "s.sqlite"
+    with ScoreStore(path) as opened:
+        opened.add(SPACE, [(key(start=n), [row(float(n), 0.0)]) for n in range(2000)], NAMES)
+        log = (tmp_path / "s.sqlite-wal").read_bytes()
+        early = path.read_bytes()
+        opened.select("PRAGMA wal_checkpoint(FULL)")
+        whole = path.read_bytes()
+    path.write_bytes(whole[:100] + early[100:])
+    (tmp_path / "s.sqlite-wal").write_bytes(log)
+    (tmp_path / "s.sqlite-shm").unlink(missing_ok=True)
+    with ScoreStore(path) as opened:
+        assert opened.count(SPACE) == 2000
+
+
+def test_an_export_does_not_replace_the_store(run, tmp_path):
+    path = tmp_path / "s.sqlite"
+    with ScoreStore(path) as opened:
+        opened.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
+    code, _, err = run("store", "export", path, "-O", path)
+    assert code == 2 and "replace the store" in err
+    with ScoreStore(path) as opened:
+        assert opened.count(SPACE) == 1

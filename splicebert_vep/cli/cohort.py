@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import click
 import cloup
 
 from .complete import PATH, complete_outputs
-from .console import clock, introduce, print_json, progress_line, say, warn
+from .console import clock, introduce, print_json, progress_line, say, shortened, warn
 from .options import (
     annotation_option,
     computed_options,
@@ -28,8 +28,10 @@ from .options import (
 if TYPE_CHECKING:
     from splicebert_vep.cohort.merge import Merged
     from splicebert_vep.cohort.planning import Cohort
+    from splicebert_vep.cohort.run import Planned
 
 _MANIFEST = "MANIFEST"
+_SHOWN = 10
 _EPILOG = """\b
 Examples:
   splicebert-vep cohort run 'vcfs/*.vcf.gz' -R GRCh38.fa -A grch38 --store scores.sqlite -O cohort2026
@@ -107,7 +109,7 @@ def run_command(
     MANIFEST is a table of paths (and, after a tab, names), a pattern in quotes, or one VCF or BCF of many samples.
     FOLDER gets annotated/, cohort.parquet and cohort.json.
     """
-    from splicebert_vep.cohort.run import Planned, run_cohort
+    from splicebert_vep.cohort.run import run_cohort
 
     if scheduler and model["threads"] is None:
         model["threads"] = 1  # of each worker
@@ -117,7 +119,7 @@ def run_command(
     asked = _cohort(manifest, folder, emit, store, model)
 
     def planned(found: Planned) -> None:
-        _say_counts(found.counts, "plan taken up" if found.resumed else "planned")
+        _say_planned(found)
 
     with progress_line() as progress:
         merged = run_cohort(Path(folder), asked, scheduler=scheduler, progress=progress, planned=planned)
@@ -147,7 +149,7 @@ def plan_command(
         progress_line() as progress,
     ):
         found = make_plan(Path(folder), asked, annotator, progress)
-    _say_counts(found.counts, "plan taken up" if found.resumed else "planned")
+    _say_planned(found)
     if as_json:
         print_json(dict(found.counts))
     else:
@@ -181,8 +183,11 @@ def merge_command(folder: str) -> None:
     Names the units whose shards are missing, and stops.
     """
     from splicebert_vep.cohort.merge import merge
+    from splicebert_vep.cohort.plan import Plan
     from splicebert_vep.files import locked
 
+    with Plan(Path(folder)):  # says that there is none before a folder is made
+        pass
     with locked(Path(folder), "merging a cohort"), progress_line() as progress:
         merged = merge(Path(folder), progress)
     _say_end(folder, merged)
@@ -272,6 +277,18 @@ def _range(word: str) -> list[int]:
     return list(range(int(match[1]), int(match[2] or match[1]) + 1))
 
 
+def _say_planned(found: Planned) -> None:
+    _say_counts(found.counts, "plan taken up" if found.resumed else "planned")
+    _warn_all(found.warnings)
+
+
+def _warn_all(warnings: Sequence[str]) -> None:
+    for warning in warnings[:_SHOWN]:
+        warn(warning)
+    if len(warnings) > _SHOWN:
+        warn(f"and {len(warnings) - _SHOWN:,} more like these")
+
+
 def _say_counts(counts: Mapping[str, int], what: str) -> None:
     say(
         f"{what}: {counts['files']:,} files, {counts['records']:,} records, {counts['alts']:,} ALTs; "
@@ -285,5 +302,11 @@ def _say_end(folder: str, merged: Merged) -> None:
     say(f"{merged.records:,} records annotated in {merged.seconds:.1f} s ({rate:,.0f}/s)")
     status = ", ".join(f"{word} {count:,}" for word, count in summary["status"].items()) or "none"
     say(f"{len(summary['files']):,} files in {os.path.join(folder, 'annotated')}; by status: {status}")
-    if failed := summary["status"].get("FAILED"):
-        warn(f"{failed:,} ALTs FAILED and are not in the store; the column REASON of cohort.parquet says why")
+    _warn_all([f"{one['name']}: {warning}" for one in summary["files"] for warning in one["warnings"]])
+    if failed := summary["failed"]:
+        warn(
+            f"{failed:,} ALTs FAILED in a gene and are not in the store; the column REASON of cohort.parquet says why. "
+            "The same command tries them again"
+        )
+    if merged.stale:
+        warn(f"annotated/ also holds files that an earlier plan made: {shortened(', '.join(merged.stale))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,8 @@ def export(path: str, target: str, space: int | None) -> None:
     """
     from splicebert_vep.store.exchange import export_space
 
+    if os.path.realpath(target) in [os.path.realpath(f"{path}{end}") for end in ("", "-wal", "-shm")]:
+        raise click.UsageError("the output would replace the store")
     with _open(path) as opened:
         chosen = _chosen(opened, space)
         say(f"{target}: {export_space(opened, chosen, target):,} rows")
@@ -185,7 +188,7 @@ def verify(path: str, sample: int, seed: int, **model: Any) -> int:
     """Check a store, and score a sample of it again.
 
     Reads the whole file, then scores random alleles with the model and settings given and compares them with what is
-    stored. Exit code 1 when they differ.
+    stored. Exit code 1 when they differ, or none could be compared.
     """
     from splicebert_vep.verifying import verify as verify_store
 
@@ -205,7 +208,9 @@ def verify(path: str, sample: int, seed: int, **model: Any) -> int:
             f"{one.space.score_digest[:12]}: {one.compared:,} rows scored again, largest difference {one.largest:.2g}, "
             f"{len(one.differing):,} beyond {one.space.tolerance:g}"
         )
-    return 1 if any(one.differing for one in found) else 0
+        if not one.compared:
+            warn("nothing of this space could be compared")
+    return 1 if any(one.differing or not one.compared for one in found) else 0
 
 
 def _open(path: str) -> ScoreStore:

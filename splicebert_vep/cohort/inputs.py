@@ -23,7 +23,7 @@ class Input:
     Args:
         path: absolute.
         name: what its outputs are called.
-        signature: what changes when the file does: path, bytes, time of the last change in ns.
+        signature: what changes when the file does: path, bytes, times of the last change in ns.
     """
 
     path: str
@@ -43,6 +43,8 @@ def read_manifest(manifest: str) -> list[Input]:
     """
     if any(sign in manifest for sign in "*?[") and not os.path.exists(manifest):
         found = [(path, "") for path in sorted(glob.glob(manifest, recursive=True)) if not os.path.isdir(path)]
+    elif os.path.exists(manifest) and not os.path.isfile(manifest):
+        raise CohortError("The manifest is no file.", needed="a file, or a pattern in quotes", where=manifest)
     elif _is_vcf(manifest):
         found = [(manifest, "")]
     else:
@@ -71,7 +73,7 @@ def _is_vcf(path: str) -> bool:
 def _read_table(manifest: Path) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     try:
-        lines = manifest.read_text(encoding="utf-8").splitlines()
+        lines = manifest.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise CohortError("The manifest is not text.", found=str(error), where=str(manifest)) from error
     for number, line in enumerate(lines, start=1):
@@ -110,9 +112,9 @@ def _input(path: str, name: str, manifest: str) -> Input:
 
 
 def signature_of(path: str) -> list[Any]:
-    """Return path, bytes and time of the last change, ns; raises OSError when the file is not there."""
+    """Return path, bytes and times of the last change of content and inode, ns; raises OSError as ``os.stat``."""
     about = os.stat(path)
-    return [path, about.st_size, about.st_mtime_ns]
+    return [path, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
 
 
 def _check_names(inputs: Sequence[Input], manifest: str) -> None:

@@ -45,11 +45,13 @@ class Merged:
 
     Args:
         summary: what ``cohort.json`` holds.
+        stale: files in ``annotated/`` that an earlier plan made of what this one does not have.
         records: annotated by this call; those of files that were finished before are not counted.
         seconds: that took.
     """
 
     summary: Mapping[str, Any]
+    stale: Sequence[str]
     records: int
     seconds: float
 
@@ -72,9 +74,16 @@ def merge(folder: Path, progress: Callable[[str, int, int], None] | None = None)
             raise CohortError("The folder belongs to a run of another kind.", found=plan.about.kind, where=str(folder))
         summary = folder / SUMMARY
         if _is_done(summary, plan):
-            return Merged(_read_json(summary), 0, 0.0)
+            return Merged(_read_json(summary), _stale(plan), 0, 0.0)
         check_version(plan)
         check_complete(plan)
+        if not Path(plan.about.settings["store"]).is_file():
+            raise CohortError(
+                "The score store of the plan is not there.",
+                needed="the store that the plan was made with",
+                where=plan.about.settings["store"],
+                remedy="give it back, or plan again",
+            )
         for left in (folder, folder / SHARDS, folder / ANNOTATED, folder / DONE):
             remove_left_over(left)
         failed = commit(plan, plan.about.settings["store"], progress)
@@ -85,7 +94,7 @@ def merge(folder: Path, progress: Callable[[str, int, int], None] | None = None)
             write_table(folder / TABLE, plan, merging.run, merging.remembered, merging.reference)
         content = _summary(plan, folder)
         _write_json(summary, content)
-        return Merged(content, records, seconds)
+        return Merged(content, _stale(plan), records, seconds)
 
 
 def check_complete(plan: Plan) -> None:
@@ -199,8 +208,8 @@ class _Merging:
         with reporting(folder):
             for name in (ANNOTATED, DONE):
                 (folder / name).mkdir(exist_ok=True)
-        for number, (path, size, modified, name) in enumerate(about.inputs, start=1):
-            signature = [path, size, modified]
+        for number, (*signature, name) in enumerate(about.inputs, start=1):
+            path = signature[0]
             if not _is_finished(folder, name, signature, self._plan):
                 records += self._annotate(path, name, signature)
             if progress:
@@ -209,7 +218,13 @@ class _Merging:
 
     def _annotate(self, path: str, name: str, signature: Sequence[Any]) -> int:
         about = self._plan.about
-        if signature_of(path) != signature:
+        try:
+            now = signature_of(path)
+        except OSError as error:
+            raise CohortError(
+                "A file of the cohort is not there any more.", found=str(error.strerror), where=path
+            ) from error
+        if now != signature:
             raise CohortError(
                 "A file of the cohort has changed since it was planned.",
                 needed="the file as it was",
@@ -219,6 +234,10 @@ class _Merging:
         with open_vcf(path) as reader:
             suffix = "bcf" if reader.kind == "bcf" else "vcf.gz"
         output = self._plan.folder / ANNOTATED / f"{name}.{suffix}"
+        before = _read_json(self._plan.folder / DONE / f"{name}.json")
+        if before and before["output"][0] != output.name:  # BCF became VCF, or the other way
+            for end in ("", ".tbi", ".csi"):
+                (output.parent / f"{before['output'][0]}{end}").unlink(missing_ok=True)
         recurring, emit = self._recurring, about.settings["emit"]
         summary = self._files.annotate(
             path, str(output), recurring.report, emit=emit, recurring=recurring, planned=True
@@ -227,14 +246,23 @@ class _Merging:
         marker = {
             "input": list(signature),
             "output": [output.name, written.st_size, written.st_mtime_ns],
+            "indexed": any(Path(f"{output}{end}").is_file() for end in (".tbi", ".csi")),
             "outputs": about.output_digest,
             "plan": self._plan.identity,
             "records": summary.records,
             "alleles": summary.alleles,
             "status": summary.by_status(),
+            "failed": summary.failed,
+            "warnings": summary.warnings,
         }
         _write_json(self._plan.folder / DONE / f"{name}.json", marker)
         return summary.records
+
+
+def _stale(plan: Plan) -> list[str]:
+    names = {name for *_, name in plan.about.inputs}
+    left = [path for path in sorted((plan.folder / DONE).glob("*.json")) if path.name[: -len(".json")] not in names]
+    return [str(_read_json(path)["output"][0]) for path in left]
 
 
 def _is_finished(folder: Path, name: str, signature: Sequence[Any], plan: Plan) -> bool:
@@ -247,20 +275,25 @@ def _is_finished(folder: Path, name: str, signature: Sequence[Any], plan: Plan) 
         there = (folder / ANNOTATED / output).stat()
     except OSError:
         return False
-    return (there.st_size, there.st_mtime_ns) == (size, modified)
+    indexed = any((folder / ANNOTATED / f"{output}{end}").is_file() for end in (".tbi", ".csi"))
+    return (there.st_size, there.st_mtime_ns) == (size, modified) and (indexed or not marker["indexed"])
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
 
 
 def has_failed(folder: Path, plan: Plan) -> bool:
     """Tell whether a run came to its end with alleles that FAILED."""
     summary = _read_json(folder / SUMMARY)
-    return bool(summary) and summary["plan"] == plan.identity and str(Status.FAILED) in summary["status"]
+    return bool(summary) and summary["plan"] == plan.identity and summary["failed"] > 0
 
 
 def forget_failed(folder: Path) -> None:
     """Forget that a run came to its end, and which of its files did with alleles that FAILED."""
     (folder / SUMMARY).unlink(missing_ok=True)
     for path in (folder / DONE).glob("*.json"):
-        if str(Status.FAILED) in _read_json(path)["status"]:
+        if _read_json(path)["failed"]:
             path.unlink()
 
 
@@ -269,24 +302,27 @@ def _is_done(summary: Path, plan: Plan) -> bool:
     return (
         bool(content)
         and content["plan"] == plan.identity
-        and (plan.folder / TABLE).is_file()
+        and _size(plan.folder / TABLE) == content["table_bytes"]
         and all(_is_finished(plan.folder, name, signature, plan) for *signature, name in plan.about.inputs)
     )
 
 
 def _summary(plan: Plan, folder: Path) -> dict[str, Any]:
     status: Counter[str] = Counter()
-    files = []
-    for path, _, _, name in plan.about.inputs:
+    files, failed = list[dict[str, Any]](), 0
+    for path, *_, name in plan.about.inputs:
         marker = _read_json(folder / DONE / f"{name}.json")
         status.update(marker["status"])
         output = f"{ANNOTATED}/{marker['output'][0]}"
-        counts = {key: marker[key] for key in ("records", "alleles", "status")}
+        failed += marker["failed"]
+        counts = {key: marker[key] for key in ("records", "alleles", "status", "warnings")}
         files.append({"name": name, "input": path, "output": output, **counts})
     return {
         "plan": plan.identity,
         "counts": dict(plan.about.counts),
         "status": {str(word): status[str(word)] for word in Status if status[str(word)]},
+        "failed": failed,
+        "table_bytes": (folder / TABLE).stat().st_size,
         "provenance": dict(plan.about.space.provenance),
         "files": files,
     }

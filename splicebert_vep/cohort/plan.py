@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -51,6 +51,7 @@ class About:
         settings: what else decides about outputs: formats, store and the like.
         inputs: signature of every input.
         counts: files, records, ALTs, distinct alleles, new ones, units.
+        units: digest of which allele is in which unit; empty where they are not cut yet.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class About:
     settings: Mapping[str, Any]
     inputs: Sequence[Any]
     counts: Mapping[str, int]
+    units: str = ""
 
     @property
     def output_digest(self) -> str:
@@ -117,6 +119,7 @@ class Plan:
             )
         # Whole and never changed: no locks are needed, which network file systems may not have.
         self._connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?immutable=1", uri=True)
+        self._connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
         try:
             with self._reading():
                 [[text]] = self._connection.execute("SELECT content FROM about").fetchall()
@@ -125,8 +128,8 @@ class Plan:
         except BaseException:
             self._connection.close()
             raise
-        #: What shards of this plan carry.
-        self.identity = self.about.identity
+        #: What shards of this plan carry: unlike the command's, it depends on what is in each unit.
+        self.identity = _digest([self.about.identity, self.about.units])
         self._names = {number: name for number, name, _ in rows}
         self.md5 = {name: md5 for _, name, md5 in rows}
 
@@ -177,6 +180,15 @@ class Plan:
             while rows := cursor.fetchmany(_READ):
                 yield [Known(Allele(self._names[row[0]], *row[1:4]), *row[4:]) for row in rows]
 
+    def known(self) -> Iterator[list[Allele]]:
+        """Yield the alleles of no unit, which the store knew or that need no score, in blocks."""
+        with self._reading():
+            cursor = self._connection.execute(
+                "SELECT contig, start, ref, alt FROM alleles WHERE unit IS NULL ORDER BY contig, start, ref, alt"
+            )
+            while rows := cursor.fetchmany(_READ):
+                yield [Allele(self._names[row[0]], *row[1:]) for row in rows]
+
     def turned(self) -> Iterator[Turned]:
         """Yield every ALT without a normalised allele, by contig name and position."""
         with self._reading():
@@ -213,6 +225,7 @@ class PlanWriter:
         self._final = folder / PLAN
         self._temporary = temporary_name(self._final)
         self._contigs = {name: number for number, name in enumerate(contigs)}
+        self._units = hashlib.sha256()
         with self._writing():
             self._connection = sqlite3.connect(
                 f"{self._temporary.absolute().as_uri()}?mode=rwc&nolock=1", uri=True, isolation_level=None
@@ -244,11 +257,12 @@ class PlanWriter:
 
     def turn(self, file: int, found: Iterable[tuple[str, int, str, str, str, str, int | None]]) -> None:
         """Count ALTs without a normalised allele: chrom, pos, ref, alt, status, reason, carriers."""
-        rows = [(*row, file, row[-1]) for row in found]
+        rows = [(*map(_bytes, row[:6]), row[6], file, row[6]) for row in found]
         with self._writing():
             self._connection.executemany(
                 f"INSERT INTO skipped (chrom, pos, ref, alt, status, reason, files, carriers, last, of_last) "
-                f"VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT {_COUNTED.format(table='skipped')}",
+                f"VALUES ({_TEXT}, ?, {_TEXT}, {_TEXT}, {_TEXT}, {_TEXT}, 1, ?, ?, ?) "
+                f"ON CONFLICT {_COUNTED.format(table='skipped')}",
                 rows,
             )
 
@@ -268,6 +282,8 @@ class PlanWriter:
 
     def assign(self, unit: int, alleles: Iterable[Allele]) -> None:
         """Put alleles into a unit."""
+        alleles = list(alleles)
+        self._units.update(repr([unit, *((a.contig, a.start, a.ref, a.alt) for a in alleles)]).encode())
         with self._writing():
             self._connection.executemany(
                 "UPDATE alleles SET unit = ? WHERE contig = ? AND start = ? AND ref = ? AND alt = ?",
@@ -284,7 +300,8 @@ class PlanWriter:
             self._connection.executemany(
                 "UPDATE contigs SET md5 = ? WHERE name = ?", [(value, name) for name, value in md5.items()]
             )
-            self._connection.execute("INSERT INTO about VALUES (?)", (json.dumps(_to_json(about)),))
+            whole = replace(about, units=self._units.hexdigest())
+            self._connection.execute("INSERT INTO about VALUES (?)", (json.dumps(_to_json(whole)),))
             self._connection.execute("CREATE INDEX units ON alleles (unit) WHERE unit IS NOT NULL")
             self._connection.execute("COMMIT")
             self._connection.close()
@@ -304,6 +321,13 @@ class PlanWriter:
                 where=str(self._final),
                 remedy="look after folder, permissions and disk space; then run it again",
             ) from error
+
+
+_TEXT = "CAST(? AS TEXT)"  # of bytes: a VCF may hold some that are no UTF-8
+
+
+def _bytes(value: object) -> object:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
 
 
 # A file that has an allele twice (padded, or in two records) counts once, with the larger number of carriers.
@@ -336,6 +360,7 @@ def _to_json(about: About) -> dict[str, Any]:
         "settings": dict(about.settings),
         "inputs": list(about.inputs),
         "counts": dict(about.counts),
+        "units": about.units,
     }
 
 
@@ -351,4 +376,5 @@ def _about(content: Mapping[str, Any]) -> About:
         content["settings"],
         content["inputs"],
         content["counts"],
+        content["units"],
     )

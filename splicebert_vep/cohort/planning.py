@@ -25,6 +25,7 @@ from .inputs import Input
 from .plan import UNIT, About, PlanWriter
 
 _REMEMBERED = 1 << 17  # records whose alleles are kept at hand, because the next file has many of them too
+_LETTERS = 200  # of a record's alleles; longer ones are worked out again
 _BAD_SHOWN = 5
 
 Found = Sequence[Allele | Skipped]
@@ -55,8 +56,8 @@ class Cohort:
 
 def plan_cohort(
     folder: Path, cohort: Cohort, annotator: Annotator, progress: Callable[[str, int, int], None] | None = None
-) -> dict[str, int]:
-    """Read every file and write the plan; returns its counts.
+) -> tuple[dict[str, int], list[str]]:
+    """Read every file and write the plan; returns its counts, and sentences for the user.
 
     Args:
         folder: of the run.
@@ -85,7 +86,7 @@ def plan_cohort(
         counts.update(records=gathering.records, alts=gathering.alts, distinct=distinct, new=new, units=units)
         md5 = {name: annotator.reference.md5(name) for name in sorted(gathering.contigs)}
         writer.publish(cohort.about(annotator, counts), md5)
-    return counts
+    return counts, gathering.warnings
 
 
 def assign_units(writer: PlanWriter, remembered: Remembered | None) -> tuple[int, int, int]:
@@ -122,6 +123,7 @@ class _Gathering:
         self._known: dict[tuple[str, int, str, tuple[str, ...]], Found] = {}
         self.records = self.alts = 0
         self.contigs: set[str] = set()
+        self.warnings: list[str] = []
 
     def read(self, number: int, one: Input) -> None:
         with open_vcf(one.path) as reader:
@@ -132,7 +134,7 @@ class _Gathering:
                 self._writer.turn(number, self._turned(chunk))
                 self.records += len(chunk)
                 self.alts += sum(len(record.alts) for record in chunk)
-            chunks.finish()
+            self.warnings += [f"{one.path}: {warning}" for warning in chunks.finish()]
 
     def _alleles(self, chunk: Iterable[VcfRecord]) -> Iterator[tuple[Allele, int | None]]:
         for record in chunk:
@@ -155,9 +157,11 @@ class _Gathering:
         key = (record.chrom, record.pos, record.ref, record.alts)
         found = self._known.get(key)
         if found is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            found = self._known[key] = self._pipeline.alleles(record)
+            found = self._pipeline.alleles(record)
+            if len(record.ref) + sum(map(len, record.alts)) <= _LETTERS:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[key] = found
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from splicebert_vep.opening import Opening
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep_spec import BackendInfo, BackendOptions
 
-from .merge import Merged, commit, forget_failed, has_failed, merge
+from .merge import ANNOTATED, Merged, commit, forget_failed, has_failed, merge
 from .plan import PLAN, SHARDS, Plan
 from .planning import Cohort, plan_cohort
 from .schedulers import InProcess, Progress, Scheduler, dask, work_all
@@ -29,10 +30,11 @@ _WARM_UP = 8
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan that is on disk, and whether it was there already."""
+    """A plan that is on disk, whether it was there already, and sentences for the user."""
 
     counts: Mapping[str, int]
     resumed: bool
+    warnings: Sequence[str] = ()
 
 
 def make_plan(folder: Path, cohort: Cohort, annotator: Annotator, progress: Progress | None = None) -> Planned:
@@ -43,18 +45,31 @@ def make_plan(folder: Path, cohort: Cohort, annotator: Annotator, progress: Prog
     Raises:
         SpliceBertError: as ``plan_cohort``; and what an earlier plan's shards cannot be stored for.
     """
+    outputs = os.path.realpath(folder / ANNOTATED)
+    for one in cohort.inputs:
+        if os.path.dirname(os.path.realpath(one.path)) == outputs:
+            raise CohortError("An output of the run would replace an input.", needed="another -O", found=one.path)
     if (folder / PLAN).is_file():
         with Plan(folder) as plan:
             if plan.about.kind != "cohort":
                 raise CohortError("The folder belongs to a run of another kind.", where=str(folder))
-            if plan.identity == cohort.about(annotator, {}).identity and not has_failed(folder, plan):
+            same = plan.about.identity == cohort.about(annotator, {}).identity
+            if same and not has_failed(folder, plan) and _store_still_knows(plan, annotator):
                 return Planned(plan.about.counts, True)
             commit(plan, cohort.store)  # what was scored for it is not scored again
     forget_failed(folder)
     remove_left_over(folder)
-    counts = plan_cohort(folder, cohort, annotator, progress)
-    shutil.rmtree(folder / SHARDS, ignore_errors=True)  # of the earlier plan
-    return Planned(counts, False)
+    # The plan goes before its shards, and they before the new plan: it never meets shards of another.
+    (folder / PLAN).unlink(missing_ok=True)
+    shutil.rmtree(folder / SHARDS, ignore_errors=True)
+    counts, warnings = plan_cohort(folder, cohort, annotator, progress)
+    return Planned(counts, False, warnings)
+
+
+def _store_still_knows(plan: Plan, annotator: Annotator) -> bool:
+    """Tell whether the store knows what it knew when the plan was made."""
+    assert annotator.remembered is not None
+    return all(None not in annotator.remembered.recall(block) for block in plan.known())
 
 
 def run_cohort(
@@ -149,7 +164,13 @@ def work_units(folder: Path, units: Sequence[int], progress: Progress | None = N
     """
     with Plan(folder) as plan:
         for unit in units:
-            plan.unit(unit)  # says before the seconds that a model takes that there is none
+            if not 1 <= unit <= plan.units:
+                raise CohortError(
+                    "The plan has no such unit.",
+                    needed=f"1 to {plan.units}" if plan.units else "none: nothing has to be scored",
+                    found=str(unit),
+                    where=str(folder),
+                )
         missing = sorted(set(units) & set(plan.missing()))
         if not missing:
             return 0

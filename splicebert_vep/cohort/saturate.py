@@ -186,7 +186,7 @@ def _planned(
 ) -> Planned:
     if (work / PLAN).is_file():
         with Plan(work) as plan:
-            if plan.identity == asked.about(annotator, stretches, {}).identity:
+            if plan.about.identity == asked.about(annotator, stretches, {}).identity:
                 return Planned(plan.about.counts, True)
             if len(plan.missing()) < plan.units:
                 raise CohortError(

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from splicebert_vep.errors import CohortError
 from splicebert_vep.files import whole_or_not
-from splicebert_vep.pipeline import skipped_outcome
+from splicebert_vep.pipeline import needs_choice, skipped_outcome
 from splicebert_vep.remembered import Columns, gene_keys
 from splicebert_vep.store.score_store import StoredScores
 from splicebert_vep.store.spaces import Space
@@ -89,7 +89,7 @@ def outcomes_of(
         if row.status == Status.FAILED:
             found.append((key, skipped_outcome(context, Skipped(Status.FAILED, row.reason))))
         else:
-            found.append((key, columns.outcome(context, row)))
+            found.append((key, columns.outcome(context, row, choosing=needs_choice(contexts))))
     return found
 
 

@@ -254,8 +254,10 @@ def _read_memory(memory: Path) -> dict[str, str]:
 
 
 def _cache_stem(path: Path) -> Path:
-    """Name cache files after the FASTA's path, size and time, so that a changed file never meets an old index."""
+    """Name cache files after the FASTA's path, size and times, so that a changed file never meets an old index."""
     real = path.resolve()
     stat = real.stat()
-    key = hashlib.sha256(f"{real}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:32]
+    # The time of the inode's change as well: rsync and cp -p keep the time of the content's.
+    about = f"{real}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\0{stat.st_ino}"
+    key = hashlib.sha256(about.encode()).hexdigest()[:32]
     return cache_root() / "fasta" / key

@@ -18,13 +18,14 @@ _MAGIC = b"SQLite format 3\x00"
 _HEADER = 100  # bytes
 _WAIT = 300.0  # seconds for another writer
 _CACHE = 65536  # KiB; the inner pages of a store of many millions of rows stay in it
+# AUTOINCREMENT: an id that a process remembers is never given to another space or contig after a prune.
 _SCHEMA = """
 CREATE TABLE spaces (
-    id INTEGER PRIMARY KEY, score_digest TEXT NOT NULL, annotation_digest TEXT NOT NULL, columns TEXT NOT NULL,
-    provenance TEXT NOT NULL, UNIQUE (score_digest, annotation_digest, columns));
+    id INTEGER PRIMARY KEY AUTOINCREMENT, score_digest TEXT NOT NULL, annotation_digest TEXT NOT NULL,
+    columns TEXT NOT NULL, provenance TEXT NOT NULL, UNIQUE (score_digest, annotation_digest, columns));
 CREATE TABLE contigs (
-    id INTEGER PRIMARY KEY, space INTEGER NOT NULL REFERENCES spaces, md5 TEXT NOT NULL, name TEXT NOT NULL,
-    UNIQUE (space, md5));
+    id INTEGER PRIMARY KEY AUTOINCREMENT, space INTEGER NOT NULL REFERENCES spaces, md5 TEXT NOT NULL,
+    name TEXT NOT NULL, UNIQUE (space, md5));
 CREATE TABLE genes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE scores (
     contig INTEGER NOT NULL, start INTEGER NOT NULL, change TEXT NOT NULL, gene INTEGER NOT NULL, status TEXT NOT NULL,
@@ -178,8 +179,16 @@ def _check_file(path: Path) -> None:
     page = int.from_bytes(head[16:18], "big") or 1
     page = 65536 if page == 1 else page
     pages = int.from_bytes(head[28:32], "big")
-    if len(head) < _HEADER or size < page * pages:
+    if len(head) < _HEADER:
+        raise damaged(path, f"{size:,} bytes")
+    # While a checkpoint is under way, or was killed, the first page may count pages that are still in the log.
+    if size < page * pages and not _has_log(path) and path.stat().st_size < page * pages:
         raise damaged(path, f"{size:,} bytes of {page * pages:,}")
+
+
+def _has_log(path: Path) -> bool:
+    log = Path(f"{path}-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def damaged(path: Path, found: str) -> StoreError:
