@@ -463,6 +463,16 @@ def test_a_store_that_is_lost_after_planning_is_planned_for_again(run, tmp_path,
     assert code == 0 and "450 of them new" in err
 
 
+def test_a_finished_run_needs_its_store_no_more(run, tmp_path, manifest):
+    store, out = tmp_path / "s.sqlite", tmp_path / "out"
+    again = ["cohort", "run", manifest, *NULL, "--store", store, "-O", out]
+    assert run(*again)[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.name != "lock"}
+    store.unlink()
+    assert run(*again)[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.name != "lock"} == before
+
+
 def test_bytes_that_are_no_utf8_are_kept(run, tmp_path):
     odd = tmp_path / "odd.vcf"
     head = b"##fileformat=VCFv4.2\n##contig=<ID=17>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"

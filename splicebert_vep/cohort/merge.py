@@ -73,7 +73,7 @@ def merge(folder: Path, progress: Callable[[str, int, int], None] | None = None)
         if plan.about.kind != "cohort":
             raise CohortError("The folder belongs to a run of another kind.", found=plan.about.kind, where=str(folder))
         summary = folder / SUMMARY
-        if _is_done(summary, plan):
+        if is_done(plan):
             return Merged(_read_json(summary), _stale(plan), 0, 0.0)
         check_version(plan)
         check_complete(plan)
@@ -283,9 +283,58 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def has_failed(folder: Path, plan: Plan) -> bool:
+def has_failed(plan: Plan) -> bool:
     """Tell whether a run came to its end with alleles that FAILED."""
-    summary = _read_json(folder / SUMMARY)
+    summary = _read_json(plan.folder / SUMMARY)
+    return bool(summary) and summary["plan"] == plan.identity and summary["failed"] > 0
+
+
+def forget_failed(folder: Path) -> None:
+    """Forget that a run came to its end, and which of its files did with alleles that FAILED."""
+    (folder / SUMMARY).unlink(missing_ok=True)
+    for path in (folder / DONE).glob("*.json"):
+        if _read_json(path)["failed"]:
+            path.unlink()
+
+
+def is_done(plan: Plan) -> bool:
+    """Tell whether all that a plan is for is there."""
+    content = _read_json(plan.folder / SUMMARY)
+    return (
+        bool(content)
+        and content["plan"] == plan.identity
+        and _size(plan.folder / TABLE) == content["table_bytes"]
+        and all(_is_finished(plan.folder, name, signature, plan) for *signature, name in plan.about.inputs)
+    )
+
+
+def _stale(plan: Plan) -> list[str]:
+    names = {name for *_, name in plan.about.inputs}
+    left = [path for path in sorted((plan.folder / DONE).glob("*.json")) if path.name[: -len(".json")] not in names]
+    return [str(_read_json(path)["output"][0]) for path in left]
+
+
+def _is_finished(folder: Path, name: str, signature: Sequence[Any], plan: Plan) -> bool:
+    """Tell whether a file's output is what this plan would make of it."""
+    marker = _read_json(folder / DONE / f"{name}.json")
+    if not marker or marker["input"] != list(signature) or marker["outputs"] != plan.about.output_digest:
+        return False
+    output, size, modified = marker["output"]
+    try:
+        there = (folder / ANNOTATED / output).stat()
+    except OSError:
+        return False
+    indexed = any((folder / ANNOTATED / f"{output}{end}").is_file() for end in (".tbi", ".csi"))
+    return (there.st_size, there.st_mtime_ns) == (size, modified) and (indexed or not marker["indexed"])
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def has_failed(plan: Plan) -> bool:
+    """Tell whether a run came to its end with alleles that FAILED."""
+    summary = _read_json(plan.folder / SUMMARY)
     return bool(summary) and summary["plan"] == plan.identity and summary["failed"] > 0
 
 

@@ -17,7 +17,7 @@ from splicebert_vep.opening import Opening
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep_spec import BackendInfo, BackendOptions
 
-from .merge import ANNOTATED, Merged, commit, forget_failed, has_failed, merge
+from .merge import ANNOTATED, Merged, commit, forget_failed, has_failed, is_done, merge
 from .plan import PLAN, SHARDS, Plan
 from .planning import Cohort, plan_cohort
 from .schedulers import InProcess, Progress, Scheduler, dask, work_all
@@ -54,7 +54,7 @@ def make_plan(folder: Path, cohort: Cohort, annotator: Annotator, progress: Prog
             if plan.about.kind != "cohort":
                 raise CohortError("The folder belongs to a run of another kind.", where=str(folder))
             same = plan.about.identity == cohort.about(annotator, {}).identity
-            if same and not has_failed(folder, plan) and _store_still_knows(plan, annotator):
+            if same and not has_failed(plan) and (is_done(plan) or _store_still_knows(plan, annotator)):
                 return Planned(plan.about.counts, True)
             commit(plan, cohort.store)  # what was scored for it is not scored again
     forget_failed(folder)
