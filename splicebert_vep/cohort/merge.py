@@ -332,30 +332,6 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def has_failed(plan: Plan) -> bool:
-    """Tell whether a run came to its end with alleles that FAILED."""
-    summary = _read_json(plan.folder / SUMMARY)
-    return bool(summary) and summary["plan"] == plan.identity and summary["failed"] > 0
-
-
-def forget_failed(folder: Path) -> None:
-    """Forget that a run came to its end, and which of its files did with alleles that FAILED."""
-    (folder / SUMMARY).unlink(missing_ok=True)
-    for path in (folder / DONE).glob("*.json"):
-        if _read_json(path)["failed"]:
-            path.unlink()
-
-
-def _is_done(summary: Path, plan: Plan) -> bool:
-    content = _read_json(summary)
-    return (
-        bool(content)
-        and content["plan"] == plan.identity
-        and _size(plan.folder / TABLE) == content["table_bytes"]
-        and all(_is_finished(plan.folder, name, signature, plan) for *signature, name in plan.about.inputs)
-    )
-
-
 def _summary(plan: Plan, folder: Path) -> dict[str, Any]:
     status: Counter[str] = Counter()
     files, failed = list[dict[str, Any]](), 0
