@@ -308,30 +308,6 @@ def is_done(plan: Plan) -> bool:
     )
 
 
-def _stale(plan: Plan) -> list[str]:
-    names = {name for *_, name in plan.about.inputs}
-    left = [path for path in sorted((plan.folder / DONE).glob("*.json")) if path.name[: -len(".json")] not in names]
-    return [str(_read_json(path)["output"][0]) for path in left]
-
-
-def _is_finished(folder: Path, name: str, signature: Sequence[Any], plan: Plan) -> bool:
-    """Tell whether a file's output is what this plan would make of it."""
-    marker = _read_json(folder / DONE / f"{name}.json")
-    if not marker or marker["input"] != list(signature) or marker["outputs"] != plan.about.output_digest:
-        return False
-    output, size, modified = marker["output"]
-    try:
-        there = (folder / ANNOTATED / output).stat()
-    except OSError:
-        return False
-    indexed = any((folder / ANNOTATED / f"{output}{end}").is_file() for end in (".tbi", ".csi"))
-    return (there.st_size, there.st_mtime_ns) == (size, modified) and (indexed or not marker["indexed"])
-
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
-
-
 def _summary(plan: Plan, folder: Path) -> dict[str, Any]:
     status: Counter[str] = Counter()
     files, failed = list[dict[str, Any]](), 0
