@@ -199,7 +199,7 @@ def test_spliceai_command_lines_work(run):
         (["annotate", VCF, *NULL, "--strict", "NOPE"], 2, "NOPE is no status; one of NO_ALT, SYMBOLIC"),
         (["annotate", VCF, *NULL, "--strict", "REF_MISMATC"], 2, "did you mean REF_MISMATCH?"),
         (["annotate", VCF, *NULL, "--widnow", "9"], 2, "'--window'"),
-        (["anotate", VCF, *NULL], 2, "Did you mean 'annotate'?"),
+        (["annotat", VCF, *NULL], 2, "Did you mean 'annotate'?"),
         (["annotate", VCF, *NULL, "--emit", "xml"], 3, "unknown output"),
         (["annotate", VCF, *NULL, "--emit", "flat=x"], 3, "takes no file"),
         (["annotate", VCF, *NULL, "--emit", "flat,tsv"], 3, "same place"),

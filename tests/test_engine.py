@@ -198,7 +198,7 @@ def test_scorers_never_see_what_is_not_finite():
     origin = next(iter(load_plugins().origins("scorer").values()))
     planned = PlannedScorer(Watching(), frozenset(("SEEN",)), origin)
     plan = ScorePlan((planned,), Watching.fields, planned.needs())
-    reports = replace(pipe, plan=plan, choice_plan=plan).report(records())
+    reports = replace(pipe, scoring=replace(pipe.scoring, plan=plan, choice_plan=plan)).report(records())
     assert seen == [True]
     statuses = [report.alleles[0].contexts[0].status for report in reports]
     assert statuses == [Status.OK, Status.OK, Status.FAILED, Status.OK]

@@ -11,21 +11,9 @@ from hypothesis import strategies as st
 from splicebert_vep.errors import OutputError, StoreError
 from splicebert_vep.store import connection
 from splicebert_vep.store.exchange import export_space, import_scores, merge_store, read_export
-from splicebert_vep.store.score_store import AlleleKey, ScoreStore, StoredScores
+from splicebert_vep.store.score_store import AlleleKey, ScoreStore
 from splicebert_vep.store.spaces import Space
-
-SPACE = Space("s" * 64, "a" * 64, ("LLR=likelihood/1", "KL_CTX=divergence/1"), {"Model": "m", "Precision": "fp32"})
-OTHER = Space("t" * 64, "a" * 64, ("LLR=likelihood/1",), {"Model": "other"})
-M5 = "0" * 32
-NAMES = {M5: "chr1", "1" * 32: "chr2"}
-
-
-def key(start=100, ref="A", alt="C", md5=M5):
-    return AlleleKey(md5, start, ref, alt)
-
-
-def row(*values, gene="G1", status="OK", reason=""):
-    return StoredScores(gene, status, reason, tuple(values))
+from stored import NAMES, OTHER, SPACE, key, read_until_all, row, write_all
 
 
 @pytest.fixture
@@ -115,32 +103,13 @@ def test_any_set_of_alleles_is_found_again(tmp_path_factory, content):
         assert opened.count(SPACE) == len(rows) or not rows
 
 
-def _write(path, count):
-    with ScoreStore(path) as opened:
-        for n in range(count):
-            opened.add(SPACE, [(key(start=n, alt=alt), [row(float(n), 0.0)]) for alt in "CGT"], NAMES)
-
-
-def _read(path, count, results):
-    seen = -1
-    with ScoreStore(path, writing=False) as opened:
-        while seen < count - 1:
-            found = opened.find(SPACE, [key(start=n, alt=alt) for n in range(count) for alt in "CGT"])
-            sizes = [sum(map(bool, found[i : i + 3])) for i in range(0, len(found), 3)]
-            assert set(sizes) <= {0, 3}, "a block is there whole or not at all"
-            there = sizes.count(3)
-            assert sizes == [3] * there + [0] * (count - there)
-            seen = there - 1
-    results.put(seen)
-
-
 def test_two_processes_read_while_one_writes(tmp_path):
     path = tmp_path / "s.sqlite"
     ScoreStore(path).close()
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    processes = [context.Process(target=_read, args=(path, 60, results)) for _ in range(2)]
-    processes.append(context.Process(target=_write, args=(path, 60)))
+    processes = [context.Process(target=read_until_all, args=(path, 60, results)) for _ in range(2)]
+    processes.append(context.Process(target=write_all, args=(path, 60)))
     for process in processes:
         process.start()
     for process in processes:
