@@ -21,6 +21,7 @@ from .options import (
     machine_options,
     opening_of,
     reference_option,
+    scheduler_option,
     split_words,
     store_option,
 )
@@ -94,9 +95,7 @@ def cohort() -> None:
 @cloup.option_group(
     "How it runs",
     cloup.option("--dry-run", is_flag=True, help="Say how many alleles are new and what they will cost here; no more."),
-    cloup.option(
-        "--scheduler", metavar="ADDRESS", help="Score on Dask workers: local:N, or tcp://HOST:PORT of a scheduler."
-    ),
+    scheduler_option,
 )
 @computed_options
 @machine_options

@@ -92,6 +92,11 @@ store_option = cloup.option(
 )  # fmt: skip
 
 
+scheduler_option = cloup.option(
+    "--scheduler", metavar="ADDRESS", help="Score on Dask workers: local:N, or tcp://HOST:PORT of a scheduler."
+)
+
+
 def opening_of(
     *, reference: str, annotation: str, model: str, window: int, flank: int, window_mode: str, scores: tuple[str, ...],
     mode: str, radius: int, backend: str, device: str, precision: str, batch_tokens: int | None, threads: int | None,

@@ -9,7 +9,14 @@ import cloup
 
 from .complete import PATH
 from .console import clock, introduce, progress_line, say, warn
-from .options import annotation_option, computed_options, machine_options, opening_of, reference_option
+from .options import (
+    annotation_option,
+    computed_options,
+    machine_options,
+    opening_of,
+    reference_option,
+    scheduler_option,
+)
 
 _EPILOG = """\b
 Examples:
@@ -52,9 +59,7 @@ Examples:
 @cloup.option_group(
     "How it runs",
     cloup.option("--dry-run", is_flag=True, help="Say how many alleles there are and what they will cost; no more."),
-    cloup.option(
-        "--scheduler", metavar="ADDRESS", help="Score on Dask workers: local:N, or tcp://HOST:PORT of a scheduler."
-    ),
+    scheduler_option,
 )
 @computed_options
 @machine_options
