@@ -17,9 +17,12 @@ from splicebert_vep_spec import (
     Command,
     FieldSpec,
     InfoAdapter,
+    JoinAdapter,
     LocalBackend,
+    MergingAdapter,
     Refused,
     Scorer,
+    SequenceScorer,
     T,
     TableAdapter,
     TextAdapter,
@@ -35,8 +38,9 @@ BUILTIN = "builtin"
 #: Hook -> kind of object, and the protocols of which an object has to fulfil one.
 KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "register_backends": ("backend", (BackendFactory,)),
-    "register_scorers": ("scorer", (Scorer,)),
-    "register_adapters": ("adapter", (InfoAdapter, TextAdapter, TableAdapter)),
+    "register_scorers": ("scorer", (Scorer, SequenceScorer)),
+    "register_adapters": ("adapter", (InfoAdapter, MergingAdapter, TextAdapter, TableAdapter)),
+    "register_joins": ("join", (JoinAdapter,)),
     "register_commands": ("command", (Command,)),
 }
 
@@ -48,7 +52,7 @@ class Origin:
     Args:
         plugin: entry-point name, ``builtin`` for our own.
         hook: the hook that registered it.
-        kind: backend, scorer, adapter or command.
+        kind: backend, scorer, adapter, join or command.
         name: its own.
     """
 

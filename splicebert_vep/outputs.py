@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from types import TracebackType
 
-from splicebert_vep_spec import Adapter, InfoAdapter, InfoField, RecordReport, RunInfo, TableAdapter, TextAdapter
+from splicebert_vep_spec import (
+    Adapter,
+    InfoAdapter,
+    InfoField,
+    Merger,
+    MergingAdapter,
+    RecordReport,
+    RunInfo,
+    TableAdapter,
+    TextAdapter,
+    Value,
+)
 from splicebert_vep_spec._rules import INFO_FIELD_NEEDED, is_info_field
 
 from .contract import Origin, remedy
@@ -49,14 +59,14 @@ class OutputPlan:
     Args:
         path: the run's output, ``-`` is stdout.
         kind: VCF, bgzipped VCF or BCF.
-        info: INFO adapters; when there are none, no VCF is written.
+        info: INFO and merging adapters; when there are none, no VCF is written.
         tables: text and table adapters with their paths.
         origins: where the adapters come from, by their names.
     """
 
     path: str
     kind: Kind
-    info: tuple[InfoAdapter, ...]
+    info: tuple[InfoAdapter | MergingAdapter, ...]
     tables: tuple[tuple[TextAdapter | TableAdapter, str], ...]
     origins: Mapping[str, Origin]
 
@@ -78,13 +88,13 @@ def plan_outputs(
             nothing is written to or that would replace an input. Only the VCF may replace the input VCF, which has
             been read to its end by then.
     """
-    info: list[InfoAdapter] = []
+    info: list[InfoAdapter | MergingAdapter] = []
     tables: list[tuple[TextAdapter | TableAdapter, str | None]] = []
     for emit in dict.fromkeys(Emit.parse(word) for word in words):
         adapter = adapters.get(emit.name)
         if isinstance(adapter, TextAdapter | TableAdapter):
             tables.append((adapter, emit.path))
-        elif isinstance(adapter, InfoAdapter) and emit.path is None:
+        elif isinstance(adapter, InfoAdapter | MergingAdapter) and emit.path is None:
             info.append(adapter)
         elif adapter is None:
             raise SettingsError(
@@ -147,11 +157,10 @@ class Outputs:
         self._run = run
         self._tables: list[TextFile | TableFile] = []
         self._vcf: VcfWriter | None = None
-        declared = _declared(plan, run)
-        self._encoders = [(adapter, InfoEncoder(fields)) for adapter, fields in zip(plan.info, declared, strict=True)]
+        self._own, self._merged, declared = _writers(plan, run, header)
         with contextlib.ExitStack() as undo:
             if plan.info:
-                annotated = header.annotated(list(chain(*declared)), run.provenance, version=version)
+                annotated = header.annotated(declared, run.provenance, version=version)
                 if plan.kind == "bcf":
                     annotated = complete_for_bcf(annotated, first, contig_lengths)
                 self._vcf = open_writer(plan.path, annotated, kind=plan.kind)
@@ -181,25 +190,25 @@ class Outputs:
         """
         if self._vcf is not None:
             items = self._recurring.info(reports, self._info) if self._recurring else self._info(reports)
-            for record, info in zip(records, items, strict=True):
-                self._vcf.write(record, info)
+            for record, report, info in zip(records, reports, items, strict=True):
+                self._vcf.write(record, self._with_merged(info, record, report))
         for table in self._tables:
             table.write(reports)
 
     def _info(self, reports: Sequence[RecordReport]) -> list[bytes]:
-        """Return the new INFO items of each record, those of all adapters one after the other."""
-        by_adapter = [self._rendered(adapter, encoder, reports) for adapter, encoder in self._encoders]
-        if len(by_adapter) == 1:
-            return by_adapter[0]
-        return [b";".join(filter(None, items)) for items in zip(*by_adapter, strict=True)]
+        """Return the new INFO items of each record that follow from its report, those of all adapters in a row."""
+        return [
+            b";".join(filter(None, (writer.text(len(report.alleles), report, self._run) for writer in self._own)))
+            for report in reports
+        ]
 
-    def _rendered(self, adapter: InfoAdapter, encoder: InfoEncoder, reports: Sequence[RecordReport]) -> list[bytes]:
-        origin, run = self._plan.origins[adapter.name], self._run
-        try:
-            with origin.guarding("render", passing=(UnfitError,)):
-                return [encoder.text(dict(adapter.render(report, run)), len(report.alleles)) for report in reports]
-        except UnfitError as unfit:
-            raise origin.broken("render", needed=unfit.needed, found=unfit.found) from unfit
+    def _with_merged(self, items: bytes, record: Record, report: RecordReport) -> bytes:
+        """Add the items that follow from the record's own INFO too."""
+        if not self._merged or not report.alleles:
+            return items
+        there = record.info()
+        merged = (writer.text(len(report.alleles), report, there) for writer in self._merged)
+        return b";".join(filter(None, (items, *merged)))
 
     def __enter__(self) -> Outputs:
         return self
@@ -232,29 +241,68 @@ class Outputs:
         return [*([] if self._vcf is None else [self._vcf]), *self._tables]
 
 
-def _declared(plan: OutputPlan, run: RunInfo) -> list[list[InfoField]]:
-    """Return what each INFO adapter declares.
+@dataclass(frozen=True, slots=True)
+class _InfoWriter:
+    """What renders INFO fields, and what prints them."""
+
+    adapter: InfoAdapter | Merger
+    origin: Origin
+    encoder: InfoEncoder
+
+    def text(self, alts: int, report: RecordReport, beside: RunInfo | Mapping[str, str]) -> bytes:
+        """Return the INFO items of a record.
+
+        Raises:
+            PluginError: the adapter failed, or gave what its declared fields cannot hold.
+        """
+        render: Callable[..., Mapping[str, tuple[Value, ...]]] = self.adapter.render
+        try:
+            with self.origin.guarding("render", passing=(UnfitError,)):
+                return self.encoder.text(dict(render(report, beside)), alts)
+        except UnfitError as unfit:
+            raise self.origin.broken("render", needed=unfit.needed, found=unfit.found) from unfit
+
+
+def _writers(
+    plan: OutputPlan, run: RunInfo, header: VcfHeader
+) -> tuple[list[_InfoWriter], list[_InfoWriter], list[InfoField]]:
+    """Return what writes fields of its own, what merges into the input's, and every field they declare.
 
     Raises:
+        SettingsError: an adapter refused.
         PluginError: a header is none, or two adapters write one key.
     """
-    declared: list[list[InfoField]] = []
+    own: list[_InfoWriter] = []
+    merging: list[_InfoWriter] = []
+    declared: list[InfoField] = []
     owners: dict[str, str] = {}
     for adapter in plan.info:
         origin = plan.origins[adapter.name]
-        with origin.guarding("header"):
-            fields = list(adapter.header(run))
-        for field in fields:
-            if not is_info_field(field):
-                raise origin.broken("header", needed=INFO_FIELD_NEEDED, found=repr(field))
-            if field.key in owners:
-                raise PluginError(
-                    "Two outputs write the same INFO key.",
-                    needed="one output of these at a time",
-                    found=f"{field.key} of {owners[field.key]} and of {origin}",
-                    where=f"hook {origin.hook}, --emit",
-                    remedy=remedy(origin.plugin),
-                )
-            owners[field.key] = str(origin)
-        declared.append(fields)
-    return declared
+        if isinstance(adapter, MergingAdapter):
+            with origin.guarding("merge"):
+                merger = adapter.merge(run, header.infos())
+                fields = list(merger.fields)
+            merging.append(_InfoWriter(merger, origin, InfoEncoder(_checked(fields, "merge", origin, owners))))
+        else:
+            with origin.guarding("header"):
+                fields = list(adapter.header(run))
+            own.append(_InfoWriter(adapter, origin, InfoEncoder(_checked(fields, "header", origin, owners))))
+        declared += fields
+    return own, merging, declared
+
+
+def _checked(fields: list[InfoField], method: str, origin: Origin, owners: dict[str, str]) -> list[InfoField]:
+    """Return the fields; ``owners`` learns whose their keys are."""
+    for field in fields:
+        if not is_info_field(field):
+            raise origin.broken(method, needed=INFO_FIELD_NEEDED, found=repr(field))
+        if field.key in owners:
+            raise PluginError(
+                "Two outputs write the same INFO key.",
+                needed="one output of these at a time",
+                found=f"{field.key} of {owners[field.key]} and of {origin}",
+                where=f"hook {origin.hook}, --emit",
+                remedy=remedy(origin.plugin),
+            )
+        owners[field.key] = str(origin)
+    return fields

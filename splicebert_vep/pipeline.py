@@ -25,7 +25,7 @@ from splicebert_vep_spec import (
     Value,
 )
 
-from .scores import EngineBatchLike, scored
+from .scores import EngineBatchLike, scored, scored_by_sequence
 from .sequence import alleles as changes
 from .sequence import windows
 from .sequence.windows import WindowPairs, Windows, WindowShape
@@ -177,7 +177,8 @@ class Scoring:
             if keyed:
                 keys, contexts = zip(*keyed, strict=True)
                 pairs = windows.pair(cut.windows, [cut.row_of[k] for k, _ in keys], contexts)
-                scores.update(self._run(alleles, keys, pairs, plan))
+                found = self._run(alleles, keys, pairs, plan)
+                scores.update(self._with_sequence(alleles, genes, found, plan))
         return scores
 
     def _run(
@@ -191,6 +192,20 @@ class Scoring:
                 scores[keys[row]] = Skipped(Status.FAILED, reason)
             scores.update((keys[row], values) for row, values in done.values.items())
         return scores
+
+    def _with_sequence(
+        self,
+        alleles: Sequence[Allele],
+        genes: Sequence[Sequence[GeneContext] | Skipped],
+        scores: Mapping[PairKey, Scored],
+        plan: ScorePlan,
+    ) -> dict[PairKey, Scored]:
+        """Add what is scored by the sequence alone, in the order of the plan's scorers."""
+        there = {key: values for key, values in scores.items() if not isinstance(values, Skipped)}
+        asked = [(alleles[k], _contexts(genes[k])[i]) for k, i in there]
+        more = scored_by_sequence(asked, self.reference, plan)
+        both = zip(there.items(), more, strict=True)
+        return {**scores, **{key: {**values, **added} for (key, values), added in both}}
 
     def _outcomes(
         self, k: int, genes: Sequence[GeneContext] | Skipped, cut: _Cut, scores: Mapping[PairKey, Scored]

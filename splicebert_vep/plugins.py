@@ -11,7 +11,18 @@ from typing import Any, Literal
 import pluggy
 
 import splicebert_vep_spec
-from splicebert_vep_spec import PROJECT, Adapter, BackendFactory, BackendOptions, Command, Refused, RunInfo, Scorer
+from splicebert_vep_spec import (
+    PROJECT,
+    Adapter,
+    BackendFactory,
+    BackendOptions,
+    Command,
+    JoinAdapter,
+    Refused,
+    RunInfo,
+    Scorer,
+    SequenceScorer,
+)
 
 from . import __version__
 from .contract import BUILTIN, KINDS, PLUGINS_VARIABLE, GuardedBackend, Origin, claim, origin_of, remedy, told
@@ -66,7 +77,7 @@ class Plugins:
         return self._of("backend")
 
     @property
-    def scorers(self) -> tuple[Scorer, ...]:
+    def scorers(self) -> tuple[Scorer | SequenceScorer, ...]:
         """Scorers in registration order, built-ins first."""
         return tuple(self._of("scorer").values())
 
@@ -74,6 +85,11 @@ class Plugins:
     def adapters(self) -> dict[str, Adapter]:
         """Adapters by name."""
         return self._of("adapter")
+
+    @property
+    def joins(self) -> dict[str, JoinAdapter]:
+        """Joins by name."""
+        return self._of("join")
 
     @property
     def commands(self) -> dict[str, Command]:

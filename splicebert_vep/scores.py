@@ -1,4 +1,4 @@
-"""Run the scorers on batches, one ahead of the results, and check what they return: it may be other people's code."""
+"""Run the scorers and check what they return: it may be other people's code. Those of the model run one batch ahead."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from splicebert_vep_spec import AlignedBatch, Value
+from splicebert_vep_spec import AlignedBatch, Allele, Bases, GeneContext, Scorer, SequenceScorer, Value
 from splicebert_vep_spec._rules import INTEGER_MAX, INTEGER_MIN
 
 from .contract import Origin
@@ -56,6 +56,46 @@ def scored(batches: Iterable[EngineBatchLike], plan: ScorePlan) -> Iterator[Scor
         yield waiting.collect()
 
 
+def scored_by_sequence(
+    alleles: Sequence[tuple[Allele, GeneContext]], bases: Bases, plan: ScorePlan
+) -> list[dict[str, Value]]:
+    """Return the values of scorers that read the sequence alone, by field, for each allele x gene.
+
+    Raises:
+        SettingsError: a scorer refused.
+        PluginError: it returned a field it was not asked for, another number of values, or no numbers.
+    """
+    found: list[dict[str, Value]] = [{} for _ in alleles]
+    for planned in plan.scorers if alleles else ():
+        if not isinstance(planned.scorer, SequenceScorer):
+            continue
+        with planned.origin.guarding("score_alleles"):
+            columns = {
+                field: list(values)
+                for field, values in planned.scorer.score_alleles(alleles, bases, planned.asked).items()
+            }
+        if columns.keys() != planned.asked or any(len(values) != len(alleles) for values in columns.values()):
+            raise planned.origin.broken(
+                "score_alleles",
+                needed=f"{len(alleles)} values for each of {', '.join(planned.fields)}",
+                found=", ".join(f"{len(values)} of {field}" for field, values in columns.items()) or "nothing",
+            )
+        for field in planned.fields:
+            for row, value in zip(found, columns[field], strict=True):
+                row[field] = _number(value, field, planned)
+    return found
+
+
+def _number(value: object, field: str, planned: PlannedScorer) -> Value:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise planned.origin.broken(
+            "score_alleles", needed="finite numbers, None where missing", found=f"{field} is {value!r}"
+        )
+    return _whole(float(value), field, planned.origin) if planned.is_integer(field) else float(value)
+
+
 class _Launched:
     """A batch whose scores the device is computing."""
 
@@ -66,16 +106,17 @@ class _Launched:
             return
         self._finite = ReadBack([done.finite])
         written = _writes(done.batch)
-        for planned in plan.scorers:
+        planned_scorers = [(planned, planned.scorer) for planned in plan.scorers if isinstance(planned.scorer, Scorer)]
+        for planned, scorer in planned_scorers:
             with planned.origin.guarding("score"):
-                found = dict(planned.scorer.score(done.batch, planned.asked))
+                found = dict(scorer.score(done.batch, planned.asked))
                 self._check(planned, found)
                 if found:
                     self._columns.append((planned, list(found), ReadBack(list(found.values()))))
             if _writes(done.batch) != written:
                 needed = "a batch left as it was: others read it"
                 raise planned.origin.broken("score", needed=needed, found="tensors written into")
-        self._fields = {field: None for planned in plan.scorers for field in planned.fields}
+        self._fields = {field: None for planned, _ in planned_scorers for field in planned.fields}
 
     def _check(self, planned: PlannedScorer, found: Mapping[str, Any]) -> None:
         origin, asked, size = planned.origin, planned.asked, len(self._rows)

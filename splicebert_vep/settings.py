@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
-from splicebert_vep_spec import NEEDS, BackendInfo, FieldSpec, Scorer
+from splicebert_vep_spec import NEEDS, BackendInfo, FieldSpec, Scorer, SequenceScorer
 
 from .contract import Origin
 from .errors import SettingsError, suggestion
@@ -97,7 +97,7 @@ class Settings:
 class PlannedScorer:
     """A scorer, the fields asked of it, and where it comes from."""
 
-    scorer: Scorer
+    scorer: Scorer | SequenceScorer
     asked: frozenset[str]
     origin: Origin
 
@@ -111,11 +111,13 @@ class PlannedScorer:
         return any(known.id == field and known.type == "Integer" for known in self.scorer.fields)
 
     def needs(self) -> frozenset[str]:
-        """Return what the engine has to compute for these fields.
+        """Return what the engine has to compute for these fields; nothing for what reads the sequence alone.
 
         Raises:
             PluginError: the scorer failed.
         """
+        if not isinstance(self.scorer, Scorer):
+            return frozenset()
         with self.origin.guarding("needs"):
             needs = self.scorer.needs(self.asked)
         if not isinstance(needs, Set) or not needs <= NEEDS:
@@ -138,7 +140,9 @@ class ScorePlan:
     needs: frozenset[str]
 
 
-def plan_scores(scorers: Sequence[Scorer], origins: Mapping[str, Origin], settings: Settings) -> ScorePlan:
+def plan_scores(
+    scorers: Sequence[Scorer | SequenceScorer], origins: Mapping[str, Origin], settings: Settings
+) -> ScorePlan:
     """Choose scorers and fields for a run; origins are by the scorers' names.
 
     Raises:
@@ -164,7 +168,9 @@ def plan_scores(scorers: Sequence[Scorer], origins: Mapping[str, Origin], settin
     return ScorePlan(tuple(chosen), (*(known[i] for i in known if i in asked), *window), needs)
 
 
-def with_choice(plan: ScorePlan, scorers: Sequence[Scorer], origins: Mapping[str, Origin]) -> ScorePlan:
+def with_choice(
+    plan: ScorePlan, scorers: Sequence[Scorer | SequenceScorer], origins: Mapping[str, Origin]
+) -> ScorePlan:
     """Return the plan that also computes KL_CTX, by which flat output chooses between genes; output fields stay."""
     owner = next((scorer for scorer in scorers if any(field.id == CHOICE for field in scorer.fields)), None)
     if owner is None or any(CHOICE in planned.asked for planned in plan.scorers):

@@ -149,7 +149,7 @@ def test_a_broken_plugin_leaves_nothing_behind(install):
 
 
 def test_fields_are_checked_when_they_are_made():
-    with pytest.raises(ValueError, match="upper-case"):
+    with pytest.raises(ValueError, match="needed a capital"):
         FieldSpec("llr", "A", "Float", "x")
     with pytest.raises(ValueError, match="one non-empty line"):
         FieldSpec("LLR", "A", "Float", "")

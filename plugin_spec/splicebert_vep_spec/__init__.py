@@ -1,11 +1,22 @@
 """The contract between splicebert-vep and its plugins.
 
 A plugin is a module with functions marked ``@hookimpl``, named in an entry point of group ``splicebert_vep``. The
-functions return objects that fulfil the protocols ``BackendFactory``, ``Scorer``, ``InfoAdapter``, ``TextAdapter``,
-``TableAdapter``, ``Command``. ``splicebert_vep_spec.testing`` holds tests that every such object has to pass.
+functions return objects that fulfil the protocols ``BackendFactory``, ``Scorer``, ``SequenceScorer``, ``InfoAdapter``,
+``MergingAdapter``, ``TextAdapter``, ``TableAdapter``, ``JoinAdapter``, ``Command``. ``splicebert_vep_spec.testing``
+holds tests that every such object has to pass.
 """
 
-from ._adapters import Adapter, InfoAdapter, InfoField, RunInfo, TableAdapter, TableWriter, TextAdapter
+from ._adapters import (
+    Adapter,
+    InfoAdapter,
+    InfoField,
+    Merger,
+    MergingAdapter,
+    RunInfo,
+    TableAdapter,
+    TableWriter,
+    TextAdapter,
+)
 from ._backends import (
     CLS,
     MASK,
@@ -25,12 +36,24 @@ from ._backends import (
     N,
     T,
 )
+from ._bases import Bases
 from ._commands import Command
 from ._errors import Refused
 from ._fields import FieldSpec
 from ._format import escape_info, format_number, format_value
 from ._hooks import PROJECT, hookimpl, hookspec
-from ._scorers import NEEDS, NEEDS_HIDDEN, NEEDS_MASKED, NEEDS_PAIRS, AlignedBatch, MaskedSite, Scorer, Side
+from ._joins import IndexedTable, JoinAdapter, JoinQuery, JoinRequest, OpenJoin
+from ._scorers import (
+    NEEDS,
+    NEEDS_HIDDEN,
+    NEEDS_MASKED,
+    NEEDS_PAIRS,
+    AlignedBatch,
+    MaskedSite,
+    Scorer,
+    SequenceScorer,
+    Side,
+)
 from ._types import (
     Allele,
     AlleleReport,
@@ -56,32 +79,46 @@ __all__ = [
     "BackendInfo",
     "BackendOptions",
     "BackendOutput",
+    "Bases",
     "C",
     "CLS",
     "Command",
+    "escape_info",
     "FieldSpec",
+    "format_number",
+    "format_value",
     "G",
     "GeneContext",
+    "hookimpl",
+    "hookspec",
+    "IndexedTable",
     "InfoAdapter",
     "InfoField",
     "Interval",
+    "JoinAdapter",
+    "JoinQuery",
+    "JoinRequest",
     "LocalBackend",
     "MASK",
     "MaskedSite",
+    "Merger",
+    "MergingAdapter",
     "N",
     "NEEDS",
     "NEEDS_HIDDEN",
     "NEEDS_MASKED",
     "NEEDS_PAIRS",
     "NUCLEOTIDES",
+    "OpenJoin",
     "PAD",
     "PROJECT",
     "RecordReport",
     "Refused",
     "RunInfo",
-    "SEP",
     "ScoredContext",
     "Scorer",
+    "SEP",
+    "SequenceScorer",
     "Side",
     "Skipped",
     "Status",
@@ -91,9 +128,4 @@ __all__ = [
     "TextAdapter",
     "UNK",
     "Value",
-    "escape_info",
-    "format_number",
-    "format_value",
-    "hookimpl",
-    "hookspec",
 ]

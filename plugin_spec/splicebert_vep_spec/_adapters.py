@@ -23,12 +23,14 @@ class InfoField:
         number: VCF ``Number``: ``A`` (one value per ALT) or ``.``.
         type: VCF ``Type``: ``Float``, ``Integer`` or ``String``.
         description: one line. One that holds ``Format: A|B`` announces entries, whose ``|`` is kept.
+        entries: whether values are such entries although the description does not say so (SnpEff's ANN).
     """
 
     key: str
     number: str
     type: str
     description: str
+    entries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,37 @@ class InfoAdapter(Protocol):
 
     def render(self, report: RecordReport, run: RunInfo) -> Mapping[str, tuple[Value, ...]]:
         """Return values by INFO key: one per ALT for Number=A, any number for Number=. ; None is missing."""
+
+
+@runtime_checkable
+class MergingAdapter(Protocol):
+    """Render a record's outcome into an INFO field that another program wrote (``--emit NAME``), e.g. VEP's CSQ."""
+
+    name: str
+    version: str
+
+    def merge(self, run: RunInfo, info: Mapping[str, InfoField]) -> Merger:
+        """Return what merges outcomes into records of an input with these INFO definitions, by key.
+
+        Raises:
+            Refused: the run or the input lacks what this adapter needs, e.g. a CSQ.
+        """
+
+
+@runtime_checkable
+class Merger(Protocol):
+    """Write INFO fields of an input anew."""
+
+    @property
+    def fields(self) -> Sequence[InfoField]:
+        """The INFO lines as they are from now on; one of a key that the input declares takes its place."""
+
+    def render(self, report: RecordReport, info: Mapping[str, str]) -> Mapping[str, tuple[Value, ...]]:
+        """Return values by INFO key, as ``InfoAdapter.render`` does.
+
+        Args:
+            info: the record's INFO by key, as text; a flag is the empty string.
+        """
 
 
 @runtime_checkable
@@ -106,4 +139,4 @@ class TableWriter(Protocol):
         """Write the last bytes and let go of the file; also called when the run has failed."""
 
 
-Adapter = InfoAdapter | TextAdapter | TableAdapter
+Adapter = InfoAdapter | MergingAdapter | TextAdapter | TableAdapter

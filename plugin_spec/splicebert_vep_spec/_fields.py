@@ -10,7 +10,7 @@ FieldType = Literal["Float", "Integer", "String"]
 FieldNumber = Literal["A", "1", "."]
 Direction = Literal["higher", "negative", "none"]
 
-_ID = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+_ID = re.compile(r"[A-Z][A-Za-z0-9_]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class FieldSpec:
     """Describe one output field.
 
     Args:
-        id: upper-case name without prefix, e.g. ``KL_CTX``; the VCF key is ``SpliceBERT_<id>``.
+        id: name without prefix, e.g. ``KL_CTX`` or ``SpliceAI_DS_AG``; the VCF key is ``SpliceBERT_<id>``.
         number: VCF ``Number``; ``A`` is one value per ALT.
         type: VCF ``Type``.
         description: one line; it becomes the VCF header ``Description``.
@@ -27,7 +27,7 @@ class FieldSpec:
         default: whether the field is computed when the user names no scores.
 
     Raises:
-        ValueError: the id is not upper-case ``[A-Z][A-Z0-9_]*`` or the description is empty or has a line break.
+        ValueError: the id is not ``[A-Z][A-Za-z0-9_]*`` or the description is empty or has a line break.
     """
 
     id: str
@@ -40,7 +40,7 @@ class FieldSpec:
     def __post_init__(self) -> None:
         if not _ID.match(self.id):
             raise ValueError(
-                f"FieldSpec id {self.id!r}: needed upper-case letters, digits and underscores, e.g. KL_CTX"
+                f"FieldSpec id {self.id!r}: needed a capital, then letters, digits and underscores, e.g. KL_CTX"
             )
         if not self.description or "\n" in self.description:
             raise ValueError(f"FieldSpec {self.id}: the description must be one non-empty line")

@@ -15,7 +15,8 @@ import pluggy
 from ._adapters import Adapter, RunInfo
 from ._backends import BackendFactory
 from ._commands import Command
-from ._scorers import Scorer
+from ._joins import JoinAdapter
+from ._scorers import Scorer, SequenceScorer
 
 #: Name of the entry-point group and of the pluggy project.
 PROJECT = "splicebert_vep"
@@ -30,13 +31,18 @@ def register_backends() -> Sequence[BackendFactory]:  # type: ignore[empty-body]
 
 
 @hookspec
-def register_scorers() -> Sequence[Scorer]:  # type: ignore[empty-body]
+def register_scorers() -> Sequence[Scorer | SequenceScorer]:  # type: ignore[empty-body]
     """Return the scorers that this plugin offers."""
 
 
 @hookspec
 def register_adapters() -> Sequence[Adapter]:  # type: ignore[empty-body]
-    """Return the INFO, text and table adapters that this plugin offers."""
+    """Return the INFO, merging, text and table adapters that this plugin offers."""
+
+
+@hookspec
+def register_joins() -> Sequence[JoinAdapter]:  # type: ignore[empty-body]
+    """Return the joins with other programs' scores that this plugin offers."""
 
 
 @hookspec

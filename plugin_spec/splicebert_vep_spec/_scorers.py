@@ -1,4 +1,4 @@
-"""What a scorer offers: aligned outputs in, one value per allele x gene out.
+"""What a scorer offers: aligned outputs of the model, or the reference, in; one value per allele x gene out.
 
 Tensors are typed ``Any`` because this distribution depends on pluggy alone; in practice they are torch tensors on the
 backend's device. B is the number of alleles x genes in a batch, P the number of aligned columns, M the most
@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from ._bases import Bases
 from ._fields import FieldSpec
+from ._types import Allele, GeneContext
 
 #: What a scorer can ask for. Nothing that no scorer asks for is computed.
 NEEDS_PAIRS = "pairs"
@@ -98,3 +100,30 @@ class Scorer(Protocol):
 
     def score(self, batch: AlignedBatch, fields: frozenset[str]) -> Mapping[str, Any]:
         """Return one tensor (B,) per asked field id; NaN is missing."""
+
+
+@runtime_checkable
+class SequenceScorer(Protocol):
+    """Turn alleles and the reference into one value per allele x gene and field, without the model.
+
+    It is registered as a ``Scorer`` is, and its values are kept in the score store under its name and version: a
+    version names everything that changes a value. A field whose ``default`` is False is computed when it is asked for.
+    """
+
+    name: str
+    version: str
+
+    @property
+    def fields(self) -> Sequence[FieldSpec]:
+        """Every field this scorer can compute."""
+
+    def score_alleles(
+        self, alleles: Sequence[tuple[Allele, GeneContext]], bases: Bases, fields: frozenset[str]
+    ) -> Mapping[str, Sequence[float | int | None]]:
+        """Return one value per allele x gene for every asked field id, in their order; None is missing.
+
+        A value depends on its own allele and gene only, never on the others or their order.
+
+        Raises:
+            Refused: what it needs is not there, e.g. an installation or a setting.
+        """

@@ -11,12 +11,12 @@ import cloup
 from splicebert_vep.contract import Origin
 from splicebert_vep.errors import PluginError
 from splicebert_vep.plugins import Installed, inspect_plugins
-from splicebert_vep_spec import InfoAdapter, TextAdapter
+from splicebert_vep_spec import InfoAdapter, MergingAdapter, TextAdapter
 
 from .console import describe, print_json, print_table
 from .options import json_option
 
-_KINDS = ("backend", "scorer", "adapter", "command")
+_KINDS = ("backend", "scorer", "adapter", "join", "command")
 _EPILOG = """\b
 Examples:
   splicebert-vep plugins
@@ -31,8 +31,8 @@ Examples:
 def plugins(as_json: bool) -> None:
     """List the installed plugins and what they offer.
 
-    That is backends, scores, outputs and commands. A plugin is loaded, off (SPLICEBERT_VEP_PLUGINS says so) or broken,
-    and then the reason is shown.
+    That is backends, scores, outputs, joins and commands. A plugin is loaded, off (SPLICEBERT_VEP_PLUGINS says so) or
+    broken, and then the reason is shown.
     """
     found = [_described(plugin) for plugin in inspect_plugins().installed]
     if as_json:
@@ -71,9 +71,14 @@ def _offer(origin: Origin, item: Any) -> dict[str, Any]:
         keys = ("id", "number", "type", "description", "direction", "default")
         return {**about, "fields": [_fields(field, keys) for field in item.fields]}
     if origin.kind == "adapter":
-        kind = "info" if isinstance(item, InfoAdapter) else "text" if isinstance(item, TextAdapter) else "table"
+        kind = _output_kind(item)
         return {**about, "kind": kind}
     return {**about, "summary": item.summary} if origin.kind == "command" else about
+
+
+def _output_kind(adapter: Any) -> str:
+    kinds = {"info": InfoAdapter, "merging": MergingAdapter, "text": TextAdapter}
+    return next((kind for kind, protocol in kinds.items() if isinstance(adapter, protocol)), "table")
 
 
 def _fields(thing: Any, names: Iterable[str]) -> dict[str, Any]:
@@ -86,7 +91,12 @@ def _print(found: list[tuple[dict[str, Any], PluginError | None]]) -> None:
     print_table([head, *listed])
     for title, kind, columns in (
         ("Backends (--backend)", "backends", ("version",)),
-        ("Outputs (--emit): info goes into the VCF, text and table into a file", "adapters", ("kind", "version")),
+        (
+            "Outputs (--emit): info and merging go into the VCF, text and table into a file",
+            "adapters",
+            ("kind", "version"),
+        ),
+        ("Joins (--join)", "joins", ("version",)),
         ("Commands", "commands", ("version", "summary")),
     ):
         rows = [(o["name"], p["name"], *(o[c] for c in columns)) for p, _ in found for o in p[kind]]

@@ -18,6 +18,7 @@ _ID = re.compile(rb"##(\w+)=<(?:[^\"]*?,)?ID=([^,>]+)")
 _LENGTH = re.compile(rb"[<,]length=(\d+)")
 _MD5 = re.compile(rb"[<,]md5=\"?([0-9A-Fa-f]{32})\b")
 _TYPE = re.compile(rb"[<,]Type=(\w+)")
+_NUMBER = re.compile(rb"[<,]Number=([^,>]+)")
 _VALUE = re.compile(r'[<,](\w+)="((?:[^"\\]|\\.)*)"')
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -166,6 +167,26 @@ class VcfHeader:
                 lines[i] = re.sub(rb"([<,]Type=)\w+", rb"\g<1>" + types[key].encode(), line, count=1)
         notes = tuple(note.format(key=key, type=kind) for key, kind in types.items())
         return replace(self, lines=tuple(lines), notes=self.notes + notes)
+
+    def infos(self) -> dict[str, InfoField]:
+        """Return the definition of each INFO key."""
+        found: dict[str, InfoField] = {}
+        for line in self.lines:
+            section, key = _key_of(line) or ("", "")
+            if section == "INFO":
+                text = line.decode("utf-8", "surrogateescape")
+                quotes = {name: re.sub(r"\\(.)", r"\1", value) for name, value in _VALUE.findall(text)}
+                number, kind = _NUMBER.search(line), _TYPE.search(line)
+                found.setdefault(
+                    key,
+                    InfoField(
+                        key,
+                        number.group(1).decode() if number else ".",
+                        kind.group(1).decode() if kind else "String",
+                        quotes.get("Description", ""),
+                    ),
+                )
+        return found
 
     def info_types(self) -> dict[str, str]:
         """Return the declared type of each INFO key."""

@@ -32,6 +32,16 @@ def foreign_keys(fields: Sequence[InfoField]) -> frozenset[bytes]:
     return frozenset(field.key.encode() for field in fields if not is_ours(field.key))
 
 
+def info_items(info: bytes) -> dict[str, str]:
+    """Return the items of an INFO column by key, as text; a flag is empty, of a key given twice the first counts."""
+    found: dict[str, str] = {}
+    for item in info.decode("utf-8", "surrogateescape").split(";"):
+        key, _, value = item.partition("=")
+        if key not in ("", "."):
+            found.setdefault(key, value)
+    return found
+
+
 class UnfitError(ValueError):
     """An annotation that its declared fields cannot hold: what was needed, and what was found."""
 
@@ -94,7 +104,7 @@ Printer = Callable[[Value], str]
 
 def _printer(field: InfoField, exact: bool) -> Printer:
     if field.type == "String":
-        return _entry if "Format: " in field.description else _text
+        return _entry if field.entries or "Format: " in field.description else _text
     if field.type == "Integer":
         return _integer
     return _exact if exact else _float

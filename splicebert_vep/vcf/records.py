@@ -9,6 +9,7 @@ import pysam
 from splicebert_vep.errors import VcfError
 
 from .bcf import FloatFields, line_of
+from .info import info_items
 
 
 class VcfRecord(Protocol):
@@ -35,6 +36,10 @@ class VcfRecord(Protocol):
 
     def columns(self) -> list[bytes]:
         """Return the first 8 columns and, where there are more, the rest as one, without line end."""
+        ...
+
+    def info(self) -> dict[str, str]:
+        """Return the INFO items by key, as text; a flag is the empty string."""
         ...
 
 
@@ -93,6 +98,10 @@ class TextRecord:
         """Return the first 8 columns and, where there are more, the rest as one, without line end."""
         return self._columns.copy()
 
+    def info(self) -> dict[str, str]:
+        """Return the INFO items by key, as text; a flag is the empty string."""
+        return info_items(self._columns[7])
+
 
 class BcfRecord:
     """A BCF record as htslib holds it."""
@@ -123,6 +132,10 @@ class BcfRecord:
     def columns(self) -> list[bytes]:
         """Return the first 8 columns and, where there are more, the rest as one, without line end."""
         return line_of(self.native, self._floats).split(b"\t", 8)
+
+    def info(self) -> dict[str, str]:
+        """Return the INFO items by key, as text; a flag is the empty string."""
+        return info_items(self.columns()[7])
 
 
 def _excerpt(text: bytes) -> str:

@@ -14,14 +14,18 @@ from ._backends import BackendConformance
 from ._commands import CommandConformance
 from ._samples import sample_batch, sample_reports, sample_run
 from ._scorers import ScorerConformance
+from ._sequence import MadeUpBases, SequenceScorerConformance, sample_alleles
 
 __all__ = [
     "BackendConformance",
     "CommandConformance",
     "InfoAdapterConformance",
+    "MadeUpBases",
     "ScorerConformance",
+    "SequenceScorerConformance",
     "TableAdapterConformance",
     "TextAdapterConformance",
+    "sample_alleles",
     "sample_batch",
     "sample_reports",
     "sample_run",

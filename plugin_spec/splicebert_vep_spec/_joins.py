@@ -1,0 +1,121 @@
+"""What a join offers: scores that another program has made, found by allele and gene.
+
+A join reads what stands in the record's INFO, or an indexed file, and says for every allele x gene what it found. It
+tells apart a value that the source has as missing, and an allele that the source does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from ._adapters import InfoField
+from ._bases import Bases
+from ._fields import FieldSpec
+from ._types import Allele, GeneContext, Value
+
+
+@runtime_checkable
+class IndexedTable(Protocol):
+    """A bgzipped, tabix-indexed VCF or table."""
+
+    @property
+    def head(self) -> Sequence[str]:
+        """Lines before the first row, without line ends: those of the comment character, and those that the index
+        skips."""
+
+    @property
+    def contigs(self) -> Sequence[str]:
+        """Contigs that have rows, by the file's own names."""
+
+    def fetch(self, contig: str, start: int, end: int) -> Iterator[str] | None:
+        """Return the rows that overlap [start, end), 0-based half-open, or None when the file lacks the contig.
+
+        Args:
+            contig: any name of the contig: chr17, 17 and NC_000017.11 are one.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """What one ``--join NAME=SOURCE`` asks for, and what there is to answer it.
+
+    Args:
+        name: NAME as the user wrote it; ids of the fields begin with ``<name>_``.
+        files: the files of this NAME, in order; empty when it is read from INFO.
+        info_key: the INFO key of ``--join NAME=info:KEY``, else None.
+        info: INFO definitions of the input, by key.
+        open_table: opens an indexed file.
+        normalise: the normalised allele of contig (any name), pos (1-based), REF and ALT; None when the FASTA has
+            another REF there, or one of them is not made of A, C, G, T.
+        bases: the reference.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    info_key: str | None
+    info: Mapping[str, InfoField]
+    open_table: Callable[[str], IndexedTable]
+    normalise: Callable[[str, int, str, str], Allele | None]
+    bases: Bases
+
+
+@dataclass(frozen=True, slots=True)
+class JoinQuery:
+    """One allele in one gene of one record.
+
+    Args:
+        pos: 1-based, as the record has it.
+        ref, alt: as the record has them.
+        alts: every ALT of the record.
+        info: the record's INFO by key, as text; a flag is the empty string.
+        allele: the normalised allele.
+        context: the gene.
+    """
+
+    pos: int
+    ref: str
+    alt: str
+    alts: tuple[str, ...]
+    info: Mapping[str, str]
+    allele: Allele
+    context: GeneContext
+
+
+@runtime_checkable
+class OpenJoin(Protocol):
+    """A source that is open for the length of one run."""
+
+    @property
+    def fields(self) -> Sequence[FieldSpec]:
+        """Fields that it adds, number A, ids beginning with the request's name and an underscore."""
+
+    @property
+    def about(self) -> str:
+        """One line on what was read, for the provenance: file names, versions."""
+
+    def look_up(self, queries: Sequence[JoinQuery]) -> Sequence[Mapping[str, Value]]:
+        """Return values by field id for every query, in their order; an absent id is missing.
+
+        Raises:
+            Refused: the source does not fit, e.g. it is of another genome build.
+        """
+
+    def close(self) -> None:
+        """Let go of the source; also called when the run has failed."""
+
+
+@runtime_checkable
+class JoinAdapter(Protocol):
+    """Open a source of another program's scores (``--join NAME=SOURCE``, where NAME is this name in any case)."""
+
+    name: str
+    version: str
+
+    def join(self, request: JoinRequest) -> OpenJoin:
+        """Open the source.
+
+        Raises:
+            Refused: it is not what this adapter reads; the message says what is.
+        """
