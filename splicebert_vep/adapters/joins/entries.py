@@ -1,0 +1,200 @@
+"""Join programs that write entries into INFO: from the record's own INFO, or from an indexed VCF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from splicebert_vep_spec import Allele, FieldSpec, InfoField, JoinQuery, JoinRequest, Refused, Value
+
+from .outcome import Joined, Outcome, Said, UnreadableError, fields_with_status, gene_names, outcome_of, values_by_field
+from .rows import AlleleRows, Match, Row
+
+
+class Reader(Protocol):
+    """Read a program's entries."""
+
+    def read(self, text: str, ref: str, alt: str, alts: Sequence[str]) -> Said:
+        """Return the entries of an ALT.
+
+        Args:
+            text: the value of the INFO key, not ``.``.
+            ref, alt, alts: REF, the ALT and every ALT of the record that holds it.
+
+        Raises:
+            UnreadableError: an entry is not of the program's form.
+        """
+
+
+class EntriesJoin:
+    """Join one program.
+
+    Args:
+        label: what ids of fields begin with, and the usual INFO key; the name is the same in lower case.
+        program: for messages and descriptions.
+        fields: what an entry holds, without the label.
+        reader: makes a reader from the definition of the INFO key.
+        once: whether entries name no ALT, so that a record that repeats another's is not to be believed.
+    """
+
+    version = "1"
+
+    def __init__(
+        self, label: str, fields: Sequence[FieldSpec], reader: Callable[[InfoField], Reader], *, once: bool = False
+    ) -> None:
+        self.name = label.lower()
+        self.label = label
+        self._fields = tuple(fields)
+        self._reader = reader
+        self._once = once
+
+    def join(self, request: JoinRequest) -> InfoEntries | FileEntries:
+        """Open the source.
+
+        Raises:
+            Refused: the key is not declared, or its format is another.
+        """
+        fields = fields_with_status(request.name, self._fields, self.label)
+        if request.info_key is not None:
+            key = request.info_key
+            if key not in request.info:
+                declared = ", ".join(sorted(request.info)) or "none"
+                raise Refused(
+                    f"The header of the input declares no INFO key {key}, so there is nothing to join. It declares "
+                    f"{declared}."
+                )
+            reader = self._reader(request.info[key])
+            return InfoEntries(key, reader, fields, request.info[key].description, once=self._once)
+        tables, readers, about = [], [], []
+        for path in request.files:
+            table = request.open_table(path)
+            field = _declared(table.head, self.label)
+            if field is None:
+                raise Refused(
+                    f"{path} is no VCF of {self.label}: its header has no ##INFO=<ID={self.label},...>. Give the "
+                    "program's own VCF, bgzipped and indexed with tabix -p vcf."
+                )
+            tables.append(table)
+            readers.append(self._reader(field))
+            about.append(field.description)
+        return FileEntries(self.label, AlleleRows(tables, request, vcf_row), readers, fields, about)
+
+
+class InfoEntries:
+    """Entries in the input's own records."""
+
+    def __init__(self, key: str, reader: Reader, fields: Sequence[FieldSpec], description: str, *, once: bool) -> None:
+        self.fields = tuple(fields)
+        self.about = f"INFO {key}: {description}"
+        self._key = key
+        self._reader = reader
+        self._repeated = _Repeated() if once else None
+
+    def look_up(self, queries: Sequence[JoinQuery]) -> list[Mapping[str, Value]]:
+        """Return values for every query."""
+        return [values_by_field(self.fields, self._outcome(query)) for query in queries]
+
+    def _outcome(self, query: JoinQuery) -> Outcome:
+        text = query.info.get(self._key)
+        said = _said(self._reader, text, query.ref, query.alt, query.alts)
+        if text and self._repeated and self._repeated.seen(text, query) and said is not Joined.NO_RECORD:
+            said = Joined.AMBIGUOUS
+        return outcome_of([said], gene_names(query.context))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class FileEntries:
+    """Entries in indexed VCFs."""
+
+    def __init__(
+        self,
+        key: str,
+        rows: AlleleRows,
+        readers: Sequence[Reader],
+        fields: Sequence[FieldSpec],
+        about: Sequence[str],
+    ) -> None:
+        self.fields = tuple(fields)
+        self.about = "; ".join(dict.fromkeys(about))
+        self._key = key
+        self._rows = rows
+        self._readers = readers
+
+    def look_up(self, queries: Sequence[JoinQuery]) -> list[Mapping[str, Value]]:
+        """Return values for every query; the files are read once per allele."""
+        known: dict[Allele, list[Said] | None] = {}
+        found = []
+        for query in queries:
+            if query.allele not in known:
+                matches = self._rows.find(query.allele)
+                known[query.allele] = None if matches is None else [self._said(match) for match in matches]
+            said = known[query.allele]
+            outcome = Outcome(Joined.NO_CONTIG) if said is None else outcome_of(said, gene_names(query.context))
+            found.append(values_by_field(self.fields, outcome))
+        return found
+
+    def _said(self, match: Match) -> Said:
+        row = match.row
+        text = next((item[len(self._key) + 1 :] for item in row.cells[7].split(";") if self._is_key(item)), None)
+        return _said(self._readers[match.source], text, row.ref, row.alts[match.alt], row.alts)
+
+    def _is_key(self, item: str) -> bool:
+        return item.startswith(self._key) and item[len(self._key) : len(self._key) + 1] in ("=", "")
+
+    def close(self) -> None:
+        """The program closes the files."""
+
+
+class _Repeated:
+    """Tell a record whose entries are those of another allele before it.
+
+    A program that writes no ALT into its entries writes them for the first ALT of a record. When such a record is
+    split later (``bcftools norm -m-``), each of its parts gets the entries of the first.
+    """
+
+    _near = 1_000
+
+    def __init__(self) -> None:
+        self._contig = ""
+        self._known: dict[str, tuple[int, Allele]] = {}
+
+    def seen(self, text: str, query: JoinQuery) -> bool:
+        """Tell whether another allele near by had the same entries before; the first to have them is believed."""
+        if query.allele.contig != self._contig:
+            self._contig = query.allele.contig
+            self._known.clear()
+        if not any(digit in text.partition(":")[2] for digit in "123456789"):
+            return False  # no change anywhere: true of many alleles
+        before = self._known.setdefault(text, (query.pos, query.allele))
+        if abs(query.pos - before[0]) > self._near:
+            self._known = {text: (query.pos, query.allele)}
+            return False
+        return before[1] != query.allele
+
+
+def vcf_row(line: str) -> Row:
+    """Read a row of a VCF."""
+    cells = line.split("\t", 8)
+    return Row(int(cells[1]), cells[3].upper(), tuple(cells[4].upper().split(",")), cells)
+
+
+def _said(reader: Reader, text: str | None, ref: str, alt: str, alts: Sequence[str]) -> Said:
+    if text is None:
+        return Joined.NO_KEY
+    if text in ("", "."):
+        return Joined.MISSING
+    try:
+        return reader.read(text, ref.upper(), alt.upper(), [one.upper() for one in alts])
+    except UnreadableError:
+        return Joined.UNREADABLE
+
+
+def _declared(head: Sequence[str], key: str) -> InfoField | None:
+    """Return the definition of an INFO key in a VCF's header."""
+    line = next((line for line in head if line.startswith(f"##INFO=<ID={key},")), None)
+    if line is None:
+        return None
+    description = line.partition('Description="')[2].rpartition('"')[0]
+    return InfoField(key, ".", "String", description)
