@@ -12,9 +12,11 @@ from splicebert_vep_spec import RecordReport, RunInfo, Status
 from . import __version__
 from .chunks import GuardedChunks
 from .errors import SettingsError
+from .evidence import Evidence, plan_evidence
 from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.reference import Reference
+from .joins import Joins, parse_joins
 from .outputs import Outputs, plan_outputs
 from .pipeline import Record
 from .plugins import Plugins
@@ -65,6 +67,8 @@ class FileAnnotator:
         emit: Sequence[str] = ("flat",),
         kind: Kind | None = None,
         region: str | None = None,
+        join: Sequence[str] = (),
+        evidence: Sequence[str] = (),
         recurring: Recurring | None = None,
         planned: bool = False,
         progress: Callable[[Summary, float | None], None] | None = None,
@@ -78,6 +82,7 @@ class FileAnnotator:
 
         The other arguments and errors are as for ``Annotator.annotate``.
         """
+        words = parse_joins(join)
         plan = plan_outputs(
             emit,
             target,
@@ -86,11 +91,17 @@ class FileAnnotator:
             self.plugins.origins("adapter"),
             source=source,
             reference=str(self.reference.path),
+            joined=[file for word in words for file in word.files],
         )
         summary = Summary()
         where = None if region is None else self._region(region)
         began = time.monotonic()
-        with open_vcf(source) as reader:
+        with (
+            open_vcf(source) as reader,
+            Joins(words, self.plugins, self.reference, reader.header.infos(), self.run.fields) as joins,
+        ):
+            sides = plan_evidence(evidence, self.run, joins.fields, self.plugins.scorers)
+            run = self._with(joins, sides)
             contigs = reader.header.contigs()
             guard = None if planned else self.guard(contigs)
             if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
@@ -98,26 +109,37 @@ class FileAnnotator:
                     "The region lies on a contig that neither the VCF's header nor the FASTA knows.", found=where.chrom
                 )
             chunks = GuardedChunks(self._in_region(reader, where), self.chunk_records, guard)
-            self.plugins.run_started(self.run)
+            self.plugins.run_started(run)
             held, lengths = chunks.held(), self.reference.lengths
-            with Outputs(plan, self.run, reader.header, held, lengths, __version__, recurring) as outputs:
+            with Outputs(plan, run, reader.header, held, lengths, __version__, recurring) as outputs:
                 for chunk in chunks:
-                    reports = tuple(report(chunk))  # which an adapter cannot take anything out of
+                    reports = tuple(sides.add(joins.add(chunk, report(chunk))))  # which nobody takes anything out of
                     summary.add(reports)
                     outputs.write(chunk, reports)
                     if progress:
                         progress(summary, reader.share_read())
                 summary.warnings.extend(chunks.finish())
+                summary.warnings.extend(joins.warnings())
         if where and not summary.records:
             summary.warnings.append(f"no record lies in the region {region}")
         for status, doubt in _DOUBTS.items():
             if summary.status[status] > summary.alleles * _EXPECTED:
                 share = f"{summary.status[status]:,} of {summary.alleles:,} ALTs are {status}"
                 summary.warnings.append(f"{share}: {doubt}?")
+        summary.notes.extend(sides.notes)
+        summary.provenance = run.provenance
         summary.seconds = time.monotonic() - began
         summary.warnings.extend(outputs.warnings)
-        self.plugins.run_finished(self.run, summary.by_status())
+        self.plugins.run_finished(run, summary.by_status())
         return summary
+
+    def _with(self, joins: Joins, evidence: Evidence) -> RunInfo:
+        """Return the run with what is joined."""
+        if not joins.fields and not evidence.fields:
+            return self.run
+        about = {"Joins": joins.about, "Evidence": evidence.about}
+        fields = (*self.run.fields, *joins.fields, *evidence.fields)
+        return RunInfo(fields, {**self.run.provenance, **{name: text for name, text in about.items() if text}})
 
     def guard(self, header: Mapping[str, int | None]) -> BuildGuard:
         """Return the build guard for a file with these contigs in its header."""

@@ -194,6 +194,8 @@ class Annotator:
         emit: Sequence[str] = ("flat",),
         kind: Kind | None = None,
         region: str | None = None,
+        join: Sequence[str] = (),
+        evidence: Sequence[str] = (),
         progress: Callable[[Summary, float | None], None] | None = None,
     ) -> Summary:
         """Annotate a VCF or BCF.
@@ -205,6 +207,8 @@ class Annotator:
             kind: output format where the path's suffix does not say it.
             region: ``chr17``, ``chr17:100``, ``chr17:100-`` or ``chr17:100-200``, 1-based with both ends; only records
                 that lie in it are read and written.
+            join: other programs' scores to add, ``NAME=FILE`` or ``NAME=info:KEY``.
+            evidence: thresholds by which SpliceBERT and SpliceAI are set side by side, ``SCORE=VALUE``.
             progress: called after every chunk with the counts so far and the share of the input read, where known.
 
         Raises:
@@ -214,8 +218,9 @@ class Annotator:
             PluginError: a plugin breaks the contract.
         """
         return self.files().annotate(
-            str(source), str(target), self._report, emit=emit, kind=kind, region=region, progress=progress
-        )
+            str(source), str(target), self._report, emit=emit, kind=kind, region=region, join=join, evidence=evidence,
+            progress=progress,
+        )  # fmt: skip
 
     def _results(self, variants: Iterable[VariantLike]) -> Iterator[ScoredVariant]:
         if isinstance(variants, tuple) and len(variants) == 4 and not isinstance(variants[1], str | tuple | Variant):

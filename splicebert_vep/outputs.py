@@ -80,6 +80,7 @@ def plan_outputs(
     *,
     source: str,
     reference: str,
+    joined: Sequence[str] = (),
 ) -> OutputPlan:
     """Match ``--emit`` words with adapters; a table without a file takes the run's output when no VCF does.
 
@@ -110,7 +111,7 @@ def plan_outputs(
     placed = tuple((adapter, own or path) for adapter, own in tables)
     targets = [target for _, target in placed] + ([path] if info else [])
     real = ["-" if is_stdout(target) else os.path.realpath(target) for target in targets]
-    indexes = [f"{os.path.realpath(file)}{suffix}" for file in (path, reference) for suffix in _INDEXES]
+    indexes = [f"{os.path.realpath(file)}{suffix}" for file in (path, reference, *joined) for suffix in _INDEXES]
     if len(set(real)) < len(real) or set(real) & set(indexes):
         raise SettingsError(
             "Two outputs would go to the same place.",
@@ -124,7 +125,9 @@ def plan_outputs(
             found=f"{path}, and --emit {','.join(words)}",
         )
     tables_only = real[: len(placed)]
-    if os.path.realpath(reference) in real or (source != "-" and os.path.realpath(source) in tables_only):
+    if {os.path.realpath(file) for file in (reference, *joined)} & set(real) or (
+        source != "-" and os.path.realpath(source) in tables_only
+    ):
         raise SettingsError("An output would replace an input.", needed="another file", found=", ".join(targets))
     return OutputPlan(path, kind or kind_of(path), tuple(info), placed, origins)
 

@@ -43,6 +43,9 @@ Examples:
 In a pipe, keeping what touches an annotated splice site:
   bcftools view -f PASS,. in.bcf | splicebert-vep annotate -R GRCh38.fa | bcftools view -i 'SpliceBERT_SITE_HIT!="."'
 \b
+Beside SpliceAI's precomputed scores:
+  splicebert-vep annotate in.vcf -R GRCh38.fa --join spliceai=snv.vcf.gz --join spliceai=indel.vcf.gz -O out.vcf
+\b
 Stop a workflow when the input does not fit the reference:
   splicebert-vep annotate in.vcf -R GRCh38.fa -O out.vcf --strict REF_MISMATCH,FAILED --summary run.json
 """
@@ -63,6 +66,16 @@ Stop a workflow when the input does not fit the reference:
         "--emit", multiple=True, callback=split_words, metavar="WHAT,...", shell_complete=complete_outputs,
         help="flat (default) or vep into the VCF; tsv[=FILE], jsonl[=FILE], parquet=FILE as tables; or a plugin's. "
         "Several at once.",
+    ),
+    cloup.option(
+        "--join", multiple=True, metavar="NAME=SOURCE",
+        help="Add another program's scores: NAME is spliceai, openspliceai or pangolin and SOURCE a tabixed VCF, or "
+        "info:KEY of the input; or any NAME and a .toml that declares a table. Repeat for several.",
+    ),
+    cloup.option(
+        "--evidence", multiple=True, metavar="SCORE=VALUE",
+        help="Threshold by which SpliceBERT_EVIDENCE sets a score beside SpliceAI, e.g. KL_CTX=-6.5; "
+        "SpliceAI_DS_MAX=0.2 unless given.",
     ),
     reference_option,
     annotation_option,
@@ -87,8 +100,8 @@ Stop a workflow when the input does not fit the reference:
 )
 def annotate(
     source: str | None, source_option: str | None, target: str, output_type: str | None, emit: tuple[str, ...],
-    region: str | None, strict: tuple[str, ...], summary_file: str | None, distance: str | None, mask: str | None,
-    **model: Any,
+    join: tuple[str, ...], evidence: tuple[str, ...], region: str | None, strict: tuple[str, ...], summary_file: str | None,
+    distance: str | None, mask: str | None, **model: Any,
 ) -> int:  # fmt: skip
     """Annotate a VCF or BCF with SpliceBERT scores.
 
@@ -123,16 +136,15 @@ def annotate(
         kind: Any = _KINDS[output_type] if output_type else None
         with _progress() as progress:
             summary = annotator.annotate(
-                given, target, emit=emit or ("flat",), kind=kind, region=region,
+                given, target, emit=emit or ("flat",), kind=kind, region=region, join=join, evidence=evidence,
                 progress=progress,
             )  # fmt: skip
-        provenance = annotator.run.provenance
     if annotator.remembered:
         about = annotator.remembered
         say(f"store {model['store']}: {about.recalled:,} alleles known, {about.scored:,} scored")
     _report(summary)
     if summary_file:
-        _write_summary(summary_file, summary, provenance)
+        _write_summary(summary_file, summary)
     return _check_strict(summary, strict)
 
 
@@ -189,13 +201,15 @@ class _Progress:
 def _report(summary: Summary) -> None:
     for warning in summary.warnings:
         warn(warning)
+    for note in summary.notes:
+        say(note)
     counts = ", ".join(f"{status} {count:,}" for status, count in summary.by_status().items()) or "none"
     rate = summary.alleles / max(summary.seconds, 1e-9)
     say(f"{summary.records:,} records, {summary.alleles:,} ALTs in {summary.seconds:.1f} s ({rate:,.1f}/s)")
     say(f"by status: {counts}")
 
 
-def _write_summary(path: str, summary: Summary, provenance: Any) -> None:
+def _write_summary(path: str, summary: Summary) -> None:
     from splicebert_vep.files import whole_or_not
 
     content = {
@@ -205,7 +219,7 @@ def _write_summary(path: str, summary: Summary, provenance: Any) -> None:
         "status": summary.by_status(),
         "seconds": round(summary.seconds, 3),
         "warnings": summary.warnings,
-        "provenance": dict(provenance),
+        "provenance": dict(summary.provenance),
     }
     with whole_or_not(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

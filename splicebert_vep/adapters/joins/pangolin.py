@@ -57,7 +57,7 @@ def _entry(gene: str, increase_pos: str, increase: str, decrease_pos: str, decre
     gain, loss = float(increase) + 0.0, float(decrease) + 0.0
     if gain != gain or loss != loss:
         return Entry(gene, (None,) * len(_FIELDS))
-    if max(abs(gain), abs(loss)) > 1:
+    if not 0 <= gain <= 1 or not -1 <= loss <= 0:  # of -s, which lists every site above a cutoff
         raise UnreadableError(f"{increase}, {decrease}")
     return Entry(gene, (gain, int(increase_pos), loss, int(decrease_pos), max(abs(gain), abs(loss))))
 

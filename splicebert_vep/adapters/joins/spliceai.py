@@ -26,7 +26,9 @@ def _fields(program: str) -> tuple[FieldSpec, ...]:
             FieldSpec(f"DP_{event}", "A", "Integer", f"{program} position of {meaning}, nt from POS in its own record")
             for event, meaning in _EVENTS.items()
         ),
-        FieldSpec("DS_MAX", "A", "Float", f"Largest {program} delta score; missing unless all four are there", "higher"),
+        FieldSpec(
+            "DS_MAX", "A", "Float", f"Largest {program} delta score; missing unless all four are there", "higher"
+        ),
     )
 
 
