@@ -100,8 +100,8 @@ Stop a workflow when the input does not fit the reference:
 )
 def annotate(
     source: str | None, source_option: str | None, target: str, output_type: str | None, emit: tuple[str, ...],
-    join: tuple[str, ...], evidence: tuple[str, ...], region: str | None, strict: tuple[str, ...], summary_file: str | None,
-    distance: str | None, mask: str | None, **model: Any,
+    join: tuple[str, ...], evidence: tuple[str, ...], region: str | None, strict: tuple[str, ...],
+    summary_file: str | None, distance: str | None, mask: str | None, **model: Any,
 ) -> int:  # fmt: skip
     """Annotate a VCF or BCF with SpliceBERT scores.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -9,6 +10,10 @@ from splicebert_vep_spec import Allele, FieldSpec, InfoField, JoinQuery, JoinReq
 
 from .outcome import Joined, Outcome, Said, UnreadableError, fields_with_status, gene_names, outcome_of, values_by_field
 from .rows import AlleleRows, Match, Row
+
+
+_NEAR = 1_000  # nt within which the parts of a split record lie
+_ANY_CHANGE = re.compile(r":-?[\d.]*[1-9]")
 
 
 class Reader(Protocol):
@@ -125,7 +130,7 @@ class FileEntries:
     def look_up(self, queries: Sequence[JoinQuery]) -> list[Mapping[str, Value]]:
         """Return values for every query; the files are read once per allele."""
         known: dict[Allele, list[Said] | None] = {}
-        found = []
+        found: list[Mapping[str, Value]] = []
         for query in queries:
             if query.allele not in known:
                 matches = self._rows.find(query.allele)
@@ -154,29 +159,33 @@ class _Repeated:
     split later (``bcftools norm -m-``), each of its parts gets the entries of the first.
     """
 
-    _near = 1_000
-
     def __init__(self) -> None:
         self._contig = ""
+        self._since = 0
         self._known: dict[str, tuple[int, Allele]] = {}
 
     def seen(self, text: str, query: JoinQuery) -> bool:
         """Tell whether another allele near by had the same entries before; the first to have them is believed."""
-        if query.allele.contig != self._contig:
-            self._contig = query.allele.contig
-            self._known.clear()
-        if not any(digit in text.partition(":")[2] for digit in "123456789"):
-            return False  # no change anywhere: true of many alleles
-        before = self._known.setdefault(text, (query.pos, query.allele))
-        if abs(query.pos - before[0]) > self._near:
-            self._known = {text: (query.pos, query.allele)}
-            return False
-        return before[1] != query.allele
+        if not _ANY_CHANGE.search(text):
+            return False  # true of many alleles
+        if query.allele.contig != self._contig or abs(query.pos - self._since) > _NEAR:
+            same = query.allele.contig == self._contig
+            known = self._known.items() if same else ()
+            self._known = {text: one for text, one in known if abs(query.pos - one[0]) <= _NEAR}
+            self._contig, self._since = query.allele.contig, query.pos
+        _, first = self._known.setdefault(text, (query.pos, query.allele))
+        return first != query.allele
 
 
 def vcf_row(line: str) -> Row:
-    """Read a row of a VCF."""
+    """Read a row of a VCF.
+
+    Raises:
+        Refused: it has too few columns.
+    """
     cells = line.split("\t", 8)
+    if len(cells) < 8 or not cells[1].isdigit():
+        raise Refused(f"A row of a joined VCF is not whole: {line[:60]!r}. Get the file again.")
     return Row(int(cells[1]), cells[3].upper(), tuple(cells[4].upper().split(",")), cells)
 
 

@@ -79,7 +79,7 @@ class OpenTable:
     def look_up(self, queries: Sequence[JoinQuery]) -> list[Mapping[str, Value]]:
         """Return values for every query; the files are read once per allele."""
         known: dict[Allele, list[Match] | None] = {}
-        found = []
+        found: list[Mapping[str, Value]] = []
         for query in queries:
             if query.allele not in known:
                 known[query.allele] = self._rows.find(query.allele)
