@@ -14,7 +14,6 @@ from splicebert_vep_spec import (
     Scorer,
     SequenceScorer,
     Value,
-    format_value,
 )
 
 from .errors import SettingsError, suggestion
@@ -35,7 +34,7 @@ class Threshold:
     value: float
 
     def __str__(self) -> str:
-        return f"{self.field.id} {'>=' if self.field.direction == 'higher' else '<='} {format_value(self.value)}"
+        return f"{self.field.id} {'>=' if self.field.direction == 'higher' else '<='} {self.value}"
 
     def calls(self, value: Value) -> bool | None:
         """Tell whether a value does; None when there is none."""

@@ -69,7 +69,7 @@ class EntriesJoin:
                     f"{declared}."
                 )
             reader = self._reader(request.info[key])
-            return InfoEntries(key, reader, fields, request.info[key].description, once=self._once)
+            return InfoEntries(key, reader, fields, _first_words(request.info[key]), once=self._once)
         tables, readers, about = [], [], []
         for path in request.files:
             table = request.open_table(path)
@@ -81,16 +81,16 @@ class EntriesJoin:
                 )
             tables.append(table)
             readers.append(self._reader(field))
-            about.append(field.description)
+            about.append(_first_words(field))
         return FileEntries(self.label, AlleleRows(tables, request, vcf_row), readers, fields, about)
 
 
 class InfoEntries:
     """Entries in the input's own records."""
 
-    def __init__(self, key: str, reader: Reader, fields: Sequence[FieldSpec], description: str, *, once: bool) -> None:
+    def __init__(self, key: str, reader: Reader, fields: Sequence[FieldSpec], about: str, *, once: bool) -> None:
         self.fields = tuple(fields)
-        self.about = f"INFO {key}: {description}"
+        self.about = f"INFO {key}: {about}"
         self._key = key
         self._reader = reader
         self._repeated = _Repeated() if once else None
@@ -198,6 +198,11 @@ def _said(reader: Reader, text: str | None, ref: str, alt: str, alts: Sequence[s
         return reader.read(text, ref.upper(), alt.upper(), [one.upper() for one in alts])
     except UnreadableError:
         return Joined.UNREADABLE
+
+
+def _first_words(field: InfoField) -> str:
+    """Return what a definition says before its formats: the program, and its version where it tells."""
+    return " ".join(field.description.partition("Format:")[0].partition(". ")[0].split())
 
 
 def _declared(head: Sequence[str], key: str) -> InfoField | None:
