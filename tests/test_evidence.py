@@ -22,7 +22,10 @@ def planned(*texts, joined=(DS_MAX,), run=RUN, scorers=()):
     return plan_evidence(texts, run, joined, scorers)
 
 
-def word(evidence, context=gene(), **values):
+GENE = gene()
+
+
+def word(evidence, context=GENE, **values):
     outcome = ScoredContext(context, Status.OK, "", values)
     report = RecordReport("1", 1, ".", "A", (AlleleReport("C", None, (outcome,)),))
     [found] = evidence.add([report])

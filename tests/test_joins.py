@@ -21,13 +21,14 @@ def entry(allele, symbol, number):
 
 
 A = "ALPHA"
+NO_GENE, NO_ROW, HALF = "OTHER_GENE OTHER_GENE", "NO_RECORD NO_RECORD", "FOUND .5 OTHER_GENE"
 DOTS = "|.|.|.|.|.|.|.|."
 
 # Place, REF, ALT of the record; rows of the source; what ALPHA and GAMMA get: status and DS_MAX.
 CASES = {
-    "precomputed, contig without chr": ("350 A C", [f"1 350 A C SpliceAI={entry('C', A, 50)}"], "FOUND .5 OTHER_GENE"),
-    "contig with chr": ("350 A C", [f"chr1 350 A C SpliceAI={entry('C', A, 50)}"], "FOUND .5 OTHER_GENE"),
-    "contig by accession": ("350 A C", [f"NC_000001.11 350 A C SpliceAI={entry('C', A, 50)}"], "FOUND .5 OTHER_GENE"),
+    "precomputed, contig without chr": ("350 A C", [f"1 350 A C SpliceAI={entry('C', A, 50)}"], HALF),
+    "contig with chr": ("350 A C", [f"chr1 350 A C SpliceAI={entry('C', A, 50)}"], HALF),
+    "contig by accession": ("350 A C", [f"NC_000001.11 350 A C SpliceAI={entry('C', A, 50)}"], HALF),
     "a record per gene": (
         "350 A C", [f"1 350 A C SpliceAI={entry('C', 'GAMMA', 30)}", f"1 350 A C SpliceAI={entry('C', A, 50)}"],
         "FOUND .5 FOUND .3",
@@ -43,7 +44,7 @@ CASES = {
         "FOUND .3 FOUND .4",
     ),
     "an ALT without entries among others": (
-        "350 A T", [f"1 350 A C,T SpliceAI={entry('C', A, 10)}"], "NO_RECORD NO_RECORD"),
+        "350 A T", [f"1 350 A C,T SpliceAI={entry('C', A, 10)}"], NO_ROW),
     "unscored ALT": ("360 GC AT", [f"1 360 GC AT SpliceAI=AT|{A}{DOTS}"], "MISSING OTHER_GENE"),
     "dots and a value": (
         "350 A C", [f"1 350 A C SpliceAI=C|{A}{DOTS},{entry('C', A, 30)}"], "FOUND .3 OTHER_GENE"),
@@ -51,29 +52,29 @@ CASES = {
     "missing key": ("350 A C", ["1 350 A C SpliceAI=."], "MISSING MISSING"),
     "no key": ("350 A C", ["1 350 A C AC=1"], "NO_KEY NO_KEY"),
     "a key that begins alike": ("350 A C", [f"1 350 A C SpliceAI_old={entry('C', A, 50)}"], "NO_KEY NO_KEY"),
-    "no row": ("350 A C", [f"1 351 {genome()[350]} * SpliceAI=."], "NO_RECORD NO_RECORD"),
-    "another ALT": ("350 A C", [f"1 350 A G SpliceAI={entry('G', A, 50)}"], "NO_RECORD NO_RECORD"),
+    "no row": ("350 A C", [f"1 351 {genome()[350]} * SpliceAI=."], NO_ROW),
+    "another ALT": ("350 A C", [f"1 350 A G SpliceAI={entry('G', A, 50)}"], NO_ROW),
     "no contig": ("350 A C", [f"2 350 A C SpliceAI={entry('C', A, 50)}"], "NO_CONTIG NO_CONTIG"),
     "by gene id": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'ENSG09', 50)}"], "OTHER_GENE FOUND .5"),
     "by gene id of another version": (
-        "350 A C", [f"1 350 A C SpliceAI={entry('C', 'ENSG01.9', 50)}"], "FOUND .5 OTHER_GENE"),
-    "a symbol that only begins alike": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'ALPHA2', 9)}"], "OTHER_GENE OTHER_GENE"),
-    "a symbol in another case": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'Alpha', 9)}"], "OTHER_GENE OTHER_GENE"),
-    "two entries that agree": ("350 A C", [f"1 350 A C SpliceAI={entry('C', A, 50)}"] * 2, "FOUND .5 OTHER_GENE"),
+        "350 A C", [f"1 350 A C SpliceAI={entry('C', 'ENSG01.9', 50)}"], HALF),
+    "a symbol that only begins alike": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'ALPHA2', 9)}"], NO_GENE),
+    "a symbol in another case": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'Alpha', 9)}"], NO_GENE),
+    "two entries that agree": ("350 A C", [f"1 350 A C SpliceAI={entry('C', A, 50)}"] * 2, HALF),
     "two entries that disagree": (
         "350 A C", [f"1 350 A C SpliceAI={entry('C', A, n)}" for n in (50, 51)], "AMBIGUOUS OTHER_GENE"),
-    "padded record": ("349 {}A {}C", [f"1 350 A C SpliceAI={entry('C', A, 50)}"], "FOUND .5 OTHER_GENE"),
-    "padded row": ("350 A C", ["1 349 {0}A {0}C SpliceAI=" + entry("{0}C", A, 50)], "FOUND .5 OTHER_GENE"),
+    "padded record": ("349 {}A {}C", [f"1 350 A C SpliceAI={entry('C', A, 50)}"], HALF),
+    "padded row": ("350 A C", ["1 349 {0}A {0}C SpliceAI=" + entry("{0}C", A, 50)], HALF),
     # ACACACACA at 303-311: AC deleted at its left end, its right end and in between are one allele
-    "right-shifted deletion": ("302 TAC T", [f"1 309 ACA A SpliceAI={entry('A', A, 50)}"], "FOUND .5 OTHER_GENE"),
+    "right-shifted deletion": ("302 TAC T", [f"1 309 ACA A SpliceAI={entry('A', A, 50)}"], HALF),
     "left-aligned row of a shifted record": (
-        "309 ACA A", [f"1 302 TAC T SpliceAI={entry('T', A, 50)}"], "FOUND .5 OTHER_GENE"),
+        "309 ACA A", [f"1 302 TAC T SpliceAI={entry('T', A, 50)}"], HALF),
     "padded and shifted deletion": (
-        "302 TAC T", [f"1 309 ACATTG ATTG SpliceAI={entry('ATTG', A, 50)}"], "FOUND .5 OTHER_GENE"),
-    "right-shifted insertion": ("302 T TAC", [f"1 311 A ACA SpliceAI={entry('ACA', A, 50)}"], "FOUND .5 OTHER_GENE"),
-    "insertion before its anchor": ("302 T TAC", [f"1 312 T CAT SpliceAI={entry('CAT', A, 50)}"], "FOUND .5 OTHER_GENE"),
-    "a longer deletion is another": ("302 TAC T", [f"1 302 TACAC T SpliceAI={entry('T', A, 50)}"], "NO_RECORD NO_RECORD"),
-    "lower case": ("350 a c", [f"1 350 A C SpliceAI={entry('C', A, 50)}"], "FOUND .5 OTHER_GENE"),
+        "302 TAC T", [f"1 309 ACATTG ATTG SpliceAI={entry('ATTG', A, 50)}"], HALF),
+    "right-shifted insertion": ("302 T TAC", [f"1 311 A ACA SpliceAI={entry('ACA', A, 50)}"], HALF),
+    "insertion before its anchor": ("302 T TAC", [f"1 312 T CAT SpliceAI={entry('CAT', A, 50)}"], HALF),
+    "a longer deletion is another": ("302 TAC T", [f"1 302 TACAC T SpliceAI={entry('T', A, 50)}"], NO_ROW),
+    "lower case": ("350 a c", [f"1 350 A C SpliceAI={entry('C', A, 50)}"], HALF),
     "a row that was split after scoring, single bases": (
         "350 A C", [f"1 350 A C SpliceAI={entry('C', A, 10)},{entry('T', A, 20)}"], "FOUND .1 OTHER_GENE"),
     "another number of subfields": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|0.1|0.2"], "UNREADABLE UNREADABLE"),

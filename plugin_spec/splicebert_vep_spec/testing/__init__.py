@@ -12,6 +12,7 @@ Nothing here imports torch, numpy or pytest: what is needed of them is given as 
 from ._adapters import InfoAdapterConformance, TableAdapterConformance, TextAdapterConformance
 from ._backends import BackendConformance
 from ._commands import CommandConformance
+from ._joins import JoinAdapterConformance, MadeUpTable, sample_queries
 from ._samples import sample_batch, sample_reports, sample_run
 from ._scorers import ScorerConformance
 from ._sequence import MadeUpBases, SequenceScorerConformance, sample_alleles
@@ -20,13 +21,16 @@ __all__ = [
     "BackendConformance",
     "CommandConformance",
     "InfoAdapterConformance",
+    "JoinAdapterConformance",
     "MadeUpBases",
+    "MadeUpTable",
     "ScorerConformance",
     "SequenceScorerConformance",
     "TableAdapterConformance",
     "TextAdapterConformance",
     "sample_alleles",
     "sample_batch",
+    "sample_queries",
     "sample_reports",
     "sample_run",
 ]

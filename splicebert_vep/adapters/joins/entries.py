@@ -11,7 +11,6 @@ from splicebert_vep_spec import Allele, FieldSpec, InfoField, JoinQuery, JoinReq
 from .outcome import Joined, Outcome, Said, UnreadableError, fields_with_status, gene_names, outcome_of, values_by_field
 from .rows import AlleleRows, Match, Row
 
-
 _NEAR = 1_000  # nt within which the parts of a split record lie
 _ANY_CHANGE = re.compile(r":-?[\d.]*[1-9]")
 
