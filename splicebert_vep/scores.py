@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def _number(value: object, field: str, planned: PlannedScorer) -> Value:
         raise planned.origin.broken(
             "score_alleles", needed="finite numbers, None where missing", found=f"{field} is {value!r}"
         )
-    return _whole(float(value), field, planned.origin) if planned.is_integer(field) else float(value)
+    return _whole(float(value), field, planned.origin, "score_alleles") if planned.is_integer(field) else float(value)
 
 
 class _Launched:
@@ -142,7 +143,7 @@ class _Launched:
         for planned, names, there in self._columns:
             for field, found in zip(names, there.wait(), strict=True):
                 columns[field] = _values([found[i] for i in good], field, planned)
-        rows = zip(*columns.values(), strict=True)
+        rows = zip(*columns.values(), strict=True) if columns else itertools.repeat((), len(good))
         return ScoredBatch(
             {self._rows[i]: dict(zip(columns, row, strict=True)) for i, row in zip(good, rows, strict=True)}, failed
         )
@@ -163,7 +164,7 @@ def _writes(batch: AlignedBatch) -> list[int]:
     return [value._version for value in values if hasattr(value, "_version")]
 
 
-def _whole(value: float, field: str, origin: Origin) -> int:
+def _whole(value: float, field: str, origin: Origin, method: str = "score") -> int:
     if not value.is_integer() or not INTEGER_MIN <= value <= INTEGER_MAX:
-        raise origin.broken("score", needed=f"whole numbers of 32 bits: {field} is an Integer", found=f"{value}")
+        raise origin.broken(method, needed=f"whole numbers of 32 bits: {field} is an Integer", found=f"{value}")
     return int(value)

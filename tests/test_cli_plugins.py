@@ -230,6 +230,7 @@ def test_the_listing_says_what_each_plugin_offers(install, run, monkeypatch):
         "state": "loaded",
         "hooks": ["register_adapters", "register_commands", "register_scorers", "run_started"],
         "backends": [],
+        "joins": [],
         "scorers": [{"name": "echo", "version": "1", "fields": [field]}],
         "adapters": [{"name": "lines", "version": "4", "kind": "text"}],
         "commands": [{"name": "count", "version": "3", "summary": "Count the words"}],

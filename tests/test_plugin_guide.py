@@ -69,10 +69,10 @@ def test_the_guide_from_the_empty_folder_to_the_end(tmp_path):
     # two bases of the MNV differ; of 46 records 45 have an ALT, one of them too long for a window
     assert re.search(r"TOKENS_CHANGED +2 ", said)
     assert (author.folder / "scores.jsonl").read_text().count('"TOKENS_CHANGED": 1,') > 10
-    setup = FILES["setup.py"].replace('["my_plugin"]', '["my_plugin", "more_plugin", "soft_plugin"]')
-    more = '"mine = my_plugin", "more = more_plugin", "soft = soft_plugin"'
+    setup = FILES["setup.py"].replace('["my_plugin"]', '["my_plugin", "purine_plugin", "more_plugin", "soft_plugin"]')
+    more = '"mine = my_plugin", "purines = purine_plugin", "more = more_plugin", "soft = soft_plugin"'
     author.write("setup.py", setup.replace('"mine = my_plugin"', more))
-    for name in ("more_plugin.py", "soft_plugin.py", "test_more_plugin.py"):
+    for name in ("purine_plugin.py", "more_plugin.py", "soft_plugin.py", "test_more_plugin.py"):
         author.write(name)
     said = author.follow([*first_steps[1:2], "pytest -q test_more_plugin.py", *second_use])
     assert re.search(r"[1-9]\d* passed", said)
@@ -97,8 +97,11 @@ def test_every_hook_and_protocol_is_in_the_guide():
     from splicebert_vep_spec import _hooks, testing
 
     hooks = [name for name, item in vars(_hooks).items() if hasattr(item, "splicebert_vep_spec")]
-    assert len(hooks) == 6
-    protocols = ["BackendFactory", "Scorer", "InfoAdapter", "TextAdapter", "TableAdapter", "Command", "Refused"]
+    assert len(hooks) == 7
+    protocols = [
+        "BackendFactory", "Scorer", "SequenceScorer", "InfoAdapter", "MergingAdapter", "TextAdapter", "TableAdapter",
+        "JoinAdapter", "Command", "Refused",
+    ]  # fmt: skip
     for name in [*hooks, *protocols, *testing.__all__]:
         assert name in GUIDE, name
     assert set(protocols) <= set(splicebert_vep_spec.__all__)
