@@ -10,13 +10,13 @@ from typing import TypeVar
 from splicebert_vep_spec import RecordReport, RunInfo, Status
 
 from . import __version__
+from .beside import Beside
 from .chunks import GuardedChunks
 from .errors import SettingsError
-from .evidence import Evidence, plan_evidence
 from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.reference import Reference
-from .joins import Joins, parse_joins
+from .joins import parse_joins
 from .outputs import Outputs, plan_outputs
 from .pipeline import Record
 from .plugins import Plugins
@@ -98,10 +98,9 @@ class FileAnnotator:
         began = time.monotonic()
         with (
             open_vcf(source) as reader,
-            Joins(words, self.plugins, self.reference, reader.header.infos(), self.run.fields) as joins,
+            Beside(words, evidence, self.plugins, self.reference, reader.header.infos(), self.run) as beside,
         ):
-            sides = plan_evidence(evidence, self.run, joins.fields, self.plugins.scorers)
-            run = self._with(joins, sides)
+            run = beside.run
             contigs = reader.header.contigs()
             guard = None if planned else self.guard(contigs)
             if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
@@ -113,33 +112,25 @@ class FileAnnotator:
             held, lengths = chunks.held(), self.reference.lengths
             with Outputs(plan, run, reader.header, held, lengths, __version__, recurring) as outputs:
                 for chunk in chunks:
-                    reports = tuple(sides.add(joins.add(chunk, report(chunk))))  # which nobody takes anything out of
+                    reports = tuple(beside.add(chunk, report(chunk)))  # which nobody takes anything out of
                     summary.add(reports)
                     outputs.write(chunk, reports)
                     if progress:
                         progress(summary, reader.share_read())
                 summary.warnings.extend(chunks.finish())
-                summary.warnings.extend(joins.warnings())
+                summary.warnings.extend(beside.warnings())
         if where and not summary.records:
             summary.warnings.append(f"no record lies in the region {region}")
         for status, doubt in _DOUBTS.items():
             if summary.status[status] > summary.alleles * _EXPECTED:
                 share = f"{summary.status[status]:,} of {summary.alleles:,} ALTs are {status}"
                 summary.warnings.append(f"{share}: {doubt}?")
-        summary.notes.extend(sides.notes)
+        summary.notes.extend(beside.notes)
         summary.provenance = run.provenance
         summary.seconds = time.monotonic() - began
         summary.warnings.extend(outputs.warnings)
         self.plugins.run_finished(run, summary.by_status())
         return summary
-
-    def _with(self, joins: Joins, evidence: Evidence) -> RunInfo:
-        """Return the run with what is joined."""
-        if not joins.fields and not evidence.fields:
-            return self.run
-        about = {"Joins": joins.about, "Evidence": evidence.about}
-        fields = (*self.run.fields, *joins.fields, *evidence.fields)
-        return RunInfo(fields, {**self.run.provenance, **{name: text for name, text in about.items() if text}})
 
     def guard(self, header: Mapping[str, int | None]) -> BuildGuard:
         """Return the build guard for a file with these contigs in its header."""

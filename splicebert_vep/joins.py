@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import Protocol
 
 from splicebert_vep_spec import (
@@ -60,7 +59,7 @@ def parse_joins(words: Sequence[str]) -> list[JoinWord]:
 
 
 class Joins:
-    """The sources of a run, open; close them with the block.
+    """The sources of a run, open.
 
     Args:
         words: what is joined.
@@ -126,12 +125,8 @@ class Joins:
                 values.update(more)
         return with_values(reports, iter(found))
 
-    def __enter__(self) -> Joins:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Let go of every source."""
         self._undo.close()
 
 

@@ -22,6 +22,8 @@ from .console import clock, dumb_terminal, introduce, say, warn
 from .options import (
     annotation_option,
     computed_options,
+    evidence_option,
+    join_option,
     machine_options,
     open_annotator,
     reference_option,
@@ -67,16 +69,8 @@ Stop a workflow when the input does not fit the reference:
         help="flat (default) or vep into the VCF; tsv[=FILE], jsonl[=FILE], parquet=FILE as tables; or a plugin's. "
         "Several at once.",
     ),
-    cloup.option(
-        "--join", multiple=True, metavar="NAME=SOURCE",
-        help="Add another program's scores: NAME is spliceai, openspliceai or pangolin and SOURCE a tabixed VCF, or "
-        "info:KEY of the input; or any NAME and a .toml that declares a table. Repeat for several.",
-    ),
-    cloup.option(
-        "--evidence", multiple=True, metavar="SCORE=VALUE",
-        help="Threshold by which SpliceBERT_EVIDENCE sets a score beside SpliceAI, e.g. KL_CTX=-6.5; "
-        "SpliceAI_DS_MAX=0.2 unless given.",
-    ),
+    join_option,
+    evidence_option,
     reference_option,
     annotation_option,
     store_option,
