@@ -1,5 +1,9 @@
 """Joins: which value of another program an allele gets in a gene, and what is said where it gets none."""
 
+import gzip
+import os
+
+import pysam
 import pytest
 
 from joining import PANGOLIN, SPLICEAI, annotated, genome, open_annotator, tabixed, vcf, words
@@ -113,6 +117,42 @@ def test_every_field_comes_as_it_stands(annotator, tmp_path):
     assert [row[f"SpliceAI_{name}"] for name in names] == [0.1, 0.0, 0.91, 0.02, -12, 50, 0, 3, 0.91]
 
 
+@pytest.mark.parametrize(
+    ("record", "row", "place"),
+    [
+        ("302 TAC T", "302 TAC T", 10),
+        ("302 TAC T", "309 ACA A", 17),  # the site at 319 is 17 nt from 302
+        ("309 ACA A", "302 TAC T", 3),
+        ("309 ACA A", "309 ACATTG ATTG", 10),
+    ],
+)
+def test_a_place_counts_from_the_records_own_pos(record, row, place, annotator, tmp_path):
+    alt = row.split()[2]
+    source = vcf(tmp_path / "in.vcf", [f"chr1 {record}"])
+    file = tabixed(tmp_path / "s.vcf", [f"1 {row} SpliceAI={alt}|ALPHA|0.1|0|0.9|0|-300|.|10|0"])
+    found = next(row for row in annotated(annotator, source, f"spliceai={file}") if row["SYMBOL"] == "ALPHA")
+    assert found["SpliceAI_DP_DG"] == place
+    assert found["SpliceAI_DP_AG"] == place - 310 and found["SpliceAI_DP_AL"] is None
+    assert found["SpliceAI_DS_DG"] == 0.9
+
+
+def test_an_index_of_the_other_kind_does(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
+    file.with_name("s.vcf.gz.tbi").unlink()
+    pysam.tabix_index(str(file), preset="vcf", csi=True, force=True)
+    rows = annotated(annotator, source, f"spliceai={file}")
+    assert ("FOUND", 0.5) in words(rows, "SpliceAI_STATUS", "SpliceAI_DS_MAX")
+
+
+def test_a_bcf_to_join_is_told_apart(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"], "##contig=<ID=chr1>\n")
+    as_bcf(source, tmp_path / "s.bcf")
+    pysam.tabix_index(str(tmp_path / "s.bcf"), preset="bcf", force=True)
+    with pytest.raises(VcfError, match=r"not a BCF(.|\n)*bcftools view -Oz"):
+        annotated(annotator, source, f"spliceai={tmp_path / 's.bcf'}")
+
+
 def test_snv_and_indel_files_answer_together(annotator, tmp_path):
     source = vcf(tmp_path / "in.vcf", ["chr1 302 TAC T", "chr1 350 A C", "chr1 2050 C G", "chr2 350 A C"])
     snv = tabixed(tmp_path / "snv,hg38.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
@@ -173,19 +213,21 @@ def test_a_format_without_the_subfields_is_refused(annotator, tmp_path):
         annotated(annotator, source, "spliceai=info:SpliceAI")
 
 
-def test_bcf_carries_the_same(annotator, tmp_path):
-    import pysam
+def as_bcf(source, target):
+    with (
+        pysam.VariantFile(str(source)) as records,
+        pysam.VariantFile(str(target), "wb", header=records.header) as out,
+    ):
+        for record in records:
+            out.write(record)
 
+
+def test_bcf_carries_the_same(annotator, tmp_path):
     text = vcf(
         tmp_path / "in.vcf", [f"chr1 350 A C,T SpliceAI={entry('C', A, 50)},{entry('T', 'GAMMA', 30)}"],
         SPLICEAI + "##contig=<ID=chr1>\n",
     )  # fmt: skip
-    with (
-        pysam.VariantFile(str(text)) as records,
-        pysam.VariantFile(str(tmp_path / "b.bcf"), "wb", header=records.header) as out,
-    ):
-        for record in records:
-            out.write(record)
+    as_bcf(text, tmp_path / "b.bcf")
     of_text, of_bcf = (annotated(annotator, p, "spliceai=info:SpliceAI") for p in (text, tmp_path / "b.bcf"))
     assert of_text == of_bcf
     assert words(of_bcf, "ALT", "SYMBOL", "SpliceAI_STATUS", "SpliceAI_DS_MAX") == [
@@ -232,8 +274,6 @@ def broken(kind, path):
         index.unlink()
         return path / vcf(path / "p.vcf", []).name
     elif kind == "gzip":
-        import gzip
-
         file.write_bytes(gzip.compress(b"##fileformat=VCFv4.2\n"))
     elif kind == "cut off":
         file.write_bytes(file.read_bytes()[:-30])
@@ -317,8 +357,6 @@ def flipped(place):
 
 
 def test_an_old_index_is_told(annotator, tmp_path):
-    import os
-
     source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
     file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
     os.utime(f"{file}.tbi", (1, 1))

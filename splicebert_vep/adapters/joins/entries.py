@@ -8,7 +8,17 @@ from typing import Protocol
 
 from splicebert_vep_spec import Allele, FieldSpec, InfoField, JoinQuery, JoinRequest, Refused, Value
 
-from .outcome import Joined, Outcome, Said, UnreadableError, fields_with_status, gene_names, outcome_of, values_by_field
+from .outcome import (
+    Entry,
+    Joined,
+    Outcome,
+    Said,
+    UnreadableError,
+    fields_with_status,
+    gene_names,
+    outcome_of,
+    values_by_field,
+)
 from .rows import AlleleRows, Match, Row
 
 _NEAR = 1_000  # nt within which the parts of a split record lie
@@ -16,7 +26,7 @@ _ANY_CHANGE = re.compile(r":-?[\d.]*[1-9]")
 
 
 class Reader(Protocol):
-    """Read a program's entries."""
+    """Read a program's entries; Integer fields are places, nt from the record's POS."""
 
     def read(self, text: str, ref: str, alt: str, alts: Sequence[str]) -> Said:
         """Return the entries of an ALT.
@@ -100,7 +110,7 @@ class InfoEntries:
 
     def _outcome(self, query: JoinQuery) -> Outcome:
         text = query.info.get(self._key)
-        said = _said(self._reader, text, query.ref, query.alt, query.alts)
+        said = _said(self._reader, text, query.ref, query.alt, query.alts)  # places are from the query's own POS
         if text and self._repeated and self._repeated.seen(text, query) and said is not Joined.NO_RECORD:
             said = Joined.AMBIGUOUS
         return outcome_of([said], gene_names(query.context))
@@ -136,10 +146,24 @@ class FileEntries:
                 known[query.allele] = None if matches is None else [self._said(match) for match in matches]
             said = known[query.allele]
             outcome = Outcome(Joined.NO_CONTIG) if said is None else outcome_of(said, gene_names(query.context))
-            found.append(values_by_field(self.fields, outcome))
+            found.append(values_by_field(self.fields, Outcome(outcome.status, self._moved(outcome.values, -query.pos))))
         return found
 
+    def _moved(self, values: Sequence[Value], by: int) -> tuple[Value, ...]:
+        """Return values with places moved: a file may write an allele at another POS than the input does."""
+        return tuple(
+            value + by if isinstance(value, int) and field.type == "Integer" else value
+            for value, field in zip(values, self.fields, strict=False)
+        )
+
     def _said(self, match: Match) -> Said:
+        """Return what a row says of an allele, with places on the genome."""
+        said = self._in_row(match)
+        if isinstance(said, Joined):
+            return said
+        return [Entry(entry.gene, self._moved(entry.values, match.row.pos)) for entry in said]
+
+    def _in_row(self, match: Match) -> Said:
         row = match.row
         text = next((item[len(self._key) + 1 :] for item in row.cells[7].split(";") if self._is_key(item)), None)
         return _said(self._readers[match.source], text, row.ref, row.alts[match.alt], row.alts)

@@ -21,9 +21,9 @@ _ENTRY = re.compile(
 
 _FIELDS = (
     FieldSpec("INCREASE", "A", "Float", "Pangolin's largest increase of a splice score", "higher"),
-    FieldSpec("INCREASE_POS", "A", "Integer", "Where it is, nt from POS in Pangolin's own record"),
+    FieldSpec("INCREASE_POS", "A", "Integer", "Where that is, nt from POS"),
     FieldSpec("DECREASE", "A", "Float", "Pangolin's largest decrease of a splice score, not positive", "negative"),
-    FieldSpec("DECREASE_POS", "A", "Integer", "Where it is, nt from POS in Pangolin's own record"),
+    FieldSpec("DECREASE_POS", "A", "Integer", "Where that is, nt from POS"),
     FieldSpec("SCORE_MAX", "A", "Float", "Larger of Pangolin's increase and decrease, without sign", "higher"),
 )
 

@@ -23,7 +23,7 @@ def _fields(program: str) -> tuple[FieldSpec, ...]:
             for event, meaning in _EVENTS.items()
         ),
         *(
-            FieldSpec(f"DP_{event}", "A", "Integer", f"{program} position of {meaning}, nt from POS in its own record")
+            FieldSpec(f"DP_{event}", "A", "Integer", f"{program} position of {meaning}, nt from POS")
             for event, meaning in _EVENTS.items()
         ),
         FieldSpec(
