@@ -21,6 +21,7 @@ CHAPTERS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
         (
             "register_scorers",
             "register_adapters",
+            "register_joins",
             "register_backends",
             "register_commands",
             "run_started",
