@@ -2,11 +2,14 @@
 
 import gzip
 import os
+import re
+from pathlib import Path
 
 import pysam
 import pytest
 
 from joining import PANGOLIN, SPLICEAI, annotated, genome, open_annotator, tabixed, vcf, words
+from splicebert_vep.adapters.joins.outcome import MEANINGS, Joined
 from splicebert_vep.errors import BuildError, SettingsError, VcfError
 
 
@@ -451,3 +454,9 @@ def test_scores_from_a_store_get_what_is_joined_and_the_store_does_not(tmp_path,
             rows = annotated(opened, source, f"spliceai={file}")
             found.append((opened.remembered.recalled, rows[0]["SpliceAI_DS_MAX"] or rows[1]["SpliceAI_DS_MAX"]))
     assert found == [(0, 0.5), (1, 0.6)]
+
+
+def test_every_word_is_documented_in_its_order():
+    text = (Path(__file__).resolve().parents[1] / "docs" / "joins.md").read_text()
+    rows = re.findall(r"^\| ([A-Z_]+) \|", text, re.MULTILINE)
+    assert rows[1:] == [str(word) for word in Joined] == [str(word) for word in MEANINGS]  # the first is a heading
