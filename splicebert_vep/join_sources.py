@@ -65,7 +65,7 @@ class _Table:
         return None if own is None else self._table.rows(own, start, end)
 
 
-class _RefCheck:
+class RefCheck:
     """Normalise rows of a source, and compare their REF with the FASTA."""
 
     def __init__(self, reference: Reference) -> None:
@@ -111,7 +111,7 @@ class Source:
         self, word: JoinWord, adapter: JoinAdapter, origin: Origin, reference: Reference, info: Mapping[str, InfoField]
     ) -> None:
         self._word, self._adapter, self._origin = word, adapter, origin
-        self._check = _RefCheck(reference)
+        self._check = RefCheck(reference)
         self._tables: list[TabixTable] = []
         self.name = _label(word, adapter, origin)
         request = JoinRequest(
