@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 from splicebert_vep_spec import Allele, FieldSpec, InfoField, JoinQuery, JoinRequest, Refused, Value
@@ -102,16 +103,18 @@ class InfoEntries:
         self.about = f"INFO {key}: {about}"
         self._key = key
         self._reader = reader
-        self._repeated = _Repeated() if once else None
+        self._shared = _Shared() if once else None
 
     def look_up(self, queries: Sequence[JoinQuery]) -> list[Mapping[str, Value]]:
         """Return values for every query."""
-        return [values_by_field(self.fields, self._outcome(query)) for query in queries]
+        texts = [query.info.get(self._key) for query in queries]
+        shared = self._shared.among(texts, queries) if self._shared else frozenset()
+        outcomes = [self._outcome(*one, shared=i in shared) for i, one in enumerate(zip(texts, queries, strict=True))]
+        return [values_by_field(self.fields, outcome) for outcome in outcomes]
 
-    def _outcome(self, query: JoinQuery) -> Outcome:
-        text = query.info.get(self._key)
+    def _outcome(self, text: str | None, query: JoinQuery, *, shared: bool) -> Outcome:
         said = _said(self._reader, text, query.ref, query.alt, query.alts)  # places are from the query's own POS
-        if text and self._repeated and self._repeated.seen(text, query) and said is not Joined.NO_RECORD:
+        if shared and not isinstance(said, Joined):
             said = Joined.AMBIGUOUS
         return outcome_of([said], gene_names(query.context))
 
@@ -175,29 +178,41 @@ class FileEntries:
         """The program closes the files."""
 
 
-class _Repeated:
-    """Tell a record whose entries are those of another allele before it.
+class _Shared:
+    """Tell records whose entries are those of another allele near by too.
 
     A program that writes no ALT into its entries writes them for the first ALT of a record. When such a record is
-    split later (``bcftools norm -m-``), each of its parts gets the entries of the first.
+    split later (``bcftools norm -m-``), each of its parts gets the entries of the first, and may come before it.
     """
 
     def __init__(self) -> None:
-        self._contig = ""
-        self._since = 0
-        self._known: dict[str, tuple[int, Allele]] = {}
+        self._before: dict[str, dict[Allele, int]] = {}  # POS of the alleles that had a text, those of the last place
 
-    def seen(self, text: str, query: JoinQuery) -> bool:
-        """Tell whether another allele near by had the same entries before; the first to have them is believed."""
-        if not _ANY_CHANGE.search(text):
-            return False  # true of many alleles
-        if query.allele.contig != self._contig or abs(query.pos - self._since) > _NEAR:
-            same = query.allele.contig == self._contig
-            known = self._known.items() if same else ()
-            self._known = {text: one for text, one in known if abs(query.pos - one[0]) <= _NEAR}
-            self._contig, self._since = query.allele.contig, query.pos
-        _, first = self._known.setdefault(text, (query.pos, query.allele))
-        return first != query.allele
+    def among(self, texts: Sequence[str | None], queries: Sequence[JoinQuery]) -> frozenset[int]:
+        """Return which queries share their entries with another allele, of these or of those asked for just before."""
+        holders = {text: dict(known) for text, known in self._before.items()}
+        for text, query in zip(texts, queries, strict=True):
+            of_first = query.alt == query.alts[0]
+            if text and of_first and _ANY_CHANGE.search(text):  # that nothing changes is true of many alleles
+                holders.setdefault(text, {})[query.allele] = query.pos
+        shared = {text: _near_another(known) for text, known in holders.items() if len(known) > 1}
+        if queries:
+            last = queries[-1]
+            near = {text: {a: pos for a, pos in known.items() if _is_near(a, pos, last.allele, last.pos)}
+                    for text, known in holders.items()}  # fmt: skip
+            self._before = {text: known for text, known in near.items() if known}
+        both = enumerate(zip(texts, queries, strict=True))
+        return frozenset(i for i, (text, query) in both if text and query.allele in shared.get(text, ()))
+
+
+def _near_another(alleles: Mapping[Allele, int]) -> set[Allele]:
+    """Return those alleles, given with their POS, that lie near another of them."""
+    placed = sorted(alleles.items(), key=lambda one: (one[0].contig, one[1]))
+    return {allele for one, other in pairwise(placed) if _is_near(*one, *other) for allele in (one[0], other[0])}
+
+
+def _is_near(one: Allele, pos: int, other: Allele, other_pos: int) -> bool:
+    return one.contig == other.contig and abs(pos - other_pos) <= _NEAR
 
 
 def vcf_row(line: str) -> Row:

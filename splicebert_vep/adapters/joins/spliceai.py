@@ -59,13 +59,13 @@ class SpliceAiReader:
     def read(self, text: str, ref: str, alt: str, alts: Sequence[str]) -> Said:
         """Return the entries of an ALT.
 
-        ALLELE is the ALT of the record that the program scored. Where entries name an ALT that this record lacks, the
-        record has been split or rewritten since: an ALT of the same letters may be another allele, unless REF and all
-        of them are single bases, which rewriting leaves alone.
+        ALLELE is the ALT of the record that the program scored; it has entries for every ALT of bases, in the record's
+        order. Where entries are of other ALTs than the record's, it has been split, merged or trimmed since: an ALT of
+        the same letters may be another allele, unless REF and all of them are single bases, which are left alone.
         """
         entries = [self._cells(entry) for entry in text.split(",")]
-        named = {cells[self._allele].upper() for cells in entries}
-        if not named <= set(alts) and any(len(one) != 1 for one in (ref, alt, *named)):
+        named = list(dict.fromkeys(cells[self._allele].upper() for cells in entries))
+        if named != [one for one in alts if one.isalpha()] and any(len(one) != 1 for one in (ref, alt, *named)):
             return Joined.AMBIGUOUS
         mine = [cells for cells in entries if cells[self._allele].upper() == alt]
         return [self._entry(cells) for cells in mine] or Joined.NO_RECORD
