@@ -431,6 +431,16 @@ def test_pangolin(case, way, annotator, tmp_path):
     assert words([row for row in rows if row["SYMBOL"] == A], *PANGOLIN_FIELDS) == wanted
 
 
+def test_a_file_that_was_split_after_pangolin_does_not_give_the_first_alts_scores(annotator, tmp_path):
+    alleles = ["350 A C", "350 A T", "360 G C"]
+    other = ONE.replace("0.4", "0.5")
+    rows = [f"1 {one} Pangolin={text}|Warnings:" for one, text in zip(alleles, (ONE, ONE, other), strict=True)]
+    file = tabixed(tmp_path / "s.vcf", rows, PANGOLIN)
+    for one, wanted in zip(alleles, ["AMBIGUOUS", "AMBIGUOUS", "FOUND"], strict=True):
+        found = annotated(annotator, vcf(tmp_path / "in.vcf", [f"chr1 {one}"]), f"pangolin={file}")
+        assert [row["Pangolin_STATUS"] for row in found if row["SYMBOL"] == A] == [wanted]
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 1024])
 def test_records_split_after_pangolin_do_not_get_the_first_alts_scores(chunk, tmp_path, monkeypatch):
     """bcftools norm -m- gives each part the entries of the first ALT; no change anywhere may be true of all.

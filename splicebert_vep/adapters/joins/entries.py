@@ -92,7 +92,8 @@ class EntriesJoin:
             tables.append(table)
             readers.append(self._reader(field))
             about.append(_first_words(field))
-        return FileEntries(self.label, AlleleRows(tables, request, vcf_row), readers, fields, about)
+        rows = AlleleRows(tables, request, vcf_row)
+        return FileEntries(self.label, rows, readers, fields, about, once=self._once)
 
 
 class InfoEntries:
@@ -132,12 +133,15 @@ class FileEntries:
         readers: Sequence[Reader],
         fields: Sequence[FieldSpec],
         about: Sequence[str],
+        *,
+        once: bool,
     ) -> None:
         self.fields = tuple(fields)
         self.about = "; ".join(dict.fromkeys(about))
         self._key = key
         self._rows = rows
         self._readers = readers
+        self._once = once
 
     def look_up(self, queries: Sequence[JoinQuery]) -> list[Mapping[str, Value]]:
         """Return values for every query; the files are read once per allele."""
@@ -146,7 +150,9 @@ class FileEntries:
         for query in queries:
             if query.allele not in known:
                 matches = self._rows.find(query.allele)
-                known[query.allele] = None if matches is None else [self._said(match) for match in matches]
+                known[query.allele] = (
+                    None if matches is None else [self._said(match, query.allele) for match in matches]
+                )
             said = known[query.allele]
             outcome = Outcome(Joined.NO_CONTIG) if said is None else outcome_of(said, gene_names(query.context))
             found.append(values_by_field(self.fields, Outcome(outcome.status, self._moved(outcome.values, -query.pos))))
@@ -159,17 +165,21 @@ class FileEntries:
             for value, field in zip(values, self.fields, strict=False)
         )
 
-    def _said(self, match: Match) -> Said:
+    def _said(self, match: Match, allele: Allele) -> Said:
         """Return what a row says of an allele, with places on the genome."""
-        said = self._in_row(match)
+        text = self._text(match.row)
+        row = match.row
+        said = _said(self._readers[match.source], text, row.ref, row.alts[match.alt], row.alts)
         if isinstance(said, Joined):
             return said
+        if self._once and text and _ANY_CHANGE.search(text):
+            others = self._rows.others_near(match, allele, _NEAR)
+            if any(self._text(other) == text for other in others):  # see _Shared
+                return Joined.AMBIGUOUS
         return [Entry(entry.gene, self._moved(entry.values, match.row.pos)) for entry in said]
 
-    def _in_row(self, match: Match) -> Said:
-        row = match.row
-        text = next((item[len(self._key) + 1 :] for item in row.cells[7].split(";") if self._is_key(item)), None)
-        return _said(self._readers[match.source], text, row.ref, row.alts[match.alt], row.alts)
+    def _text(self, row: Row) -> str | None:
+        return next((item[len(self._key) + 1 :] for item in row.cells[7].split(";") if self._is_key(item)), None)
 
     def _is_key(self, item: str) -> bool:
         return item.startswith(self._key) and item[len(self._key) : len(self._key) + 1] in ("=", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -66,6 +66,14 @@ class AlleleRows:
             for row in map(self._read, lines):
                 found += [Match(row, alt, source) for alt in self._alts(row, allele)]
         return found if known else None
+
+    def others_near(self, match: Match, allele: Allele, distance: int) -> Iterator[Row]:
+        """Yield the rows of the match's file that begin within a distance and whose first ALT is another allele."""
+        at = match.row.pos - 1
+        lines = self._tables[match.source].fetch(allele.contig, at - distance, at + distance + 1) or ()
+        for row in map(self._read, lines):
+            if self._normalise(allele.contig, row.pos, row.ref, row.alts[0]) not in (allele, None):
+                yield row
 
     def _alts(self, row: Row, allele: Allele) -> list[int]:
         return [
