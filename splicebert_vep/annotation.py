@@ -91,7 +91,6 @@ class FileAnnotator:
             self.plugins.origins("adapter"),
             source=source,
             reference=str(self.reference.path),
-            joined=[file for word in words for file in word.files],
         )
         summary = Summary()
         where = None if region is None else self._region(region)
@@ -100,6 +99,7 @@ class FileAnnotator:
             open_vcf(source) as reader,
             Beside(words, evidence, self.plugins, self.reference, reader.header.infos(), self.run) as beside,
         ):
+            plan.spare(beside.files)
             run = beside.run
             contigs = reader.header.contigs()
             guard = None if planned else self.guard(contigs)

@@ -15,7 +15,7 @@ from .plugins import Plugins
 
 
 class Beside:
-    """Joined sources, open, and thresholds; a context manager that closes the sources.
+    """Joined sources, open, and thresholds; a context manager that closes the sources. For one thread at a time.
 
     Args:
         words: what is joined, see ``parse_joins``.
@@ -45,6 +45,11 @@ class Beside:
             self._joins.close()
             raise
         self.run = self._extended(run)
+
+    @property
+    def files(self) -> list[str]:
+        """Every file that is read, with its index."""
+        return self._joins.files
 
     @property
     def notes(self) -> Sequence[str]:

@@ -152,6 +152,11 @@ class Source:
                 self._check_value(key, value)
         return list(found)
 
+    @property
+    def files(self) -> list[str]:
+        """Every file that is read, with its index."""
+        return [*self._word.files, *(file for table in self._tables for file in (table.path, table.index))]
+
     def warnings(self) -> list[str]:
         """Return sentences for the user."""
         found = [warning for table in self._tables for warning in table.warnings]

@@ -101,6 +101,11 @@ class Joins:
         return tuple(field for source in self._sources for field in source.fields)
 
     @property
+    def files(self) -> list[str]:
+        """Every file that is read, with its index."""
+        return [file for source in self._sources for file in source.files]
+
+    @property
     def about(self) -> str:
         """What is joined, for the provenance."""
         return "; ".join(source.about for source in self._sources)

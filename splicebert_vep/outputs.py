@@ -70,6 +70,18 @@ class OutputPlan:
     tables: tuple[tuple[TextAdapter | TableAdapter, str], ...]
     origins: Mapping[str, Origin]
 
+    def spare(self, files: Sequence[str]) -> None:
+        """See that no output replaces a file that is read besides the input.
+
+        Raises:
+            SettingsError: one would.
+        """
+        targets = [target for _, target in self.tables] + ([self.path] if self.info else [])
+        real = {os.path.realpath(target) for target in targets if not is_stdout(target)}
+        hit = [file for file in files if os.path.realpath(file) in real]
+        if hit:
+            raise SettingsError("An output would replace an input.", needed="another file", found=", ".join(hit))
+
 
 def plan_outputs(
     words: Sequence[str],
@@ -80,7 +92,6 @@ def plan_outputs(
     *,
     source: str,
     reference: str,
-    joined: Sequence[str] = (),
 ) -> OutputPlan:
     """Match ``--emit`` words with adapters; a table without a file takes the run's output when no VCF does.
 
@@ -111,7 +122,7 @@ def plan_outputs(
     placed = tuple((adapter, own or path) for adapter, own in tables)
     targets = [target for _, target in placed] + ([path] if info else [])
     real = ["-" if is_stdout(target) else os.path.realpath(target) for target in targets]
-    indexes = [f"{os.path.realpath(file)}{suffix}" for file in (path, reference, *joined) for suffix in _INDEXES]
+    indexes = [f"{os.path.realpath(file)}{suffix}" for file in (path, reference) for suffix in _INDEXES]
     if len(set(real)) < len(real) or set(real) & set(indexes):
         raise SettingsError(
             "Two outputs would go to the same place.",
@@ -125,9 +136,7 @@ def plan_outputs(
             found=f"{path}, and --emit {','.join(words)}",
         )
     tables_only = real[: len(placed)]
-    if {os.path.realpath(file) for file in (reference, *joined)} & set(real) or (
-        source != "-" and os.path.realpath(source) in tables_only
-    ):
+    if os.path.realpath(reference) in real or (source != "-" and os.path.realpath(source) in tables_only):
         raise SettingsError("An output would replace an input.", needed="another file", found=", ".join(targets))
     return OutputPlan(path, kind or kind_of(path), tuple(info), placed, origins)
 

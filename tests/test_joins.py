@@ -248,6 +248,9 @@ def test_a_key_that_the_header_does_not_declare_is_told(annotator, tmp_path):
     source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
     with pytest.raises(SettingsError, match="declares no INFO key SpliceAi"):
         annotated(annotator, source, "spliceai=info:SpliceAi")
+    declaring = vcf(tmp_path / "more.vcf", ["chr1 350 A C"], SPLICEAI)
+    with pytest.raises(SettingsError, match=r"found: +SpliceAI(.|\n)*did you mean SpliceAI"):
+        annotated(annotator, declaring, "spliceai=info:SpliceAi")
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,19 @@ def test_files_of_one_table_have_the_same_columns(annotator, tmp_path):
         annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
 
 
+def test_an_output_never_replaces_a_declared_file(annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
+    path = declared(tmp_path / "t.toml", PLAIN)
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for target in (path, tmp_path / "t.tsv.gz", tmp_path / "t.tsv.gz.tbi"):
+        with pytest.raises(SettingsError, match="would replace an input"):
+            annotator.annotate(source, target, kind="vcf", join=[f"T={path}"])
+        with pytest.raises(SettingsError, match="would replace an input"):
+            annotator.annotate(source, "-", emit=[f"jsonl={target}"], join=[f"T={path}"])
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 def test_two_tables_have_their_own_names(annotator, tmp_path):
     table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
     path = declared(tmp_path / "t.toml", PLAIN)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol
 
+from splicebert_vep.errors import SettingsError, suggestion
 from splicebert_vep_spec import Allele, FieldSpec, InfoField, JoinQuery, JoinRequest, Refused, Value
 
 from .outcome import (
@@ -67,16 +68,18 @@ class EntriesJoin:
         """Open the source.
 
         Raises:
-            Refused: the key is not declared, or its format is another.
+            SettingsError: the key is not declared.
+            Refused: its format is another, or a file is not of the program.
         """
         fields = fields_with_status(request.name, self._fields, self.label)
         if request.info_key is not None:
             key = request.info_key
             if key not in request.info:
-                declared = ", ".join(sorted(request.info)) or "none"
-                raise Refused(
-                    f"The header of the input declares no INFO key {key}, so there is nothing to join. It declares "
-                    f"{declared}."
+                raise SettingsError(
+                    f"The header of the input declares no INFO key {key}, so there is nothing to join.",
+                    needed="one that it declares",
+                    found=", ".join(sorted(request.info)) or "none",
+                    remedy=suggestion([key], request.info),
                 )
             reader = self._reader(request.info[key])
             return InfoEntries(key, reader, fields, _first_words(request.info[key]), once=self._once)
