@@ -249,7 +249,7 @@ def test_scores_of_an_earlier_run_do_not_stay_under_the_provenance_of_another(tm
 
 # --- whole runs ---
 
-#: ClinVar 2026-02-26 (public domain) after Ensembl VEP 115.2; three transcripts, some columns.
+#: Two records of ClinVar (2026-02-26, public domain) and two made up, annotated as Ensembl VEP would, in few columns.
 EXCERPT = f"""##fileformat=VCFv4.2
 ##contig=<ID=17,length=83257441>
 {vep_line().rstrip()}
