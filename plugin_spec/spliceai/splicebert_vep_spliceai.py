@@ -1,4 +1,4 @@
-"""SpliceAI's delta scores as fields of splicebert-vep, from the SpliceAI that is installed beside it."""
+"""SpliceAI's delta scores as fields of splicebert-vep, by the SpliceAI 1.3.1 that is installed beside it."""
 
 import hashlib
 import os
@@ -12,127 +12,117 @@ from unittest import mock
 from splicebert_vep_spec import FieldSpec, Refused, hookimpl
 
 SITES = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
-SCORE = "SpliceAI delta score of this gene, 0 to 1, two decimals as SpliceAI prints it: "
-PLACE = "Where, in nt from POS of the left-aligned record, forward strand: SpliceAI "
-TABLE = "Set SPLICEAI_VEP_ANNOTATION to grch38, grch37 or SpliceAI's table of genes for the build of the FASTA."
+TABLE = "Set SPLICEAI_VEP_ANNOTATION to grch38, grch37 or a table of genes of the FASTA's build, as -A of SpliceAI."
 SpliceAiRecord = namedtuple("SpliceAiRecord", "chrom pos ref alts")  # pos is 1-based as in VCF
+Stretch = namedtuple("Stretch", "seq")
 
 
 class SpliceAi:
-    """SpliceAI_DS_* and SpliceAI_DP_*: None where SpliceAI's table lacks the gene or SpliceAI scores no such allele."""
+    """SpliceAI_DS_* and SpliceAI_DP_*; None where SpliceAI's table lacks the gene, or where it does not score."""
 
     name = "spliceai"
-    fields = (
-        *(FieldSpec(f"SpliceAI_DS_{site}", "A", "Float", SCORE + SITES[site], "higher", default=False) for site in SITES),
-        *(FieldSpec(f"SpliceAI_DP_{site}", "A", "Integer", PLACE + SITES[site], default=False) for site in SITES),
-        FieldSpec("SpliceAI_DS_MAX", "A", "Float", SCORE + "the largest of the four", "higher", default=False),
-    )
 
     def __init__(self, settings):
         self.table = settings.get("SPLICEAI_VEP_ANNOTATION", "")
         self.distance = settings.get("SPLICEAI_VEP_DISTANCE", "50")
         self.mask = settings.get("SPLICEAI_VEP_MASK", "0")
-        self.annotator = None
+        self.installed = next((found.version for found in metadata.distributions(name="spliceai")), "none")
+        # The version names what determines a score (TensorFlow apart); the descriptions take it into every header.
+        self.version = f"{self.installed}+{known(self.table)}-D{self.distance}-M{self.mask}"
+        score, place = f"SpliceAI {self.version}, score 0 to 1: ", f"SpliceAI {self.version}, nt from POS: "
+        self.fields = (
+            *(FieldSpec(f"SpliceAI_DS_{x}", "A", "Float", score + SITES[x], "higher", default=False) for x in SITES),
+            *(FieldSpec(f"SpliceAI_DP_{x}", "A", "Integer", place + SITES[x], default=False) for x in SITES),
+            FieldSpec("SpliceAI_DS_MAX", "A", "Float", score + "largest of the four", "higher", default=False),
+        )
+        self.spliceai = self.annotator = None
         self.proven = set()
 
-    @property
-    def version(self):
-        """Everything that determines a score but TensorFlow: SpliceAI's version, its table of genes, -D and -M."""
-        table = self.table or "none"
-        if Path(table).is_file():
-            table = hashlib.sha256(Path(table).read_bytes()).hexdigest()[:12]
-        versions = {found.version for found in metadata.distributions(name="spliceai")}
-        return f"{min(versions, default='none')}+{table}-D{self.distance}-M{self.mask}"
-
     def score_alleles(self, alleles, bases, fields):
-        self.annotator = self.annotator or self.open()
-        self.annotator.ref_fasta = Genome(bases)
+        if alleles and self.annotator is None:
+            self.open()
         found = {allele: self.by_gene(allele, bases) for allele in dict.fromkeys(allele for allele, _ in alleles)}
         rows = [found[allele].get((gene.symbol, gene.strand), {}) for allele, gene in alleles]
         return {field: [row.get(field) for row in rows] for field in fields}
 
     def open(self):
-        """Return SpliceAI's Annotator, with the models loaded."""
         if not self.table:
             raise Refused(f"SpliceAI has no default build. {TABLE}")
         if self.distance not in map(str, range(5000)) or self.mask not in ("0", "1"):
-            raise Refused("SPLICEAI_VEP_DISTANCE must be 0 to 4999 and SPLICEAI_VEP_MASK 0 or 1, as -D and -M of SpliceAI.")
+            raise Refused("SPLICEAI_VEP_DISTANCE is 0 to 4999 and SPLICEAI_VEP_MASK 0 or 1, as -D and -M of SpliceAI.")
+        if self.installed != "1.3.1":
+            raise Refused(f"Needed is SpliceAI 1.3.1, found {self.installed}: pip install spliceai==1.3.1 tensorflow")
         try:
-            with mock.patch.object(signal, "signal"):  # its import would make Ctrl-C end any run with exit code 0
-                import spliceai  # noqa: F401
-            import keras
-            from spliceai.utils import Annotator
+            with mock.patch.object(signal, "signal"):  # else spliceai makes Ctrl-C end the program with exit code 0
+                import keras
+                import spliceai.utils
         except ImportError as error:
-            raise Refused(f"SpliceAI cannot be imported ({error}). Install spliceai==1.3.1 and tensorflow.") from error
-        keras.utils.disable_interactive_logging()  # it would write progress to stdout, where the VCF goes
+            raise Refused(f"SpliceAI cannot be imported: {error}. The plugin's README says what it needs.") from error
+        keras.utils.disable_interactive_logging()  # of progress, to stdout, where the VCF goes
         with tempfile.TemporaryDirectory() as folder:
-            stand_in = Path(folder, "none.fa")  # Annotator wants a file, and is given the run's own bases later
+            stand_in = Path(folder, "none.fa")  # it asks for a file; by_gene gives it the bases of the run
             stand_in.write_text(">none\nN\n")
             try:
-                return Annotator(str(stand_in), self.table)
-            except SystemExit:  # and why is in its log
-                raise Refused(f"SpliceAI cannot read its table of genes {self.table}. {TABLE}") from None
+                self.annotator = spliceai.utils.Annotator(str(stand_in), self.table)
+            except SystemExit:  # its log says why
+                raise Refused(f"SpliceAI cannot read {self.table}. {TABLE}") from None
+        self.spliceai = spliceai.utils
 
     def by_gene(self, allele, bases):
-        """Return values by field id for each (symbol, strand) of SpliceAI's table."""
-        from spliceai.utils import get_delta_scores
-
+        """Return values by field id for each (symbol, strand) of SpliceAI's table that the allele lies in."""
         record = anchored(allele, bases)
         names, strands, rows = self.annotator.get_name_and_strand(record.chrom, record.pos)
         genes = list(zip(names, strands, strict=True))
         if len(set(genes)) < len(genes):
-            raise Refused(f"SpliceAI's table has a gene twice at {record.chrom}:{record.pos}: {', '.join(names)}.")
-        for row, strand in zip(rows, strands, strict=True):
-            self.prove(record.chrom, row, b"GT" if strand == "+" else b"CT", bases)
-        entries = get_delta_scores(record, self.annotator, int(self.distance), int(self.mask))
+            raise Refused(f"SpliceAI's table {self.table} has a gene twice: {', '.join(names)} at {allele.contig}.")
+        for name, strand, row in zip(names, strands, rows, strict=True):
+            if row not in self.proven and not introns_fit(allele.contig, self.annotator.exon_ends[row], strand, bases):
+                raise Refused(f"SpliceAI's table {self.table} is not of the FASTA's build: see {name}. {TABLE}")
+            self.proven.add(row)
+        self.annotator.ref_fasta = {allele.contig: Contig(allele.contig, bases)}
+        entries = self.spliceai.get_delta_scores(record, self.annotator, int(self.distance), int(self.mask))
         return {gene: values(entry) for gene, entry in zip(genes, entries, strict=bool(entries))}
 
-    def prove(self, contig, row, begin, bases):
-        """Refuse a table of another build: on the genome, introns begin with GT, or with CT where the gene is on -."""
-        if row in self.proven:
-            return
-        self.proven.add(row)
-        ends = map(int, self.annotator.exon_ends[row][:-1])  # 0-based, exclusive
-        seen = [pair for pair in (bases.fetch(contig, end, end + 2) for end in ends) if b"N" not in pair]
-        if len(seen) > 3 and 2 * seen.count(begin) < len(seen):
-            gene = self.annotator.genes[row]
-            raise Refused(f"SpliceAI's table {self.table} is of another build than the FASTA: see {gene}. {TABLE}")
+
+def known(table):
+    """Return what a table of genes is called in the version: its name, or a digest of the file."""
+    if table in ("grch37", "grch38"):
+        return table
+    return hashlib.sha256(Path(table).read_bytes()).hexdigest()[:12] if Path(table).is_file() else "none"
 
 
-class Genome:
-    """What SpliceAI asks of a pyfaidx.Fasta, over the bases of the run: ``genome[contig][start:end].seq``."""
+class Contig:
+    """What SpliceAI asks of a contig of pyfaidx: ``contig[start:end].seq``."""
 
-    def __init__(self, bases, contig=None):
-        self.bases, self.contig = bases, contig
+    def __init__(self, name, bases):
+        self.name, self.bases = name, bases
 
-    def keys(self):
-        return self.bases.lengths.keys()
-
-    def __getitem__(self, item):
-        if self.contig is None:
-            return Genome(self.bases, item)
-        return Stretch(self.bases.fetch(self.contig, max(item.start, 0), item.stop).decode())
+    def __getitem__(self, span):
+        return Stretch(self.bases.fetch(self.name, span.start, span.stop).decode())
 
 
-Stretch = namedtuple("Stretch", "seq")
+def introns_fit(contig, exon_ends, strand, bases):
+    """Tell whether introns begin as introns do, on the genome: with GT, or CT in a gene on -; few tell nothing."""
+    begins = [bases.fetch(contig, int(end), int(end) + 2) for end in exon_ends[:-1]]  # end: 0-based, exclusive
+    begins = [pair for pair in begins if b"N" not in pair]
+    return len(begins) < 4 or 2 * begins.count(b"GT" if strand == "+" else b"CT") >= len(begins)
 
 
 def anchored(allele, bases):
-    """Return the allele as VCF writes it: an insertion or deletion takes the base before it along."""
+    """Return the allele as VCF writes it: an insertion or deletion has the base before it."""
     anchor = "" if allele.ref and allele.alt else bases.fetch(allele.contig, allele.start - 1, allele.start).decode()
     position = allele.start + 1 - len(anchor)
     return SpliceAiRecord(allele.contig, position, anchor + allele.ref, (anchor + allele.alt,))
 
 
 def values(entry):
-    """Return values by field id of ALLELE|SYMBOL|DS_AG|...|DP_DL; none of dots."""
+    """Return values by field id of ALLELE|SYMBOL|DS_AG|...|DP_DL; none for dots."""
     numbers = entry.rsplit("|", 8)[1:]
     if "." in numbers:
         return {}
     scores = [float(number) + 0.0 for number in numbers[:4]]  # -0.00 is 0
-    found = {f"SpliceAI_DS_{site}": score for site, score in zip(SITES, scores, strict=True)}
-    found |= {f"SpliceAI_DP_{site}": int(number) for site, number in zip(SITES, numbers[4:], strict=True)}
-    return {**found, "SpliceAI_DS_MAX": max(scores)}
+    fields = [f"SpliceAI_{kind}_{site}" for kind in ("DS", "DP") for site in SITES]
+    return dict(zip(fields, [*scores, *map(int, numbers[4:])], strict=True), SpliceAI_DS_MAX=max(scores))
 
 
 @hookimpl
