@@ -76,7 +76,8 @@ class SpliceAi:
         if len(set(genes)) < len(genes):
             raise Refused(f"SpliceAI's table {self.table} has a gene twice: {', '.join(names)} at {allele.contig}.")
         for name, strand, row in zip(names, strands, rows, strict=True):
-            if row not in self.proven and not introns_fit(allele.contig, self.annotator.exon_ends[row], strand, bases):
+            exons = self.annotator.exon_starts[row], self.annotator.exon_ends[row]
+            if row not in self.proven and not introns_fit(allele.contig, *exons, strand, bases):
                 raise Refused(f"SpliceAI's table {self.table} is not of the FASTA's build: see {name}. {TABLE}")
             self.proven.add(row)
         self.annotator.ref_fasta = {allele.contig: Contig(allele.contig, bases)}
@@ -101,11 +102,11 @@ class Contig:
         return Stretch(self.bases.fetch(self.name, span.start, span.stop).decode())
 
 
-def introns_fit(contig, exon_ends, strand, bases):
-    """Tell whether introns begin as introns do, on the genome: with GT, or CT in a gene on -; few tell nothing."""
-    begins = [bases.fetch(contig, int(end), int(end) + 2) for end in exon_ends[:-1]]  # end: 0-based, exclusive
-    begins = [pair for pair in begins if b"N" not in pair]
-    return len(begins) < 4 or 2 * begins.count(b"GT" if strand == "+" else b"CT") >= len(begins)
+def introns_fit(contig, starts, ends, strand, bases):
+    """Tell whether introns of 30 nt or more begin as introns do, with GT, or CT in a gene on -; few tell nothing."""
+    introns = [int(end) for end, start in zip(ends[:-1], starts[1:], strict=True) if start - end > 30]  # 0-based
+    pairs = [pair for pair in (bases.fetch(contig, begin, begin + 2) for begin in introns) if b"N" not in pair]
+    return len(pairs) < 4 or 2 * pairs.count(b"GT" if strand == "+" else b"CT") >= len(pairs)
 
 
 def anchored(allele, bases):
