@@ -29,7 +29,7 @@ class SpliceAi:
         self.installed = next((found.version for found in metadata.distributions(name="spliceai")), "none")
         # The version names what determines a score (TensorFlow apart); the descriptions take it into every header.
         self.version = f"{self.installed}+{known(self.table)}-D{self.distance}-M{self.mask}"
-        score, place = f"SpliceAI {self.version}, score 0 to 1: ", f"SpliceAI {self.version}, nt from POS: "
+        score, place = (f"SpliceAI {self.version}, {what}: " for what in ("score 0 to 1", "nt from left-aligned POS"))
         self.fields = (
             *(FieldSpec(f"SpliceAI_DS_{x}", "A", "Float", score + SITES[x], "higher", default=False) for x in SITES),
             *(FieldSpec(f"SpliceAI_DP_{x}", "A", "Integer", place + SITES[x], default=False) for x in SITES),
