@@ -82,6 +82,11 @@ def plugin(vcf: Path, reference: Path, distance: int, mask: int, target: Path) -
     return {entry: values for entry, values in found.items() if any(value is not None for value in values)}
 
 
+def shown(values: list[float | None] | None) -> str:
+    """Return the values of an entry as text."""
+    return "no entry" if values is None else "|".join("." if value is None else f"{value:g}" for value in values)
+
+
 @click.command()
 @click.option("-R", "--reference", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("-D", "--distance", default=50, help="SpliceAI's -D.")
@@ -102,11 +107,9 @@ def main(reference: Path, distance: int, mask: int) -> None:
         entries = [entry for entry in sorted({*theirs, *ours}) if list(entry[:3]) == allele]
         equal += bool(entries) and all(theirs.get(entry) == ours.get(entry) for entry in entries)
         for entry in entries:
-            cells = ["|".join("." if x is None else f"{x:g}" for x in found.get(entry, [])) for found in (theirs, ours)]
-            rows.append(
-                ["-".join(entry), what, *cells, "equal" if theirs.get(entry) == ours.get(entry) else "DIFFERENT"]
-            )
-    print_table(("variant", "what", f"SpliceAI -D {distance} -M {mask}, and DS_MAX", "plugin", ""), rows)
+            told, ours_told = shown(theirs.get(entry)), shown(ours.get(entry))
+            rows.append(["-".join(entry), what, told, "equal" if told == ours_told else ours_told])
+    print_table(("variant and gene", "what", f"SpliceAI -D {distance} -M {mask}", "plugin"), rows)
     click.echo(f"{equal} of {len(VARIANTS)} equal")
     if equal < len(VARIANTS):
         raise click.ClickException("they differ")
