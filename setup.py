@@ -8,6 +8,7 @@ TRAINING = [  # pretrain and evaluate: pictures and figures
     "scikit-learn>=1.5",
 ]
 DASK = ["distributed>=2025.1"]  # cohort --scheduler
+RECIPES = ["duckdb>=1.4", "genmod>=3.12", "pandas>=2.2", "polars>=1.30"]  # what docs/recipes use and PyPI has
 
 setup(
     name="splicebert-vep",
@@ -41,6 +42,7 @@ setup(
     extras_require={
         "training": TRAINING,
         "dask": DASK,
+        "recipes": RECIPES,
         "test": [
             *TRAINING,
             *DASK,

@@ -1,0 +1,14 @@
+#!/bin/sh
+# After VEP: put the scores into CSQ, one set for each transcript's entry, and read them with bcftools +split-vep.
+# Usage: split-vep.sh VEP.vcf.gz GRCh38.fa OUTDIR
+# +split-vep wants a subfield Consequence, which CSQ has and our own SpliceBERT entries have not (bcftools 1.16).
+set -eu
+in=$1 fasta=$2 out=$3
+mkdir -p "$out"
+
+splicebert-vep annotate "$in" -R "$fasta" --emit csq -O "$out/csq.vcf.gz"
+
+# One line per transcript that has a score, as numbers.
+bcftools +split-vep -d -c SpliceBERT_pred_LLR:Float,SpliceBERT_pred_KL_CTX:Float \
+    -f '%CHROM\t%POS\t%REF\t%ALT\t%SYMBOL\t%Feature\t%Consequence\t%SpliceBERT_pred_LLR\t%SpliceBERT_pred_KL_CTX\n' \
+    -i 'SpliceBERT_pred_KL_CTX!="."' "$out/csq.vcf.gz" > "$out/transcripts.tsv"
