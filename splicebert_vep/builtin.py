@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from splicebert_vep_spec import Adapter, BackendFactory, Scorer, hookimpl
 
+from .adapters.csq import CsqAdapter
 from .adapters.flat import FlatAdapter
 from .adapters.parquet import ParquetAdapter
 from .adapters.text import JsonlAdapter, TsvAdapter
@@ -29,4 +30,4 @@ def register_scorers() -> Sequence[Scorer]:
 
 @hookimpl
 def register_adapters() -> Sequence[Adapter]:
-    return [FlatAdapter(), VepAdapter(), TsvAdapter(), JsonlAdapter(), ParquetAdapter()]
+    return [FlatAdapter(), VepAdapter(), CsqAdapter(), TsvAdapter(), JsonlAdapter(), ParquetAdapter()]
