@@ -17,12 +17,13 @@ from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.reference import Reference
 from .joins import parse_joins
-from .outputs import Outputs, plan_outputs
+from .outputs import Outputs, check_emit, plan_outputs
 from .pipeline import Record
 from .plugins import Plugins
 from .recurring import Recurring
 from .summary import Summary
 from .variants import MAX_POS, Region
+from .vcf.header import VcfHeader
 from .vcf.reader import open_vcf
 from .vcf.writer import Kind
 
@@ -135,6 +136,10 @@ class FileAnnotator:
     def guard(self, header: Mapping[str, int | None]) -> BuildGuard:
         """Return the build guard for a file with these contigs in its header."""
         return BuildGuard(header, self.reference, self.genes, self.annotation)
+
+    def check_emit(self, words: Sequence[str], header: VcfHeader) -> None:
+        """Find out whether the outputs asked for take an input with this header; raises as ``annotate`` would."""
+        check_emit(words, self.plugins.adapters, self.plugins.origins("adapter"), self.run, header)
 
     def _region(self, text: str) -> Region:
         """Read a region; a contig whose own name holds a colon (HLA-A*01:01) is known by the reference."""

@@ -229,7 +229,7 @@ class Annotator:
         Args:
             source: input path, ``-`` is stdin.
             target: output path, ``-`` is stdout.
-            emit: outputs, ``flat``, ``vep``, ``tsv[=FILE]``, ``jsonl[=FILE]``, ``parquet=FILE`` or a plugin's.
+            emit: outputs, ``flat``, ``vep``, ``csq``, ``tsv[=FILE]``, ``jsonl[=FILE]``, ``parquet=FILE`` or a plugin's.
             kind: output format where the path's suffix does not say it.
             region: ``chr17``, ``chr17:100``, ``chr17:100-`` or ``chr17:100-200``, 1-based with both ends; only records
                 that lie in it are read and written.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from splicebert_vep_spec import Adapter, BackendFactory, JoinAdapter, Scorer, hookimpl
 
+from .adapters.csq import CsqAdapter
 from .adapters.flat import FlatAdapter
 from .adapters.joins.pangolin import pangolin_join
 from .adapters.joins.spliceai import spliceai_joins
@@ -32,7 +33,7 @@ def register_scorers() -> Sequence[Scorer]:
 
 @hookimpl
 def register_adapters() -> Sequence[Adapter]:
-    return [FlatAdapter(), VepAdapter(), TsvAdapter(), JsonlAdapter(), ParquetAdapter()]
+    return [FlatAdapter(), VepAdapter(), CsqAdapter(), TsvAdapter(), JsonlAdapter(), ParquetAdapter()]
 
 
 @hookimpl

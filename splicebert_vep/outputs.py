@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -35,6 +36,7 @@ from .vcf.writer import Kind, VcfWriter, kind_of, open_writer
 
 Record = TextRecord | BcfRecord
 
+_MERGED = re.compile(r"\|\s*SpliceBERT_pred_")  # a subfield of another program's entries that is ours
 _INDEXES = (".tbi", ".csi", ".fai", ".gzi")
 
 
@@ -169,7 +171,7 @@ class Outputs:
         self._run = run
         self._tables: list[TextFile | TableFile] = []
         self._vcf: VcfWriter | None = None
-        self._own, self._merged, declared = _writers(plan, run, header)
+        self._own, self._merged, declared = _writers(plan.info, plan.origins, run, header)
         with contextlib.ExitStack() as undo:
             if plan.info:
                 annotated = header.annotated(declared, run.provenance, version=version)
@@ -203,7 +205,7 @@ class Outputs:
         if self._vcf is not None:
             items = self._recurring.info(reports, self._info) if self._recurring else self._info(reports)
             for record, report, info in zip(records, reports, items, strict=True):
-                self._vcf.write(record, self._with_merged(info, record, report))
+                self._vcf.write(record, self._with_merged(info if report.alleles else b"", record, report))
         for table in self._tables:
             table.write(reports)
 
@@ -216,7 +218,7 @@ class Outputs:
 
     def _with_merged(self, items: bytes, record: Record, report: RecordReport) -> bytes:
         """Add the items that follow from the record's own INFO too."""
-        if not self._merged or not report.alleles:
+        if not self._merged:
             return items
         there = record.info()
         merged = (writer.text(len(report.alleles), report, there) for writer in self._merged)
@@ -275,24 +277,38 @@ class _InfoWriter:
             raise self.origin.broken("render", needed=unfit.needed, found=unfit.found) from unfit
 
 
+def check_emit(
+    words: Sequence[str],
+    adapters: Mapping[str, Adapter],
+    origins: Mapping[str, Origin],
+    run: RunInfo,
+    header: VcfHeader,
+) -> None:
+    """Find out before anything is scored whether INFO and merging adapters take an input; raises as they do."""
+    asked = [adapters.get(Emit.parse(word).name) for word in words]
+    info = [adapter for adapter in asked if isinstance(adapter, InfoAdapter | MergingAdapter)]
+    _writers(info, origins, run, header)
+
+
 def _writers(
-    plan: OutputPlan, run: RunInfo, header: VcfHeader
+    adapters: Sequence[InfoAdapter | MergingAdapter], origins: Mapping[str, Origin], run: RunInfo, header: VcfHeader
 ) -> tuple[list[_InfoWriter], list[_InfoWriter], list[InfoField]]:
     """Return what writes fields of its own, what merges into the input's, and every field they declare.
 
     Raises:
-        SettingsError: an adapter refused.
+        SettingsError: an adapter refused, or scores of an earlier run would stay among those of another program.
         PluginError: a header is none, or two adapters write one key.
     """
     own: list[_InfoWriter] = []
     merging: list[_InfoWriter] = []
     declared: list[InfoField] = []
     owners: dict[str, str] = {}
-    for adapter in plan.info:
-        origin = plan.origins[adapter.name]
+    known = header.infos()
+    for adapter in adapters:
+        origin = origins[adapter.name]
         if isinstance(adapter, MergingAdapter):
             with origin.guarding("merge"):
-                merger = adapter.merge(run, header.infos())
+                merger = adapter.merge(run, known)
                 fields = list(merger.fields)
             merging.append(_InfoWriter(merger, origin, InfoEncoder(_checked(fields, "merge", origin, owners))))
         else:
@@ -300,6 +316,14 @@ def _writers(
                 fields = list(adapter.header(run))
             own.append(_InfoWriter(adapter, origin, InfoEncoder(_checked(fields, "header", origin, owners))))
         declared += fields
+    stale = [key for key, field in known.items() if key not in owners and _MERGED.search(field.description)]
+    if adapters and stale:
+        raise SettingsError(
+            "The input holds scores of an earlier run in a field that this run would leave as it is.",
+            needed=f"an output that writes {', '.join(stale)} again, so that all scores of a file are of one run",
+            found=", ".join(adapter.name for adapter in adapters),
+            remedy="add csq to --emit, e.g. --emit flat,csq, or start from the file without these scores",
+        )
     return own, merging, declared
 
 

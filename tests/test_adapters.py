@@ -25,6 +25,7 @@ from splicebert_vep_spec import (
     FieldSpec,
     InfoField,
     RecordReport,
+    Refused,
     RunInfo,
     ScoredContext,
     Status,
@@ -278,7 +279,7 @@ def test_an_info_value_that_no_vcf_can_hold_is_told(kind, value, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def written(tmp_path, words, lines, reports, **own):
+def written(tmp_path, words, lines, reports, header=HEADER, **own):
     """The INFO columns of records that were written with adapters of the program and of a plugin."""
     adapters = {"flat": FlatAdapter(), "vep": VepAdapter(), **own}
     origins = {
@@ -286,7 +287,7 @@ def written(tmp_path, words, lines, reports, **own):
     }
     plan = plan_outputs(words, str(tmp_path / "o.vcf"), None, adapters, origins, source="-", reference="r.fa")
     records = [TextRecord(line, i) for i, line in enumerate(lines, start=1)]
-    with Outputs(plan, RUN, HEADER, [], {}, "0") as outputs:
+    with Outputs(plan, RUN, header, [], {}, "0") as outputs:
         outputs.write(records, reports)
     body = [line for line in (tmp_path / "o.vcf").read_bytes().splitlines() if not line.startswith(b"#")]
     return [line.split(b"\t")[7].decode("utf-8", "surrogateescape") for line in body]
@@ -318,3 +319,92 @@ def test_text_that_is_no_utf_8_leaves_as_it_came(tmp_path):
     odd = RecordReport("1", 100, ".", "A", (AlleleReport("<\udce9>", None, report().alleles[1].contexts),))
     [info] = written(tmp_path, ["vep"], [b"1\t100\t.\tA\t<\xe9>\t.\t.\t.\n"], [odd])
     assert info.startswith("SpliceBERT=<\udce9>|")
+
+
+class Merging:
+    """A merging adapter of a plugin: a gene's name into X, which another program declared."""
+
+    name, version = "merging", "1"
+
+    def __init__(self, *fields, render=None):
+        self.fields = fields or [InfoField("X", ".", "String", "old, and gene")]
+        self.own = render or (lambda report, info: {"X": (f"{info['X']}&G1",)} if "X" in info else {})
+
+    def merge(self, run, info):
+        if "X" not in info:
+            raise Refused("There is no X.")
+        self.known = info
+        return self
+
+    def render(self, report, info):
+        return self.own(report, info)
+
+
+MERGED_HEADER = VcfHeader.parse(
+    [
+        b"##fileformat=VCFv4.2\n",
+        b'##INFO=<ID=X,Number=1,Type=Integer,Description="a \\"b\\" c\\\\d",Source="x, Type=1">\n',
+        b'##INFO=<ID=Y,Number=0,Type=Flag,Description="y">\n',
+        HEADER.lines[-1],
+    ],
+    "in.vcf",
+)
+
+
+def test_a_merged_field_takes_the_place_of_the_old_one(tmp_path):
+    merging = Merging()
+    lines = [b"1\t100\trs1\tAC\tAT,<DEL>\t.\t.\tA=1;X=5;Y\n", b"1\t200\t.\tA\t.\t.\t.\tX=a%3Bb;AC=1\n"]
+    none = RecordReport("1", 200, ".", "A", ())
+    both, without = written(
+        tmp_path, ["mine", "merging"], lines, [report(), none], MERGED_HEADER, mine=Info("Float", 3), merging=merging
+    )
+    assert both == "A=1;X=5&G1;Y;SpliceBERT_X=3,3"
+    assert without == "X=a%3Bb&G1;AC=1"
+    assert merging.known == {
+        "X": InfoField("X", "1", "Integer", r'a "b" c\d'), "Y": InfoField("Y", "0", "Flag", "y"),
+    }  # fmt: skip
+    header = (tmp_path / "o.vcf").read_text()
+    assert '##INFO=<ID=X,Number=.,Type=String,Description="old, and gene",Source="x, Type=1">\n' in header
+    assert header.count("ID=X,") == 1
+
+
+LINE = [b"1\t100\trs1\tAC\tAT,<DEL>\t.\t.\tX=5\n"]
+
+
+@pytest.mark.parametrize(
+    ("merging", "message"),
+    [
+        (Merging(InfoField("X", "1", "String", "x")), r"needed:.*InfoField(.|\n)*merging, merge"),
+        (Merging(render=lambda report, info: {"Y": ("x",)}), r"keys that its header declares(.|\n)*merging, render"),
+        (Merging(render=lambda report, info: {"X": (5,)}), r"values of type String(.|\n)*merging, render"),
+        (Merging(render=lambda report, info: 1 / 0), r"no exception but Refused(.|\n)*merging, render"),
+        (
+            Merging(InfoField("X", ".", "String", "x", entries=True), render=lambda report, info: {"X": ("a;b",)}),
+            r"entries without ';'(.|\n)*merging, render",
+        ),
+    ],
+)
+def test_a_merging_adapter_that_breaks_the_contract_is_told(merging, message, tmp_path):
+    with pytest.raises(PluginError, match=message):
+        written(tmp_path, ["merging"], LINE, [report()], MERGED_HEADER, merging=merging)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_merged_is_escaped_unless_it_is_entries(tmp_path):
+    def shown(**kind):
+        merging = Merging(InfoField("X", ".", "String", "x", **kind), render=lambda report, info: {"X": ("a|b,c", "d")})
+        return written(tmp_path, ["merging"], LINE, [report()], MERGED_HEADER, merging=merging)
+
+    assert shown() == ["X=a&b&c,d"]
+    assert shown(entries=True) == ["X=a|b,c,d"]
+
+
+def test_a_merging_adapter_may_refuse_the_input(tmp_path):
+    with pytest.raises(SettingsError, match="There is no X"):
+        written(tmp_path, ["merging"], LINE, [report()], merging=Merging())
+
+
+def test_two_adapters_of_one_key_are_told(tmp_path):
+    merging = Merging(InfoField("SpliceBERT_X", "A", "Float", "x"))
+    with pytest.raises(PluginError, match="Two outputs write the same INFO key"):
+        written(tmp_path, ["mine", "merging"], LINE, [report()], MERGED_HEADER, mine=Info("Float", 1), merging=merging)

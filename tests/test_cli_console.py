@@ -107,7 +107,7 @@ def offered(*words: str) -> list[tuple[str, str]]:
         (("annotate", "--strict", "FAILED,N"), [f"FAILED,{s}" for s in Status if s.startswith("N")]),
         (("annotate", "--scores", "LLR,KL_M"), ["LLR,KL_MAX", "LLR,KL_MAX_POS"]),
         (("annotate", "--scores", "LLR,LL"), []),
-        (("annotate", "--emit", "flat,"), ["flat,vep", "flat,tsv", "flat,jsonl", "flat,parquet"]),
+        (("annotate", "--emit", "flat,"), ["flat,vep", "flat,csq", "flat,tsv", "flat,jsonl", "flat,parquet"]),
         (("annotate", "--backend", "n"), ["null"]),
         (("completion", ""), ["bash", "zsh", "fish"]),
     ],

@@ -217,7 +217,14 @@ def test_the_listing_says_what_each_plugin_offers(install, run, monkeypatch):
     assert builtin["name"] == "builtin"
     assert [backend["name"] for backend in builtin["backends"]] == ["torch", "null"]
     kinds = {adapter["name"]: adapter["kind"] for adapter in builtin["adapters"]}
-    assert kinds == {"flat": "info", "vep": "info", "tsv": "text", "jsonl": "text", "parquet": "table"}
+    assert kinds == {
+        "flat": "info",
+        "vep": "info",
+        "csq": "merging",
+        "tsv": "text",
+        "jsonl": "text",
+        "parquet": "table",
+    }
     field = {
         "id": "ECHO", "number": "A", "type": "Float", "description": "What comes back", "direction": "higher",
         "default": False,

@@ -18,6 +18,8 @@ from splicebert_vep_spec import (
     FieldSpec,
     InfoAdapter,
     InfoField,
+    MergingAdapter,
+    Refused,
     TableAdapter,
     TextAdapter,
     testing,
@@ -52,6 +54,28 @@ def info_adapter(request):
 @pytest.mark.usefixtures("info_adapter")
 class TestInfoAdapters(testing.InfoAdapterConformance):
     pass
+
+
+CSQ = InfoField("CSQ", ".", "String", "Consequence annotations from Ensembl VEP. Format: Allele|Gene|SYMBOL|Feature")
+
+
+def annotated(report):
+    """A record's INFO after VEP: two genes for every ALT."""
+    genes = ("ENSGONE|ONE|ENSTONE", "ENSGTWO|TWO|", "||")
+    return {"CSQ": ",".join(f"{allele.alt}|{gene}" for allele in report.alleles for gene in genes), "DB": ""}
+
+
+@pytest.fixture(scope="class", params=offered("adapters", MergingAdapter), ids=names)
+def merging_adapter(request):
+    request.cls.adapter = request.param
+
+
+@pytest.mark.usefixtures("merging_adapter")
+class TestMergingAdapters(testing.MergingAdapterConformance):
+    info = {"CSQ": CSQ}  # noqa: RUF012
+
+    def record(self, report):
+        return annotated(report)
 
 
 @pytest.fixture(scope="class", params=offered("adapters", TextAdapter), ids=names)
@@ -209,7 +233,7 @@ def test_a_join_that_breaks_the_contract_fails(broken, test):
 
 
 def test_every_adapter_has_been_tried():
-    tried = [offered("adapters", kind) for kind in (InfoAdapter, TextAdapter, TableAdapter)]
+    tried = [offered("adapters", kind) for kind in (InfoAdapter, MergingAdapter, TextAdapter, TableAdapter)]
     assert sorted(map(names, sum(tried, []))) == sorted(ALL.adapters)
 
 
@@ -298,7 +322,7 @@ def failures(base, **attributes):
         if name.startswith("test_"):
             try:
                 getattr(test, name)()
-            except (AssertionError, AttributeError):
+            except (AssertionError, AttributeError, KeyError):
                 failed.add(name)
     return failed
 
@@ -358,6 +382,75 @@ def info_adapter_with(field=None, **values):
 def test_an_info_adapter_that_breaks_the_contract_fails(adapter, test):
     assert failures(testing.InfoAdapterConformance, adapter=info_adapter_with(value=1.0)) == set()
     assert test in failures(testing.InfoAdapterConformance, adapter=adapter)
+
+
+class Merging:
+    """A merging adapter that keeps the contract; what follows breaks one thing each."""
+
+    name, version = "mine", "1"
+
+    def merge(self, run, info):
+        if "CSQ" not in info:
+            raise Refused("There is no CSQ.")
+        self.fields = [InfoField("CSQ", ".", "String", f"{info['CSQ'].description}|X", entries=True)]
+        return self
+
+    def render(self, report, info):
+        return {"CSQ": tuple(f"{entry}|x" for entry in info["CSQ"].split(","))} if "CSQ" in info else {}
+
+
+class NoFields(Merging):
+    def merge(self, run, info):
+        self.fields = []
+        return self
+
+
+class OtherKey(Merging):
+    def render(self, report, info):
+        return {"ANN": ("x",)}
+
+
+class Needy(Merging):
+    def render(self, report, info):
+        return {"CSQ": (info["CSQ"],)}
+
+
+class Growing(Merging):
+    calls = 0
+
+    def render(self, report, info):
+        self.calls += 1
+        return {"CSQ": (str(self.calls),)}
+
+
+class Emptying(Merging):
+    def render(self, report, info):
+        info.pop("CSQ", None)
+        return {}
+
+
+class Redefining(Merging):
+    def merge(self, run, info):
+        super().merge(run, info)
+        info["CSQ"] = self.fields[0]
+        return self
+
+
+@pytest.mark.parametrize(
+    ("broken", "test"),
+    [
+        (NoFields, "test_it_declares_valid_fields"),
+        (OtherKey, "test_it_renders_what_it_declares"),
+        (Needy, "test_it_takes_a_record_without_info"),
+        (Growing, "test_it_says_the_same_again"),
+        (Emptying, "test_it_leaves_the_input_as_it_was"),
+        (Redefining, "test_it_leaves_the_input_as_it_was"),
+    ],
+)
+def test_a_merging_adapter_that_breaks_the_contract_fails(broken, test):
+    input_ = {"info": {"CSQ": CSQ}, "record": staticmethod(annotated)}
+    assert failures(testing.MergingAdapterConformance, adapter=Merging(), **input_) == set()
+    assert test in failures(testing.MergingAdapterConformance, adapter=broken(), **input_)
 
 
 def test_an_adapter_that_changes_what_it_is_given_fails():

@@ -31,6 +31,7 @@ PAGES = [
     ROOT / "example_vcfs" / "README.md",
     ROOT / "plugin_spec" / "README.md",
     ROOT / "plugin_spec" / "example" / "README.md",
+    ROOT / "plugin_spec" / "spliceai" / "README.md",
 ]
 COMMAND = f"{shlex.quote(sys.executable)} -P -c 'from splicebert_vep.cli.main import main; main()'"
 

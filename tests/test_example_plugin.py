@@ -2,12 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import cyvcf2
 import pytest
+
+from wheels import checked, installed
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "example_vcfs"
@@ -15,26 +16,9 @@ PLUGIN = ROOT / "plugin_spec" / "example"
 COMMAND = [sys.executable, "-P", "-c", "from splicebert_vep.cli.main import main; main()"]
 
 
-def checked(*words, **options):
-    done = subprocess.run([*map(str, words)], capture_output=True, text=True, timeout=300, check=False, **options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A folder with the plugin's wheel installed, built from a copy so that no build folder is left in the tree."""
-    work = tmp_path_factory.mktemp("plugin")
-    source, wheels, site = work / "source", work / "wheels", work / "site"
-    source.mkdir()
-    for name in ("setup.py", "pyproject.toml", "splicebert_vep_example.py"):
-        (source / name).write_bytes((PLUGIN / name).read_bytes())
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    offline = ["--no-deps", "--no-index"]
-    checked(*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", wheels, source)
-    [wheel] = wheels.glob("splicebert_vep_example-*.whl")
-    checked(*pip, "install", *offline, "--target", site, wheel)
-    return site
+    return installed(PLUGIN, tmp_path_factory.mktemp("plugin"))
 
 
 def annotate(folder, plugins, *words, path=None):

@@ -96,6 +96,18 @@ def test_bcftools_filters_alleles_and_lists_the_unscored(folder):
     assert {line.split("\t")[4] for line in table[1:]} == {"BRCA1"}
 
 
+@needs("bcftools")
+def test_split_vep_reads_the_scores_of_every_transcript(folder):
+    before = EXAMPLES / "annotated_before.vcf"  # four records after VEP 115, two transcripts each, of BRCA1
+    recipe(folder, "split-vep.sh", str(before), "ref.fa", "split-vep")
+    table = (folder / "split-vep" / "transcripts.tsv").read_text()
+    rows = [line.split("\t") for line in table.splitlines()]
+    assert len(rows) == 8
+    assert {(row[4], row[5]) for row in rows} == {("BRCA1", "ENST00000357654"), ("BRCA1", "ENST00000471181")}
+    assert all(float(row[8]) < 0 for row in rows)
+    assert [row[7] == "." for row in rows] == [len(row[2]) > 1 for row in rows]  # no LLR for a change of length
+
+
 @needs("bcftools", "vcfanno")
 def test_vcfanno_carries_scores_to_the_same_alleles(folder):
     recipe(folder, "vcfanno.sh", "in.vcf.gz", "other.vcf.gz", "ref.fa", "vcfanno")

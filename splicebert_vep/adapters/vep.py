@@ -30,12 +30,13 @@ class VepAdapter:
         for allele in report.alleles:
             for outcome in allele.contexts:
                 cells = [escape_info(allele.alt)]
-                cells += map(_cell, context_values(outcome.context))
-                cells += map(_cell, map(outcome.values.get, ids))
+                cells += map(entry_cell, context_values(outcome.context))
+                cells += map(entry_cell, map(outcome.values.get, ids))
                 cells.append(outcome.status)
                 entries.append("|".join(cells))
         return {KEY: tuple(entries)}
 
 
-def _cell(value: Value) -> str:
+def entry_cell(value: Value) -> str:
+    """Print a subfield of an entry."""
     return escape_info(value) if isinstance(value, str) else format_value(value)

@@ -73,7 +73,7 @@ cohort_options = cloup.option_group(
     cloup.option("-O", "--output", "folder", required=True, type=PATH, metavar="FOLDER", help="Folder of the run."),
     cloup.option(
         "--emit", multiple=True, callback=split_words, metavar="WHAT,...", shell_complete=complete_outputs,
-        help="flat (default), vep or a plugin's, into the annotated files.",
+        help="flat (default), vep, csq or a plugin's, into the annotated files.",
     ),
     reference_option,
     annotation_option,

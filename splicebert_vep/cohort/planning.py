@@ -12,7 +12,7 @@ from splicebert_vep import __version__
 from splicebert_vep.annotation import FileAnnotator
 from splicebert_vep.annotator import Annotator
 from splicebert_vep.chunks import GuardedChunks
-from splicebert_vep.errors import CohortError, InputError
+from splicebert_vep.errors import CohortError, InputError, SettingsError
 from splicebert_vep.opening import Opening
 from splicebert_vep.pipeline import Pipeline
 from splicebert_vep.remembered import Remembered
@@ -71,7 +71,7 @@ def plan_cohort(
     assert annotator.remembered is not None
     counts = {"files": len(cohort.inputs), "records": 0, "alts": 0}
     with PlanWriter(folder, list(annotator.reference.lengths)) as writer:
-        gathering = _Gathering(annotator, writer)
+        gathering = _Gathering(annotator, writer, cohort.emit)
         bad: list[tuple[Input, InputError]] = []
         for number, one in enumerate(cohort.inputs):
             try:
@@ -116,7 +116,8 @@ def assign_units(writer: PlanWriter, remembered: Remembered | None) -> tuple[int
 class _Gathering:
     """Read files into a plan."""
 
-    def __init__(self, annotator: Annotator, writer: PlanWriter) -> None:
+    def __init__(self, annotator: Annotator, writer: PlanWriter, emit: Sequence[str]) -> None:
+        self._emit = emit
         self._files: FileAnnotator = annotator.files()
         self._pipeline = Pipeline(annotator.reference, annotator.scoring)
         self._writer = writer
@@ -127,6 +128,10 @@ class _Gathering:
 
     def read(self, number: int, one: Input) -> None:
         with open_vcf(one.path) as reader:
+            try:
+                self._files.check_emit(self._emit, reader.header)
+            except SettingsError as error:
+                raise CohortError(error.problem, needed=error.needed, where=one.path, remedy=error.remedy) from error
             guard = self._files.guard(reader.header.contigs())
             chunks = GuardedChunks(reader, self._files.chunk_records, guard)
             for chunk in chunks:

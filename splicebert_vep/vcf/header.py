@@ -19,6 +19,8 @@ _LENGTH = re.compile(rb"[<,]length=(\d+)")
 _MD5 = re.compile(rb"[<,]md5=\"?([0-9A-Fa-f]{32})\b")
 _TYPE = re.compile(rb"[<,]Type=(\w+)")
 _NUMBER = re.compile(rb"[<,]Number=([^,>]+)")
+_ITEM = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,">]*)')
+_DEFINITION = ("ID", "Number", "Type", "Description")
 _VALUE = re.compile(r'[<,](\w+)="((?:[^"\\]|\\.)*)"')
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -125,7 +127,7 @@ class VcfHeader:
         """Return a header that declares our fields, and how they were made, before ``#CHROM``.
 
         Lines of an earlier run are taken out; a field of another program that is declared again (a merged
-        CSQ) is replaced where it stands. All other lines stay byte for byte.
+        CSQ) gets its new number, type and description where it stands. All other lines stay byte for byte.
 
         Args:
             fields: INFO fields that will be written.
@@ -145,7 +147,7 @@ class VcfHeader:
                 continue
             if section == "INFO" and key in foreign:
                 if key not in replaced:
-                    lines.append(_info_line(foreign[key]) + end)
+                    lines.append(_redefined(line, foreign[key]))
                 replaced.add(key)
                 continue
             lines.append(line)
@@ -175,7 +177,7 @@ class VcfHeader:
             section, key = _key_of(line) or ("", "")
             if section == "INFO":
                 text = line.decode("utf-8", "surrogateescape")
-                quotes = {name: re.sub(r"\\(.)", r"\1", value) for name, value in _VALUE.findall(text)}
+                quotes = {name: re.sub(r'\\(["\\])', r"\1", value) for name, value in _VALUE.findall(text)}
                 number, kind = _NUMBER.search(line), _TYPE.search(line)
                 found.setdefault(
                     key,
@@ -211,10 +213,21 @@ def _key_of(line: bytes) -> tuple[str, str] | None:
     return match.group(1).decode(), match.group(2).decode("utf-8", "surrogateescape").strip()
 
 
-def _info_line(field: InfoField, version: str = "") -> bytes:
-    source = f',Source="splicebert-vep",Version={quoted(version)}' if version else ""
-    description = quoted(field.description)
-    return f"##INFO=<ID={field.key},Number={field.number},Type={field.type},Description={description}{source}>".encode()
+def _info_line(field: InfoField, version: str) -> bytes:
+    source = f'Source="splicebert-vep",Version={quoted(version)}'
+    return f"##INFO=<{_definition(field)},{source}>".encode("utf-8", "surrogateescape")
+
+
+def _redefined(line: bytes, field: InfoField) -> bytes:
+    """Return another program's INFO line with a new definition; what else it says, such as Source, stays."""
+    text = line.decode("utf-8", "surrogateescape")
+    rest = [f",{name}={value}" for name, value in _ITEM.findall(text.partition("<")[2]) if name not in _DEFINITION]
+    end = text[len(text.rstrip("\r\n")) :]
+    return f"##INFO=<{_definition(field)}{''.join(rest)}>{end}".encode("utf-8", "surrogateescape")
+
+
+def _definition(field: InfoField) -> str:
+    return f"ID={field.key},Number={field.number},Type={field.type},Description={quoted(field.description)}"
 
 
 def _provenance_line(provenance: Mapping[str, str]) -> bytes:

@@ -79,14 +79,13 @@ class VcfWriter:
 
         Args:
             record: as it was read.
-            info: new INFO items of the header's fields, as ``InfoEncoder.text`` returns them; a record without ALT
-                takes none.
+            info: new INFO items of the header's fields, as ``InfoEncoder.text`` returns them.
 
         Raises:
             OutputError: disk full and the like, maybe some records late; or BCF cannot hold the record.
             BrokenPipeError: the reader of a pipe has gone.
         """
-        self._encoder.write(record, info if record.alts else b"")
+        self._encoder.write(record, info)
         self._order.add(record.chrom, record.pos)
         self.records += 1
 

@@ -9,7 +9,12 @@ Subclass one in a test module and name the object; pytest finds the tests::
 Nothing here imports torch, numpy or pytest: what is needed of them is given as a class attribute.
 """
 
-from ._adapters import InfoAdapterConformance, TableAdapterConformance, TextAdapterConformance
+from ._adapters import (
+    InfoAdapterConformance,
+    MergingAdapterConformance,
+    TableAdapterConformance,
+    TextAdapterConformance,
+)
 from ._backends import BackendConformance
 from ._commands import CommandConformance
 from ._joins import JoinAdapterConformance, MadeUpTable, sample_queries
@@ -24,6 +29,7 @@ __all__ = [
     "JoinAdapterConformance",
     "MadeUpBases",
     "MadeUpTable",
+    "MergingAdapterConformance",
     "ScorerConformance",
     "SequenceScorerConformance",
     "TableAdapterConformance",
