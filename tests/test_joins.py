@@ -90,6 +90,10 @@ CASES = {
     "a row that was split after scoring, single bases": (
         "350 A C", [f"1 350 A C SpliceAI={entry('C', A, 10)},{entry('T', A, 20)}"], "FOUND .1 OTHER_GENE"),
     "another number of subfields": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|0.1|0.2"], "UNREADABLE UNREADABLE"),
+    "no score but NaN": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|nan|nan|nan|nan|1|2|3|4"], "MISSING OTHER_GENE"),
+    "no place": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|0.10|0.50|0.10|0.10|1|2.5|3|4"], "UNREADABLE UNREADABLE"),
+    "no place on a chromosome": (
+        "350 A C", [f"1 350 A C SpliceAI=C|{A}|0.10|0.50|0.10|0.10|1|2000000|3|4"], "UNREADABLE UNREADABLE"),
     "no number": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|x|0.50|0.10|0.10|1|2|3|4"], "UNREADABLE UNREADABLE"),
     "no score": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|1.50|0.50|0.10|0.10|1|2|3|4"], "UNREADABLE UNREADABLE"),
 }  # fmt: skip
@@ -408,6 +412,7 @@ PANGOLIN_CASES = {
     "a warning before the next gene": (
         "350 A C", f"{TWO}|Warnings:NoAnnotatedSitesToMaskForThisGene{ONE}|Warnings:", [FIRST]),
     "zero": ("350 A C", "ENSG01.3|-50:0.0|-50:-0.0|Warnings:", [("FOUND", 0, -50, 0, -50, 0)]),
+    "no score but NaN": ("350 A C", "ENSG01.3|1:nan|2:nan|Warnings:", [("MISSING", *[None] * 5)]),
     "first ALT only": ("350 A C,T", f"{ONE}|Warnings:", [FIRST, ("NO_RECORD", None, None, None, None, None)]),
     "another gene": ("350 A C", f"{TWO}|Warnings:", [("OTHER_GENE", None, None, None, None, None)]),
     "every site above a cutoff (-s)": (
@@ -529,3 +534,17 @@ def test_what_bcftools_norm_does_after_scoring_never_gives_another_alleles_value
 def haplotype(bases, pos, ref, alt):
     assert bases[pos - 1 : pos - 1 + len(ref)] == ref
     return bases[: pos - 1] + alt + bases[pos - 1 + len(ref) :]
+
+
+def test_joined_scores_go_into_vep_entries_of_their_gene_too(annotator, tmp_path):
+    csq = '##INFO=<ID=CSQ,Number=.,Type=String,Description="VEP. Format: Allele|Consequence|Gene|Feature|SYMBOL">\n'
+    entries = "CSQ=C|x|ENSG01|ENST01|ALPHA,C|x|ENSG09|ENST09|GAMMA"
+    source = vcf(tmp_path / "in.vcf", [f"chr1 350 A C {entries}"], csq)
+    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
+    annotator.annotate(source, tmp_path / "o.vcf", emit=["csq"], join=[f"spliceai={file}"])
+    text = (tmp_path / "o.vcf").read_text()
+    names = re.search(r'ID=CSQ.*Format: ([^"]+)"', text)[1].split("|")
+    [found] = [line.split("\t")[7].split("CSQ=")[1] for line in text.splitlines() if line[0] != "#"]
+    rows = [dict(zip(names, one.split("|"), strict=True)) for one in found.split(";")[0].split(",")]
+    fields = ("SYMBOL", "SpliceBERT_pred_SpliceAI_DS_MAX", "SpliceBERT_pred_SpliceAI_STATUS")
+    assert words(rows, *fields) == [("ALPHA", "0.5000", "FOUND"), ("GAMMA", "", "OTHER_GENE")]

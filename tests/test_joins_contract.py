@@ -96,6 +96,19 @@ def test_a_join_that_breaks_the_contract_is_named_and_closed(changes, problem, o
     assert join.closed == ("join" not in changes and "label" not in changes)
 
 
+def test_a_join_is_closed_when_the_thresholds_cannot_be(open_with, tmp_path, install):
+    join = Mine()
+    install(Point("mine", plugin(register_joins=lambda: [join])))
+    open_annotator(tmp_path).close()
+    paths = (tmp_path / "in.vcf", tmp_path / "o.vcf")
+    with (
+        Annotator(tmp_path / "g.fa", tmp_path / "g.gtf", backend="null", plugins=load_plugins()) as annotator,
+        pytest.raises(SettingsError, match="no SpliceAI"),
+    ):
+        annotator.annotate(*paths, join=["mine=info:SpliceAI"], evidence=["KL_CTX=1"])
+    assert join.closed == 1
+
+
 def test_what_a_join_refuses_is_shown_as_it_is(open_with):
     with pytest.raises(SettingsError, match="not this one"):
         open_with(Mine(join=raising(Refused("not this one"))))

@@ -166,6 +166,14 @@ def test_an_output_never_replaces_a_declared_file(annotator, tmp_path):
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("row", ["1 350 A C", "1 350 A C 7 8"])
+def test_a_row_that_is_not_whole_is_told(row, annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, row])
+    path = declared(tmp_path / "t.toml", PLAIN)
+    with pytest.raises(SettingsError, match=r"5 columns as in its header(.|\n)*t\.tsv\.gz"):
+        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
+
+
 def test_two_tables_have_their_own_names(annotator, tmp_path):
     table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
     path = declared(tmp_path / "t.toml", PLAIN)

@@ -79,6 +79,7 @@ class SpliceAiReader:
     def _entry(self, cells: Sequence[str]) -> Entry:
         deltas = [_delta(cells[i]) for i in self._deltas]
         places = [_place(cells[i]) for i in self._places]
+        places = [None if delta is None else place for delta, place in zip(deltas, places, strict=True)]
         present = [delta for delta in deltas if delta is not None]
         largest: Value = max(present) if len(present) == len(deltas) else None
         return Entry(cells[self._symbol], (*deltas, *places, largest))
