@@ -10,11 +10,13 @@ from typing import TypeVar
 from splicebert_vep_spec import RecordReport, RunInfo, Status
 
 from . import __version__
+from .beside import Beside
 from .chunks import GuardedChunks
 from .errors import SettingsError
 from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.reference import Reference
+from .joins import parse_joins
 from .outputs import Outputs, check_emit, plan_outputs
 from .pipeline import Record
 from .plugins import Plugins
@@ -66,6 +68,8 @@ class FileAnnotator:
         emit: Sequence[str] = ("flat",),
         kind: Kind | None = None,
         region: str | None = None,
+        join: Sequence[str] = (),
+        evidence: Sequence[str] = (),
         recurring: Recurring | None = None,
         planned: bool = False,
         progress: Callable[[Summary, float | None], None] | None = None,
@@ -79,6 +83,7 @@ class FileAnnotator:
 
         The other arguments and errors are as for ``Annotator.annotate``.
         """
+        words = parse_joins(join)
         plan = plan_outputs(
             emit,
             target,
@@ -91,7 +96,12 @@ class FileAnnotator:
         summary = Summary()
         where = None if region is None else self._region(region)
         began = time.monotonic()
-        with open_vcf(source) as reader:
+        with (
+            open_vcf(source) as reader,
+            Beside(words, evidence, self.plugins, self.reference, reader.header.infos(), self.run) as beside,
+        ):
+            plan.spare(beside.files)
+            run = beside.run
             contigs = reader.header.contigs()
             guard = None if planned else self.guard(contigs)
             if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
@@ -99,25 +109,28 @@ class FileAnnotator:
                     "The region lies on a contig that neither the VCF's header nor the FASTA knows.", found=where.chrom
                 )
             chunks = GuardedChunks(self._in_region(reader, where), self.chunk_records, guard)
-            self.plugins.run_started(self.run)
+            self.plugins.run_started(run)
             held, lengths = chunks.held(), self.reference.lengths
-            with Outputs(plan, self.run, reader.header, held, lengths, __version__, recurring) as outputs:
+            with Outputs(plan, run, reader.header, held, lengths, __version__, recurring) as outputs:
                 for chunk in chunks:
-                    reports = tuple(report(chunk))  # which an adapter cannot take anything out of
+                    reports = tuple(beside.add(chunk, report(chunk)))  # which nobody takes anything out of
                     summary.add(reports)
                     outputs.write(chunk, reports)
                     if progress:
                         progress(summary, reader.share_read())
                 summary.warnings.extend(chunks.finish())
+                summary.warnings.extend(beside.warnings())
         if where and not summary.records:
             summary.warnings.append(f"no record lies in the region {region}")
         for status, doubt in _DOUBTS.items():
             if summary.status[status] > summary.alleles * _EXPECTED:
                 share = f"{summary.status[status]:,} of {summary.alleles:,} ALTs are {status}"
                 summary.warnings.append(f"{share}: {doubt}?")
+        summary.notes.extend(beside.notes)
+        summary.provenance = run.provenance
         summary.seconds = time.monotonic() - began
         summary.warnings.extend(outputs.warnings)
-        self.plugins.run_finished(self.run, summary.by_status())
+        self.plugins.run_finished(run, summary.by_status())
         return summary
 
     def guard(self, header: Mapping[str, int | None]) -> BuildGuard:

@@ -16,6 +16,7 @@ from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Value
 from . import __version__
 from .adapters.rows import columns, rows
 from .annotation import FileAnnotator
+from .beside import Beside
 from .chunks import GuardedChunks
 from .errors import SettingsError
 from .genome.annotation import load_table
@@ -23,6 +24,7 @@ from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.reference import Reference
 from .identity import score_digest, space_of
+from .joins import parse_joins
 from .model.engine import Engine
 from .pipeline import Pipeline, Record, Scoring
 from .plugins import Plugins, load_plugins
@@ -149,15 +151,20 @@ class Annotator:
             self._store.close()
 
     @overload  # a str is an Iterable[str] too; the first signature wins
-    def score(self, variants: str | Variant) -> ScoredVariant: ...  # type: ignore[overload-overlap]
+    def score(  # type: ignore[overload-overlap]
+        self, variants: str | Variant, *, beside: Beside | None = None
+    ) -> ScoredVariant: ...
     @overload
-    def score(self, variants: Iterable[VariantLike]) -> Iterator[ScoredVariant]: ...
-    def score(self, variants: str | Variant | Iterable[VariantLike]) -> ScoredVariant | Iterator[ScoredVariant]:
+    def score(self, variants: Iterable[VariantLike], *, beside: Beside | None = None) -> Iterator[ScoredVariant]: ...
+    def score(
+        self, variants: str | Variant | Iterable[VariantLike], *, beside: Beside | None = None
+    ) -> ScoredVariant | Iterator[ScoredVariant]:
         """Score variants given by hand.
 
         Args:
             variants: one, ``"chr17-43071077-T-C"`` or a ``Variant``; or any number of them, or of
                 (chrom, 1-based pos, ref, alt), in an iterable.
+            beside: what is set beside the scores; stays open.
 
         Returns:
             One result for one variant; for an iterable an iterator over results, one per variant and in their order,
@@ -168,9 +175,28 @@ class Annotator:
             SettingsError: a variant cannot be read.
         """
         if isinstance(variants, str | Variant):
-            [result] = self._results([variants])
+            [result] = self._results([variants], beside)
             return result
-        return self._results(variants)
+        return self._results(variants, beside)
+
+    def beside(self, join: Sequence[str] = (), evidence: Sequence[str] = ()) -> Beside:
+        """Open other programs' scores for ``score``; close them with the block.
+
+        Args:
+            join: ``NAME=FILE``; there is no INFO to join.
+            evidence: thresholds by which SpliceBERT and SpliceAI are set side by side, ``SCORE=VALUE``.
+
+        Raises:
+            SettingsError: a join is unknown or cannot read its file.
+            VcfError: a file cannot be read by place.
+
+        Example:
+            >>> with annotator.beside(["CADD=cadd.toml"]) as beside:
+            ...     annotator.score("chr17-43047641-A-C", beside=beside)["CADD_PHRED"]
+        """
+        self._check_usable()
+        run = RunInfo(self.plan.fields, {})  # whose provenance takes the digest of the whole FASTA
+        return Beside(parse_joins(join), evidence, self.plugins, self.reference, {}, run)
 
     def score_frame(self, variants: str | Variant | Iterable[VariantLike]) -> dict[str, list[Value]]:
         """Score variants and return the columns of ``--emit tsv``: ``pandas.DataFrame(annotator.score_frame(...))``.
@@ -183,7 +209,7 @@ class Annotator:
         """
         run = RunInfo(self.plan.fields, {})
         given = [variants] if isinstance(variants, str | Variant) else variants
-        found = [row for result in self._results(given) for row in rows(result.report, run)]
+        found = [row for result in self._results(given, None) for row in rows(result.report, run)]
         return {name: [row[i] for row in found] for i, name in enumerate(columns(run))}
 
     def annotate(
@@ -194,6 +220,8 @@ class Annotator:
         emit: Sequence[str] = ("flat",),
         kind: Kind | None = None,
         region: str | None = None,
+        join: Sequence[str] = (),
+        evidence: Sequence[str] = (),
         progress: Callable[[Summary, float | None], None] | None = None,
     ) -> Summary:
         """Annotate a VCF or BCF.
@@ -205,6 +233,8 @@ class Annotator:
             kind: output format where the path's suffix does not say it.
             region: ``chr17``, ``chr17:100``, ``chr17:100-`` or ``chr17:100-200``, 1-based with both ends; only records
                 that lie in it are read and written.
+            join: other programs' scores to add, ``NAME=FILE`` or ``NAME=info:KEY``.
+            evidence: thresholds by which SpliceBERT and SpliceAI are set side by side, ``SCORE=VALUE``.
             progress: called after every chunk with the counts so far and the share of the input read, where known.
 
         Raises:
@@ -214,10 +244,11 @@ class Annotator:
             PluginError: a plugin breaks the contract.
         """
         return self.files().annotate(
-            str(source), str(target), self._report, emit=emit, kind=kind, region=region, progress=progress
-        )
+            str(source), str(target), self._report, emit=emit, kind=kind, region=region, join=join, evidence=evidence,
+            progress=progress,
+        )  # fmt: skip
 
-    def _results(self, variants: Iterable[VariantLike]) -> Iterator[ScoredVariant]:
+    def _results(self, variants: Iterable[VariantLike], beside: Beside | None) -> Iterator[ScoredVariant]:
         if isinstance(variants, tuple) and len(variants) == 4 and not isinstance(variants[1], str | tuple | Variant):
             raise SettingsError(
                 "A variant as a tuple goes into a list.", needed=f"[{variants!r}]", found=repr(variants)
@@ -225,9 +256,11 @@ class Annotator:
         self._check_usable()
         guard = BuildGuard({}, self.reference, self.genes, self._table_name, whole_file=False)
         chunks = GuardedChunks(map(_variant, variants), self.settings.chunk_records, guard)
+        fields = tuple(beside.run.fields) if beside else self.plan.fields
         for chunk in chunks:
-            for report in self._report(chunk):
-                yield ScoredVariant(report, self.plan.fields)
+            reports = self._report(chunk)
+            for report in beside.add(chunk, reports) if beside else reports:
+                yield ScoredVariant(report, fields)
 
     @property
     def space(self) -> Space:

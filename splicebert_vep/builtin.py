@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from splicebert_vep_spec import Adapter, BackendFactory, Scorer, hookimpl
+from splicebert_vep_spec import Adapter, BackendFactory, JoinAdapter, Scorer, hookimpl
 
 from .adapters.csq import CsqAdapter
 from .adapters.flat import FlatAdapter
+from .adapters.joins.pangolin import pangolin_join
+from .adapters.joins.spliceai import spliceai_joins
+from .adapters.joins.table import TableJoin
 from .adapters.parquet import ParquetAdapter
 from .adapters.text import JsonlAdapter, TsvAdapter
 from .adapters.vep import VepAdapter
@@ -31,3 +34,8 @@ def register_scorers() -> Sequence[Scorer]:
 @hookimpl
 def register_adapters() -> Sequence[Adapter]:
     return [FlatAdapter(), VepAdapter(), CsqAdapter(), TsvAdapter(), JsonlAdapter(), ParquetAdapter()]
+
+
+@hookimpl
+def register_joins() -> Sequence[JoinAdapter]:
+    return [*spliceai_joins(), pangolin_join(), TableJoin()]

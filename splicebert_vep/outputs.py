@@ -72,6 +72,18 @@ class OutputPlan:
     tables: tuple[tuple[TextAdapter | TableAdapter, str], ...]
     origins: Mapping[str, Origin]
 
+    def spare(self, files: Sequence[str]) -> None:
+        """See that no output replaces a file that is read besides the input.
+
+        Raises:
+            SettingsError: one would.
+        """
+        targets = [target for _, target in self.tables] + ([self.path] if self.info else [])
+        real = {os.path.realpath(target) for target in targets if not is_stdout(target)}
+        hit = [file for file in files if os.path.realpath(file) in real]
+        if hit:
+            raise SettingsError("An output would replace an input.", needed="another file", found=", ".join(hit))
+
 
 def plan_outputs(
     words: Sequence[str],

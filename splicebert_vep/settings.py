@@ -29,7 +29,7 @@ WINDOW_MODE = FieldSpec("WINDOW_MODE", "A", "String", "How the allele's window w
 RESERVED_FIELDS = (
     "ALLELE", "SYMBOL", "GENE", "TRANSCRIPT", "STRAND", "REGION", "SITE_OFFSET", "SITE_HIT", "NGENES", "STATUS",
     "CHROM", "POS", "ID", "REF", "ALT", "START", "SPAN_REF", "SPAN_ALT", "TRANSCRIPT_CHOICE", "BIOTYPE", "REASON",
-    "GENE_KEY", N_FRAC.id, WINDOW_MODE.id,
+    "GENE_KEY", "EVIDENCE", N_FRAC.id, WINDOW_MODE.id,
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from splicebert_vep_spec import RecordReport, Status
@@ -11,7 +11,9 @@ from splicebert_vep_spec import RecordReport, Status
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did: records and ALTs read, ALTs that FAILED in any gene, ALTs by status, seconds, warnings."""
+    """What a run did: records and ALTs read, ALTs that FAILED in any gene, ALTs by status, seconds, warnings, notes on
+    what could be asked for, and the provenance that the outputs have.
+    """
 
     records: int = 0
     alleles: int = 0
@@ -20,6 +22,8 @@ class Summary:
     status: Counter[Status] = field(default_factory=Counter)
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     def add(self, reports: Sequence[RecordReport]) -> None:
         """Count a chunk; with several genes an ALT counts once, by the outcome that flat output shows."""

@@ -39,6 +39,10 @@ class Variant:
         """The one ALT, as records have several."""
         return (self.alt,)
 
+    def info(self) -> dict[str, str]:
+        """Nothing, where records have INFO."""
+        return {}
+
     def __str__(self) -> str:
         return f"{self.chrom}-{self.pos}-{self.ref}-{self.alt}"
 

@@ -110,6 +110,128 @@ class TestBackends(testing.BackendConformance):
     options = BackendOptions("splicebert-mini", "cpu")
 
 
+SPLICEAI_FORMAT = "Format: ALLELE|SYMBOL|DS_AG|DS_AL|DS_DG|DS_DL|DP_AG|DP_AL|DP_DG|DP_DL"
+
+
+def entries_of(query, key):
+    """Entries of an allele in its gene, in the form of the program of that key."""
+    change = f"{query.pos % 7}:0.{query.pos % 90 + 10}|-1:-0.{len(query.alt)}"
+    if key == "Pangolin":
+        return f"{query.context.gene_id}|{change}|Warnings:{query.pos}{query.alt}{len(query.alts)}"
+    return f"{query.alt}|{query.context.symbol}|0.1|0.2|0.{query.pos % 10}|0|1|2|3|4"
+
+
+class JoinConformance(testing.JoinAdapterConformance):
+    def rows(self):
+        return [
+            f"1\t{q.pos}\t.\t{q.ref}\t{q.alt}\t.\t.\t{self.key}={entries_of(q, self.key)}"
+            for q in testing.sample_queries()
+        ]
+
+    def record_info(self, query):
+        return {self.key: entries_of(query, self.key)} if self.info_key else {}
+
+
+@pytest.fixture(
+    scope="class", params=[(join, way) for join in ("SpliceAI", "OpenSpliceAI", "Pangolin") for way in ("info", "file")]
+)
+def join(request):
+    key, way = request.param
+    cls = request.cls
+    cls.key, cls.adapter = key, ALL.joins[key.lower()]
+    cls.info_key = key if way == "info" else None
+    cls.info = {key: InfoField(key, ".", "String", "x" if key == "Pangolin" else SPLICEAI_FORMAT)}
+    head = ["##fileformat=VCFv4.2", f'##INFO=<ID={key},Number=.,Type=String,Description="{cls.info[key].description}">']
+    cls.tables = {} if way == "info" else {"x.vcf.gz": [*head, "#CHROM\tPOS", *cls.rows(cls)]}
+
+
+@pytest.mark.usefixtures("join")
+class TestJoins(JoinConformance):
+    def test_it_finds_values(self):
+        found = self._ask(self._open(), self._queries())
+        assert any(values[f"{self.key}_STATUS"] == "FOUND" for values in found)
+
+
+@pytest.fixture(scope="class")
+def declared(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("table") / "t.toml"
+    path.write_text(
+        'files = ["t.tsv.gz"]\n[columns]\nchrom = "c"\npos = "p"\nref = "r"\nalt = "a"\n'
+        '[fields.S]\ncolumn = "s"\ntype = "Float"\ndescription = "x"\n'
+    )
+    rows = [f"1\t{q.pos}\t{q.ref}\t{q.alt}\t{q.pos}" for q in testing.sample_queries()]
+    request.cls.tables = {str(path.with_name("t.tsv.gz")): ["#c\tp\tr\ta\ts", *dict.fromkeys(rows)]}
+    request.cls.files = (str(path),)
+
+
+@pytest.mark.usefixtures("declared")
+class TestTable(testing.JoinAdapterConformance):
+    adapter = ALL.joins["table"]
+
+
+def test_every_join_has_been_tried():
+    assert sorted(ALL.joins) == ["openspliceai", "pangolin", "spliceai", "table"]
+
+
+class SomeJoin:
+    """A join that keeps the contract; what follows breaks one thing each."""
+
+    name, version, label = "some", "1", ""
+    about = ""
+
+    def join(self, request):
+        self.fields = (FieldSpec(f"{request.name}_ONE", "A", "Float", "x"),)
+        return self
+
+    def look_up(self, queries):
+        return [{self.fields[0].id: query.pos / 2} for query in queries]
+
+    def close(self):
+        pass
+
+
+class OtherPrefix(SomeJoin):
+    def join(self, request):
+        super().join(request)
+        self.fields = (FieldSpec("ONE", "A", "Float", "x"),)
+        return self
+
+
+class TextForNumber(SomeJoin):
+    def look_up(self, queries):
+        return [{self.fields[0].id: "0.5"} for _ in queries]
+
+
+class OneTooFew(SomeJoin):
+    def look_up(self, queries):
+        return super().look_up(queries)[1:]
+
+
+class UndeclaredField(SomeJoin):
+    def look_up(self, queries):
+        return [{"X": 1.0} for _ in queries]
+
+
+class OfTheCompany(SomeJoin):
+    def look_up(self, queries):
+        return [{self.fields[0].id: float(i)} for i, _ in enumerate(queries)]
+
+
+@pytest.mark.parametrize(
+    ("broken", "test"),
+    [
+        (OtherPrefix, "test_its_fields_bear_the_name_of_the_request"),
+        (TextForNumber, "test_it_answers_every_query_with_values_that_it_declares"),
+        (OneTooFew, "test_it_answers_every_query_with_values_that_it_declares"),
+        (UndeclaredField, "test_it_answers_every_query_with_values_that_it_declares"),
+        (OfTheCompany, "test_an_allele_has_the_same_values_in_any_company"),
+    ],
+)
+def test_a_join_that_breaks_the_contract_fails(broken, test):
+    assert failures(testing.JoinAdapterConformance, adapter=SomeJoin()) == set()
+    assert test in failures(testing.JoinAdapterConformance, adapter=broken())
+
+
 def test_every_adapter_has_been_tried():
     tried = [offered("adapters", kind) for kind in (InfoAdapter, MergingAdapter, TextAdapter, TableAdapter)]
     assert sorted(map(names, sum(tried, []))) == sorted(ALL.adapters)

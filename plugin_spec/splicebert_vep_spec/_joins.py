@@ -42,13 +42,14 @@ class JoinRequest:
     """What one ``--join NAME=SOURCE`` asks for, and what there is to answer it.
 
     Args:
-        name: NAME as the user wrote it; ids of the fields begin with ``<name>_``.
+        name: ids of the fields begin with ``<name>_``: the adapter's label, or NAME where it has none.
         files: the files of this NAME, in order; empty when it is read from INFO.
         info_key: the INFO key of ``--join NAME=info:KEY``, else None.
         info: INFO definitions of the input, by key.
         open_table: opens an indexed file.
         normalise: the normalised allele of contig (any name), pos (1-based), REF and ALT; None when the FASTA has
-            another REF there, or one of them is not made of A, C, G, T.
+            another REF there, or one of them is not made of A, C, G, T. Ask it for every row whose allele counts: the
+            program stops the run when the REFs asked for are mostly not those of the FASTA.
         bases: the reference.
     """
 
@@ -98,6 +99,8 @@ class OpenJoin(Protocol):
     def look_up(self, queries: Sequence[JoinQuery]) -> Sequence[Mapping[str, Value]]:
         """Return values by field id for every query, in their order; an absent id is missing.
 
+        An allele has the same values in any company.
+
         Raises:
             Refused: the source does not fit, e.g. it is of another genome build.
         """
@@ -108,10 +111,15 @@ class OpenJoin(Protocol):
 
 @runtime_checkable
 class JoinAdapter(Protocol):
-    """Open a source of another program's scores (``--join NAME=SOURCE``, where NAME is this name in any case)."""
+    """Open a source of another program's scores (``--join NAME=SOURCE``, where NAME is this name in any case).
+
+    ``label`` is what the ids of its fields begin with, e.g. ``SpliceAI``: a capital, then letters, digits and
+    underscores; empty where that is the user's NAME.
+    """
 
     name: str
     version: str
+    label: str
 
     def join(self, request: JoinRequest) -> OpenJoin:
         """Open the source.

@@ -60,4 +60,9 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and "\0" not in value and (value.isascii() or not _SURROGATE.search(value))
 
 
+def fits(kind: str, value: object) -> bool:
+    """Tell whether a value is of a VCF type and one that a VCF can hold."""
+    return _FITS[kind](value)
+
+
 _FITS: Mapping[str, Callable[[object], bool]] = {"Float": _is_float, "Integer": _is_integer, "String": is_text}

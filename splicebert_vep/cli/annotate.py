@@ -22,6 +22,8 @@ from .console import clock, dumb_terminal, introduce, say, warn
 from .options import (
     annotation_option,
     computed_options,
+    evidence_option,
+    join_option,
     machine_options,
     open_annotator,
     reference_option,
@@ -42,6 +44,9 @@ Examples:
 \b
 In a pipe, keeping what touches an annotated splice site:
   bcftools view -f PASS,. in.bcf | splicebert-vep annotate -R GRCh38.fa | bcftools view -i 'SpliceBERT_SITE_HIT!="."'
+\b
+Beside SpliceAI's precomputed scores:
+  splicebert-vep annotate in.vcf -R GRCh38.fa --join spliceai=snv.vcf.gz --join spliceai=indel.vcf.gz -O out.vcf
 \b
 Stop a workflow when the input does not fit the reference:
   splicebert-vep annotate in.vcf -R GRCh38.fa -O out.vcf --strict REF_MISMATCH,FAILED --summary run.json
@@ -64,6 +69,8 @@ Stop a workflow when the input does not fit the reference:
         help="flat (default), vep or csq (into VEP's CSQ or SnpEff's ANN) into the VCF; tsv[=FILE], jsonl[=FILE], "
         "parquet=FILE as tables; or a plugin's. Several at once.",
     ),
+    join_option,
+    evidence_option,
     reference_option,
     annotation_option,
     store_option,
@@ -87,8 +94,8 @@ Stop a workflow when the input does not fit the reference:
 )
 def annotate(
     source: str | None, source_option: str | None, target: str, output_type: str | None, emit: tuple[str, ...],
-    region: str | None, strict: tuple[str, ...], summary_file: str | None, distance: str | None, mask: str | None,
-    **model: Any,
+    join: tuple[str, ...], evidence: tuple[str, ...], region: str | None, strict: tuple[str, ...],
+    summary_file: str | None, distance: str | None, mask: str | None, **model: Any,
 ) -> int:  # fmt: skip
     """Annotate a VCF or BCF with SpliceBERT scores.
 
@@ -123,16 +130,15 @@ def annotate(
         kind: Any = _KINDS[output_type] if output_type else None
         with _progress() as progress:
             summary = annotator.annotate(
-                given, target, emit=emit or ("flat",), kind=kind, region=region,
+                given, target, emit=emit or ("flat",), kind=kind, region=region, join=join, evidence=evidence,
                 progress=progress,
             )  # fmt: skip
-        provenance = annotator.run.provenance
     if annotator.remembered:
         about = annotator.remembered
         say(f"store {model['store']}: {about.recalled:,} alleles known, {about.scored:,} scored")
     _report(summary)
     if summary_file:
-        _write_summary(summary_file, summary, provenance)
+        _write_summary(summary_file, summary)
     return _check_strict(summary, strict)
 
 
@@ -189,13 +195,15 @@ class _Progress:
 def _report(summary: Summary) -> None:
     for warning in summary.warnings:
         warn(warning)
+    for note in summary.notes:
+        say(note)
     counts = ", ".join(f"{status} {count:,}" for status, count in summary.by_status().items()) or "none"
     rate = summary.alleles / max(summary.seconds, 1e-9)
     say(f"{summary.records:,} records, {summary.alleles:,} ALTs in {summary.seconds:.1f} s ({rate:,.1f}/s)")
     say(f"by status: {counts}")
 
 
-def _write_summary(path: str, summary: Summary, provenance: Any) -> None:
+def _write_summary(path: str, summary: Summary) -> None:
     from splicebert_vep.files import whole_or_not
 
     content = {
@@ -205,7 +213,7 @@ def _write_summary(path: str, summary: Summary, provenance: Any) -> None:
         "status": summary.by_status(),
         "seconds": round(summary.seconds, 3),
         "warnings": summary.warnings,
-        "provenance": dict(provenance),
+        "provenance": dict(summary.provenance),
     }
     with whole_or_not(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -86,6 +86,16 @@ machine_options = cloup.option_group(
 )  # fmt: skip
 
 
+join_option = cloup.option(
+    "--join", multiple=True, metavar="NAME=SOURCE",
+    help="Add another program's scores: NAME is spliceai, openspliceai or pangolin and SOURCE a tabixed VCF, or "
+    "info:KEY of the input; or any NAME and a .toml that declares a table. Repeat for several.",
+)  # fmt: skip
+evidence_option = cloup.option(
+    "--evidence", multiple=True, metavar="SCORE=VALUE",
+    help="Threshold by which SpliceBERT_EVIDENCE sets a score beside SpliceAI, e.g. KL_CTX=-6.5; "
+    "SpliceAI_DS_MAX=0.2 unless given.",
+)  # fmt: skip
 store_option = cloup.option(
     "--store", type=PATH, metavar="FILE",
     help="Score store on a local disk: what it knows is not scored again, what it does not is added. Made if absent.",

@@ -17,6 +17,7 @@ from ._adapters import (
 )
 from ._backends import BackendConformance
 from ._commands import CommandConformance
+from ._joins import JoinAdapterConformance, MadeUpTable, sample_queries
 from ._samples import sample_batch, sample_reports, sample_run
 from ._scorers import ScorerConformance
 from ._sequence import MadeUpBases, SequenceScorerConformance, sample_alleles
@@ -25,7 +26,9 @@ __all__ = [
     "BackendConformance",
     "CommandConformance",
     "InfoAdapterConformance",
+    "JoinAdapterConformance",
     "MadeUpBases",
+    "MadeUpTable",
     "MergingAdapterConformance",
     "ScorerConformance",
     "SequenceScorerConformance",
@@ -33,6 +36,7 @@ __all__ = [
     "TextAdapterConformance",
     "sample_alleles",
     "sample_batch",
+    "sample_queries",
     "sample_reports",
     "sample_run",
 ]

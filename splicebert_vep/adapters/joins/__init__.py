@@ -1,0 +1,1 @@
+"""Joins with what other programs have scored."""

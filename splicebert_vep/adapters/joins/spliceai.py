@@ -1,0 +1,116 @@
+"""Entries of SpliceAI and OpenSpliceAI: ``ALLELE|SYMBOL|DS_AG|DS_AL|DS_DG|DS_DL|DP_AG|DP_AL|DP_DG|DP_DL``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from splicebert_vep_spec import FieldSpec, InfoField, Refused, Value
+
+from .entries import EntriesJoin
+from .outcome import Entry, Joined, Said, UnreadableError
+
+_EVENTS = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
+_DELTAS = tuple(f"DS_{event}" for event in _EVENTS)
+_PLACES = tuple(f"DP_{event}" for event in _EVENTS)
+_USUAL = ("ALLELE", "SYMBOL", *_DELTAS, *_PLACES)
+_MARK = "Format: "
+
+
+def _fields(program: str) -> tuple[FieldSpec, ...]:
+    return (
+        *(
+            FieldSpec(f"DS_{event}", "A", "Float", f"{program} delta score of {meaning}", "higher")
+            for event, meaning in _EVENTS.items()
+        ),
+        *(
+            FieldSpec(f"DP_{event}", "A", "Integer", f"{program} position of {meaning}, nt from POS")
+            for event, meaning in _EVENTS.items()
+        ),
+        FieldSpec(
+            "DS_MAX", "A", "Float", f"Largest {program} delta score; missing unless all four are there", "higher"
+        ),
+    )
+
+
+class SpliceAiReader:
+    """Read entries in the order that the header gives after ``Format:``, else in the usual one.
+
+    Args:
+        field: the definition of the INFO key.
+
+    Raises:
+        Refused: the order lacks a subfield.
+    """
+
+    def __init__(self, field: InfoField) -> None:
+        text = field.description.partition(_MARK)[2]
+        names = [name.strip(" \"'.") for name in text.split("|")] if text else list(_USUAL)
+        lacking = [name for name in _USUAL if name not in names]
+        if lacking:
+            raise Refused(
+                f"Entries of {field.key} are not those of SpliceAI: the Format of its header line lacks "
+                f"{', '.join(lacking)}. It says: {text}"
+            )
+        self._count = len(names)
+        self._allele, self._symbol = names.index("ALLELE"), names.index("SYMBOL")
+        self._deltas = [names.index(name) for name in _DELTAS]
+        self._places = [names.index(name) for name in _PLACES]
+
+    def read(self, text: str, ref: str, alt: str, alts: Sequence[str]) -> Said:
+        """Return the entries of an ALT.
+
+        ALLELE is the ALT of the record that the program scored; it has entries for every ALT of bases, in the record's
+        order. Where entries are of other ALTs than the record's, it has been split, merged or trimmed since: an ALT of
+        the same letters may be another allele, unless REF and all of them are single bases, which are left alone.
+        """
+        entries = [self._cells(entry) for entry in text.split(",")]
+        named = list(dict.fromkeys(cells[self._allele].upper() for cells in entries))
+        if named != [one for one in alts if one.isalpha()] and any(len(one) != 1 for one in (ref, alt, *named)):
+            return Joined.AMBIGUOUS
+        mine = [cells for cells in entries if cells[self._allele].upper() == alt]
+        return [self._entry(cells) for cells in mine] or Joined.NO_RECORD
+
+    def _cells(self, entry: str) -> list[str]:
+        cells = entry.split("|")
+        if len(cells) != self._count:
+            raise UnreadableError(entry)
+        return cells
+
+    def _entry(self, cells: Sequence[str]) -> Entry:
+        deltas = [_delta(cells[i]) for i in self._deltas]
+        places = [_place(cells[i]) for i in self._places]
+        places = [None if delta is None else place for delta, place in zip(deltas, places, strict=True)]
+        present = [delta for delta in deltas if delta is not None]
+        largest: Value = max(present) if len(present) == len(deltas) else None
+        return Entry(cells[self._symbol], (*deltas, *places, largest))
+
+
+def _delta(text: str) -> float | None:
+    if text in ("", "."):
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise UnreadableError(text) from None
+    if value != value:  # a GPU that gives NaN
+        return None
+    if abs(value) > 1:
+        raise UnreadableError(text)
+    return value + 0.0  # -0.00 is 0
+
+
+def _place(text: str) -> int | None:
+    if text in ("", "."):
+        return None
+    try:
+        value = int(text)
+    except ValueError:
+        raise UnreadableError(text) from None
+    if abs(value) > 1_000_000:
+        raise UnreadableError(text)
+    return value
+
+
+def spliceai_joins() -> list[EntriesJoin]:
+    """Return the joins with programs that write SpliceAI's entries."""
+    return [EntriesJoin(program, _fields(program), SpliceAiReader) for program in ("SpliceAI", "OpenSpliceAI")]
