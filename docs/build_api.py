@@ -12,7 +12,11 @@ import griffe
 
 #: Chapter, module, and which of its names; None is all of ``__all__`` that has a docstring.
 CHAPTERS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
-    ("Python API", "splicebert_vep", ("Annotator", "ScoredVariant", "Variant", "Summary", "Settings", "WindowShape")),
+    (
+        "Python API",
+        "splicebert_vep",
+        ("Annotator", "ScoredVariant", "Profile", "Variant", "Summary", "Settings", "WindowShape"),
+    ),
     ("Errors", "splicebert_vep.errors", ()),
     ("Contract for plugins", "splicebert_vep_spec", None),
     (

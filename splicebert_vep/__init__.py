@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .annotator import Annotator as Annotator
     from .errors import SpliceBertError as SpliceBertError
+    from .profile import Profile as Profile
     from .results import ScoredVariant as ScoredVariant
     from .sequence.windows import WindowShape as WindowShape
     from .settings import Settings as Settings
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 #: Public name -> where it lives. They are imported when asked for: torch takes seconds, and ``--help`` does without.
 _PUBLIC = {
     "Annotator": "annotator",
+    "Profile": "profile",
     "ScoredVariant": "results",
     "Settings": "settings",
     "SpliceBertError": "errors",
