@@ -47,6 +47,11 @@ def plain(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
+def plain_words(text: str) -> str:
+    """Return a sentence with foreign words in it as a picture can show it."""
+    return " ".join(map(plain, text.split(" ")))
+
+
 def svg(figure: Any) -> str:
     """Return a figure as SVG; the same figure gives the same text."""
     buffer = io.StringIO()

@@ -41,9 +41,10 @@ def draw_logo(axes: Any, probabilities: NDArray[np.float64]) -> None:
 
 def _glyph(letter: str) -> Any:
     """Return a letter's outline, stretched to the unit square."""
+    from matplotlib.font_manager import FontProperties
     from matplotlib.path import Path
     from matplotlib.textpath import TextPath
 
-    outline = TextPath((0, 0), letter, size=1, prop={"family": "DejaVu Sans", "weight": "bold"})
+    outline = TextPath((0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold"))
     low, high = outline.vertices.min(axis=0), outline.vertices.max(axis=0)
     return Path((outline.vertices - low) / (high - low), outline.codes)

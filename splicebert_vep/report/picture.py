@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from splicebert_vep.profile import Profile
 from splicebert_vep_spec import Interval, format_value
 
-from .drawing import drawing, plain
+from .drawing import drawing, plain, plain_words
 from .logo import draw_logo
 
 _BLUE, _ORANGE, _DARK, _GREY = "#0072B2", "#D55E00", "#333333", "#777777"
@@ -68,14 +68,9 @@ def _hit_words(hit: str) -> str:
 
 def _write_head(figure: Any, profile: Profile) -> None:
     figure.text(0.07, 0.95, plain(str(profile.variant)), fontsize=13, fontweight="bold", va="center")
-    figure.text(0.07, 0.885, plain_long(describe(profile)), va="center")
+    figure.text(0.07, 0.885, plain_words(describe(profile)), va="center")
     shown = [f"{name} {format_value(profile.values[name])}" for name in _SCORES if profile.values.get(name) is not None]
     figure.text(0.07, 0.83, "   ".join(shown), va="center", color=_DARK)
-
-
-def plain_long(text: str) -> str:
-    """Return a sentence of foreign words as a picture can show it."""
-    return " ".join(plain(word) for word in text.split(" "))
 
 
 def _draw_structure(axes: Any, profile: Profile) -> None:

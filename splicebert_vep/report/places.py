@@ -36,14 +36,14 @@ def place_of(row: Row, *, classed: bool) -> str | None:
 
 
 def _group(row: Row) -> str:
-    region, offset = row.fields["REGION"], row.fields.get("SITE_OFFSET")
+    region, offset = row.fields["REGION"], row.number("SITE_OFFSET")
     if "SITE_HIT" in row.fields:
         return "canonical"
     if region != "intron":
         return "utr" if region in ("5_prime_UTR", "3_prime_UTR") else "exon"
     if offset is None:
         return "intron"
-    return "near_intron" if abs(int(offset)) <= _NEAR else "deep_intron"
+    return "near_intron" if abs(offset) <= _NEAR else "deep_intron"
 
 
 def order_of(place: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""An annotated file as rows, one per allele x gene, whichever way it was annotated: flat INFO, VEP-style INFO, or both."""
+"""An annotated file as rows, one per allele x gene, from flat INFO, VEP-style INFO or both."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Row:
 
     Args:
         chrom, pos, id, ref, alt: as in the VCF; pos is 1-based.
-        fields: values by field id without ``SpliceBERT_``, as they are printed in the file; what is missing is left out.
+        fields: values by field id without ``SpliceBERT_``, as the file prints them; what is missing is left out.
+        where: file and line, for messages.
     """
 
     chrom: str
@@ -34,11 +35,21 @@ class Row:
     ref: str
     alt: str
     fields: Mapping[str, str]
+    where: str
 
     def number(self, field: str) -> float | None:
-        """Return a field's value; None is missing."""
+        """Return a field's value; None is missing.
+
+        Raises:
+            VcfError: it is no number.
+        """
         value = self.fields.get(field)
-        return None if value is None else float(value)
+        try:
+            return None if value is None else float(value)
+        except ValueError as error:
+            raise VcfError(
+                f"{field} is not a number.", needed="a number, or nothing", found=str(value)[:40], where=self.where
+            ) from error
 
 
 class AnnotatedVcf:
@@ -114,7 +125,7 @@ class AnnotatedVcf:
                 )
             found = [_merged(entry, values) for entry in mine] or [values]
             head = [str(utf8(text)) for text in (record.chrom, record.id, record.ref, alt)]
-            rows.append([Row(head[0], record.pos, head[1], head[2], head[3], fields) for fields in found])
+            rows.append([Row(head[0], record.pos, head[1], head[2], head[3], fields, record.where) for fields in found])
         return rows
 
     def _flat(self, info: Mapping[str, str], record: VcfRecord) -> list[dict[str, str]]:
