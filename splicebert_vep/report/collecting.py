@@ -75,11 +75,12 @@ class Collected:
         limit: of rows of each kind.
         records, alleles, without_alt: read; ``without_alt`` counts records.
         statuses: ALTs by status, with several genes by the one that flat output reports; records without ALT as NO_ALT.
+        hitting: ALTs that touch an annotated splice-site dinucleotide, in any gene.
         genes: alleles by gene symbol, else id.
         values: score -> place -> values of alleles x genes that are OK.
         scored: alleles x genes that have the score.
         top: those with the highest disturbance, highest first.
-        hits: those that touch an annotated splice-site dinucleotide, by file order.
+        hits: those that touch such a site, by file order.
         elsewhere: those that SpliceAI finds and that are not in ``hits``, by file order.
         unscored: ALTs of another status than OK, by file order.
     """
@@ -90,6 +91,7 @@ class Collected:
     records: int = 0
     alleles: int = 0
     without_alt: int = 0
+    hitting: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     genes: Counter[str] = field(default_factory=Counter)
     values: dict[str, dict[str, array[float]]] = field(default_factory=dict)
@@ -135,6 +137,7 @@ def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
             found.statuses[status] += 1
             if status != "OK":
                 found.unscored.add(rows[0])
+            found.hitting += any("SITE_HIT" in row.fields for row in rows)
             found.genes.update({name for row in rows if (name := gene_of(row))})
             for row in _scored(rows):
                 _add(found, highest, row, place_of(row, classed=classed))

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .collecting import NEGATIVE
+from .collecting import NEGATIVE, gene_of
+from .drawing import cut
 from .reading import Row
 
-_SHOWN = 16  # letters of an allele
 _SCORES = ("KL_CTX", "PCTL_KL_CTX", "KL_SS", "KL_DONOR", "KL_ACCEPTOR", "LLR", "PCTL_LLR", "PLLR")
+_NOTES = {
+    "KL_SS": "Of one site and of two it is not on one scale: KL_DONOR and KL_ACCEPTOR say which are in it.",
+    "PLLR": "Compare it among alleles of one length only: a deletion's is large whatever it disturbs.",
+}
 _EVIDENCE = {
     "both": "both",
     "splicebert_only": "SpliceBERT only",
@@ -65,7 +69,7 @@ def columns(fields: Mapping[str, str], score: str) -> list[Column]:
     for name in dict.fromkeys((score, *_SCORES)):
         if name in fields:
             kind: Literal["high", "low"] = "low" if name in NEGATIVE else "high"
-            found.append(Column(name, name, direction(name), kind, fields[name]))
+            found.append(Column(name, name, direction(name), kind, _meaning(name, fields)))
     if EVIDENCE in fields:
         found.append(Column(EVIDENCE, "Seen by", "", "text", fields[EVIDENCE]))
     if SPLICEAI_MAX in fields:
@@ -79,6 +83,10 @@ def columns(fields: Mapping[str, str], score: str) -> list[Column]:
     return found
 
 
+def _meaning(name: str, fields: Mapping[str, str]) -> str:
+    return ". ".join(part for part in (fields[name], _NOTES.get(name, "")) if part)
+
+
 def cells(row: Row, shown: list[Column]) -> list[str]:
     """Return a row's cells; numbers as the VCF prints them, empty where missing."""
     return [_cell(row, column.id) for column in shown]
@@ -89,7 +97,7 @@ def _cell(row: Row, column: str) -> str:
     if column == "variant":
         return name_of(row)
     if column == "gene":
-        return fields.get("SYMBOL") or fields.get("GENE", "")
+        return gene_of(row) or ""
     if column == "place":
         return " ".join(part for part in (fields.get("REGION", ""), fields.get("SITE_OFFSET", "")) if part)
     if column == EVIDENCE:
@@ -103,11 +111,7 @@ def _cell(row: Row, column: str) -> str:
 
 def name_of(row: Row) -> str:
     """Return an allele as a reader knows it, long ones cut."""
-    return f"{row.chrom}-{row.pos}-{_cut(row.ref)}-{_cut(row.alt)}"
-
-
-def _cut(bases: str) -> str:
-    return bases if len(bases) <= _SHOWN else f"{bases[: _SHOWN // 2]}...({len(bases)} nt)"
+    return f"{row.chrom}-{row.pos}-{cut(row.ref)}-{cut(row.alt)}"
 
 
 def _why_none(fields: Mapping[str, str]) -> str:

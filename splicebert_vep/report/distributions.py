@@ -13,20 +13,18 @@ from .drawing import drawing, plain_words
 from .places import order_of
 
 _BOX, _MEDIAN = "#9CC9E3", "#333333"
+_LOGARITHMIC, _FLOOR = ("KL_SS",), 1e-6  # the floor is that of the published context score
+_PERCENTILES = (5, 25, 50, 75, 95)
 _LEAST = 10  # values that make a box; fewer are drawn one by one
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Values of one score in one class: their number and percentiles."""
+    """Values of one score in one class: their number, and the 5th, 25th, 50th, 75th and 95th percentile."""
 
     place: str
     count: int
-    p5: float
-    p25: float
-    median: float
-    p75: float
-    p95: float
+    percentiles: tuple[float, ...]
 
 
 def spreads(by_place: Mapping[str, ArrayLike]) -> list[Spread]:
@@ -34,7 +32,7 @@ def spreads(by_place: Mapping[str, ArrayLike]) -> list[Spread]:
     found = []
     for place in sorted(by_place, key=order_of):
         values = np.asarray(by_place[place], dtype=np.float64)
-        found.append(Spread(place, len(values), *np.percentile(values, [5, 25, 50, 75, 95]).tolist()))
+        found.append(Spread(place, len(values), tuple(np.percentile(values, _PERCENTILES).tolist())))
     return found
 
 
@@ -51,13 +49,20 @@ def draw_distributions(values: Mapping[str, Mapping[str, ArrayLike]], directions
     places = sorted({place for by_place in values.values() for place in by_place}, key=order_of)
     with drawing():
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, NullLocator
 
         figure: Any = Figure(figsize=(11, 0.9 + 0.42 * len(places)), layout="constrained")
         panels = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
         for axes, (score, by_place) in zip(panels, values.items(), strict=True):
             for y, place in enumerate(places):
                 if place in by_place:
-                    _draw_row(axes, y, np.asarray(by_place[place], dtype=np.float64))
+                    drawn = np.asarray(by_place[place], dtype=np.float64)
+                    _draw_row(axes, y, np.maximum(drawn, _FLOOR) if score in _LOGARITHMIC else drawn)
+            if score in _LOGARITHMIC:
+                axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(numticks=4))
+                axes.xaxis.set_major_formatter("{x:g}")
+                axes.xaxis.set_minor_locator(NullLocator())
             axes.set_title(f"{score}\n({directions[score]})", fontsize=9, fontweight="bold")
             axes.set_ylim(len(places) - 0.5, -0.5)
             axes.grid(axis="x", alpha=0.3)
@@ -73,7 +78,7 @@ def _draw_row(axes: Any, y: int, values: Any) -> None:
     if len(values) < _LEAST:
         axes.plot(values, [y] * len(values), "o", ms=4, color=_BOX, markeredgecolor=_MEDIAN)
         return
-    p5, p25, median, p75, p95 = np.percentile(values, [5, 25, 50, 75, 95])
+    p5, p25, median, p75, p95 = np.percentile(values, _PERCENTILES)
     axes.plot([p5, p95], [y, y], color=_MEDIAN, linewidth=1)
     axes.barh(y, p75 - p25, left=p25, height=0.55, color=_BOX, edgecolor=_MEDIAN, linewidth=0.8)
     axes.plot([median, median], [y - 0.275, y + 0.275], color=_MEDIAN, linewidth=2.5)

@@ -15,7 +15,9 @@ from splicebert_vep.files import whole_or_not
 
 SUFFIXES = (".png", ".svg", ".pdf")
 _LONGEST = 48
-_LONG_NUMBER = re.compile(r"(?<=[ \"(])(-?\d+\.\d\d)\d+(?=[ \",)])")  # a hundredth of a point is nothing to the eye
+_BASES = 16
+_PATHS = re.compile(r'(?<= d=")[^"]+')
+_LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
 _SETTINGS: Any = {
     "font.family": "DejaVu Sans",  # matplotlib's own: the same on every machine
     "font.size": 9,
@@ -47,6 +49,11 @@ def plain(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
+def cut(bases: str) -> str:
+    """Return the bases of an allele; of a long one the first and how many there are."""
+    return bases if len(bases) <= _BASES else f"{bases[: _BASES // 2]}...({len(bases)} nt)"
+
+
 def plain_words(text: str) -> str:
     """Return a sentence with foreign words in it as a picture can show it."""
     return " ".join(map(plain, text.split(" ")))
@@ -57,7 +64,8 @@ def svg(figure: Any) -> str:
     buffer = io.StringIO()
     with drawing():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return _LONG_NUMBER.sub(r"\1", buffer.getvalue())
+    # A hundredth of a point is nothing to the eye, and half of the file. Outlines only: text holds scores.
+    return _PATHS.sub(lambda path: _LONG_NUMBER.sub(r"\1", path[0]), buffer.getvalue())
 
 
 def check_picture(path: str) -> None:

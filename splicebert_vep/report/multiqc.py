@@ -66,7 +66,7 @@ def summary(sample: str, found: Collected, provenance: Mapping[str, str]) -> dic
         "alleles": found.alleles,
         "scored_percent": round(100 * found.statuses["OK"] / found.alleles, 2) if found.alleles else None,
         "genes": len(found.genes),
-        "site_hits": found.hits.total,
+        "site_hits": found.hitting,
         "spliceai_elsewhere": found.elsewhere.total if found.joined else None,
         "median_kl_ctx": _median(found, "KL_CTX"),
         "median_kl_ss": _median(found, "KL_SS"),
@@ -98,7 +98,7 @@ _HEADERS: Mapping[str, dict[str, Any]] = {
     },
     "genes": {"title": "Genes", "description": "Genes that alleles lie in", "format": _WHOLE, "scale": "Greys"},
     "site_hits": {
-        "title": "At splice sites", "description": "Alleles x genes that touch an annotated splice-site dinucleotide",
+        "title": "At splice sites", "description": "ALT alleles that touch an annotated splice-site dinucleotide",
         "format": _WHOLE, "scale": "Oranges",
     },
     "spliceai_elsewhere": {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from splicebert_vep.extras import require
+from splicebert_vep_spec import format_number
 
 from .collecting import Collected, Kept, gene_of
 from .columns import EVIDENCE, Column, cells, columns, direction
@@ -84,6 +85,7 @@ def render(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture], ver
         genes=found.genes.most_common(_GENES_NAMED),
         distributions=_distributions(found),
         direction=direction,
+        number=format_number,
         pictures=[(picture, _uri(picture.svg)) for picture in pictures],
         drawn=drawn,
         **_table(vcf, found, pictures),
@@ -108,6 +110,7 @@ def _table(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture]) -> 
         "places": sorted(set(places) - {""}, key=order_of),
         "status_names": [status for status in _ordered(found) if status in there],
         "evidence_names": sorted({cell for texts in content for cell in _evidence(texts, shown)}),
+        "classed": classed,
         "joined": EVIDENCE in vcf.fields,
     }
 
@@ -118,7 +121,9 @@ def _evidence(texts: Sequence[str], shown: Sequence[Column]) -> list[str]:
 
 def _kinds(found: Collected) -> list[str]:
     """Say which rows the table has."""
-    words = [f"{len(found.top):,} of {found.scored:,} with the most disturbed {found.score}"]
+    words = [f"the {len(found.top):,} of {found.scored:,} with the most disturbed {found.score}"]
+    if found.scored == len(found.top):
+        words = [f"all {found.scored:,} that have {found.score}"]
     kept: tuple[tuple[Kept, str], ...] = (
         (found.hits, "that touch a splice-site dinucleotide"),
         (found.elsewhere, "elsewhere that SpliceAI finds"),

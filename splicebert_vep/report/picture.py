@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from splicebert_vep.profile import Profile
 from splicebert_vep_spec import Interval, format_value
 
-from .drawing import drawing, plain, plain_words
+from .drawing import cut, drawing, plain, plain_words
 from .logo import draw_logo
 
 _BLUE, _ORANGE, _DARK, _GREY = "#0072B2", "#D55E00", "#333333", "#777777"
@@ -63,14 +63,19 @@ def describe(profile: Profile) -> str:
 
 
 def _hit_words(hit: str) -> str:
-    return "donor and an acceptor" if hit == "both" else f"{hit} dinucleotide"
+    return "dinucleotides of a donor and an acceptor" if hit == "both" else f"{hit} dinucleotide"
+
+
+def _name(profile: Profile) -> str:
+    variant = profile.variant
+    return f"{plain(variant.chrom)}-{variant.pos}-{cut(variant.ref)}-{cut(variant.alt)}"
 
 
 def _write_head(figure: Any, profile: Profile) -> None:
-    figure.text(0.07, 0.95, plain(str(profile.variant)), fontsize=13, fontweight="bold", va="center")
+    figure.text(0.07, 0.95, plain(_name(profile)), fontsize=13, fontweight="bold", va="center")
     figure.text(0.07, 0.885, plain_words(describe(profile)), va="center")
     shown = [f"{name} {format_value(profile.values[name])}" for name in _SCORES if profile.values.get(name) is not None]
-    figure.text(0.07, 0.83, "   ".join(shown), va="center", color=_DARK)
+    figure.text(0.07, 0.83, ", ".join(shown), va="center", color=_DARK)
 
 
 def _draw_structure(axes: Any, profile: Profile) -> None:
@@ -94,7 +99,9 @@ def _draw_structure(axes: Any, profile: Profile) -> None:
     if any(not exon.reported for exon in profile.exons):
         axes.annotate("exons of other\ntranscripts", (0, 0), xytext=(-4, 0), xycoords=("axes fraction", "data"),
                       textcoords="offset points", ha="right", va="center", fontsize=6.5, color=_GREY)  # fmt: skip
-    axes.set_ylim(-0.5, 1.6)
+    low, high = _span(profile)
+    axes.plot([(low + high - 1) / 2], [1.75], marker="v", ms=8, color=_ORANGE, zorder=3)
+    axes.set_ylim(-0.5, 2)
     axes.set_axis_off()
 
 
@@ -110,7 +117,6 @@ def _draw_divergence(axes: Any, profile: Profile) -> None:
     axes.stairs(profile.kl, np.arange(len(profile.kl) + 1) - 0.5, fill=True, color=_BLUE, linewidth=0.6)
     low, high = _span(profile)
     axes.axvspan(low - 0.5, high - 0.5, color=_DARK, alpha=0.15, linewidth=0)
-    axes.plot([(low + high - 1) / 2], [0], marker="^", ms=9, color=_DARK, clip_on=False, zorder=5)
     for first, last in ((low - profile.window.flank, low), (high, high + profile.window.flank)):
         axes.plot([first - 0.5, last - 0.5], [0.985 * top] * 2, color=_GREY, linewidth=3, solid_capstyle="butt")
     axes.text(low - profile.window.flank - 2, 0.985 * top, "KL_CTX reads here", ha="right", va="center", fontsize=7.5,
@@ -230,4 +236,6 @@ def _change(profile: Profile) -> str:
         if not ref:
             return f"ins {alt}"
         return f"{ref}>{alt}" if alt else f"del {ref}"
-    return f"{len(ref)} nt become {len(alt)} nt"
+    if not alt:
+        return f"{len(ref)} nt deleted"
+    return f"{len(ref)} nt become {len(alt)}" if ref else f"{len(alt)} nt inserted"

@@ -16,7 +16,7 @@ _NAMES = {
     "exon_core": "exon, beyond 3 nt",
     "exon": "exon",
     "utr": "untranslated region",
-    "intron": "intron, distance unknown",
+    "intron": "intron, beside a transcript's end",
 }
 NOT_CLASSED = "no class: not an SNV"
 

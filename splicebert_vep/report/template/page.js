@@ -51,6 +51,7 @@
       const stays =
         (!wanted.gene || row.dataset.gene === wanted.gene) &&
         (!wanted.place || row.dataset.place === wanted.place) &&
+        (!wanted.type || row.dataset.type === wanted.type) &&
         (!wanted.hit || row.dataset.hit === wanted.hit) &&
         (!wanted.status || row.dataset.status === wanted.status) &&
         (!wanted.evidence || evidence === wanted.evidence) &&
@@ -62,6 +63,10 @@
     }
     count.textContent = `${shown} of ${rows.length} rows shown`;
   }
+
+  const details = [...document.querySelectorAll("details:not([open])")];
+  addEventListener("beforeprint", () => details.forEach((one) => (one.open = true)));
+  addEventListener("afterprint", () => details.forEach((one) => (one.open = false)));
 
   form.hidden = false;
   form.addEventListener("input", filter);
