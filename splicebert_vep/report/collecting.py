@@ -6,10 +6,8 @@ Memory is bounded by the number of rows shown and, for the distributions, by 8 b
 from __future__ import annotations
 
 import heapq
-import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .places import place_of
@@ -20,8 +18,10 @@ NEGATIVE = frozenset(("LLR", "PLLR", "DELTA_P"))
 #: Scores whose distributions are drawn, where the file has them.
 DRAWN = ("KL_CTX", "KL_SS", "LLR")
 NOT_ANNOTATED = "NOT_ANNOTATED"
-#: Values of EVIDENCE that say that SpliceAI finds something.
-_SEEN_BY_SPLICEAI = ("both", "spliceai_only")
+#: SpliceAI's largest delta score where it is joined, and the word that sets SpliceBERT beside it.
+SPLICEAI_MAX, EVIDENCE = "SpliceAI_DS_MAX", "EVIDENCE"
+#: The high-recall cut-off of Jaganathan et al. 2019 (10.1016/j.cell.2018.12.015).
+SPLICEAI_CALLS = 0.2
 
 
 def disturbance(score: str, value: float) -> float:
@@ -76,12 +76,13 @@ class Collected:
         records, alleles, without_alt: read; ``without_alt`` counts records.
         statuses: ALTs by status, with several genes by the one that flat output reports; records without ALT as NO_ALT.
         hitting: ALTs that touch an annotated splice-site dinucleotide, in any gene.
+        evidence: alleles x genes by the word that sets SpliceBERT beside SpliceAI.
         genes: alleles by gene symbol, else id.
         values: score -> place -> values of alleles x genes that are OK.
         scored: alleles x genes that have the score.
         top: those with the highest disturbance, highest first.
         hits: those that touch such a site, by file order.
-        elsewhere: those that SpliceAI finds and that are not in ``hits``, by file order.
+        elsewhere: those that touch none and that SpliceAI calls (``SPLICEAI_CALLS``), scored or not, by file order.
         unscored: ALTs of another status than OK, by file order.
     """
 
@@ -93,6 +94,7 @@ class Collected:
     without_alt: int = 0
     hitting: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    evidence: Counter[str] = field(default_factory=Counter)
     genes: Counter[str] = field(default_factory=Counter)
     values: dict[str, dict[str, array[float]]] = field(default_factory=dict)
     scored: int = 0
@@ -124,7 +126,7 @@ def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
     """
     classed = "REGION_CLASS" in vcf.fields
     highest = _Highest(limit)
-    found = Collected(score, "EVIDENCE" in vcf.fields, limit)
+    found = Collected(score, SPLICEAI_MAX in vcf.fields, limit)
     found.values = {name: {} for name in DRAWN if name in vcf.fields}
     for alleles in vcf.records():
         found.records += 1
@@ -139,8 +141,10 @@ def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
                 found.unscored.add(rows[0])
             found.hitting += any("SITE_HIT" in row.fields for row in rows)
             found.genes.update({name for row in rows if (name := gene_of(row))})
-            for row in _scored(rows):
-                _add(found, highest, row, place_of(row, classed=classed))
+            for row in rows:
+                _sort(found, row)
+                if row.fields.get("STATUS") == "OK":
+                    _score(found, highest, row, place_of(row, classed=classed))
     found.top, found.scored = highest.rows, highest.total
     return found
 
@@ -150,19 +154,21 @@ def gene_of(row: Row) -> str | None:
     return row.fields.get("SYMBOL") or row.fields.get("GENE")
 
 
-def _scored(rows: Iterable[Row]) -> Iterator[Row]:
-    return (row for row in rows if row.fields.get("STATUS") == "OK")
+def _sort(found: Collected, row: Row) -> None:
+    """Keep a row that has to be shown whatever its score."""
+    found.evidence.update([row.fields[EVIDENCE]] if EVIDENCE in row.fields else [])
+    spliceai = row.number(SPLICEAI_MAX)
+    if "SITE_HIT" in row.fields:
+        found.hits.add(row)
+    elif spliceai is not None and spliceai >= SPLICEAI_CALLS:
+        found.elsewhere.add(row)
 
 
-def _add(found: Collected, highest: _Highest, row: Row, place: str | None) -> None:
+def _score(found: Collected, highest: _Highest, row: Row, place: str | None) -> None:
     for score, by_place in found.values.items():
         value = row.number(score)
         if value is not None and place is not None:
             by_place.setdefault(place, array("d")).append(value)
     value = row.number(found.score)
-    if value is not None and math.isfinite(value):
+    if value is not None:
         highest.add(disturbance(found.score, value), row)
-    if "SITE_HIT" in row.fields:
-        found.hits.add(row)
-    elif row.fields.get("EVIDENCE") in _SEEN_BY_SPLICEAI:
-        found.elsewhere.add(row)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .collecting import NEGATIVE, gene_of
+from .collecting import EVIDENCE, NEGATIVE, SPLICEAI_MAX, gene_of
 from .drawing import cut
 from .reading import Row
 
@@ -23,7 +23,7 @@ _EVIDENCE = {
     "not_scored": "not scored",
 }
 _DELTAS = ("AG", "AL", "DG", "DL")
-SPLICEAI_MAX, SPLICEAI_STATUS, EVIDENCE = "SpliceAI_DS_MAX", "SpliceAI_STATUS", "EVIDENCE"
+_STATUS = "SpliceAI_STATUS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,11 @@ def columns(fields: Mapping[str, str], score: str) -> list[Column]:
     return found
 
 
+def evidence_words(word: str) -> str:
+    """Return the word that sets SpliceBERT beside SpliceAI as a reader knows it."""
+    return _EVIDENCE.get(word, word)
+
+
 def _meaning(name: str, fields: Mapping[str, str]) -> str:
     return ". ".join(part for part in (fields[name], _NOTES.get(name, "")) if part)
 
@@ -101,7 +106,7 @@ def _cell(row: Row, column: str) -> str:
     if column == "place":
         return " ".join(part for part in (fields.get("REGION", ""), fields.get("SITE_OFFSET", "")) if part)
     if column == EVIDENCE:
-        return _EVIDENCE.get(fields.get(EVIDENCE, ""), fields.get(EVIDENCE, ""))
+        return evidence_words(fields.get(EVIDENCE, ""))
     if column == "deltas":
         return _deltas(fields)
     if column == SPLICEAI_MAX:
@@ -115,7 +120,7 @@ def name_of(row: Row) -> str:
 
 
 def _why_none(fields: Mapping[str, str]) -> str:
-    status = fields.get(SPLICEAI_STATUS, "")
+    status = fields.get(_STATUS, "")
     return "" if status == "OK" else status
 
 

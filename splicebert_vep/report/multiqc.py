@@ -10,7 +10,7 @@ from typing import Any
 
 from splicebert_vep.files import reporting, whole_or_not
 
-from .collecting import Collected
+from .collecting import SPLICEAI_CALLS, Collected
 from .words import STATUSES
 
 _PARENT = {
@@ -102,8 +102,8 @@ _HEADERS: Mapping[str, dict[str, Any]] = {
         "format": _WHOLE, "scale": "Oranges",
     },
     "spliceai_elsewhere": {
-        "title": "SpliceAI elsewhere", "description": "Alleles x genes that SpliceAI finds and that touch no such site",
-        "format": _WHOLE, "scale": "Oranges",
+        "title": "SpliceAI elsewhere", "format": _WHOLE, "scale": "Oranges",
+        "description": f"Alleles x genes with a SpliceAI score of {SPLICEAI_CALLS} or more that touch no such site",
     },
     "median_kl_ctx": {
         "title": "Median KL_CTX", "description": "Context score; higher = more disturbed", "format": "{:,.4f}",

@@ -12,8 +12,8 @@ from typing import Any
 from splicebert_vep.extras import require
 from splicebert_vep_spec import format_number
 
-from .collecting import Collected, Kept, gene_of
-from .columns import EVIDENCE, Column, cells, columns, direction
+from .collecting import EVIDENCE, SPLICEAI_CALLS, Collected, Kept, gene_of
+from .columns import Column, cells, columns, direction, evidence_words
 from .distributions import draw_distributions, spreads
 from .drawing import svg
 from .places import order_of, place_of
@@ -82,6 +82,8 @@ def render(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture], ver
         kinds=_kinds(found),
         statuses=[(status, found.statuses[status], STATUSES.get(status, "")) for status in _ordered(found)],
         limits=LIMITS,
+        evidence=[(evidence_words(word), count) for word, count in found.evidence.most_common()],
+        evidence_meaning=vcf.fields.get(EVIDENCE, ""),
         genes=found.genes.most_common(_GENES_NAMED),
         distributions=_distributions(found),
         direction=direction,
@@ -126,7 +128,7 @@ def _kinds(found: Collected) -> list[str]:
         words = [f"all {found.scored:,} that have {found.score}"]
     kept: tuple[tuple[Kept, str], ...] = (
         (found.hits, "that touch a splice-site dinucleotide"),
-        (found.elsewhere, "elsewhere that SpliceAI finds"),
+        (found.elsewhere, f"elsewhere with a SpliceAI score of {SPLICEAI_CALLS} or more"),
         (found.unscored, "without scores"),
     )
     for kind, what in kept:
