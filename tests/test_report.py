@@ -248,7 +248,7 @@ def test_places(fields, place):
 def test_region_classes_of_the_file_come_first(page, tmp_path):
     records = ["1 1 . A C " + scored(-3, REGION_CLASS="donor_3_6"), "1 2 . AC A " + scored(-4)]
     made = page(write(tmp_path / "in.vcf", records, fields={"REGION_CLASS": "String"}))
-    assert [a["data-place"] for a in made.tags("tr") if "data-place" in a] == ["donor +3 to +6", "no class: not an SNV"]
+    assert [a["data-place"] for a in made.tags("tr") if "data-place" in a] == ["donor +3 to +6", "no region class"]
 
 
 def test_every_status_has_its_sentence():

@@ -10,9 +10,11 @@ from .collecting import EVIDENCE, NEGATIVE, SPLICEAI_MAX, gene_of
 from .drawing import cut
 from .reading import Row
 
-_SCORES = ("KL_CTX", "PCTL_KL_CTX", "KL_SS", "KL_DONOR", "KL_ACCEPTOR", "LLR", "PCTL_LLR", "PLLR")
+_SCORES = ("KL_CTX", "PCTL_KL_CTX", "KL_SS", "LLR", "PCTL_LLR", "PLLR")
+#: Scores that another is the sum of, shown small under it, with their names.
+_PARTS = {"KL_SS": (("KL_DONOR", "donor"), ("KL_ACCEPTOR", "acceptor"))}
 _NOTES = {
-    "KL_SS": "Of one site and of two it is not on one scale: KL_DONOR and KL_ACCEPTOR say which are in it.",
+    "KL_SS": "Of one site and of two it is not on one scale: KL_DONOR and KL_ACCEPTOR under it say which are in it.",
     "PLLR": "Compare it among alleles of one length only: a deletion's is large whatever it disturbs.",
 }
 _EVIDENCE = {
@@ -95,6 +97,11 @@ def _meaning(name: str, fields: Mapping[str, str]) -> str:
 def cells(row: Row, shown: list[Column]) -> list[str]:
     """Return a row's cells; numbers as the VCF prints them, empty where missing."""
     return [_cell(row, column.id) for column in shown]
+
+
+def parts(row: Row, column: Column) -> list[str]:
+    """Return what is shown small under a score: the scores that it is the sum of."""
+    return [f"{word} {row.fields[name]}" for name, word in _PARTS.get(column.id, ()) if name in row.fields]
 
 
 def _cell(row: Row, column: str) -> str:

@@ -86,10 +86,10 @@ def summary(sample: str, found: Collected, provenance: Mapping[str, str]) -> dic
 
 def _median(found: Collected, score: str) -> float | None:
     every = [value for values in found.values.get(score, {}).values() for value in values]
-    return round(median(every), 4) if every else None
+    return median(every) if every else None
 
 
-_WHOLE = "{:,.0f}"
+_WHOLE, _DIGITS = "{:,.0f}", "{:,.3g}"
 _HEADERS: Mapping[str, dict[str, Any]] = {
     "alleles": {"title": "ALT alleles", "description": "ALT alleles read", "format": _WHOLE, "scale": "Greys"},
     "scored_percent": {
@@ -106,12 +106,12 @@ _HEADERS: Mapping[str, dict[str, Any]] = {
         "description": f"Alleles x genes with a SpliceAI score of {SPLICEAI_CALLS} or more that touch no such site",
     },
     "median_kl_ctx": {
-        "title": "Median KL_CTX", "description": "Context score; higher = more disturbed", "format": "{:,.4f}",
+        "title": "Median KL_CTX", "description": "Context score; higher = more disturbed", "format": _DIGITS,
         "scale": "Purples",
     },
     "median_kl_ss": {
         "title": "Median KL_SS", "description": "Splice-site score, nats; higher = more disturbed",
-        "format": "{:,.4f}", "scale": "Purples",
+        "format": _DIGITS, "scale": "Purples",
     },
     "model": {"title": "Model", "description": "The model that gave the scores"},
 }  # fmt: skip

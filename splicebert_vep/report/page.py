@@ -13,7 +13,7 @@ from splicebert_vep.extras import require
 from splicebert_vep_spec import format_number
 
 from .collecting import EVIDENCE, SPLICEAI_CALLS, Collected, Kept, gene_of
-from .columns import Column, cells, columns, direction, evidence_words
+from .columns import Column, cells, columns, direction, evidence_words, parts
 from .distributions import draw_distributions, spreads
 from .drawing import svg
 from .places import order_of, place_of
@@ -88,6 +88,7 @@ def render(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture], ver
         distributions=_distributions(found),
         direction=direction,
         number=format_number,
+        parts=parts,
         pictures=[(picture, _uri(picture.svg)) for picture in pictures],
         drawn=drawn,
         **_table(vcf, found, pictures),

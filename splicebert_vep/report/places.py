@@ -18,7 +18,7 @@ _NAMES = {
     "utr": "untranslated region",
     "intron": "intron, beside a transcript's end",
 }
-NOT_CLASSED = "no class: not an SNV"
+NOT_CLASSED = "no region class"
 
 
 def place_of(row: Row, *, classed: bool) -> str | None:
