@@ -277,16 +277,25 @@ def test_files_that_make_no_page_say_why(run, tmp_path, text, problem):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_value_that_is_no_number_is_named_with_its_line(run, tmp_path):
-    source = write(tmp_path / "in.vcf", ["1 1 . A C " + scored("high")])
+@pytest.mark.parametrize("value", ["high", "nan", "inf"])
+def test_a_value_that_is_no_number_is_named_with_its_line(run, tmp_path, value):
+    source = write(tmp_path / "in.vcf", ["1 1 . A C " + scored(value)])
     code, _, err = run("report", source, "-o", tmp_path / "page.html")
     assert code == 3
     assert "KL_CTX is not a number" in err
     assert f"in.vcf:{len(source.read_text().splitlines())}" in err
 
 
+def test_windows_that_the_file_does_not_name_are_asked_for(run, tmp_path):
+    (tmp_path / "in.vcf").write_text(ANNOTATED.read_text().replace('Window="510",', ""))
+    code, _, err = run("report", tmp_path / "in.vcf", "-R", FASTA, "-o", tmp_path / "page.html")
+    assert code == 3
+    assert "with which windows" in err and "Window" in err
+
+
 def test_usage_errors(run, tmp_path):
     assert run("report", ANNOTATED)[0] == 2
+    assert run("report", "-", "--multiqc", tmp_path)[0] == 2
     assert run("report", ANNOTATED, "-o", ANNOTATED)[0] == 2
     code, _, err = run("report", ANNOTATED, "-o", tmp_path / "x.html", "--by", "KL_CTY")
     assert code == 3

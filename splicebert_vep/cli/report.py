@@ -66,6 +66,9 @@ def report(
         raise click.UsageError("nothing to write: give -o FILE, --multiqc FOLDER, or both")
     if target is not None and os.path.realpath(target) in map(os.path.realpath, filter(None, (source, reference))):
         raise click.UsageError("-o would replace an input")
+    if multiqc is not None and source == "-" and sample is None:
+        raise click.UsageError("stdin has no name: give --sample")
+    from splicebert_vep.files import whole_or_not
     from splicebert_vep.report.collecting import collect
     from splicebert_vep.report.multiqc import write_multiqc
     from splicebert_vep.report.page import check_page, render
@@ -81,9 +84,11 @@ def report(
             say(f"wrote {path}")
     if target is None:
         return
-    drawn = [] if reference is None else _draw(vcf, found, pictures, reference, model)
-    page = render(vcf, found, drawn, __version__, drawn=reference is not None and pictures > 0)
-    _write(target, page)
+    drawing = reference is not None and pictures > 0
+    drawn = _draw(vcf, found, pictures, reference=reference, **model) if drawing else []
+    page = render(vcf, found, drawn, __version__, drawn=drawing)
+    with whole_or_not(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     what = f"{len(found.shown()):,} rows, {len(drawn)} pictures, {len(page.encode()) / 1e6:.1f} MB"
     say(f"wrote {target}: {what}" + ("; -R FASTA adds pictures" if reference is None else ""))
 
@@ -99,12 +104,12 @@ def _check_score(vcf: AnnotatedVcf, by: str) -> None:
         )
 
 
-def _draw(vcf: AnnotatedVcf, found: Collected, count: int, reference: str, model: Mapping[str, Any]) -> list[Picture]:
+def _draw(vcf: AnnotatedVcf, found: Collected, count: int, **given: Any) -> list[Picture]:
     """Draw the first rows with the settings that the file names; what was given on the command line goes before."""
     from splicebert_vep.report.pictures import check_same, draw_pictures
 
     rows = found.top[:count]
-    with opening_of(reference=reference, **_as_annotated(vcf.provenance, model)).open() as annotator:
+    with opening_of(**_as_annotated(vcf.provenance, given, vcf.name)).open() as annotator:
         introduce(annotator.backend.info)
         check_same(vcf.provenance, annotator, vcf.name)
         pictures = []
@@ -116,7 +121,7 @@ def _draw(vcf: AnnotatedVcf, found: Collected, count: int, reference: str, model
     return pictures
 
 
-def _as_annotated(provenance: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
+def _as_annotated(provenance: Mapping[str, str], given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the options that a run was made with, and in place of them what was given now."""
     from splicebert_vep.genome.annotation import is_built_in
     from splicebert_vep.model.registry import MODELS
@@ -134,32 +139,26 @@ def _as_annotated(provenance: Mapping[str, str], given: Mapping[str, Any]) -> di
         take("annotation", provenance["Annotation"])
     take("backend", provenance.get("Backend", "torch").partition("/")[0])
     take("precision", provenance.get("Precision", "auto"))
-    radius = provenance.get("Radius", "none")
-    return {
-        **chosen,
-        "window": int(provenance.get("Window", 510)),
-        "flank": int(provenance.get("Flank", 100)),
-        "window_mode": provenance.get("WindowMode", "centred"),
-        "mode": provenance.get("EngineMode", "exact"),
-        "radius": 240 if radius == "none" else int(radius.partition(",")[0]),
-        "scores": (),
-    }
+    radius = provenance.get("Radius", "none").partition(",")[0]
+    try:
+        return {
+            **chosen,
+            "window": int(provenance["Window"]),
+            "flank": int(provenance["Flank"]),
+            "window_mode": provenance["WindowMode"],
+            "mode": provenance["EngineMode"],
+            "radius": 240 if radius == "none" else int(radius),
+            "scores": (),
+        }
+    except (KeyError, ValueError) as error:
+        raise SettingsError(
+            "The file does not say with which windows it was annotated, so nothing can be drawn.",
+            needed="Window, Flank, WindowMode, EngineMode and Radius in its provenance line",
+            found=f"{type(error).__name__}: {error}",
+            where=where,
+            remedy="annotate again, or give no -R for a page without pictures",
+        ) from error
 
 
 def _sample_of(name: str) -> str:
     return re.sub(r"(\.vcf|\.bcf)?(\.b?gz)?\Z", "", os.path.basename(name)) or "sample"
-
-
-def _write(path: str, text: str) -> None:
-    from splicebert_vep.files import destination, reporting
-
-    to = destination(path)
-    with reporting(to.name):
-        if to.path is None:
-            click.echo(text, nl=False)
-            return
-        try:
-            to.path.write_text(text, encoding="utf-8")
-            to.publish()
-        finally:
-            to.discard()

@@ -19,7 +19,9 @@ _BASES = 16
 _PATHS = re.compile(r'(?<= d=")[^"]+')
 _LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
 _SETTINGS: Any = {
-    "font.family": "DejaVu Sans",  # matplotlib's own: the same on every machine
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],  # the first is matplotlib's own
+    "font.monospace": ["DejaVu Sans Mono", "Menlo", "Consolas", "monospace"],  # the others are for who reads an SVG
     "font.size": 9,
     "text.parse_math": False,  # a symbol from a VCF may hold a dollar sign
     "axes.spines.top": False,

@@ -164,7 +164,7 @@ def _draw_panel(axes: Any, profile: Profile, panel: _Panel, p: NDArray[np.float6
     axes.set_xlim(-0.5, count - 0.5)
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
-    axes.set_xticks(range(count), letters[columns], fontfamily="DejaVu Sans Mono", fontsize=9)
+    axes.set_xticks(range(count), letters[columns], fontfamily="monospace", fontsize=9)
     axes.tick_params(axis="x", length=0)
     changed = [one != other for one, other in zip(profile.ref[columns], profile.alt[columns], strict=True)]
     for label, differs in zip(axes.get_xticklabels(), changed, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -43,13 +45,14 @@ class Row:
         Raises:
             VcfError: it is no number.
         """
-        value = self.fields.get(field)
-        try:
-            return None if value is None else float(value)
-        except ValueError as error:
-            raise VcfError(
-                f"{field} is not a number.", needed="a number, or nothing", found=str(value)[:40], where=self.where
-            ) from error
+        text = self.fields.get(field)
+        if text is None:
+            return None
+        with contextlib.suppress(ValueError):
+            value = float(text)
+            if math.isfinite(value):
+                return value
+        raise VcfError(f"{field} is not a number.", needed="a number, or nothing", found=text[:40], where=self.where)
 
 
 class AnnotatedVcf:
