@@ -125,6 +125,7 @@ def _as_annotated(provenance: Mapping[str, str], given: Mapping[str, Any], where
     """Return the options that a run was made with, and in place of them what was given now."""
     from splicebert_vep.genome.annotation import is_built_in
     from splicebert_vep.model.registry import MODELS
+    from splicebert_vep.report.picture import SCORES
 
     context = click.get_current_context()
     chosen = dict(given)
@@ -148,7 +149,7 @@ def _as_annotated(provenance: Mapping[str, str], given: Mapping[str, Any], where
             "window_mode": provenance["WindowMode"],
             "mode": provenance["EngineMode"],
             "radius": 240 if radius == "none" else int(radius),
-            "scores": (),
+            "scores": SCORES,
         }
     except (KeyError, ValueError) as error:
         raise SettingsError(

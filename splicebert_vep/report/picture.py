@@ -19,7 +19,8 @@ _BLUE, _ORANGE, _DARK, _GREY = "#0072B2", "#D55E00", "#333333", "#777777"
 _LEAST_TOP = 0.1  # nats; so that a small disturbance looks small
 _AROUND = 10  # bases that a logo shows on each side
 _SHOWN = 12  # bases of a span that a logo shows
-_SCORES = ("KL_CTX", "KL_SS", "KL_DONOR", "KL_ACCEPTOR", "LLR", "PLLR")
+#: Scores that stand above a picture, where they were computed.
+SCORES = ("KL_CTX", "KL_SS", "KL_DONOR", "KL_ACCEPTOR", "LLR", "PLLR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _name(profile: Profile) -> str:
 def _write_head(figure: Any, profile: Profile) -> None:
     figure.text(0.07, 0.95, plain(_name(profile)), fontsize=13, fontweight="bold", va="center")
     figure.text(0.07, 0.885, plain_words(describe(profile)), va="center")
-    shown = [f"{name} {format_value(profile.values[name])}" for name in _SCORES if profile.values.get(name) is not None]
+    shown = [f"{name} {format_value(profile.values[name])}" for name in SCORES if profile.values.get(name) is not None]
     figure.text(0.07, 0.83, ", ".join(shown), va="center", color=_DARK)
 
 
