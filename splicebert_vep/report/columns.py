@@ -128,7 +128,7 @@ def name_of(row: Row) -> str:
 
 def _why_none(fields: Mapping[str, str]) -> str:
     status = fields.get(_STATUS, "")
-    return "" if status == "OK" else status
+    return "" if status == "FOUND" else status
 
 
 def _deltas(fields: Mapping[str, str]) -> str:

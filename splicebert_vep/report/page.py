@@ -134,10 +134,9 @@ def _kinds(found: Collected) -> list[str]:
     )
     for kind, what in kept:
         if kind.total:
-            how_many = (
-                f"all {kind.total:,}" if kind.total == len(kind.rows) else f"the first {kind.limit:,} of {kind.total:,}"
-            )
-            words.append(f"{how_many} {what}")
+            every = f"all {kind.total:,}" if kind.total > 1 else "1"
+            some = f"the first {len(kind.rows):,} of {kind.total:,}"
+            words.append(f"{every if kind.total == len(kind.rows) else some} {what}")
     return words
 
 
