@@ -188,6 +188,12 @@ def test_an_allele_in_several_genes_has_a_row_for_each_from_vep_style_entries(tm
     assert [row.fields["GENE"] for row in found.top] == ["E2", "E1"]
 
 
+def test_flat_fields_of_an_allele_in_several_genes_say_that_there_are_others(page, tmp_path):
+    made = page(write(tmp_path / "in.vcf", ["1 1 . A C " + scored(-3, NGENES=2), "1 2 . A C " + scored(-4)]))
+    assert made.text.count("<small>one of 2 genes</small>") == 1
+    assert "speak of one gene of each allele" in made.text
+
+
 def test_a_bcf_gives_the_page_of_its_vcf(page, tmp_path):
     source = write(
         tmp_path / "in.vcf", ["1 1 . A C,T " + scored("-3.5,.", STATUS="OK,OK", **_twice())], extra=("##contig=<ID=1>",)

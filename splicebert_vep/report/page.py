@@ -114,6 +114,7 @@ def _table(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture]) -> 
         "status_names": [status for status in _ordered(found) if status in there],
         "evidence_names": sorted({cell for texts in content for cell in _evidence(texts, shown)}),
         "classed": classed,
+        "every_gene": vcf.every_gene,
         "joined": EVIDENCE in vcf.fields,
     }
 

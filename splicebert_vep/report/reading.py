@@ -76,6 +76,8 @@ class AnnotatedVcf:
             #: Field id -> description, of every flat field and every column of the VEP-style entries.
             self.fields = {key.removeprefix(PREFIX): text for key, text in described.items() if key.startswith(PREFIX)}
             self._columns = _columns(described.get(KEY, ""))
+            #: Whether rows are of every gene; flat INFO speaks of one of them.
+            self.every_gene = bool(self._columns)
             for column in self._columns:
                 self.fields.setdefault(column, "")
             if "STATUS" not in self.fields:
