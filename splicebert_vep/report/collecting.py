@@ -73,7 +73,7 @@ class Collected:
         score: by which rows were chosen.
         joined: SpliceAI's scores stand beside.
         limit: of rows of each kind.
-        records, alleles, without_alt: read; ``without_alt`` counts records.
+        records, alleles: read.
         statuses: ALTs by status, with several genes by the one that flat output reports; records without ALT as NO_ALT.
         hitting: ALTs that touch an annotated splice-site dinucleotide, in any gene.
         evidence: alleles x genes by the word that sets SpliceBERT beside SpliceAI.
@@ -83,7 +83,7 @@ class Collected:
         top: those with the highest disturbance, highest first.
         hits: those that touch such a site, by file order.
         elsewhere: those that touch none and that SpliceAI calls (``SPLICEAI_CALLS``), scored or not, by file order.
-        unscored: ALTs of another status than OK, by file order.
+        unscored: those of another status than OK, by file order.
     """
 
     score: str
@@ -91,7 +91,6 @@ class Collected:
     limit: int
     records: int = 0
     alleles: int = 0
-    without_alt: int = 0
     hitting: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     evidence: Counter[str] = field(default_factory=Counter)
@@ -108,10 +107,8 @@ class Collected:
 
     def shown(self) -> list[Row]:
         """Return every row of the table once: the top ones, then the others."""
-        rows: dict[tuple[str, int, str, str, str], Row] = {}
-        for row in (*self.top, *self.hits.rows, *self.elsewhere.rows, *self.unscored.rows):
-            rows.setdefault((row.chrom, row.pos, row.ref, row.alt, row.fields.get("GENE", "")), row)
-        return list(rows.values())
+        every = (*self.top, *self.hits.rows, *self.elsewhere.rows, *self.unscored.rows)
+        return list({id(row): row for row in every}.values())  # a file may hold equal rows; each is shown
 
 
 def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
@@ -132,18 +129,16 @@ def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
         found.records += 1
         found.alleles += len(alleles)
         if not alleles:
-            found.without_alt += 1
             found.statuses["NO_ALT"] += 1
         for rows in alleles:
-            status = rows[0].fields.get("STATUS", NOT_ANNOTATED)
-            found.statuses[status] += 1
-            if status != "OK":
-                found.unscored.add(rows[0])
+            found.statuses[rows[0].fields.get("STATUS", NOT_ANNOTATED)] += 1
             found.hitting += any("SITE_HIT" in row.fields for row in rows)
             found.genes.update({name for row in rows if (name := gene_of(row))})
             for row in rows:
-                _sort(found, row)
-                if row.fields.get("STATUS") == "OK":
+                _keep(found, row)
+                if row.fields.get("STATUS") != "OK":
+                    found.unscored.add(row)
+                else:
                     _score(found, highest, row, place_of(row, classed=classed))
     found.top, found.scored = highest.rows, highest.total
     return found
@@ -154,7 +149,7 @@ def gene_of(row: Row) -> str | None:
     return row.fields.get("SYMBOL") or row.fields.get("GENE")
 
 
-def _sort(found: Collected, row: Row) -> None:
+def _keep(found: Collected, row: Row) -> None:
     """Keep a row that has to be shown whatever its score."""
     found.evidence.update([row.fields[EVIDENCE]] if EVIDENCE in row.fields else [])
     spliceai = row.number(SPLICEAI_MAX)
