@@ -67,6 +67,12 @@ def test_the_picture_says_what_the_scores_say(annotator):
     assert any("43,047,896 to 43,047,387" in text for text in shown)  # 255 nt before, 254 nt after
 
 
+def test_a_missing_splice_site_is_said_to_be_missing(annotator):
+    shown = " ".join(texts(svg(draw(annotator.profile("chr17-43047300-A-T")))))
+    assert "no splice site of the nearest exon in the window" in shown
+    assert "KL_SS" not in shown and "donor" not in shown
+
+
 def test_the_letters_under_the_logos_are_the_sequences(annotator):
     profile = annotator.profile("chr17-43047640-TA-T")  # the donor's T goes; 5' to 3' AAG|GT|AAG reads on
     shown = "".join(text for text in texts(svg(draw(profile))) if re.fullmatch("[ACGT-]", text))

@@ -15,8 +15,9 @@ from splicebert_vep_spec import Interval, format_value
 from .drawing import cut, drawing, plain, plain_words
 from .logo import draw_logo
 
-_BLUE, _ORANGE, _DARK, _GREY = "#0072B2", "#D55E00", "#333333", "#777777"
+_BLUE, _ORANGE, _DARK, _GREY = "#0072B2", "#B84D00", "#333333", "#6B6B6B"
 _LEAST_TOP = 0.1  # nats; so that a small disturbance looks small
+_ROOM = 60  # bases: what a label beside the bars takes
 _AROUND = 10  # bases that a logo shows on each side
 _SHOWN = 12  # bases of a span that a logo shows
 #: Scores that stand above a picture, where they were computed.
@@ -41,8 +42,8 @@ def draw(profile: Profile) -> Any:
     with drawing():
         from matplotlib.figure import Figure
 
-        figure: Any = Figure(figsize=(11, 6.6))
-        top, logos = figure.subfigures(2, 1, height_ratios=[3.6, 3.0])
+        figure: Any = Figure(figsize=(11, 7.2))
+        top, logos = figure.subfigures(2, 1, height_ratios=[3.6, 3.6])
         structure, along = top.subplots(
             2, 1, sharex=True,
             gridspec_kw={"height_ratios": [0.6, 2.2], "hspace": 0.06, "top": 0.79, "bottom": 0.14, "left": 0.07,
@@ -76,6 +77,8 @@ def _write_head(figure: Any, profile: Profile) -> None:
     figure.text(0.07, 0.95, plain(_name(profile)), fontsize=13, fontweight="bold", va="center")
     figure.text(0.07, 0.885, plain_words(describe(profile)), va="center")
     shown = [f"{name} {format_value(profile.values[name])}" for name in SCORES if profile.values.get(name) is not None]
+    if not (profile.donor | profile.acceptor).any():
+        shown.append("no splice site of the nearest exon in the window")
     figure.text(0.07, 0.83, ", ".join(shown), va="center", color=_DARK)
 
 
@@ -107,21 +110,21 @@ def _draw_structure(axes: Any, profile: Profile) -> None:
 
 
 def _draw_divergence(axes: Any, profile: Profile) -> None:
-    peak = np.nanmax(profile.kl)
-    top = 1.3 * max(float(peak), _LEAST_TOP)
+    top = 1.25 * _top(profile)
     for name, where in (("acceptor", profile.acceptor), ("donor", profile.donor)):
         columns = np.flatnonzero(where)
         if len(columns):
             axes.axvspan(columns[0] - 0.5, columns[-1] + 0.5, color=_ORANGE, alpha=0.25, linewidth=0)
-            axes.annotate(name, (columns.mean(), 0.9 * top), xytext=(0, 0), textcoords="offset points", ha="center",
-                          color=_ORANGE, fontsize=8, fontweight="bold")  # fmt: skip
+            axes.annotate(name, (columns.mean(), 0.9 * top), ha="center", color=_ORANGE, fontsize=8,
+                          fontweight="bold")  # fmt: skip
     axes.stairs(profile.kl, np.arange(len(profile.kl) + 1) - 0.5, fill=True, color=_BLUE, linewidth=0.6)
     low, high = _span(profile)
     axes.axvspan(low - 0.5, high - 0.5, color=_DARK, alpha=0.15, linewidth=0)
     for first, last in ((low - profile.window.flank, low), (high, high + profile.window.flank)):
         axes.plot([first - 0.5, last - 0.5], [0.985 * top] * 2, color=_GREY, linewidth=3, solid_capstyle="butt")
-    axes.text(low - profile.window.flank - 2, 0.985 * top, "KL_CTX reads here", ha="right", va="center", fontsize=7.5,
-              color=_GREY)  # fmt: skip
+    before = low - profile.window.flank
+    place = (before - 2, 0.985 * top, "right") if before > _ROOM else (before, 0.93 * top, "left")
+    axes.text(*place[:2], "KL_CTX reads here", ha=place[2], va="center", fontsize=7.5, color=_GREY)
     ticks, labels = _ticks(profile)
     axes.set_xticks(ticks, labels)
     axes.set_xlim(-0.5, len(profile.kl) - 0.5)
@@ -137,22 +140,28 @@ def _draw_divergence(axes: Any, profile: Profile) -> None:
 
 def _draw_logos(figure: Any, profile: Profile) -> None:
     panels = _panels(profile)
-    widths = [panel.end - panel.start for panel in panels]
     grid = figure.subplots(
-        2, len(panels), squeeze=False,
-        gridspec_kw={"width_ratios": widths, "top": 0.84, "bottom": 0.12, "left": 0.07, "right": 0.98,
-                     "hspace": 0.42, "wspace": max(0.08, 0.2 / len(panels))},
+        3, len(panels), squeeze=False,
+        gridspec_kw={"width_ratios": [panel.end - panel.start for panel in panels], "height_ratios": [1, 1, 0.5],
+                     "top": 0.87, "bottom": 0.04, "left": 0.07, "right": 0.98, "hspace": 0.42,
+                     "wspace": max(0.08, 0.2 / len(panels))},
     )  # fmt: skip
-    for column, panel in enumerate(panels):
-        for row, (name, p, letters) in enumerate(
-            (("REF", profile.p_ref, profile.ref), ("ALT", profile.p_alt, profile.alt))
-        ):
-            axes = grid[row, column]
-            _draw_panel(axes, profile, panel, p, letters)
-            if column == 0:
-                axes.set_ylabel(f"{name}\nprobability")
-            if row == 0:
-                axes.set_title(", ".join(panel.what), fontsize=9, fontweight="bold", pad=11)
+    for panel, (ref, alt, change) in zip(panels, grid.T, strict=True):
+        _draw_panel(ref, profile, panel, profile.p_ref, profile.ref)
+        _draw_panel(alt, profile, panel, profile.p_alt, profile.alt)
+        _draw_change(change, profile, panel)
+        ref.set_title(", ".join(panel.what), fontsize=9, fontweight="bold", pad=11)
+    for axes, label in zip(grid[:, 0], ("REF\nprobability", "ALT\nprobability", "KL, nats"), strict=True):
+        axes.set_ylabel(label)
+
+
+def _draw_change(axes: Any, profile: Profile, panel: _Panel) -> None:
+    """Draw the divergence of the bases of a panel, on the scale of all."""
+    kl = profile.kl[panel.start : panel.end]
+    axes.stairs(kl, np.arange(len(kl) + 1) - 0.5, fill=True, color=_BLUE)
+    axes.set_xlim(-0.5, len(kl) - 0.5)
+    axes.set_ylim(0, _top(profile))
+    axes.set_xticks([])
 
 
 def _draw_panel(axes: Any, profile: Profile, panel: _Panel, p: NDArray[np.float64], letters: str) -> None:
@@ -193,6 +202,11 @@ def _panels(profile: Profile) -> list[_Panel]:
         else:
             panels.append(_Panel(start, end, (name,)))
     return panels
+
+
+def _top(profile: Profile) -> float:
+    """Return the largest divergence that the picture has room for, nats."""
+    return max(1.05 * float(np.nanmax(profile.kl)), _LEAST_TOP)
 
 
 def _span(profile: Profile) -> tuple[int, int]:
