@@ -153,6 +153,8 @@ def _draw_logos(figure: Any, profile: Profile) -> None:
         ref.set_title(", ".join(panel.what), fontsize=9, fontweight="bold", pad=11)
     for axes, label in zip(grid[:, 0], ("REF\nprobability", "ALT\nprobability", "KL, nats"), strict=True):
         axes.set_ylabel(label)
+    for axes in grid[:, 1:].flat:  # whose scales are the same
+        axes.tick_params(labelleft=False)
 
 
 def _draw_change(axes: Any, profile: Profile, panel: _Panel) -> None:
