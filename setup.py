@@ -7,6 +7,10 @@ TRAINING = [  # pretrain and evaluate: pictures and figures
     "matplotlib>=3.9",
     "scikit-learn>=1.5",
 ]
+REPORT = [  # report and plot
+    "jinja2>=3.1",
+    "matplotlib>=3.9",
+]
 DASK = ["distributed>=2025.1"]  # cohort --scheduler
 RECIPES = ["duckdb>=1.4", "genmod>=3.12", "pandas>=2.2", "polars>=1.30"]  # what docs/recipes use and PyPI has
 
@@ -23,6 +27,7 @@ setup(
         "splicebert_vep": ["py.typed"],
         "splicebert_vep.genome": ["tables/*.npz"],
         "splicebert_vep.model": ["bundled/*/*"],
+        "splicebert_vep.report": ["template/*"],
     },
     python_requires=">=3.11",
     install_requires=[
@@ -41,15 +46,18 @@ setup(
     ],
     extras_require={
         "training": TRAINING,
+        "report": REPORT,
         "dask": DASK,
         "recipes": RECIPES,
         "test": [
             *TRAINING,
+            *REPORT,
             *DASK,
             "cyvcf2>=0.31",
             "griffelib>=2",  # reads the docstrings for docs/api.md
             "hypothesis>=6.100",
             "mypy>=1.11",
+            "playwright>=1.50",  # drives the system's Chromium; nothing is downloaded
             "pytest>=8",
             "pytest-cov>=5",
             "ruff>=0.6",

@@ -15,7 +15,7 @@ CHAPTERS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
     (
         "Python API",
         "splicebert_vep",
-        ("Annotator", "Beside", "ScoredVariant", "Variant", "Summary", "Settings", "WindowShape"),
+        ("Annotator", "Beside", "ScoredVariant", "Profile", "Variant", "Summary", "Settings", "WindowShape"),
     ),
     ("Errors", "splicebert_vep.errors", ()),
     ("Contract for plugins", "splicebert_vep_spec", None),

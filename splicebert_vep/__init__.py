@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .annotator import Annotator as Annotator
     from .beside import Beside as Beside
     from .errors import SpliceBertError as SpliceBertError
+    from .profile import Profile as Profile
     from .results import ScoredVariant as ScoredVariant
     from .sequence.windows import WindowShape as WindowShape
     from .settings import Settings as Settings
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Annotator": "annotator",
     "Beside": "beside",
+    "Profile": "profile",
     "ScoredVariant": "results",
     "Settings": "settings",
     "SpliceBertError": "errors",

@@ -28,6 +28,7 @@ from .joins import parse_joins
 from .model.engine import Engine
 from .pipeline import Pipeline, Record, Scoring
 from .plugins import Plugins, load_plugins
+from .profile import Profile, profile_of
 from .remembered import Remembered
 from .results import ScoredVariant
 from .settings import (
@@ -211,6 +212,25 @@ class Annotator:
         given = [variants] if isinstance(variants, str | Variant) else variants
         found = [row for result in self._results(given, None) for row in rows(result.report, run)]
         return {name: [row[i] for row in found] for i, name in enumerate(columns(run))}
+
+    def profile(self, variant: str | Variant, gene: str | None = None) -> Profile:
+        """Return what the model expects at every base around a variant, REF beside ALT: what a picture is drawn from.
+
+        Args:
+            variant: as for ``score``.
+            gene: symbol or id; None is the gene that ``score`` reports first.
+
+        Raises:
+            SettingsError: the variant has no scores, or does not lie in that gene.
+            BuildError: as ``score``.
+            BackendError: the model failed.
+        """
+        result = self.score(variant)
+        with self._lock:
+            return profile_of(
+                result, gene, reference=self.reference, genes=self.genes, shape=self.settings.window,
+                backend=self.backend,
+            )  # fmt: skip
 
     def annotate(
         self,

@@ -1,4 +1,4 @@
-"""Libraries that only training and measuring need; an installation that annotates does without them."""
+"""Libraries that training, measuring and reports need; an installation that annotates does without them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from importlib import import_module
 from .errors import SettingsError
 
 
-def require(*modules: str) -> None:
+def require(*modules: str, extra: str = "training") -> None:
     """See before hours of work that what its end needs is there.
+
+    Args:
+        extra: of this package, which brings the modules.
 
     Raises:
         SettingsError: one of the modules cannot be imported.
@@ -20,5 +23,5 @@ def require(*modules: str) -> None:
             raise SettingsError(
                 f"This needs {module}, which is not installed.",
                 found=str(error),
-                remedy="pip install 'splicebert-vep[training]'",
+                remedy=f"pip install 'splicebert-vep[{extra}]'",
             ) from error

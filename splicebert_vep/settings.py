@@ -36,7 +36,7 @@ RESERVED_FIELDS = (
 #: Names of the program's own commands, which no plugin may take.
 RESERVED_COMMANDS = (
     "annotate", "score", "cohort", "store", "saturate", "genes", "models", "corpus", "pretrain", "validate", "evaluate",
-    "plugins", "doctor", "completion",
+    "plugins", "doctor", "completion", "report", "plot",
 )  # fmt: skip
 
 

@@ -92,7 +92,9 @@ def folder(tmp_path_factory):
 def on_the_example(line: str) -> str:
     """Return a command line for the example: its build, and the null backend, which answers at once."""
     line = re.sub(r"\bgrch37\b", "grch38", line)
-    return re.sub(r"(splicebert-vep (?:annotate|score|saturate|cohort run|cohort plan)\b)", r"\1 --backend null", line)
+    return re.sub(
+        r"(splicebert-vep (?:annotate|score|plot|saturate|cohort run|cohort plan)\b)", r"\1 --backend null", line
+    )
 
 
 def test_the_readme_has_the_two_setup_commands():

@@ -25,9 +25,11 @@ from .doctor import doctor
 from .evaluate import evaluate
 from .genes import genes
 from .models import models
+from .plot import plot
 from .plugins import plugins
 from .pretrain import pretrain
 from .program import Program
+from .report import report
 from .saturate import saturate
 from .score import score
 from .store import store
@@ -57,6 +59,7 @@ Exit codes:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
+        cloup.Section("Look at results", [report, plot]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate]),

@@ -50,6 +50,13 @@ class SpliceSite(NamedTuple):
     interval: Interval
 
 
+class Exon(NamedTuple):
+    """A distinct exon of a gene; ``reported`` says that it is one of the reported transcript."""
+
+    interval: Interval
+    reported: bool
+
+
 class GeneIndex:
     """Look up gene contexts by span; fast along a sorted file, bounded in memory. Not safe to share between threads.
 
@@ -100,6 +107,16 @@ class GeneIndex:
         """
         sites = {site for gene in self._touched(contig, start, end) for site in gene.splice_sites()}
         return sorted(sites, key=lambda site: (site.interval.start, site.kind, site.strand))
+
+    def exons(self, gene_id: str, contig: str, start: int, end: int) -> list[Exon]:
+        """Return the distinct exons of a gene that touch a stretch, by position; arguments as for ``contexts``."""
+        return [
+            Exon(Interval(exon.start, exon.end), exon.reported)
+            for gene in self._touched(contig, start, end)
+            if gene.gene_id == gene_id
+            for exon in gene.exons
+            if exon.start < end and exon.end > start
+        ]
 
     def _touched(self, contig: str, start: int, end: int) -> list[_Gene]:
         name = self._names.find(contig)
@@ -152,18 +169,18 @@ class _Gene:
 
         rows = slice(int(table.exon_offsets[row]), int(table.exon_offsets[row + 1]))
         columns = (table.exon_start[rows].tolist(), table.exon_end[rows].tolist(), table.exon_flags[rows].tolist())
-        self._exons = [_exon(start, end, flags, self._plus) for start, end, flags in zip(*columns, strict=True)]
-        self._by_end = sorted(self._exons, key=lambda exon: exon.end)
+        self.exons = [_exon(start, end, flags, self._plus) for start, end, flags in zip(*columns, strict=True)]
+        self._by_end = sorted(self.exons, key=lambda exon: exon.end)
         self._starts, self._ends = columns[0], sorted(columns[1])
         self._reach = list(accumulate(columns[1], max))
-        self._exonic = _Merged(self._exons)
-        self._own = [exon for exon in self._exons if exon.reported]  # of one transcript: disjoint, sorted
+        self._exonic = _Merged(self.exons)
+        self._own = [exon for exon in self.exons if exon.reported]  # of one transcript: disjoint, sorted
         self._own_starts, self._own_ends = [exon.start for exon in self._own], [exon.end for exon in self._own]
         self._reported = _Merged(self._own)
-        self._donors = sorted({exon.donor.start for exon in self._exons if exon.donor})
-        self._acceptors = sorted({exon.acceptor.start for exon in self._exons if exon.acceptor})
+        self._donors = sorted({exon.donor.start for exon in self.exons if exon.donor})
+        self._acceptors = sorted({exon.acceptor.start for exon in self.exons if exon.acceptor})
         self._edges = sorted(
-            {exon.start for exon in self._exons if exon.left} | {exon.end for exon in self._exons if exon.right}
+            {exon.start for exon in self.exons if exon.left} | {exon.end for exon in self.exons if exon.right}
         )
 
     def context(self, start: int, end: int) -> GeneContext:
@@ -211,7 +228,7 @@ class _Gene:
             return None
         hit = [
             exon
-            for exon in self._exons
+            for exon in self.exons
             for site in (exon.donor, exon.acceptor)
             if site and site.start < end and site.end > start
         ]
@@ -220,7 +237,7 @@ class _Gene:
     def _exon_at(self, start: int, end: int) -> _Exon:
         """Return the nearest exon of a span that touches one, none of the reported transcript's: rule 3."""
         low, high = bisect_right(self._reach, start), bisect_left(self._starts, end)
-        touched = [exon for exon in self._exons[low:high] if exon.end > start]
+        touched = [exon for exon in self.exons[low:high] if exon.end > start]
         around = [exon for exon in touched if exon.start <= start and end <= exon.end]
         if not around:
             return min(touched, key=lambda exon: (exon.start, exon.end))
@@ -235,7 +252,7 @@ class _Gene:
         if left is not None and (right is None or left <= right):
             nearest += self._by_end[bisect_left(self._ends, self._ends[before - 1]) : before]
         if right is not None and (left is None or right <= left):
-            nearest += self._exons[after : bisect_right(self._starts, self._starts[after])]
+            nearest += self.exons[after : bisect_right(self._starts, self._starts[after])]
         if len(nearest) == 1:
             return nearest[0]
         return min(nearest, key=lambda exon: (not exon.reported, exon.start, exon.end))

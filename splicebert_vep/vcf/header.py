@@ -199,6 +199,16 @@ class VcfHeader:
                 found.setdefault(key, match.group(1).decode())
         return found
 
+    def info_descriptions(self) -> dict[str, str]:
+        """Return the description of each declared INFO key, empty where it has none."""
+        found: dict[str, str] = {}
+        for line in self.lines:
+            section, key = _key_of(line) or ("", "")
+            if section == "INFO":
+                values = dict(_VALUE.findall(line.decode("utf-8", "replace")))
+                found.setdefault(key, re.sub(r"\\(.)", r"\1", values.get("Description", "")))
+        return found
+
 
 def quoted(text: str) -> str:
     """Quote a value of a structured header line."""

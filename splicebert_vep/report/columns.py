@@ -1,0 +1,140 @@
+"""The columns of the page's table, and what is said of each in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from .collecting import EVIDENCE, NEGATIVE, SPLICEAI_MAX, gene_of
+from .drawing import cut
+from .reading import Row
+
+_SCORES = ("KL_CTX", "PCTL_KL_CTX", "KL_SS", "LLR", "PCTL_LLR", "PLLR")
+#: Scores that another is the sum of, shown small under it, with their names.
+_PARTS = {"KL_SS": (("KL_DONOR", "donor"), ("KL_ACCEPTOR", "acceptor"))}
+_NOTES = {
+    "KL_SS": "Of one site and of two it is not on one scale: KL_DONOR and KL_ACCEPTOR under it say which are in it.",
+    "PLLR": "Compare it among alleles of one length only: a deletion's is large whatever it disturbs.",
+}
+_EVIDENCE = {
+    "both": "both",
+    "splicebert_only": "SpliceBERT only",
+    "spliceai_only": "SpliceAI only",
+    "neither": "neither",
+    "not_scored": "not scored",
+}
+_DELTAS = ("AG", "AL", "DG", "DL")
+_STATUS = "SpliceAI_STATUS"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table.
+
+    Args:
+        id: field id, or a name of our own.
+        label: its heading.
+        note: what a high or low value means, under the heading.
+        kind: how it sorts; numbers sort the more disturbed ones first.
+        meaning: a sentence for the legend.
+    """
+
+    id: str
+    label: str
+    note: str
+    kind: Literal["text", "high", "low"]
+    meaning: str
+
+
+def direction(score: str) -> str:
+    """Say what the direction of a score means."""
+    if score.startswith("PCTL_"):
+        return "higher = more unusual"
+    if score in NEGATIVE:
+        return "negative = ALT less expected"
+    return "higher = more disturbed"
+
+
+def columns(fields: Mapping[str, str], score: str) -> list[Column]:
+    """Return the columns for a file's fields, given with their descriptions; ``score`` is that which chose the rows."""
+    found = [
+        Column("variant", "Variant", "", "text", "Contig, 1-based position, REF and ALT as in the VCF, and its ID."),
+        Column("gene", "Gene", "", "text", "Gene, and the transcript that is reported for it."),
+        Column(
+            "place", "Place", "", "text",
+            "Region, and the distance to the nearest exon: +5 or -12 in an intron as in HGVS; in an exon a number, "
+            "counted from its nearest splice site. Then the splice site whose dinucleotide the allele touches.",
+        ),
+        Column("STATUS", "Status", "", "text", "OK, or why the allele has no scores; see Statuses."),
+    ]  # fmt: skip
+    for name in dict.fromkeys((score, *_SCORES)):
+        if name in fields:
+            kind: Literal["high", "low"] = "low" if name in NEGATIVE else "high"
+            found.append(Column(name, name, direction(name), kind, _meaning(name, fields)))
+    if EVIDENCE in fields:
+        found.append(Column(EVIDENCE, "Seen by", "", "text", fields[EVIDENCE]))
+    if SPLICEAI_MAX in fields:
+        found.append(Column(SPLICEAI_MAX, "SpliceAI max", "0 to 1, higher = more likely", "high", fields[SPLICEAI_MAX]))
+    if any(f"SpliceAI_DS_{delta}" in fields for delta in _DELTAS):
+        meaning = (
+            "SpliceAI's delta scores of acceptor gain and loss (AG, AL) and donor gain and loss (DG, DL), and in "
+            "brackets where, in nt from the variant; those of 0 are left out."
+        )
+        found.append(Column("deltas", "SpliceAI deltas", "score (nt away)", "text", meaning))
+    return found
+
+
+def evidence_words(word: str) -> str:
+    """Return the word that sets SpliceBERT beside SpliceAI as a reader knows it."""
+    return _EVIDENCE.get(word, word)
+
+
+def _meaning(name: str, fields: Mapping[str, str]) -> str:
+    return ". ".join(part for part in (fields[name], _NOTES.get(name, "")) if part)
+
+
+def cells(row: Row, shown: list[Column]) -> list[str]:
+    """Return a row's cells; numbers as the VCF prints them, empty where missing."""
+    return [_cell(row, column.id) for column in shown]
+
+
+def parts(row: Row, column: Column) -> list[str]:
+    """Return what is shown small under a score: the scores that it is the sum of."""
+    return [f"{word} {row.fields[name]}" for name, word in _PARTS.get(column.id, ()) if name in row.fields]
+
+
+def _cell(row: Row, column: str) -> str:
+    fields = row.fields
+    if column == "variant":
+        return name_of(row)
+    if column == "gene":
+        return gene_of(row) or ""
+    if column == "place":
+        return " ".join(part for part in (fields.get("REGION", ""), fields.get("SITE_OFFSET", "")) if part)
+    if column == EVIDENCE:
+        return evidence_words(fields.get(EVIDENCE, ""))
+    if column == "deltas":
+        return _deltas(fields)
+    if column == SPLICEAI_MAX:
+        return fields.get(SPLICEAI_MAX) or _why_none(fields)
+    return fields.get(column, "")
+
+
+def name_of(row: Row) -> str:
+    """Return an allele as a reader knows it, long ones cut."""
+    return f"{row.chrom}-{row.pos}-{cut(row.ref)}-{cut(row.alt)}"
+
+
+def _why_none(fields: Mapping[str, str]) -> str:
+    status = fields.get(_STATUS, "")
+    return "" if status == "FOUND" else status
+
+
+def _deltas(fields: Mapping[str, str]) -> str:
+    parts = []
+    for delta in _DELTAS:
+        score, place = fields.get(f"SpliceAI_DS_{delta}"), fields.get(f"SpliceAI_DP_{delta}", "")
+        if score is not None and score.strip("0."):
+            parts.append(f"{delta} {score} ({place})" if place else f"{delta} {score}")
+    return ", ".join(parts)

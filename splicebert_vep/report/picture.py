@@ -1,0 +1,258 @@
+"""The picture of one variant: KL divergence along the window over exons and introns, and logos of REF and ALT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splicebert_vep.profile import Profile
+from splicebert_vep_spec import Interval, format_value
+
+from .drawing import cut, drawing, plain, plain_words
+from .logo import draw_logo
+
+_BLUE, _ORANGE, _DARK, _GREY = "#0072B2", "#B84D00", "#333333", "#6B6B6B"
+_LEAST_TOP = 0.1  # nats; so that a small disturbance looks small
+_ROOM = 60  # bases: what a label beside the bars takes
+_AROUND = 10  # bases that a logo shows on each side
+_SHOWN = 12  # bases of a span that a logo shows
+#: Scores that stand above a picture, where they were computed.
+SCORES = ("KL_CTX", "KL_SS", "KL_DONOR", "KL_ACCEPTOR", "LLR", "PLLR")
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """Columns [start, end) that a pair of logos shows, and what lies there."""
+
+    start: int
+    end: int
+    what: tuple[str, ...]
+
+
+def draw(profile: Profile) -> Any:
+    """Return a matplotlib figure of a profile.
+
+    Raises:
+        SettingsError: matplotlib is not installed.
+    """
+    with drawing():
+        from matplotlib.figure import Figure
+
+        figure: Any = Figure(figsize=(11, 7.2))
+        top, logos = figure.subfigures(2, 1, height_ratios=[3.6, 3.6])
+        structure, along = top.subplots(
+            2, 1, sharex=True,
+            gridspec_kw={"height_ratios": [0.6, 2.2], "hspace": 0.06, "top": 0.79, "bottom": 0.14, "left": 0.07,
+                         "right": 0.98},
+        )  # fmt: skip
+        _write_head(top, profile)
+        _draw_structure(structure, profile)
+        _draw_divergence(along, profile)
+        _draw_logos(logos, profile)
+    return figure
+
+
+def describe(profile: Profile) -> str:
+    """Return where the variant lies, in words."""
+    gene = profile.gene
+    place = gene.region if gene.site_offset is None else f"{gene.region} {gene.site_offset}"
+    hit = f", touches the {_hit_words(gene.site_hit)}" if gene.site_hit else ""
+    return f"{gene.symbol or gene.gene_id} ({gene.strand} strand), {gene.transcript_id}, {place}{hit}"
+
+
+def _hit_words(hit: str) -> str:
+    return "dinucleotides of a donor and an acceptor" if hit == "both" else f"{hit} dinucleotide"
+
+
+def _name(profile: Profile) -> str:
+    variant = profile.variant
+    return f"{plain(variant.chrom)}-{variant.pos}-{cut(variant.ref)}-{cut(variant.alt)}"
+
+
+def _write_head(figure: Any, profile: Profile) -> None:
+    figure.text(0.07, 0.95, plain(_name(profile)), fontsize=13, fontweight="bold", va="center")
+    figure.text(0.07, 0.885, plain_words(describe(profile)), va="center")
+    shown = [f"{name} {format_value(profile.values[name])}" for name in SCORES if profile.values.get(name) is not None]
+    if not (profile.donor | profile.acceptor).any():
+        shown.append("no splice site of the nearest exon in the window")
+    figure.text(0.07, 0.83, ", ".join(shown), va="center", color=_DARK)
+
+
+def _draw_structure(axes: Any, profile: Profile) -> None:
+    """Draw the exons, those of the reported transcript above the others', 5' on the left."""
+    last = len(profile.offset) - 0.5
+    axes.plot([-0.5, last], [1, 1], color=_DARK, linewidth=1, zorder=1)
+    axes.plot(np.arange(20, last, 40), np.ones_like(np.arange(20, last, 40)), ls="", marker=">", ms=4, color=_DARK)
+    drawn: set[tuple[float, float]] = set()
+    for exon in sorted(profile.exons, key=lambda exon: not exon.reported):
+        there = _place(profile, exon.interval)
+        if there is None or there in drawn:
+            continue
+        drawn.add(there)
+        low, high = there
+        if exon.reported:
+            axes.barh(1, high - low, left=low, height=0.9, color=_BLUE, zorder=2)
+            if high - low > 40:
+                axes.text((low + high) / 2, 1, "exon", color="white", ha="center", va="center", fontweight="bold")
+        else:
+            axes.barh(0, high - low, left=low, height=0.55, color="white", edgecolor=_BLUE, hatch="////", linewidth=0.8)
+    if any(not exon.reported for exon in profile.exons):
+        axes.annotate("exons of other\ntranscripts", (0, 0), xytext=(-4, 0), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", ha="right", va="center", fontsize=6.5, color=_GREY)  # fmt: skip
+    low, high = _span(profile)
+    axes.plot([(low + high - 1) / 2], [1.75], marker="v", ms=8, color=_ORANGE, zorder=3)
+    axes.set_ylim(-0.5, 2)
+    axes.set_axis_off()
+
+
+def _draw_divergence(axes: Any, profile: Profile) -> None:
+    top = 1.25 * _top(profile)
+    for name, where in (("acceptor", profile.acceptor), ("donor", profile.donor)):
+        columns = np.flatnonzero(where)
+        if len(columns):
+            axes.axvspan(columns[0] - 0.5, columns[-1] + 0.5, color=_ORANGE, alpha=0.25, linewidth=0)
+            axes.annotate(name, (columns.mean(), 0.9 * top), ha="center", color=_ORANGE, fontsize=8,
+                          fontweight="bold")  # fmt: skip
+    axes.stairs(profile.kl, np.arange(len(profile.kl) + 1) - 0.5, fill=True, color=_BLUE, linewidth=0.6)
+    low, high = _span(profile)
+    axes.axvspan(low - 0.5, high - 0.5, color=_DARK, alpha=0.15, linewidth=0)
+    for first, last in ((low - profile.window.flank, low), (high, high + profile.window.flank)):
+        axes.plot([first - 0.5, last - 0.5], [0.985 * top] * 2, color=_GREY, linewidth=3, solid_capstyle="butt")
+    before = low - profile.window.flank
+    place = (before - 2, 0.985 * top, "right") if before > _ROOM else (before, 0.93 * top, "left")
+    axes.text(*place[:2], "KL_CTX reads here", ha=place[2], va="center", fontsize=7.5, color=_GREY)
+    ticks, labels = _ticks(profile)
+    axes.set_xticks(ticks, labels)
+    axes.set_xlim(-0.5, len(profile.kl) - 0.5)
+    axes.set_ylim(0, top)
+    axes.set_ylabel("KL divergence, nats\n(higher = more disturbed)")
+    first, last = (profile.position[profile.in_ref][end] + 1 for end in (0, -1))
+    contig = plain(profile.variant.chrom)
+    axes.set_xlabel(
+        f"nt from the variant (triangle: {_change(profile)}), in transcript direction; "
+        f"window {contig}:{first:,} to {last:,}"
+    )
+
+
+def _draw_logos(figure: Any, profile: Profile) -> None:
+    panels = _panels(profile)
+    grid = figure.subplots(
+        3, len(panels), squeeze=False,
+        gridspec_kw={"width_ratios": [panel.end - panel.start for panel in panels], "height_ratios": [1, 1, 0.5],
+                     "top": 0.87, "bottom": 0.04, "left": 0.07, "right": 0.98, "hspace": 0.42,
+                     "wspace": max(0.08, 0.2 / len(panels))},
+    )  # fmt: skip
+    for panel, (ref, alt, change) in zip(panels, grid.T, strict=True):
+        _draw_panel(ref, profile, panel, profile.p_ref, profile.ref)
+        _draw_panel(alt, profile, panel, profile.p_alt, profile.alt)
+        _draw_change(change, profile, panel)
+        ref.set_title(", ".join(panel.what), fontsize=9, fontweight="bold", pad=11)
+    for axes, label in zip(grid[:, 0], ("REF\nprobability", "ALT\nprobability", "KL, nats"), strict=True):
+        axes.set_ylabel(label)
+    for axes in grid[:, 1:].flat:  # whose scales are the same
+        axes.tick_params(labelleft=False)
+
+
+def _draw_change(axes: Any, profile: Profile, panel: _Panel) -> None:
+    """Draw the divergence of the bases of a panel, on the scale of all."""
+    kl = profile.kl[panel.start : panel.end]
+    axes.stairs(kl, np.arange(len(kl) + 1) - 0.5, fill=True, color=_BLUE)
+    axes.set_xlim(-0.5, len(kl) - 0.5)
+    axes.set_ylim(0, _top(profile))
+    axes.set_xticks([])
+
+
+def _draw_panel(axes: Any, profile: Profile, panel: _Panel, p: NDArray[np.float64], letters: str) -> None:
+    columns = slice(panel.start, panel.end)
+    count = panel.end - panel.start
+    for where, colour in ((profile.donor | profile.acceptor, _ORANGE), (profile.offset == 0, _DARK)):
+        for k in np.flatnonzero(where[columns]):
+            axes.axvspan(k - 0.5, k + 0.5, color=colour, alpha=0.16, linewidth=0)
+    draw_logo(axes, p[columns])
+    axes.set_xlim(-0.5, count - 0.5)
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
+    axes.set_xticks(range(count), letters[columns], fontfamily="monospace", fontsize=9)
+    axes.tick_params(axis="x", length=0)
+    changed = [one != other for one, other in zip(profile.ref[columns], profile.alt[columns], strict=True)]
+    for label, differs in zip(axes.get_xticklabels(), changed, strict=True):
+        label.set(fontweight="bold" if differs else "normal", color=_ORANGE if differs else _DARK)
+    axes.plot([-0.5, count - 0.5], [1.08, 1.08], color=_DARK, linewidth=0.8, clip_on=False)
+    exonic = _exonic(profile)[columns]
+    for k in np.flatnonzero(exonic):
+        axes.plot([k - 0.5, k + 0.5], [1.08, 1.08], color=_BLUE, linewidth=4, clip_on=False, solid_capstyle="butt")
+
+
+def _panels(profile: Profile) -> list[_Panel]:
+    """Return what the logos show: the sites of the nearest exon and the variant, those that overlap as one."""
+    low, high = _span(profile)
+    wanted = [(low - _AROUND, min(high, low + _SHOWN) + _AROUND, "variant")]
+    for name, where in (("acceptor", profile.acceptor), ("donor", profile.donor)):
+        columns = np.flatnonzero(where)
+        if len(columns):
+            wanted.append((int(columns[0]) - _AROUND, int(columns[-1]) + 1 + _AROUND, name))
+    panels: list[_Panel] = []
+    for start, end, name in sorted(wanted):
+        start, end = max(0, start), min(len(profile.offset), end)
+        if panels and start < panels[-1].end:
+            before = panels.pop()
+            panels.append(_Panel(before.start, max(before.end, end), (*before.what, name)))
+        else:
+            panels.append(_Panel(start, end, (name,)))
+    return panels
+
+
+def _top(profile: Profile) -> float:
+    """Return the largest divergence that the picture has room for, nats."""
+    return max(1.05 * float(np.nanmax(profile.kl)), _LEAST_TOP)
+
+
+def _span(profile: Profile) -> tuple[int, int]:
+    """Return the columns [low, high) of the span."""
+    columns = np.flatnonzero(profile.offset == 0)
+    return int(columns[0]), int(columns[-1]) + 1
+
+
+def _place(profile: Profile, interval: Interval) -> tuple[float, float] | None:
+    """Return the edges of a stretch of the genome on the x axis; None where it has no column."""
+    inside = profile.in_ref & (profile.position >= interval.start) & (profile.position < interval.end)
+    columns = np.flatnonzero(inside)
+    return (float(columns[0]) - 0.5, float(columns[-1]) + 0.5) if len(columns) else None
+
+
+def _exonic(profile: Profile) -> NDArray[np.bool_]:
+    """Tell which columns are exonic: of the reported transcript, or of any where it has no exon here."""
+    own = [exon.interval for exon in profile.exons if exon.reported] or [exon.interval for exon in profile.exons]
+    found = np.zeros_like(profile.in_ref)
+    for exon in own:
+        found |= profile.in_ref & (profile.position >= exon.start) & (profile.position < exon.end)
+    low, high = _span(profile)
+    if low > 0 and high < len(found) and found[low - 1] and found[high]:
+        found[low:high] = True  # inserted bases too
+    return found
+
+
+def _ticks(profile: Profile) -> tuple[Sequence[int], list[str]]:
+    step = 50
+    offsets = profile.offset
+    columns = [int(k) for k in np.flatnonzero((offsets % step == 0) & (offsets != 0))]
+    low, high = _span(profile)
+    labelled = {(low + high - 1) // 2: "0", **{k: f"{offsets[k]:+d}" for k in columns}}
+    return list(labelled), list(labelled.values())
+
+
+def _change(profile: Profile) -> str:
+    """Return the change as the transcript has it: T>G, or the length of what is deleted or inserted."""
+    low, high = _span(profile)
+    ref, alt = (letters[low:high].replace("-", "") for letters in (profile.ref, profile.alt))
+    if max(len(ref), len(alt)) <= _SHOWN:
+        if not ref:
+            return f"ins {alt}"
+        return f"{ref}>{alt}" if alt else f"del {ref}"
+    if not alt:
+        return f"{len(ref)} nt deleted"
+    return f"{len(ref)} nt become {len(alt)}" if ref else f"{len(alt)} nt inserted"

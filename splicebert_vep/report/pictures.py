@@ -1,0 +1,74 @@
+"""Pictures of a file's most disturbed alleles, drawn only by the model whose scores stand beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from splicebert_vep.annotator import Annotator
+from splicebert_vep.errors import SettingsError
+from splicebert_vep.profile import Profile
+from splicebert_vep.variants import Variant
+
+from .columns import name_of
+from .drawing import svg
+from .page import Picture
+from .picture import describe, draw
+from .reading import Row
+
+#: What has to be the same for a picture to belong to a file, with the options that set it.
+_SAME = (
+    ("WeightsSHA256", "--model"),
+    ("ScoreDigest", "--model, --backend and --precision"),
+    ("AnnotationDigest", "-A"),
+)
+_TOLERANCE = 1e-3  # what another processor moves a score by, and the digits that the file prints, are below it
+
+
+def check_same(provenance: Mapping[str, str], annotator: Annotator, where: str) -> None:
+    """See that an annotator gives the scores that a file holds.
+
+    Args:
+        provenance: of the file.
+        where: its name, for the message.
+
+    Raises:
+        SettingsError: another model, other options that change scores, or other genes.
+    """
+    opened = annotator.run.provenance
+    for name, option in _SAME:
+        if provenance.get(name) != opened[name]:
+            raise SettingsError(
+                "The pictures would not be of the model and genes that the file's scores are of.",
+                needed=f"{name} {provenance.get(name, 'as in the file, which does not say')}",
+                found=f"{opened[name]}, of {opened['Model']} and {opened['Annotation']}",
+                where=where,
+                remedy=f"give {option} as for the run that annotated the file, or no -R for a page without pictures",
+            )
+
+
+def draw_pictures(rows: Sequence[Row], annotator: Annotator) -> Iterator[Picture]:
+    """Draw rows, one by one.
+
+    Raises:
+        SettingsError: the scores come out otherwise than in the file, as with another reference.
+    """
+    for row in rows:
+        profile = annotator.profile(Variant(row.chrom, row.pos, row.ref, row.alt), row.fields.get("GENE"))
+        _check_scores(row, profile)
+        yield Picture(row, name_of(row), describe(profile), svg(draw(profile)))
+
+
+def _check_scores(row: Row, profile: Profile) -> None:
+    for name, value in profile.values.items():
+        if not isinstance(value, float) or name not in row.fields:
+            continue
+        written = row.number(name)
+        assert written is not None
+        if abs(written - value) > _TOLERANCE * max(1.0, abs(value)):
+            raise SettingsError(
+                f"The scores of {name_of(row)} come out otherwise than in the file, so its picture would be wrong.",
+                needed=f"{name} {row.fields[name]}, as in the file",
+                found=f"{value:.4f}",
+                where=row.where,
+                remedy="give -R as for the run that annotated the file; if it is that, annotate again",
+            )

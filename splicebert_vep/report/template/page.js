@@ -1,0 +1,76 @@
+"use strict";
+// The table: headings sort, the form filters. Numbers sort as numbers, and what is missing comes last either way.
+(() => {
+  const table = document.getElementById("table");
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
+  const heads = [...table.tHead.rows[0].cells];
+  const form = document.getElementById("filters");
+  const count = document.getElementById("count");
+  const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
+
+  const text = (row, at) => row.cells[at].dataset.text ?? row.cells[at].textContent.trim();
+  const number = (row, at) => {
+    const shown = text(row, at);
+    return shown === "" ? NaN : Number(shown);
+  };
+
+  function sort(at, descending) {
+    const sign = descending ? -1 : 1;
+    const isText = heads[at].dataset.kind === "text";
+    const keyed = rows.map((row) => [isText ? text(row, at) : number(row, at), row]);
+    const missing = (key) => (isText ? key === "" : Number.isNaN(key));
+    keyed.sort(([a], [b]) => {
+      if (missing(a) || missing(b)) return missing(a) - missing(b);
+      return sign * (isText ? collator.compare(a, b) : a - b);
+    });
+    heads.forEach((head, i) => (i === at ? head.setAttribute("aria-sort", descending ? "descending" : "ascending") : head.removeAttribute("aria-sort")));
+    body.append(...keyed.map(([, row]) => row));
+  }
+
+  heads.forEach((head, at) => {
+    head.querySelector("button").addEventListener("click", () => {
+      const now = head.getAttribute("aria-sort");
+      sort(at, now === null ? head.dataset.kind === "high" : now === "ascending");
+    });
+  });
+
+  const limit = (value) => (value.trim() === "" ? null : Number(value));
+
+  function filter() {
+    const wanted = Object.fromEntries(new FormData(form));
+    const words = wanted.text.toLowerCase().split(/\s+/).filter(Boolean);
+    const at = Number(wanted.score);
+    const least = limit(wanted.least);
+    const most = limit(wanted.most);
+    let shown = 0;
+    for (const row of rows) {
+      const content = words.length ? row.textContent.toLowerCase() : "";
+      const value = least === null && most === null ? 0 : number(row, at);
+      const evidence = wanted.evidence ? row.querySelector("[data-evidence]").textContent : wanted.evidence;
+      const stays =
+        (!wanted.gene || row.dataset.gene === wanted.gene) &&
+        (!wanted.place || row.dataset.place === wanted.place) &&
+        (!wanted.type || row.dataset.type === wanted.type) &&
+        (!wanted.hit || row.dataset.hit === wanted.hit) &&
+        (!wanted.status || row.dataset.status === wanted.status) &&
+        (!wanted.evidence || evidence === wanted.evidence) &&
+        words.every((word) => content.includes(word)) &&
+        (least === null || value >= least) &&
+        (most === null || value <= most);
+      row.hidden = !stays;
+      shown += stays;
+    }
+    count.textContent = `${shown} of ${rows.length} rows shown`;
+  }
+
+  const details = [...document.querySelectorAll("details:not([open])")];
+  addEventListener("beforeprint", () => details.forEach((one) => (one.open = true)));
+  addEventListener("afterprint", () => details.forEach((one) => (one.open = false)));
+
+  form.hidden = false;
+  form.addEventListener("input", filter);
+  form.addEventListener("reset", () => setTimeout(filter));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  filter();
+})();

@@ -1,0 +1,358 @@
+"""The page about an annotated file: what it holds, that text of the file stays text, and what it refuses."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from reported import PROVENANCE, SPLICEAI, info, scored, write
+from splicebert_vep.report.collecting import collect
+from splicebert_vep.report.places import place_of
+from splicebert_vep.report.reading import AnnotatedVcf, Row
+from splicebert_vep.report.words import STATUSES
+from splicebert_vep_spec import Status
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
+FASTA = EXAMPLES / "brca1.fa.gz"
+ANNOTATED = EXAMPLES / "brca1.expected.vcf"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+class Page(HTMLParser):
+    """Elements of a page, and the rows of its table of variants."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.rows, self._in, self._inline = [], [], [], {"script": "", "style": ""}
+        self.feed(text)
+        self.text = text
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.elements.append((tag, attributes))
+        self._in.append(tag)
+        if tag == "tr" and "data-gene" in attributes:
+            self.rows.append([])
+        elif tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+        if tag in ("meta", "link", "img", "input"):
+            self._in.pop()
+
+    def handle_endtag(self, tag):
+        while self._in.pop() != tag:
+            pass
+        if tag == "table" and self.rows:
+            self.table, self.rows = self.rows, []
+
+    def handle_data(self, data):
+        if self._in and self._in[-1] in self._inline:
+            self._inline[self._in[-1]] += data
+        elif self.rows and "small" not in self._in:
+            self.rows[-1][-1:] = [self.rows[-1][-1] + data.strip()] if self.rows[-1] else []
+
+    def tags(self, name):
+        return [attributes for tag, attributes in self.elements if tag == name]
+
+    def inline(self, name):
+        return self._inline[name]
+
+
+@pytest.fixture
+def page(run, tmp_path):
+    """Make the page of a file."""
+
+    def go(source, *arguments):
+        target = tmp_path / "page.html"
+        code, _, err = run("report", source, "-o", target, *arguments)
+        assert code == 0, err
+        return Page(target.read_text())
+
+    return go
+
+
+def test_the_example_is_counted_as_its_run_counted_it(page):
+    made = page(ANNOTATED)
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", made.text.split("</style>")[1]))
+    shown = "Records 46 ALT alleles 45 with scores 44 without scores 1 Genes 1"
+    assert shown in words
+    for status, count in (("OK", 44), ("NO_ALT", 1), ("TOO_LONG", 1)):
+        assert re.search(rf"\b{status} {count} ", words)
+    assert "Hidden bases of held-out genes are recovered" in words  # the model's measured quality
+    assert "no PP3 or BP4 threshold" in words
+    assert "57a58704d2cd1633385f815d61b5cb614343ae116f90e63d8c8f7832884c3433" in words  # the weights
+
+
+def test_rows_are_sorted_by_the_score_and_print_what_the_file_prints(page):
+    made = page(ANNOTATED)
+    expected = {}
+    for line in ANNOTATED.read_text().splitlines():
+        if not line.startswith("#"):
+            chrom, pos, _, ref, alt, _, _, text = line.split("\t")
+            value = re.search(r"SpliceBERT_KL_CTX=([^;]+)", text)
+            if value:
+                expected[f"{chrom}-{pos}", len(ref), len(alt)] = value[1]
+    shown = [row[4] for row in made.table]
+    assert shown[:44] == sorted(expected.values(), key=float, reverse=True)
+    assert [row[3] for row in made.table] == ["OK"] * 44 + ["TOO_LONG"]
+    assert shown[44] == ""
+
+
+def test_nothing_is_fetched_and_only_our_own_script_runs(page):
+    made = page(ANNOTATED)
+    assert len(made.tags("script")) == len(made.tags("style")) == 1
+    linked = [a[key] for _, a in made.elements for key in ("src", "href", "action", "srcset", "data") if key in a]
+    assert all(re.match(r"#|data:", target) for target in linked)
+    [policy] = [a["content"] for a in made.tags("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    for name in ("script", "style"):
+        digest = base64.b64encode(hashlib.sha256(made.inline(name).encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+    assert "url(" not in made.inline("style") and "@import" not in made.inline("style")
+
+
+def test_text_of_the_file_stays_text(page, tmp_path):
+    bad = "<script>alert(1)</script>\"onload='x'&amp;{{7*7}}</title>"
+    hostile = bad.replace(" ", "_")
+    source = write(
+        tmp_path / "<b>x.vcf",
+        [
+            f"{hostile} 7 {hostile} A C "
+            + scored(-8, SYMBOL=hostile, REGION=hostile, TRANSCRIPT=hostile, STRAND=hostile)
+        ],
+        extra=(f'##SpliceBERT_provenance=<ID=run,ScoreDigest="abc",Model="{bad.replace(chr(34), "")}">',),
+    )
+    made = page(source)
+    assert len(made.tags("script")) == 1
+    assert not made.tags("b")
+    assert not [a for _, a in made.elements if "onload" in a]
+    assert "<script>alert" not in made.text
+    assert "49" not in made.table[0][0]
+    assert made.table[0][0] == f"{hostile}-7-A-C"
+
+
+def test_what_hits_a_site_what_spliceai_finds_and_what_has_no_score_is_always_shown(page, tmp_path):
+    source = write(
+        tmp_path / "in.vcf",
+        [
+            "1 1 . A C " + scored(-3),
+            "1 2 . A C " + scored(-12, SITE_HIT="donor", REGION="intron", SITE_OFFSET="+1"),
+            "1 3 . A C "
+            + scored(-12, SpliceAI_DS_MAX=0.9, SpliceAI_DS_DG=0.9, SpliceAI_DP_DG=-5, EVIDENCE="spliceai_only"),
+            "1 4 . A <DEL> " + info(STATUS="SYMBOLIC"),
+            "1 5 . A C " + scored(-12, SpliceAI_STATUS="NO_RECORD", EVIDENCE="not_scored"),
+            "1 6 . A C .",
+            "1 7 . A . .",
+        ],
+        fields=SPLICEAI,
+    )
+    made = page(source, "--top", "1")
+    assert [row[0] for row in made.table] == ["1-1-A-C", "1-2-A-C", "1-3-A-C", "1-4-A-<DEL>"]
+    assert "the first 1 of 2 without scores" in made.text
+    assert "The record has no SpliceBERT fields" in made.text
+    made = page(source)
+    by_name = {row[0]: row for row in made.table}
+    assert by_name["1-3-A-C"][-3:] == ["SpliceAI only", "0.9", "DG 0.9 (-5)"]
+    assert by_name["1-5-A-C"][-3:] == ["not scored", "NO_RECORD", ""]
+    assert by_name["1-2-A-C"][2] == "intron +1donor"
+    assert by_name["1-6-A-C"][3] == ""
+    assert "NOT_ANNOTATED" in made.text
+
+
+def test_an_allele_in_several_genes_has_a_row_for_each_from_vep_style_entries(tmp_path):
+    form = "ALLELE|SYMBOL|GENE|REGION|SITE_OFFSET|SITE_HIT|KL_CTX|STATUS"
+    header = (f'##INFO=<ID=SpliceBERT,Number=.,Type=String,Description="scores. Format: {form}">',)
+    entries = "SpliceBERT=C|G1|E1|CDS|5||-9.0|OK,C|G2|E2|intron|+30||-7.0|OK,T|G1|E1|CDS|5|||OK"
+    both = "SpliceBERT_KL_CTX=-9.0,.;SpliceBERT_EXTRA=1.5,2.5;SpliceBERT_GENE=E1,E1;SpliceBERT_STATUS=OK,OK"
+    path = write(tmp_path / "in.vcf", [f"1 1 . A C,T {entries};{both}"], fields={"EXTRA": "Float"}, extra=header)
+    with AnnotatedVcf(str(path)) as vcf:
+        [record] = vcf.records()
+    assert [[(r.alt, r.fields["GENE"], r.fields.get("KL_CTX"), r.fields.get("EXTRA")) for r in a] for a in record] == [
+        [("C", "E1", "-9.0", "1.5"), ("C", "E2", "-7.0", None)],
+        [("T", "E1", None, "2.5")],
+    ]
+    with AnnotatedVcf(str(path)) as vcf:
+        found = collect(vcf, "KL_CTX", 10)
+    assert (found.alleles, found.genes) == (2, {"G1": 2, "G2": 1})
+    assert [row.fields["GENE"] for row in found.top] == ["E2", "E1"]
+
+
+def test_flat_fields_of_an_allele_in_several_genes_say_that_there_are_others(page, tmp_path):
+    made = page(write(tmp_path / "in.vcf", ["1 1 . A C " + scored(-3, NGENES=2), "1 2 . A C " + scored(-4)]))
+    assert made.text.count("<small>one of 2 genes</small>") == 1
+    assert "speak of one gene of each allele" in made.text
+
+
+def test_a_bcf_gives_the_page_of_its_vcf(page, tmp_path):
+    source = write(
+        tmp_path / "in.vcf", ["1 1 . A C,T " + scored("-3.5,.", STATUS="OK,OK", **_twice())], extra=("##contig=<ID=1>",)
+    )
+    if shutil.which("bcftools") is None:
+        pytest.skip("bcftools not installed")
+    subprocess.run(["bcftools", "view", "-Ob", "-o", tmp_path / "in.bcf", source], check=True, capture_output=True)
+    assert page(tmp_path / "in.bcf").table == page(source).table
+
+
+def _twice():
+    names = ("KL_SS", "LLR", "SYMBOL", "GENE", "TRANSCRIPT", "STRAND", "REGION", "SITE_OFFSET", "NGENES")
+    return dict(zip(names, ("0.5,0.25", "-1,-2", "A,A", "E,E", "T,T", "+,+", "CDS,CDS", "1,1", "1,1"), strict=True))
+
+
+def test_negative_scores_are_sorted_from_the_lowest(page, tmp_path):
+    source = write(tmp_path / "in.vcf", [f"1 {i} . A C " + scored(-8, LLR=llr) for i, llr in enumerate((-1, -4, 2), 1)])
+    made = page(source, "--by", "LLR")
+    assert [row[4] for row in made.table] == ["-4", "-1", "2"]
+    [sorted_head] = [a for a in made.tags("th") if "aria-sort" in a]
+    assert sorted_head["aria-sort"] == "ascending"
+
+
+def test_the_same_file_gives_the_same_bytes(run, tmp_path):
+    pages = []
+    for name in ("one", "two"):
+        assert run("report", ANNOTATED, "-o", tmp_path / name)[0] == 0
+        pages.append((tmp_path / name).read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_fifteen_thousand_variants_make_less_than_five_megabytes(run, tmp_path):
+    records = [f"1 {i} rs{i} A C " + scored(-12 + i % 997 / 100, SITE_OFFSET=i % 300) for i in range(1, 15001)]
+    records[::40] = [record + ";SpliceBERT_SITE_HIT=donor" for record in records[::40]]
+    records[::41] = [f"1 {i} . A <DEL> " + info(STATUS="SYMBOLIC") for i in range(1, 15001, 41)]
+    source = write(tmp_path / "in.vcf", records)
+    assert run("report", source, "-o", tmp_path / "page.html")[0] == 0
+    assert (tmp_path / "page.html").stat().st_size < 5e6
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"REGION": "intron", "SITE_OFFSET": "+1", "SITE_HIT": "donor"}, "splice-site dinucleotide"),
+        ({"REGION": "CDS", "SITE_OFFSET": "3", "SITE_HIT": "acceptor"}, "splice-site dinucleotide"),
+        ({"REGION": "intron", "SITE_OFFSET": "-100"}, "near intron, to 100 nt"),
+        ({"REGION": "intron", "SITE_OFFSET": "+101"}, "deep intron, beyond 100 nt"),
+        ({"REGION": "intron"}, "intron, beside a transcript's end"),
+        ({"REGION": "CDS", "SITE_OFFSET": "1"}, "exon"),
+        ({"REGION": "5_prime_UTR", "SITE_OFFSET": "1"}, "untranslated region"),
+        ({}, None),
+    ],
+)
+def test_places(fields, place):
+    assert place_of(Row("1", 1, ".", "A", "C", fields, ""), classed=False) == place
+
+
+def test_region_classes_of_the_file_come_first(page, tmp_path):
+    records = ["1 1 . A C " + scored(-3, REGION_CLASS="donor_3_6"), "1 2 . AC A " + scored(-4)]
+    made = page(write(tmp_path / "in.vcf", records, fields={"REGION_CLASS": "String"}))
+    assert [a["data-place"] for a in made.tags("tr") if "data-place" in a] == ["donor +3 to +6", "no region class"]
+
+
+def test_every_status_has_its_sentence():
+    assert set(Status) <= set(STATUSES)
+
+
+HEAD = "##fileformat=VCFv4.2\n{}#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n{}"
+STATUS = '##INFO=<ID=SpliceBERT_STATUS,Number=A,Type=String,Description="x">\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (HEAD.format("", ""), "does not say how it was annotated"),
+        (HEAD.format(f"{PROVENANCE}\n", ""), "no SpliceBERT annotation"),
+        (HEAD.format(f"{STATUS}{PROVENANCE}\n{PROVENANCE.replace('abc', 'xyz')}\n", ""), "scores of several runs"),
+        (HEAD.format(f"{STATUS}{PROVENANCE}\n", "1\t1\t.\tA\tC,T\t.\t.\tSpliceBERT_STATUS=OK\n"), "one value for each"),
+    ],
+)
+def test_files_that_make_no_page_say_why(run, tmp_path, text, problem):
+    (tmp_path / "in.vcf").write_text(text)
+    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html", "--by", "STATUS")
+    assert code == 3
+    assert problem in err
+    assert str(tmp_path / "in.vcf") in err
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("value", ["high", "nan", "inf"])
+def test_a_value_that_is_no_number_is_named_with_its_line(run, tmp_path, value):
+    source = write(tmp_path / "in.vcf", ["1 1 . A C " + scored(value)])
+    code, _, err = run("report", source, "-o", tmp_path / "page.html")
+    assert code == 3
+    assert "KL_CTX is not a number" in err
+    assert f"in.vcf:{len(source.read_text().splitlines())}" in err
+
+
+def test_windows_that_the_file_does_not_name_are_asked_for(run, tmp_path):
+    (tmp_path / "in.vcf").write_text(ANNOTATED.read_text().replace('Window="510",', ""))
+    code, _, err = run("report", tmp_path / "in.vcf", "-R", FASTA, "-o", tmp_path / "page.html")
+    assert code == 3
+    assert "with which windows" in err and "Window" in err
+
+
+def test_usage_errors(run, tmp_path):
+    assert run("report", ANNOTATED)[0] == 2
+    assert run("report", "-", "--multiqc", tmp_path)[0] == 2
+    assert run("report", ANNOTATED, "-o", ANNOTATED)[0] == 2
+    code, _, err = run("report", ANNOTATED, "-o", tmp_path / "x.html", "--by", "KL_CTY")
+    assert code == 3
+    assert "did you mean KL_CTX?" in err
+
+
+def test_pictures_are_of_the_model_and_the_scores_of_the_file(run, page, tmp_path):
+    made = page(ANNOTATED, "-R", FASTA, "--by", "KL_SS", "--pictures", "2")
+    pictures = [a for a in made.tags("img") if "sequence logos" in a["alt"]]
+    assert len(pictures) == len(made.tags("figure")) == 2
+    top = made.table[0]
+    assert top[0] in pictures[0]["alt"]
+    drawing = base64.b64decode(pictures[0]["src"].partition("base64,")[2]).decode()
+    assert f"KL_SS {top[4]}" in drawing  # the score in the picture is, to the last digit, that of the table
+    assert [a["href"] for a in made.tags("a") if a["href"].startswith("#picture-")] == ["#picture-1", "#picture-2"]
+
+
+def test_pictures_of_another_model_or_reference_are_refused(run, tmp_path):
+    target = tmp_path / "page.html"
+    code, _, err = run("report", ANNOTATED, "-R", FASTA, "-o", target, "--backend", "null")
+    assert code == 3
+    assert "not be of the model" in err and "--model" in err
+    changed = ANNOTATED.read_text().replace("SpliceBERT_KL_CTX=-", "SpliceBERT_KL_CTX=-1")
+    (tmp_path / "changed.vcf").write_text(changed)
+    code, _, err = run("report", tmp_path / "changed.vcf", "-R", FASTA, "-o", target)
+    assert code == 3
+    assert "come out otherwise than in the file" in err
+    assert not target.exists()
+
+
+def test_multiqc_gets_a_bar_of_statuses_and_a_table(run, tmp_path):
+    """Keys as in docs.seqera.io/multiqc/custom_content: id, section_name, plot_type, pconfig, headers, data."""
+    assert run("report", ANNOTATED, "--multiqc", tmp_path / "qc", "--sample", "S1")[0] == 0
+    bar = json.loads((tmp_path / "qc" / "S1.splicebert_statuses_mqc.json").read_text())
+    assert bar["plot_type"] == "bargraph"
+    assert bar["data"] == {"S1": {"OK": 44, "NO_ALT": 1, "TOO_LONG": 1}}
+    table = json.loads((tmp_path / "qc" / "S1.splicebert_summary_mqc.json").read_text())
+    assert table["plot_type"] == "table"
+    row = table["data"]["S1"]
+    assert set(row) == set(table["headers"])
+    assert (row["alleles"], row["genes"], row["model"]) == (45, 1, "splicebert-mini")
+    assert row["scored_percent"] == round(100 * 44 / 45, 2)
+    hits = sum("SpliceBERT_SITE_HIT=" in line for line in ANNOTATED.read_text().splitlines() if line[0] != "#")
+    assert row["site_hits"] == hits
+    values = [float(v) for v in re.findall(r";SpliceBERT_KL_CTX=([^;]+)", ANNOTATED.read_text())]
+    assert row["median_kl_ctx"] == pytest.approx((sorted(values)[21] + sorted(values)[22]) / 2, abs=1e-4)
+    assert {bar["parent_id"], table["parent_id"]} == {"splicebert_vep"}
+    assert bar["id"] != table["id"]
+
+
+def test_a_sample_is_called_as_its_file(run, tmp_path):
+    source = write(tmp_path / "S7.out.vcf", ["1 1 . A C " + scored(-3)])
+    assert run("report", source, "--multiqc", tmp_path)[0] == 0
+    assert (tmp_path / "S7.out.splicebert_summary_mqc.json").exists()
