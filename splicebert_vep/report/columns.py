@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .collecting import EVIDENCE, NEGATIVE, SPLICEAI_MAX, gene_of
+from splicebert_vep.evidence import EVIDENCE, SPLICEAI
+
+from .collecting import NEGATIVE, gene_of
 from .drawing import cut
 from .reading import Row
 
@@ -74,8 +76,8 @@ def columns(fields: Mapping[str, str], score: str) -> list[Column]:
             found.append(Column(name, name, direction(name), kind, _meaning(name, fields)))
     if EVIDENCE in fields:
         found.append(Column(EVIDENCE, "Seen by", "", "text", fields[EVIDENCE]))
-    if SPLICEAI_MAX in fields:
-        found.append(Column(SPLICEAI_MAX, "SpliceAI max", "0 to 1, higher = more likely", "high", fields[SPLICEAI_MAX]))
+    if SPLICEAI in fields:
+        found.append(Column(SPLICEAI, "SpliceAI max", "0 to 1, higher = more likely", "high", fields[SPLICEAI]))
     if any(f"SpliceAI_DS_{delta}" in fields for delta in _DELTAS):
         meaning = (
             "SpliceAI's delta scores of acceptor gain and loss (AG, AL) and donor gain and loss (DG, DL), and in "
@@ -116,8 +118,8 @@ def _cell(row: Row, column: str) -> str:
         return evidence_words(fields.get(EVIDENCE, ""))
     if column == "deltas":
         return _deltas(fields)
-    if column == SPLICEAI_MAX:
-        return fields.get(SPLICEAI_MAX) or _why_none(fields)
+    if column == SPLICEAI:
+        return fields.get(SPLICEAI) or _why_none(fields)
     return fields.get(column, "")
 
 
