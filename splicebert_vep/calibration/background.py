@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from splicebert_vep.annotator import Annotator
-from splicebert_vep.errors import CalibrationError, SettingsError, suggestion
+from splicebert_vep.errors import CalibrationError, OutputError, SettingsError, suggestion
 from splicebert_vep.genome.guard import Observed
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep_spec import GeneContext, Status
 
 from .classes import REGION_CLASSES
 from .draw import Drawn, Place, Sampler
-from .table import SIGNS, CalibrationTable, steps
+from .table import SIGNS, check_place, steps, write_table
 
 LEAST = 100
 """SNVs of a class; with fewer a percentile means little."""
@@ -34,17 +36,19 @@ class ScoredSnv:
     scores: Mapping[str, float]
 
 
-def calibrate(
+def calibrate_into(
+    path: str | Path,
     annotator: Annotator,
     *,
     per_class: int = 2000,
     seed: int = 1,
     contigs: Sequence[str] = (),
     progress: Progress | None = None,
-) -> bytes:
-    """Return a calibration table, as the bytes of its file, for the scores of an annotator.
+) -> dict[str, int]:
+    """Write the calibration table of an annotator's scores; returns how many SNVs of each region class it has.
 
     Args:
+        path: of the table, which appears whole or not at all.
         annotator: opened with the scores KL_CTX and LLR.
         per_class: SNVs of each region class; a class that has fewer gets all there are.
         seed: of the draw.
@@ -55,7 +59,11 @@ def calibrate(
         CalibrationError: a class has fewer than ``LEAST`` SNVs.
         SettingsError: an unknown contig.
         BuildError: FASTA and annotation are of different builds.
+        OutputError: the table cannot be written.
     """
+    check_place(path)
+    if os.path.realpath(path) == os.path.realpath(annotator.reference.path):
+        raise OutputError("The table would replace the reference.", needed="another file", found=str(path))
     names = contigs_of(annotator.reference, contigs)
     check_build(annotator, names)
     sampler = Sampler(annotator.genes, annotator.reference, names, seed)
@@ -70,21 +78,31 @@ def calibrate(
             where=f"{', '.join(names)} of {annotator.reference.path}",
             remedy="give a FASTA with more genes, more --contigs, or an annotation that tells coding sequence",
         )
+    write_background(path, annotator, scored, seed=seed, per_class=per_class, contigs=names)
+    return counts
+
+
+def write_background(
+    path: str | Path,
+    annotator: Annotator,
+    scored: Sequence[ScoredSnv],
+    *,
+    seed: int,
+    per_class: int,
+    contigs: Sequence[str],
+) -> None:
+    """Write what random SNVs scored; arguments and errors as for ``calibrate_into``."""
     values = {
-        (score, name): [steps(score, one.scores[score]) for one in scored if one.drawn.region_class == name]
+        score: {
+            name: [steps(score, one.scores[score]) for one in scored if one.drawn.region_class == name]
+            for name in REGION_CLASSES
+        }
         for score in SCORES
-        for name in REGION_CLASSES
     }
     provenance = annotator.run.provenance
     kept = ("Version", "Reference", "ReferenceSHA256", "Annotation", "AnnotationDigest", "Device")
-    about = {
-        "seed": seed,
-        "per_class": per_class,
-        "counts": counts,
-        "contigs": names,
-        **{key: provenance[key] for key in kept},
-    }
-    return CalibrationTable.of(values, provenance, about)
+    about = {"seed": seed, "per_class": per_class, "contigs": list(contigs), **{key: provenance[key] for key in kept}}
+    write_table(path, values, provenance, about)
 
 
 def contigs_of(reference: Reference, asked: Sequence[str]) -> list[str]:
@@ -130,7 +148,8 @@ def score_random(
                 scored.append(one)
                 done[one.drawn.region_class] += 1
             if progress:
-                progress("random SNVs scored", len(scored), len(scored) + len(in_order) - min(at + _CHUNK, len(in_order)))
+                left = max(0, len(in_order) - at - _CHUNK)
+                progress("random SNVs scored", len(scored), len(scored) + left)
     return scored
 
 

@@ -17,6 +17,7 @@ from splicebert_vep import __version__
 from splicebert_vep.errors import SpliceBertError
 
 from .annotate import annotate
+from .calibrate import calibrate
 from .cohort import cohort
 from .completion import completion
 from .console import describe, describe_usage, fail, say
@@ -61,7 +62,7 @@ Exit codes:
         cloup.Section("Annotate and score", [annotate, score]),
         cloup.Section("Look at results", [report, plot]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
-        cloup.Section("Genes and models", [genes, models]),
+        cloup.Section("Genes, models, percentiles", [genes, models, calibrate]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate]),
         cloup.Section("Look around", [plugins, doctor, completion]),
     ],
