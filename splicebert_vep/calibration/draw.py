@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,7 @@ from .classes import region_class
 
 _BASES = "ACGT"
 _BLOCK = 1 << 14
-_TIMES = 8  # draws for each SNV that there is: all but .03 % of them have come up by then
-_MOST = 20_000_000  # draws; of a human genome a tenth fills every class
+_MOST = 20_000_000  # draws; on a human genome some 3 million fill every class with 2,000
 
 Place = tuple[str, int]
 """A contig under the FASTA's name, and a 0-based position."""
@@ -67,11 +66,9 @@ class Sampler:
     ) -> None:
         self._genes, self._reference, self._without = genes, reference, without
         self._rows, self._contig_of = _genes_on(genes.table, reference, contigs)
-        starts, ends = genes.table.gene_start[self._rows], genes.table.gene_end[self._rows]
-        self._starts, self._reach = starts, np.cumsum(ends - starts)
-        self._rng = np.random.Generator(np.random.PCG64(seed))
-        snvs = 3 * int(self._reach[-1])
-        self._left = min(_TIMES * snvs, _MOST)
+        self._ends = genes.table.gene_end[self._rows]
+        self._reach = np.cumsum(self._ends - genes.table.gene_start[self._rows])
+        self._numbers = _numbers(3 * int(self._reach[-1]), np.random.Generator(np.random.PCG64(seed)))
         self._taken: set[Allele] = set()
         self._gene_at: dict[Place, str] = {}
 
@@ -83,9 +80,8 @@ class Sampler:
         """
         lacking = {name: count for name, count in wanted.items() if count > 0}
         found: list[Drawn] = []
-        while lacking and self._left > 0:
-            self._left -= _BLOCK
-            for contig, position, other, context in self._block():
+        while lacking and (numbers := next(self._numbers, None)) is not None:
+            for contig, position, other, context in self._block(numbers):
                 name = region_class(context)
                 if name not in lacking:
                     continue
@@ -98,21 +94,18 @@ class Sampler:
                     del lacking[name]
         return found
 
-    def _block(self) -> list[tuple[str, int, int, GeneContext]]:
-        """Return contig, position, number of the other base (0 to 2) and gene of some draws, in their order."""
-        number = self._rng.integers(3 * int(self._reach[-1]), size=_BLOCK)
-        at = number // 3
+    def _block(self, numbers: Ints) -> list[tuple[str, int, int, GeneContext]]:
+        """Return contig, position, number of the other base (0 to 2) and gene of SNVs, in their order."""
+        at, other = numbers // 3, (numbers % 3).tolist()
         gene = np.searchsorted(self._reach, at, side="right")
-        before = np.concatenate([[0], self._reach])[gene]
-        position = self._starts[gene] + at - before
+        position = self._ends[gene] - (self._reach[gene] - at)
+        rows, positions = self._rows[gene].tolist(), position.tolist()
         found: dict[int, tuple[str, int, int, GeneContext]] = {}
         for i in np.lexsort((position, gene)).tolist():  # neighbours share what the index remembers
-            row, start = int(self._rows[gene[i]]), int(position[i])
-            contig, gene_id = self._contig_of[row], self._genes.table.gene_ids[row]
+            contig, gene_id, start = self._contig_of[rows[i]], self._genes.table.gene_ids[rows[i]], positions[i]
             contexts = self._genes.contexts(contig, start, start + 1)
-            context = next(one for one in contexts if one.gene_id == gene_id)
-            found[i] = contig, start, int(number[i]) % 3, context
-        return [found[i] for i in range(_BLOCK)]
+            found[i] = contig, start, other[i], next(one for one in contexts if one.gene_id == gene_id)
+        return [found[i] for i in range(len(numbers))]
 
     def _snv(self, contig: str, position: int, other: int, context: GeneContext, name: str) -> Drawn | None:
         place = contig, position
@@ -128,6 +121,18 @@ class Sampler:
         return Drawn(allele, context, name)
 
 
+def _numbers(count: int, rng: np.random.Generator) -> Iterator[Ints]:
+    """Yield numbers below ``count`` in random order, in blocks: each once, or where these are too many as often as they
+    come up in as many draws as are affordable.
+    """
+    if count <= _MOST:
+        order = rng.permutation(count)
+        yield from (order[at : at + _BLOCK] for at in range(0, count, _BLOCK))
+        return
+    for _ in range(0, _MOST, _BLOCK):
+        yield rng.integers(count, size=_BLOCK)
+
+
 def _genes_on(table: GeneTable, reference: Reference, contigs: Sequence[str]) -> tuple[Ints, dict[int, str]]:
     """Return the rows of the genes to draw from, and the FASTA's name of the contig of each."""
     names = [reference.find(name) for name in table.contigs]
@@ -135,7 +140,10 @@ def _genes_on(table: GeneTable, reference: Reference, contigs: Sequence[str]) ->
     coding = np.array([biotype == "protein_coding" for biotype in table.biotypes])
     for row in np.flatnonzero(coding if coding.any() else np.ones(len(table), bool)).tolist():
         name = names[table.gene_contig[row]]
-        if name in contigs and table.gene_end[row] <= reference.lengths[name]:
+        start, end = int(table.gene_start[row]), int(table.gene_end[row])
+        if name not in contigs or end > reference.lengths[name]:
+            continue
+        if set(reference.fetch(name, start, end)) - {ord("N")}:  # a FASTA that was cut may hold N in place of a gene
             rows.append(row)
             contig_of[row] = name
     if not rows:
