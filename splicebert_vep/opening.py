@@ -33,7 +33,7 @@ class Opening:
     scores: tuple[str, ...]
     mode: str
     radius: int
-    calibration: str | None
+    calibration: str | None = None
 
     @property
     def settings(self) -> Settings:

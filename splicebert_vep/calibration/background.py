@@ -50,7 +50,7 @@ def calibrate_into(
     Args:
         path: of the table, which appears whole or not at all.
         annotator: opened with the scores KL_CTX and LLR.
-        per_class: SNVs of each region class; a class that has fewer gets all there are.
+        per_class: SNVs of each region class; a class in which fewer are found gets these.
         seed: of the draw.
         contigs: to draw from, under any naming; all of the FASTA when none is given.
         progress: called with what is being done, how much of it is done, and how much there is.

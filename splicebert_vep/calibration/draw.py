@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -68,7 +69,8 @@ class Sampler:
         self._rows, self._contig_of = _genes_on(genes.table, reference, contigs)
         self._ends = genes.table.gene_end[self._rows]
         self._reach = np.cumsum(self._ends - genes.table.gene_start[self._rows])
-        self._numbers = _numbers(3 * int(self._reach[-1]), np.random.Generator(np.random.PCG64(seed)))
+        numbers = _numbers(3 * int(self._reach[-1]), np.random.Generator(np.random.PCG64(seed)))
+        self._snvs = chain.from_iterable(map(self._block, numbers))
         self._taken: set[Allele] = set()
         self._gene_at: dict[Place, str] = {}
 
@@ -80,22 +82,22 @@ class Sampler:
         """
         lacking = {name: count for name, count in wanted.items() if count > 0}
         found: list[Drawn] = []
-        while lacking and (numbers := next(self._numbers, None)) is not None:
-            for contig, position, other, context in self._block(numbers):
-                name = region_class(context)
-                if name not in lacking:
-                    continue
-                drawn = self._snv(contig, position, other, context, name)
-                if drawn is None:
-                    continue
-                found.append(drawn)
-                lacking[name] -= 1
-                if not lacking[name]:
-                    del lacking[name]
+        while lacking and (snv := next(self._snvs, None)) is not None:
+            contig, position, other, context = snv
+            name = region_class(context)
+            if name is None or name not in lacking:
+                continue
+            drawn = self._drawn(contig, position, other, context, name)
+            if drawn is None:
+                continue
+            found.append(drawn)
+            lacking[name] -= 1
+            if not lacking[name]:
+                del lacking[name]
         return found
 
-    def _block(self, numbers: Ints) -> list[tuple[str, int, int, GeneContext]]:
-        """Return contig, position, number of the other base (0 to 2) and gene of SNVs, in their order."""
+    def _block(self, numbers: Ints) -> Iterator[tuple[str, int, int, GeneContext]]:
+        """Yield contig, position, number of the other base (0 to 2) and gene of SNVs, in their order."""
         at, other = numbers // 3, (numbers % 3).tolist()
         gene = np.searchsorted(self._reach, at, side="right")
         position = self._ends[gene] - (self._reach[gene] - at)
@@ -105,9 +107,9 @@ class Sampler:
             contig, gene_id, start = self._contig_of[rows[i]], self._genes.table.gene_ids[rows[i]], positions[i]
             contexts = self._genes.contexts(contig, start, start + 1)
             found[i] = contig, start, other[i], next(one for one in contexts if one.gene_id == gene_id)
-        return [found[i] for i in range(len(numbers))]
+        yield from (found[i] for i in range(len(numbers)))
 
-    def _snv(self, contig: str, position: int, other: int, context: GeneContext, name: str) -> Drawn | None:
+    def _drawn(self, contig: str, position: int, other: int, context: GeneContext, name: str) -> Drawn | None:
         place = contig, position
         ref = self._reference.fetch(contig, position, position + 1).decode("ascii")
         if ref not in _BASES or place in self._without:

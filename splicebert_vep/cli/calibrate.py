@@ -37,7 +37,7 @@ Examples:
     "Which SNVs",
     cloup.option(
         "--per-class", type=click.IntRange(1), default=2000, show_default=True, metavar="N",
-        help="SNVs of each region class; a class that has fewer gets all there are.",
+        help="SNVs of each region class; a class in which fewer are found gets these.",
     ),
     cloup.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="Of the draw."),
     cloup.option(

@@ -62,8 +62,8 @@ Exit codes:
         cloup.Section("Annotate and score", [annotate, score]),
         cloup.Section("Look at results", [report, plot]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
-        cloup.Section("Genes, models, percentiles", [genes, models, calibrate]),
-        cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate]),
+        cloup.Section("Genes and models", [genes, models]),
+        cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate, calibrate]),
         cloup.Section("Look around", [plugins, doctor, completion]),
     ],
 )
