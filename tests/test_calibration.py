@@ -13,7 +13,7 @@ from scipy.stats import kstest
 from helpers import gene
 from splicebert_vep import Annotator, Settings
 from splicebert_vep.calibration import percentiles
-from splicebert_vep.calibration.background import calibrate_into
+from splicebert_vep.calibration.background import calibrate_into, score_random
 from splicebert_vep.calibration.classes import REGION_CLASSES, region_class
 from splicebert_vep.calibration.draw import Sampler
 from splicebert_vep.calibration.table import CalibrationTable, write_table
@@ -172,13 +172,29 @@ def test_a_genome_too_large_to_go_through_is_drawn_from(genome, monkeypatch):
     drawn = Sampler(*genome, ["plus", "minus"], seed=1).take(dict.fromkeys(REGION_CLASSES, 10**6))
     alleles = [one.allele for one in drawn]
     assert len(set(alleles)) == len(alleles)
-    assert 0.6 < len(alleles) / 13_800 < 0.75  # one block of 16,384 draws: 1 - exp(-16384/13800) = .695
+    assert 0.04 < len(alleles) / 13_800 < 0.08  # 1,000 draws: 1 - exp(-1000 / 13800) = .07
 
 
 def test_contigs_without_genes_or_bases_are_said(genome):
     with pytest.raises(CalibrationError, match="No gene to draw") as error:
         Sampler(*genome, ["empty"], seed=1)
     assert "empty" in error.value.found
+
+
+def test_snvs_that_cannot_be_scored_are_replaced(tmp_path):
+    """N in the second intron: all SNVs within 100 nt of it are N_CONTEXT."""
+    bases = "".join(random.Random(3).choices("ACGT", k=CONTIG))
+    (tmp_path / "n.fa").write_text(f">plus\n{bases[:2550]}{'N' * 10}{bases[2560:]}\n")
+    (tmp_path / "n.gtf").write_text(gtf("+"))
+    settings = Settings(scores=("LLR", "KL_CTX"))
+    with Annotator(tmp_path / "n.fa", tmp_path / "n.gtf", backend="null", settings=settings) as annotator:
+        sampler = Sampler(annotator.genes, annotator.reference, ["plus"], 1)
+        first = sampler.take({"deep_intron": 500})
+        assert any(2450 <= one.allele.start < 2660 for one in first)
+        again = Sampler(annotator.genes, annotator.reference, ["plus"], 1)
+        scored = [one.drawn for one in score_random(annotator, again, 500) if one.drawn.region_class == "deep_intron"]
+    assert len({one.allele for one in scored}) == 500
+    assert not any(2450 <= one.allele.start < 2660 for one in scored)
 
 
 # The table

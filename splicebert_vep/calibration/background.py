@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def calibrate_into(
     check_build(annotator, names)
     sampler = Sampler(annotator.genes, annotator.reference, names, seed)
     scored = score_random(annotator, sampler, per_class, progress)
-    counts = {name: sum(one.drawn.region_class == name for one in scored) for name in REGION_CLASSES}
+    counts = counts_of(scored)
     few = [f"{name} {count}" for name, count in counts.items() if count < LEAST]
     if few:
         raise CalibrationError(
@@ -138,19 +139,30 @@ def check_build(annotator: Annotator, contigs: Sequence[str]) -> None:
 def score_random(
     annotator: Annotator, sampler: Sampler, per_class: int, progress: Progress | None = None
 ) -> list[ScoredSnv]:
-    """Draw and score SNVs until there are ``per_class`` of each class that are OK, or no more can be drawn."""
+    """Draw and score SNVs until ``per_class`` of each class are OK; of a class that runs out, those there are."""
     scored: list[ScoredSnv] = []
-    done = dict.fromkeys(REGION_CLASSES, 0)
-    while drawn := sampler.take({name: per_class - count for name, count in done.items()}):
+    wanted = dict.fromkeys(REGION_CLASSES, per_class)
+    while wanted:
+        drawn = sampler.take(wanted)
         in_order = sorted(drawn, key=lambda one: (one.place, one.allele.alt))  # neighbours share what is read
         for at in range(0, len(in_order), _CHUNK):
-            for one in _scored(annotator, in_order[at : at + _CHUNK]):
-                scored.append(one)
-                done[one.drawn.region_class] += 1
+            scored += _scored(annotator, in_order[at : at + _CHUNK])
             if progress:
                 left = max(0, len(in_order) - at - _CHUNK)
                 progress("random SNVs scored", len(scored), len(scored) + left)
+        found, done = Counter(one.region_class for one in drawn), counts_of(scored)
+        wanted = {
+            name: per_class - done[name]
+            for name, count in wanted.items()
+            if found[name] == count and done[name] < per_class
+        }
     return scored
+
+
+def counts_of(scored: Iterable[ScoredSnv]) -> dict[str, int]:
+    """Return the number of SNVs by region class."""
+    counts = Counter(one.drawn.region_class for one in scored)
+    return {name: counts[name] for name in REGION_CLASSES}
 
 
 def _scored(annotator: Annotator, chunk: Sequence[Drawn]) -> list[ScoredSnv]:

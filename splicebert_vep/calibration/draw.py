@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 
@@ -69,21 +69,22 @@ class Sampler:
         self._rows, self._contig_of = _genes_on(genes.table, reference, contigs)
         self._ends = genes.table.gene_end[self._rows]
         self._reach = np.cumsum(self._ends - genes.table.gene_start[self._rows])
-        numbers = _numbers(3 * int(self._reach[-1]), np.random.Generator(np.random.PCG64(seed)))
+        snvs = 3 * int(self._reach[-1])
+        self._round = min(snvs, _MOST)
+        numbers = _numbers(snvs, np.random.Generator(np.random.PCG64(seed)))
         self._snvs = chain.from_iterable(map(self._block, numbers))
         self._taken: set[Allele] = set()
         self._gene_at: dict[Place, str] = {}
 
     def take(self, wanted: Mapping[str, int]) -> list[Drawn]:
-        """Draw on, until there are so many new ones of each class, or no more are to be expected.
+        """Draw on until there are so many new ones of each class, or every SNV or as many as are affordable came up.
 
         Returns:
             Them, in the order in which they were drawn.
         """
         lacking = {name: count for name, count in wanted.items() if count > 0}
         found: list[Drawn] = []
-        while lacking and (snv := next(self._snvs, None)) is not None:
-            contig, position, other, context = snv
+        for contig, position, other, context in islice(self._snvs, self._round if lacking else 0):
             name = region_class(context)
             if name is None or name not in lacking:
                 continue
@@ -94,6 +95,8 @@ class Sampler:
             lacking[name] -= 1
             if not lacking[name]:
                 del lacking[name]
+            if not lacking:
+                break
         return found
 
     def _block(self, numbers: Ints) -> Iterator[tuple[str, int, int, GeneContext]]:
@@ -124,15 +127,15 @@ class Sampler:
 
 
 def _numbers(count: int, rng: np.random.Generator) -> Iterator[Ints]:
-    """Yield numbers below ``count`` in random order, in blocks: each once, or where these are too many as often as they
-    come up in as many draws as are affordable.
+    """Yield numbers below ``count`` without end, in blocks: in rounds of one random order in which each comes once, or
+    where they are too many for that, as chance has it.
     """
-    if count <= _MOST:
-        order = rng.permutation(count)
+    if count > _MOST:
+        while True:
+            yield rng.integers(count, size=_BLOCK)
+    order = rng.permutation(count)
+    while True:
         yield from (order[at : at + _BLOCK] for at in range(0, count, _BLOCK))
-        return
-    for _ in range(0, _MOST, _BLOCK):
-        yield rng.integers(count, size=_BLOCK)
 
 
 def _genes_on(table: GeneTable, reference: Reference, contigs: Sequence[str]) -> tuple[Ints, dict[int, str]]:
