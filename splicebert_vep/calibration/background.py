@@ -14,12 +14,9 @@ from splicebert_vep.genome.guard import Observed
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep_spec import GeneContext, Status
 
-from .classes import REGION_CLASSES
+from .classes import LEAST, REGION_CLASSES
 from .draw import Drawn, Place, Sampler
 from .table import SIGNS, check_place, steps, write_table
-
-LEAST = 100
-"""SNVs of a class; with fewer a percentile means little."""
 
 SCORES = tuple(SIGNS)
 _CHUNK = 128
@@ -58,10 +55,12 @@ def calibrate_into(
 
     Raises:
         CalibrationError: a class has fewer than ``LEAST`` SNVs.
-        SettingsError: an unknown contig.
+        SettingsError: an unknown contig, or fewer than ``LEAST`` asked for.
         BuildError: FASTA and annotation are of different builds.
         OutputError: the table cannot be written.
     """
+    if per_class < LEAST:
+        raise SettingsError("There would be too few SNVs.", needed=f"at least {LEAST} per class", found=str(per_class))
     check_place(path)
     if os.path.realpath(path) == os.path.realpath(annotator.reference.path):
         raise OutputError("The table would replace the reference.", needed="another file", found=str(path))

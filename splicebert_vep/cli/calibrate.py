@@ -7,6 +7,8 @@ from typing import Any
 import click
 import cloup
 
+from splicebert_vep.calibration.classes import LEAST
+
 from .complete import PATH
 from .console import introduce, progress_line, say, warn
 from .options import (
@@ -36,7 +38,7 @@ Examples:
 @cloup.option_group(
     "Which SNVs",
     cloup.option(
-        "--per-class", type=click.IntRange(1), default=2000, show_default=True, metavar="N",
+        "--per-class", type=click.IntRange(LEAST), default=2000, show_default=True, metavar="N",
         help="SNVs of each region class; a class in which fewer are found gets these.",
     ),
     cloup.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="Of the draw."),
