@@ -515,6 +515,7 @@ def test_calibrate_names_the_classes_that_lack_snvs(run, tmp_path):
     ("arguments", "code", "message"),
     [
         (["--contigs", "chr99", "-o", "t.gz"], 3, "no such contig"),
+        (["--per-class", "99", "-o", "t.gz"], 2, "99 is not in the range"),
         (["-o", "nowhere/t.gz"], 5, "could not be written"),
         (["-o", "-"], 5, "could not be written"),
     ],
