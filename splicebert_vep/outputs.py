@@ -296,7 +296,8 @@ def _writers(
     """Return what writes fields of its own, what merges into the input's, and every field they declare.
 
     Raises:
-        SettingsError: an adapter refused, or scores of an earlier run would stay among those of another program.
+        SettingsError: an adapter refused, a field to merge into has definitions that differ, or scores of an earlier
+            run would stay among those of another program.
         PluginError: a header is none, or two adapters write one key.
     """
     own: list[_InfoWriter] = []
@@ -310,6 +311,7 @@ def _writers(
             with origin.guarding("merge"):
                 merger = adapter.merge(run, known)
                 fields = list(merger.fields)
+            _check_definitions(fields, header)
             merging.append(_InfoWriter(merger, origin, InfoEncoder(_checked(fields, "merge", origin, owners))))
         else:
             with origin.guarding("header"):
@@ -325,6 +327,19 @@ def _writers(
             remedy="add csq to --emit, e.g. --emit flat,csq, or start from the file without these scores",
         )
     return own, merging, declared
+
+
+def _check_definitions(fields: Sequence[InfoField], header: VcfHeader) -> None:
+    """See that what is merged into has one definition: by another order of subfields no entry could be read."""
+    at_odds = sorted(header.infos_at_odds() & {field.key for field in fields})
+    if at_odds:
+        raise SettingsError(
+            "The header defines a field to merge into more than once, each time otherwise.",
+            needed="one definition, so that it is known what its subfields are",
+            found=", ".join(at_odds),
+            remedy="annotate again without keeping the earlier entries, or take them out: bcftools annotate -x "
+            f"INFO/{at_odds[0]}; --emit vep needs none",
+        )
 
 
 def _checked(fields: list[InfoField], method: str, origin: Origin, owners: dict[str, str]) -> list[InfoField]:

@@ -240,6 +240,23 @@ def test_a_file_without_annotation_is_refused(header, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_entries_that_vep_kept_beside_its_own_are_not_lost(tmp_path):
+    """As vep --keep_csq leaves a record; the first counts, as for bcftools."""
+    header = [vep_line(), vep_line(more=',Source="again"')]
+    column = "CSQ=T|x|ONE|ENSG00000000001|;AC=1;CSQ=T|y|TWO|ENSG00000000002|ENST9"
+    lines, [written] = merged(tmp_path, header, [("C", {"T": [scored(-1.5)]}, column)])
+    assert written == "CSQ=T|x|ONE|ENSG00000000001||-1.5000|1|OK;AC=1;CSQ=T|y|TWO|ENSG00000000002|ENST9"
+    assert lines == [vep_line(f"{CSQ}|{ADDED}"), vep_line(f"{CSQ}|{ADDED}", more=',Source="again"')]
+
+
+def test_a_field_with_two_formats_is_refused(tmp_path):
+    """Which of them an entry is written by cannot be known: Gene could be read where SYMBOL stands."""
+    header = [vep_line(), vep_line("Allele|SYMBOL|Gene|Consequence|Feature")]
+    with pytest.raises(SettingsError, match=r"(?s)more than once, each time otherwise.*CSQ.*bcftools annotate -x"):
+        merged(tmp_path, header, [("C", {"T": [scored(-1.5)]}, "CSQ=T|ONE|ENSG00000000001|x|")])
+    merged(tmp_path, header, [], emit=["flat"])
+
+
 def test_scores_of_an_earlier_run_do_not_stay_under_the_provenance_of_another(tmp_path):
     header = [vep_line(f"{CSQ}|SpliceBERT_pred_LLR")]
     with pytest.raises(SettingsError, match=r"(?s)scores of an earlier run.*CSQ.*--emit flat,csq"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from splicebert_vep.errors import VcfError
@@ -146,8 +146,7 @@ class VcfHeader:
             if line.startswith(_PROVENANCE_LINE) or (section == "INFO" and is_ours(key)):
                 continue
             if section == "INFO" and key in foreign:
-                if key not in replaced:
-                    lines.append(_redefined(line, foreign[key]))
+                lines.append(_redefined(line, foreign[key]))
                 replaced.add(key)
                 continue
             lines.append(line)
@@ -171,24 +170,32 @@ class VcfHeader:
         return replace(self, lines=tuple(lines), notes=self.notes + notes)
 
     def infos(self) -> dict[str, InfoField]:
-        """Return the definition of each INFO key."""
+        """Return the definition of each INFO key, the first where it has several."""
         found: dict[str, InfoField] = {}
+        for field in self._definitions():
+            found.setdefault(field.key, field)
+        return found
+
+    def infos_at_odds(self) -> frozenset[str]:
+        """Return the INFO keys that have several definitions with different descriptions."""
+        first = self.infos()
+        return frozenset(
+            field.key for field in self._definitions() if field.description != first[field.key].description
+        )
+
+    def _definitions(self) -> Iterator[InfoField]:
         for line in self.lines:
             section, key = _key_of(line) or ("", "")
             if section == "INFO":
                 text = line.decode("utf-8", "surrogateescape")
                 quotes = {name: re.sub(r'\\(["\\])', r"\1", value) for name, value in _VALUE.findall(text)}
                 number, kind = _NUMBER.search(line), _TYPE.search(line)
-                found.setdefault(
+                yield InfoField(
                     key,
-                    InfoField(
-                        key,
-                        number.group(1).decode() if number else ".",
-                        kind.group(1).decode() if kind else "String",
-                        quotes.get("Description", ""),
-                    ),
+                    number.group(1).decode() if number else ".",
+                    kind.group(1).decode() if kind else "String",
+                    quotes.get("Description", ""),
                 )
-        return found
 
     def info_types(self) -> dict[str, str]:
         """Return the declared type of each INFO key."""
