@@ -95,6 +95,10 @@ CASES = {
     "no place on a chromosome": (
         "350 A C", [f"1 350 A C SpliceAI=C|{A}|0.10|0.50|0.10|0.10|1|2000000|3|4"], "UNREADABLE UNREADABLE"),
     "no number": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|x|0.50|0.10|0.10|1|2|3|4"], "UNREADABLE UNREADABLE"),
+    "no number, but for Python": (
+        "350 A C", [f"1 350 A C SpliceAI=C|{A}|0.0_9|0.50|0.10|0.10|1|2|3|4"], "UNREADABLE UNREADABLE"),
+    "no place, but for Python": (
+        "350 A C", [f"1 350 A C SpliceAI=C|{A}|0.10|0.50|0.10|0.10|1|2_0|3|4"], "UNREADABLE UNREADABLE"),
     "no score": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|1.50|0.50|0.10|0.10|1|2|3|4"], "UNREADABLE UNREADABLE"),
 }  # fmt: skip
 

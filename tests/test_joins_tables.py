@@ -93,8 +93,9 @@ def test_a_list_gives_the_genes_own_element(pick, cells, wanted, annotator, tmp_
     assert words([row for row in rows if row["SYMBOL"] == "ALPHA"], "T_STATUS", "T_S") == [wanted]
 
 
-def test_a_list_that_nobody_declared_is_no_number(annotator, tmp_path):
-    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 1;2"])
+@pytest.mark.parametrize("cell", ["1;2", "1_0"])  # Python's float takes the second for 10
+def test_what_nobody_declared_is_no_number(cell, annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, f"1 350 A C {cell}"])
     rows = annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={declared(tmp_path / 't.toml', PLAIN)}")
     assert set(words(rows, "T_STATUS", "T_S")) == {("UNREADABLE", None)}
 
