@@ -296,7 +296,7 @@ def _writers(
     """Return what writes fields of its own, what merges into the input's, and every field they declare.
 
     Raises:
-        SettingsError: an adapter refused, a field to merge into has definitions that differ, or scores of an earlier
+        SettingsError: an adapter refused, the definition of a field to merge into is in doubt, or scores of an earlier
             run would stay among those of another program.
         PluginError: a header is none, or two adapters write one key.
     """
@@ -330,16 +330,17 @@ def _writers(
 
 
 def _check_definitions(fields: Sequence[InfoField], header: VcfHeader) -> None:
-    """See that what is merged into has one definition: by another order of subfields no entry could be read."""
-    at_odds = sorted(header.infos_at_odds() & {field.key for field in fields})
-    if at_odds:
-        raise SettingsError(
-            "The header defines a field to merge into more than once, each time otherwise.",
-            needed="one definition, so that it is known what its subfields are",
-            found=", ".join(at_odds),
-            remedy="annotate again without keeping the earlier entries, or take them out: bcftools annotate -x "
-            f"INFO/{at_odds[0]}; --emit vep needs none",
-        )
+    """See that it is certain what the subfields are of what is merged into; else no entry could be read, or kept."""
+    doubts = header.infos_in_doubt()
+    for field in fields:
+        if field.key in doubts:
+            raise SettingsError(
+                "The definition of a field to merge into is in doubt.",
+                needed="one line that says what its subfields are",
+                found=f"{field.key}: {doubts[field.key]}",
+                remedy="mend the header (bcftools reheader), or take the field out and annotate again "
+                f"(bcftools annotate -x INFO/{field.key}); --emit vep needs none",
+            )
 
 
 def _checked(fields: list[InfoField], method: str, origin: Origin, owners: dict[str, str]) -> list[InfoField]:

@@ -249,11 +249,20 @@ def test_entries_that_vep_kept_beside_its_own_are_not_lost(tmp_path):
     assert lines == [vep_line(f"{CSQ}|{ADDED}"), vep_line(f"{CSQ}|{ADDED}", more=',Source="again"')]
 
 
-def test_a_field_with_two_formats_is_refused(tmp_path):
-    """Which of them an entry is written by cannot be known: Gene could be read where SYMBOL stands."""
-    header = [vep_line(), vep_line("Allele|SYMBOL|Gene|Consequence|Feature")]
-    with pytest.raises(SettingsError, match=r"(?s)more than once, each time otherwise.*CSQ.*bcftools annotate -x"):
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        # by which of them an entry is written cannot be known: Gene could be read where SYMBOL stands
+        ([vep_line(), vep_line("Allele|SYMBOL|Gene|Consequence|Feature")], "more than once, each time otherwise"),
+        # cut there, the Format lacks subfields that entries have, and which would be taken for too many
+        ([vep_line('Allele|Gene|my "own"|Feature')], "quote inside Description"),
+        ([vep_line().replace('">', '"')], "cannot be read to the end"),
+    ],
+)
+def test_a_field_whose_subfields_are_not_certain_is_refused(header, why, tmp_path):
+    with pytest.raises(SettingsError, match=rf"(?s)in doubt.*CSQ: .*{why}.*bcftools annotate -x INFO/CSQ"):
         merged(tmp_path, header, [("C", {"T": [scored(-1.5)]}, "CSQ=T|ONE|ENSG00000000001|x|")])
+    assert list(tmp_path.iterdir()) == []
     merged(tmp_path, header, [], emit=["flat"])
 
 
