@@ -100,6 +100,13 @@ def test_what_nobody_declared_is_no_number(cell, annotator, tmp_path):
     assert set(words(rows, "T_STATUS", "T_S")) == {("UNREADABLE", None)}
 
 
+def test_a_field_named_as_a_column_of_the_output_is_told_as_the_users_own(annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 1"])
+    path = declared(tmp_path / "t.toml", PLAIN.replace("fields.S", "fields.OFFSET"))
+    with pytest.raises(SettingsError, match=r"another NAME(.|\n)*SITE_OFFSET(.|\n)*--join SITE="):
+        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"SITE={path}")
+
+
 def test_positions_may_count_from_0(annotator, tmp_path):
     table(tmp_path / "t.tsv", [HEAD, "1 349 A C 7"], zerobased=True)
     path = declared(tmp_path / "t.toml", PLAIN.replace("[fields", "base = 0\n[fields"))
