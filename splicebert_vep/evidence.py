@@ -150,7 +150,7 @@ def plan_evidence(
 def _read(word: str) -> tuple[str, float]:
     name, _, text = word.partition("=")
     try:
-        value = float(text)
+        value = math.nan if "_" in text else float(text)  # which takes 1_0 for 10
     except ValueError:
         value = math.nan
     if not name or not math.isfinite(value):

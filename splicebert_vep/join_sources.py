@@ -184,6 +184,14 @@ class Source:
     def _checked(self, fields: object) -> tuple[FieldSpec, ...]:
         if not isinstance(fields, Sequence) or not fields:
             raise self._origin.broken("fields", needed="FieldSpec objects, not none", found=repr(fields))
+        taken = [field.id for field in fields if isinstance(field, FieldSpec) and field.id in RESERVED_FIELDS]
+        if taken and not self._adapter.label:  # else it is not the user who named them
+            raise SettingsError(
+                "A field of a join would have the name of another column.",
+                needed="another NAME for the join, or another name for the field",
+                found=", ".join(taken),
+                where=str(self._word),
+            )
         for field in fields:
             good = isinstance(field, FieldSpec) and field.number == "A" and field.id.startswith(f"{self.name}_")
             if not good or field.id in RESERVED_FIELDS:

@@ -296,7 +296,8 @@ def _writers(
     """Return what writes fields of its own, what merges into the input's, and every field they declare.
 
     Raises:
-        SettingsError: an adapter refused, or scores of an earlier run would stay among those of another program.
+        SettingsError: an adapter refused, the definition of a field to merge into is in doubt, or scores of an earlier
+            run would stay among those of another program.
         PluginError: a header is none, or two adapters write one key.
     """
     own: list[_InfoWriter] = []
@@ -310,6 +311,7 @@ def _writers(
             with origin.guarding("merge"):
                 merger = adapter.merge(run, known)
                 fields = list(merger.fields)
+            _check_definitions(fields, header)
             merging.append(_InfoWriter(merger, origin, InfoEncoder(_checked(fields, "merge", origin, owners))))
         else:
             with origin.guarding("header"):
@@ -325,6 +327,20 @@ def _writers(
             remedy="add csq to --emit, e.g. --emit flat,csq, or start from the file without these scores",
         )
     return own, merging, declared
+
+
+def _check_definitions(fields: Sequence[InfoField], header: VcfHeader) -> None:
+    """See that it is certain what the subfields are of what is merged into; else no entry could be read, or kept."""
+    doubts = header.infos_in_doubt()
+    for field in fields:
+        if field.key in doubts:
+            raise SettingsError(
+                "The definition of a field to merge into is in doubt.",
+                needed="one line that says what its subfields are",
+                found=f"{field.key}: {doubts[field.key]}",
+                remedy="mend the header (bcftools reheader), or take the field out and annotate again "
+                f"(bcftools annotate -x INFO/{field.key}); --emit vep needs none",
+            )
 
 
 def _checked(fields: list[InfoField], method: str, origin: Origin, owners: dict[str, str]) -> list[InfoField]:

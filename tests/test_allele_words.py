@@ -76,6 +76,10 @@ def test_a_word_is_matched_when_it_is_certain(words, ref, alts, found):
         # a record that was split after VEP: its numbers are those of the whole one
         ("1 2", "T G", "C", ["G"], [None, 0]),
         ("1 2", "AA AAA", "C", ["CAA"], [None, None]),
+        # CAG with ALTs C and CG after --minimal, split: - is the word of both, and of each part
+        ("1 2", "- -", "CAG", ["C"], [None, None]),
+        ("1 2", "- -", "CAG", ["CG"], [None, None]),
+        ("1 2", "T T", "C", ["T"], [None, None]),  # of CC with ALTs CT and TC, trimmed: both are T
         ("1 x", "T T", "C", ["T"], [0, 0]),
         ("0", "T", "C", ["T"], [0]),
         ("2", "T", "C", ["T", "G"], [0]),  # the number contradicts the word

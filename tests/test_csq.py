@@ -240,6 +240,32 @@ def test_a_file_without_annotation_is_refused(header, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_entries_that_vep_kept_beside_its_own_are_not_lost(tmp_path):
+    """As vep --keep_csq leaves a record; the first counts, as for bcftools."""
+    header = [vep_line(), vep_line(more=',Source="again"')]
+    column = "CSQ=T|x|ONE|ENSG00000000001|;AC=1;CSQ=T|y|TWO|ENSG00000000002|ENST9"
+    lines, [written] = merged(tmp_path, header, [("C", {"T": [scored(-1.5)]}, column)])
+    assert written == "CSQ=T|x|ONE|ENSG00000000001||-1.5000|1|OK;AC=1;CSQ=T|y|TWO|ENSG00000000002|ENST9"
+    assert lines == [vep_line(f"{CSQ}|{ADDED}"), vep_line(f"{CSQ}|{ADDED}", more=',Source="again"')]
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        # by which of them an entry is written cannot be known: Gene could be read where SYMBOL stands
+        ([vep_line(), vep_line("Allele|SYMBOL|Gene|Consequence|Feature")], "more than once, each time otherwise"),
+        # cut there, the Format lacks subfields that entries have, and which would be taken for too many
+        ([vep_line('Allele|Gene|my "own"|Feature')], "quote inside Description"),
+        ([vep_line().replace('">', '"')], "cannot be read to the end"),
+    ],
+)
+def test_a_field_whose_subfields_are_not_certain_is_refused(header, why, tmp_path):
+    with pytest.raises(SettingsError, match=rf"(?s)in doubt.*CSQ: .*{why}.*bcftools annotate -x INFO/CSQ"):
+        merged(tmp_path, header, [("C", {"T": [scored(-1.5)]}, "CSQ=T|ONE|ENSG00000000001|x|")])
+    assert list(tmp_path.iterdir()) == []
+    merged(tmp_path, header, [], emit=["flat"])
+
+
 def test_scores_of_an_earlier_run_do_not_stay_under_the_provenance_of_another(tmp_path):
     header = [vep_line(f"{CSQ}|SpliceBERT_pred_LLR")]
     with pytest.raises(SettingsError, match=r"(?s)scores of an earlier run.*CSQ.*--emit flat,csq"):

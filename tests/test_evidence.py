@@ -76,6 +76,7 @@ def test_without_a_threshold_of_spliceberts_there_is_no_field_and_a_note():
         (["KL_CTX=-6"], (), r"no SpliceAI(.|\n)*--join SpliceAI="),
         (["KL_CTX"], (DS_MAX,), "SCORE=NUMBER"),
         (["KL_CTX=nan"], (DS_MAX,), "SCORE=NUMBER"),
+        (["KL_CTX=-6_5"], (DS_MAX,), "SCORE=NUMBER"),
         (["=1"], (DS_MAX,), "SCORE=NUMBER"),
         (["KL_CTXX=1"], (DS_MAX,), "did you mean KL_CTX"),
         (["KL_CTX=1", "LLR=1"], (DS_MAX,), "one threshold for each side"),

@@ -95,6 +95,10 @@ CASES = {
     "no place on a chromosome": (
         "350 A C", [f"1 350 A C SpliceAI=C|{A}|0.10|0.50|0.10|0.10|1|2000000|3|4"], "UNREADABLE UNREADABLE"),
     "no number": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|x|0.50|0.10|0.10|1|2|3|4"], "UNREADABLE UNREADABLE"),
+    "no number, but for Python": (
+        "350 A C", [f"1 350 A C SpliceAI=C|{A}|0.0_9|0.50|0.10|0.10|1|2|3|4"], "UNREADABLE UNREADABLE"),
+    "no place, but for Python": (
+        "350 A C", [f"1 350 A C SpliceAI=C|{A}|0.10|0.50|0.10|0.10|1|2_0|3|4"], "UNREADABLE UNREADABLE"),
     "no score": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|1.50|0.50|0.10|0.10|1|2|3|4"], "UNREADABLE UNREADABLE"),
 }  # fmt: skip
 
@@ -217,6 +221,16 @@ def test_subfields_stand_where_the_header_says(annotator, tmp_path):
     source = vcf(tmp_path / "in.vcf", [f"chr1 350 A C {info}"], header)
     row = next(row for row in annotated(annotator, source, "spliceai=info:SpliceAI") if row["SYMBOL"] == A)
     assert [row[f"SpliceAI_DS_{e}"] for e in ("AG", "AL", "DG", "DL")] == [0.22, 0.11, 0.33, 0.44]
+
+
+def test_a_definition_may_say_more_after_the_format(annotator, tmp_path):
+    """Source and Version are VCF's own (1.4.2), and what a definition says of a file and of INFO is read alike."""
+    more = SPLICEAI.replace('DP_DL">', 'DP_DL",Source="a, b",Version="1">').replace("ALLELE|SYMBOL", "SYMBOL|ALLELE")
+    row = "350 A C SpliceAI=ALPHA|C|0.01|0.50|0.00|0.00|1|2|3|4"
+    source, file = vcf(tmp_path / "in.vcf", [f"chr1 {row}"], more), tabixed(tmp_path / "s.vcf", [f"1 {row}"], more)
+    for join in (f"spliceai={file}", "spliceai=info:SpliceAI"):
+        rows = annotated(annotator, source, join)
+        assert words(rows, "SpliceAI_STATUS", "SpliceAI_DS_MAX") == [("FOUND", 0.5), ("OTHER_GENE", None)]
 
 
 def test_a_format_without_the_subfields_is_refused(annotator, tmp_path):

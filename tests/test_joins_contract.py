@@ -5,7 +5,7 @@ import json
 import pytest
 
 from helpers import Point, plugin
-from joining import SPLICEAI, open_annotator, tabixed, vcf
+from joining import SPLICEAI, open_annotator, tabixed, table, vcf
 from splicebert_vep import Annotator
 from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.plugins import load_plugins
@@ -144,6 +144,24 @@ def test_the_command_line_joins_and_says_how_to_get_evidence(run, tmp_path, monk
     assert code == 0 and "SpliceBERT_EVIDENCE=spliceai_only" in out and "--evidence" not in err
     code, out, err = run("annotate", source, *words[:-1], f"spliceaii={file}")
     assert code == 3 and "did you mean spliceai" in err and out == ""
+
+
+def test_the_summary_replaces_no_file_that_is_joined(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path / "cache"))
+    open_annotator(tmp_path).close()
+    source, file = vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), tabixed(tmp_path / "s.vcf", [ENTRY])
+    table(tmp_path / "t.tsv", ["#chr pos ref alt s", "1 350 A C 5"])
+    columns = 'chrom = "chr"\npos = "pos"\nref = "ref"\nalt = "alt"\n'
+    field = '[fields.S]\ncolumn = "s"\ntype = "Float"\ndescription = "x"\n'
+    (tmp_path / "t.toml").write_text(f'files = ["t.tsv.gz"]\n[columns]\n{columns}{field}')
+    words = ["-R", tmp_path / "g.fa", "-A", tmp_path / "g.gtf", "--backend", "null", "-O", tmp_path / "out.vcf"]
+    joins = ["--join", f"spliceai={file}", "--join", f"T={tmp_path / 't.toml'}"]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for name in ("s.vcf.gz", "s.vcf.gz.tbi", "t.toml", "t.tsv.gz", "t.tsv.gz.tbi"):
+        code, _, err = run("annotate", source, *words, *joins, "--summary", tmp_path / name)
+        assert code == 2 and "--summary would replace another file of the run" in err, name
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    assert run("annotate", source, *words, *joins, "--summary", tmp_path / "run.json")[0] == 0
 
 
 def test_variants_given_by_hand_are_joined_too(run, tmp_path, monkeypatch):

@@ -93,10 +93,18 @@ def test_a_list_gives_the_genes_own_element(pick, cells, wanted, annotator, tmp_
     assert words([row for row in rows if row["SYMBOL"] == "ALPHA"], "T_STATUS", "T_S") == [wanted]
 
 
-def test_a_list_that_nobody_declared_is_no_number(annotator, tmp_path):
-    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 1;2"])
+@pytest.mark.parametrize("cell", ["1;2", "1_0"])  # Python's float takes the second for 10
+def test_what_nobody_declared_is_no_number(cell, annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, f"1 350 A C {cell}"])
     rows = annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={declared(tmp_path / 't.toml', PLAIN)}")
     assert set(words(rows, "T_STATUS", "T_S")) == {("UNREADABLE", None)}
+
+
+def test_a_field_named_as_a_column_of_the_output_is_told_as_the_users_own(annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 1"])
+    path = declared(tmp_path / "t.toml", PLAIN.replace("fields.S", "fields.OFFSET"))
+    with pytest.raises(SettingsError, match=r"another NAME(.|\n)*SITE_OFFSET(.|\n)*--join SITE="):
+        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"SITE={path}")
 
 
 def test_positions_may_count_from_0(annotator, tmp_path):

@@ -151,7 +151,9 @@ def test_splice_of_nothing_only_removes(before: bytes, after: bytes) -> None:
 
 def test_a_foreign_key_is_replaced_where_it_stands() -> None:
     new = b"CSQ=A|1,C|x=2;SpliceBERT_LLR=1"
-    assert splice_info(b"AC=1;CSQ=A,C;DB;CSQ=again", new, {b"CSQ"}) == b"AC=1;CSQ=A|1,C|x=2;DB;SpliceBERT_LLR=1"
+    assert splice_info(b"AC=1;CSQ=A,C;DB;CSQ=again", new, {b"CSQ"}) == (
+        b"AC=1;CSQ=A|1,C|x=2;DB;CSQ=again;SpliceBERT_LLR=1"
+    )
     assert splice_info(b"AC=1", new, {b"CSQ"}) == b"AC=1;CSQ=A|1,C|x=2;SpliceBERT_LLR=1"
     assert splice_info(b"AC=1;CSQ=A", b"SpliceBERT_LLR=1", {b"CSQ"}) == b"AC=1;CSQ=A;SpliceBERT_LLR=1"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 MINIMAL_EMPTY = "-"
@@ -52,19 +53,26 @@ def alts_of(
     All entries of a record are looked at together. A way of naming fits when it explains every word; a word has to
     mean the same in all ways that fit. Where none does, an ALT that the entries speak of is no longer in the record
     (``bcftools norm -m-`` leaves every entry in every part): then words are believed only when nothing can have been
-    cut off, because REF, ALTs and words are of one length. A number (VEP's ALLELE_NUM) has to agree with the word.
+    cut off, because REF, ALTs and words are of one length. A number (VEP's ALLELE_NUM) has to agree with the word. One
+    that does not tells as well that an ALT is gone, and its word may be another's too (with ``--minimal`` all deletions
+    in a repeat are ``-``): a word with two numbers is then of none.
 
     Args:
         words: the allele of each entry, upper-case; empty is no evidence.
         numbers: 1-based numbers of the ALTs, where the entries have them.
         ways: what each ALT is called, in every way that the annotator may have used.
     """
+    changed, shared = False, set[str]()
     if numbers is not None:
         numbered = [_numbered(number, word, ways) for number, word in zip(numbers, words, strict=True)]
         if None not in numbered:
             return numbered
+        given = [(word, number) for word, number in zip(words, numbers, strict=True) if word and number.isdecimal()]
+        changed = any(_numbered(number, word, ways) is None for word, number in given)
+        times = Counter(word for word, _ in set(given))
+        shared = {word for word in times if times[word] > 1}
     there = {word for word in words if word}
-    fitting = [way for way in ways if there.issubset(way)]
+    fitting = [way for way in ways if there.issubset(way)] if not changed else []
     if not fitting:
         lengths = {len(text) for text in (ref, *alts, *there)}
         if len(lengths) > 1 or MINIMAL_EMPTY in there:
@@ -72,7 +80,8 @@ def alts_of(
         fitting = [written_words(ref, alts)]
     known = [{word: i for i, word in enumerate(way) if way.count(word) == 1} for way in fitting]
     meant = {word: {one.get(word) for one in known} for word in there}
-    return [meant[word].copy().pop() if word and len(meant[word]) == 1 else None for word in words]
+    certain = {word: indices.pop() for word, indices in meant.items() if len(indices) == 1 and word not in shared}
+    return [certain.get(word) for word in words]
 
 
 def _numbered(number: str, word: str, ways: Sequence[Sequence[str]]) -> int | None:

@@ -119,7 +119,8 @@ def annotate(
         _check_store(model["store"], target, emit)
     if summary_file:
         tables = [path for _, _, path in (word.partition("=") for word in emit) if path]
-        others = (given, target, model["reference"], model["annotation"], model["store"] or "-", *tables)
+        read = (given, model["reference"], model["annotation"], model["store"] or "-", *_joined(join))
+        others = (target, *tables, *read)
         if os.path.realpath(summary_file) in map(os.path.realpath, others):
             raise click.UsageError("--summary would replace another file of the run")
         if not os.path.isdir(os.path.dirname(os.path.realpath(summary_file))):
@@ -146,6 +147,16 @@ def _check_store(store: str, target: str, emit: Sequence[str]) -> None:
     written = [target, *(word.partition("=")[2] for word in emit)]
     if os.path.realpath(store) in [os.path.realpath(path) for path in written if path not in ("", "-")]:
         raise click.UsageError("an output would replace the score store")
+
+
+def _joined(words: Sequence[str]) -> Iterator[str]:
+    """Yield the files that joins read: those named, the tables that they declare, and indexes."""
+    from splicebert_vep.adapters.joins.declaration import read_declaration
+
+    for word in words:
+        path = word.partition("=")[2]
+        for file in (path, *(read_declaration(path).files if path.endswith(".toml") else ())):
+            yield from (file, f"{file}.tbi", f"{file}.csi")
 
 
 def _check_statuses(asked: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from splicebert_vep.errors import VcfError
@@ -20,6 +20,7 @@ _MD5 = re.compile(rb"[<,]md5=\"?([0-9A-Fa-f]{32})\b")
 _TYPE = re.compile(rb"[<,]Type=(\w+)")
 _NUMBER = re.compile(rb"[<,]Number=([^,>]+)")
 _ITEM = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,">]*)')
+_WELL_FORMED = re.compile(rf"##INFO=<{_ITEM.pattern}(?:,{_ITEM.pattern})*\s*>\s*\Z")
 _DEFINITION = ("ID", "Number", "Type", "Description")
 _VALUE = re.compile(r'[<,](\w+)="((?:[^"\\]|\\.)*)"')
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -146,8 +147,7 @@ class VcfHeader:
             if line.startswith(_PROVENANCE_LINE) or (section == "INFO" and is_ours(key)):
                 continue
             if section == "INFO" and key in foreign:
-                if key not in replaced:
-                    lines.append(_redefined(line, foreign[key]))
+                lines.append(_redefined(line, foreign[key]))
                 replaced.add(key)
                 continue
             lines.append(line)
@@ -171,24 +171,38 @@ class VcfHeader:
         return replace(self, lines=tuple(lines), notes=self.notes + notes)
 
     def infos(self) -> dict[str, InfoField]:
-        """Return the definition of each INFO key."""
+        """Return the definition of each INFO key, the first where it has several."""
         found: dict[str, InfoField] = {}
+        for field, _ in self._definitions():
+            found.setdefault(field.key, field)
+        return found
+
+    def infos_in_doubt(self) -> dict[str, str]:
+        """Return why a definition cannot be built upon, by INFO key."""
+        first = self.infos()
+        found: dict[str, str] = {}
+        for field, line in self._definitions():
+            if not _WELL_FORMED.match(line):
+                found[field.key] = "its line cannot be read to the end, such as one with a quote inside Description"
+            elif field.description != first[field.key].description:
+                found.setdefault(field.key, "it is defined more than once, each time otherwise")
+        return found
+
+    def _definitions(self) -> Iterator[tuple[InfoField, str]]:
+        """Yield what every INFO line defines, and the line."""
         for line in self.lines:
             section, key = _key_of(line) or ("", "")
             if section == "INFO":
                 text = line.decode("utf-8", "surrogateescape")
                 quotes = {name: re.sub(r'\\(["\\])', r"\1", value) for name, value in _VALUE.findall(text)}
                 number, kind = _NUMBER.search(line), _TYPE.search(line)
-                found.setdefault(
+                field = InfoField(
                     key,
-                    InfoField(
-                        key,
-                        number.group(1).decode() if number else ".",
-                        kind.group(1).decode() if kind else "String",
-                        quotes.get("Description", ""),
-                    ),
+                    number.group(1).decode() if number else ".",
+                    kind.group(1).decode() if kind else "String",
+                    quotes.get("Description", ""),
                 )
-        return found
+                yield field, text
 
     def info_types(self) -> dict[str, str]:
         """Return the declared type of each INFO key."""

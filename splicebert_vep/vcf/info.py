@@ -154,7 +154,8 @@ def splice_info(info: bytes, new: bytes, foreign: Collection[bytes] = ()) -> byt
     Args:
         info: the column as it came.
         new: ``KEY=value;KEY=value``, or nothing.
-        foreign: keys of other programs that may be in ``new`` (a merged CSQ); these are replaced where they stand.
+        foreign: keys of other programs that may be in ``new`` (a merged CSQ); the first item of each is replaced where
+            it stands.
     """
     if foreign or _PREFIX in info:
         kept, new = _without(info, new, foreign)
@@ -175,9 +176,7 @@ def _without(info: bytes, new: bytes, foreign: Collection[bytes]) -> tuple[bytes
         key = item.partition(b"=")[0]
         if key == _PREFIX or key.startswith(_PREFIX + b"_"):
             continue
-        if key in replacing:
-            if key not in added:
-                continue
+        if key in replacing and key in added:  # of a key given twice the first counts, and the other stays
             item = added.pop(key)
         kept.append(item)
     return b";".join(kept), b";".join(added.values())

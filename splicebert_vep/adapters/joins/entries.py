@@ -24,6 +24,7 @@ from .outcome import (
 from .rows import AlleleRows, Match, Row
 
 _NEAR = 1_000  # nt within which the parts of a split record lie
+_DESCRIPTION = re.compile(r'[<,]Description="((?:[^"\\]|\\.)*)"')
 _ANY_CHANGE = re.compile(r":-?[\d.]*[1-9]")
 
 
@@ -261,5 +262,5 @@ def _declared(head: Sequence[str], key: str) -> InfoField | None:
     line = next((line for line in head if line.startswith(f"##INFO=<ID={key},")), None)
     if line is None:
         return None
-    description = line.partition('Description="')[2].rpartition('"')[0]
-    return InfoField(key, ".", "String", description)
+    description = _DESCRIPTION.search(line)
+    return InfoField(key, ".", "String", description[1] if description else "")

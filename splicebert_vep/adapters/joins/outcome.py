@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from splicebert_vep_spec import FieldSpec, GeneContext, Value
 
+_N = TypeVar("_N")
 _STABLE_ID = re.compile(r"(ENS[A-Z]*[GT]\d+|[NX][MR]_\d+)\.\d+(?:_\d+|_PAR_Y)?\Z")
 
 
@@ -59,6 +61,29 @@ class Outcome:
 
 class UnreadableError(ValueError):
     """An entry is not of the form that its program writes."""
+
+
+def number(text: str) -> float:
+    """Read a number.
+
+    Raises:
+        UnreadableError: it is none; nor is 1_0, which Python takes for 10.
+    """
+    return _read(text, float)
+
+
+def whole(text: str) -> int:
+    """Read a whole number; raises as ``number``."""
+    return _read(text, int)
+
+
+def _read(text: str, kind: Callable[[str], _N]) -> _N:
+    if "_" in text:
+        raise UnreadableError(text)
+    try:
+        return kind(text)
+    except ValueError:
+        raise UnreadableError(text) from None
 
 
 def outcome_of(said: Iterable[Said], names: Collection[str]) -> Outcome:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from splicebert_vep_spec import FieldSpec, InfoField, Refused, Value
 
 from .entries import EntriesJoin
-from .outcome import Entry, Joined, Said, UnreadableError
+from .outcome import Entry, Joined, Said, UnreadableError, number, whole
 
 _EVENTS = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
 _DELTAS = tuple(f"DS_{event}" for event in _EVENTS)
@@ -88,10 +88,7 @@ class SpliceAiReader:
 def _delta(text: str) -> float | None:
     if text in ("", "."):
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        raise UnreadableError(text) from None
+    value = number(text)
     if value != value:  # a GPU that gives NaN
         return None
     if abs(value) > 1:
@@ -102,10 +99,7 @@ def _delta(text: str) -> float | None:
 def _place(text: str) -> int | None:
     if text in ("", "."):
         return None
-    try:
-        value = int(text)
-    except ValueError:
-        raise UnreadableError(text) from None
+    value = whole(text)
     if abs(value) > 1_000_000:
         raise UnreadableError(text)
     return value

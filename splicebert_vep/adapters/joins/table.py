@@ -17,9 +17,11 @@ from .outcome import (
     Said,
     UnreadableError,
     fields_with_status,
+    number,
     outcome_of,
     plain,
     values_by_field,
+    whole,
 )
 from .rows import AlleleRows, Match, Row
 
@@ -202,10 +204,7 @@ def _one(text: str, field: TableField) -> Value:
     kind = field.spec.type
     if kind == "String":
         return text
-    try:
-        value = int(text) if kind == "Integer" else float(text)
-    except ValueError:
-        raise UnreadableError(text) from None
+    value = whole(text) if kind == "Integer" else number(text)
     if (isinstance(value, float) and not math.isfinite(value)) or not fits(kind, value):
         raise UnreadableError(text)
     return value
