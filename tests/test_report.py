@@ -217,6 +217,25 @@ def test_negative_scores_are_sorted_from_the_lowest(page, tmp_path):
     assert sorted_head["aria-sort"] == "ascending"
 
 
+def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
+    site = {"SITE_HIT": "donor", "REGION": "intron", "SITE_OFFSET": "+1"}
+    source = write(
+        tmp_path / "in.vcf",
+        [
+            "1 1 . A C " + scored(-9, **site),
+            "1 2 . A C " + scored(None, **site),
+            "1 3 . A <DEL> " + info(STATUS="SYMBOLIC"),
+            "1 4 . A C " + scored(-5, SpliceAI_DS_MAX=0.9),
+            "1 5 . A C " + scored(-3),
+            "1 6 . A C " + scored(-8, **site),
+            "1 7 . A C " + scored(-7),
+        ],
+        fields=SPLICEAI,
+    )
+    made = page(source, "--top", "3")
+    assert [row[4] for row in made.table] == ["-3", "-5", "-7", "-8", "-9", "", ""]
+
+
 def test_the_same_file_gives_the_same_bytes(run, tmp_path):
     pages = []
     for name in ("one", "two"):

@@ -6,6 +6,7 @@ Memory is bounded by the number of rows shown and, for the distributions, by 8 b
 from __future__ import annotations
 
 import heapq
+import math
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
@@ -106,9 +107,14 @@ class Collected:
         self.hits, self.elsewhere, self.unscored = Kept(self.limit), Kept(self.limit), Kept(self.limit)
 
     def shown(self) -> list[Row]:
-        """Return every row of the table once: the top ones, then the others."""
+        """Return every row of the table once, the most disturbed first, those without the score last."""
         every = (*self.top, *self.hits.rows, *self.elsewhere.rows, *self.unscored.rows)
-        return list({id(row): row for row in every}.values())  # a file may hold equal rows; each is shown
+        once = {id(row): row for row in every}.values()  # a file may hold equal rows; each is shown
+        return sorted(once, key=self._order)
+
+    def _order(self, row: Row) -> float:
+        value = row.number(self.score)
+        return math.inf if value is None else -disturbance(self.score, value)
 
 
 def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
