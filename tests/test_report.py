@@ -217,6 +217,30 @@ def test_negative_scores_are_sorted_from_the_lowest(page, tmp_path):
     assert sorted_head["aria-sort"] == "ascending"
 
 
+@pytest.mark.parametrize("field", ["STATUS", "NGENES", "SITE_OFFSET"])
+def test_a_field_without_a_direction_chooses_no_rows(run, tmp_path, field):
+    code, _, err = run("report", ANNOTATED, "-o", tmp_path / "x.html", "--by", field)
+    assert code == 3
+    assert f"{field}, which has no such direction" in err
+    assert "KL_CTX, KL_DONOR" in err and "N_FRAC" not in err
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_the_score_of_a_plugin_chooses_rows_where_its_description_says_how(page, tmp_path):
+    declared = '##INFO=<ID=SpliceBERT_MINE,Number=A,Type=Float,Description="My score; higher = more disturbed">'
+    source = write(tmp_path / "in.vcf", [f"1 {i} . A C " + scored(-3, MINE=i) for i in (1, 2)], extra=(declared,))
+    assert [row[4] for row in page(source, "--by", "MINE").table] == ["2", "1"]
+
+
+def test_spliceai_may_choose_the_rows_and_has_one_column(page, tmp_path):
+    records = [f"1 {i} . A C " + scored(-3, SpliceAI_DS_MAX=f"0.{i}") for i in (1, 3, 2)]
+    made = page(write(tmp_path / "in.vcf", records, fields=SPLICEAI), "--by", "SpliceAI_DS_MAX")
+    [head] = [a for a in made.tags("th") if "aria-sort" in a]
+    assert head["aria-sort"] == "descending"
+    assert [row[0] for row in made.table] == ["1-3-A-C", "1-2-A-C", "1-1-A-C"]
+    assert "SpliceAI_DS_MAX (0 to 1, higher = more likely)" in made.text
+
+
 def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
     site = {"SITE_HIT": "donor", "REGION": "intron", "SITE_OFFSET": "+1"}
     source = write(
@@ -282,6 +306,7 @@ def test_every_status_has_its_sentence():
 
 HEAD = "##fileformat=VCFv4.2\n{}#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n{}"
 STATUS = '##INFO=<ID=SpliceBERT_STATUS,Number=A,Type=String,Description="x">\n'
+KL_CTX = '##INFO=<ID=SpliceBERT_KL_CTX,Number=A,Type=Float,Description="x">\n'
 
 
 @pytest.mark.parametrize(
@@ -290,12 +315,12 @@ STATUS = '##INFO=<ID=SpliceBERT_STATUS,Number=A,Type=String,Description="x">\n'
         (HEAD.format("", ""), "does not say how it was annotated"),
         (HEAD.format(f"{PROVENANCE}\n", ""), "no SpliceBERT annotation"),
         (HEAD.format(f"{STATUS}{PROVENANCE}\n{PROVENANCE.replace('abc', 'xyz')}\n", ""), "scores of several runs"),
-        (HEAD.format(f"{STATUS}{PROVENANCE}\n", "1\t1\t.\tA\tC,T\t.\t.\tSpliceBERT_STATUS=OK\n"), "one value for each"),
+        (HEAD.format(f"{STATUS}{KL_CTX}{PROVENANCE}\n", "1\t1\t.\tA\tC,T\t.\t.\tSpliceBERT_STATUS=OK\n"), "one value for each"),
     ],
 )
 def test_files_that_make_no_page_say_why(run, tmp_path, text, problem):
     (tmp_path / "in.vcf").write_text(text)
-    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html", "--by", "STATUS")
+    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")
     assert code == 3
     assert problem in err
     assert str(tmp_path / "in.vcf") in err

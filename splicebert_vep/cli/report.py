@@ -94,13 +94,16 @@ def report(
 
 
 def _check_score(vcf: AnnotatedVcf, by: str) -> None:
-    if by not in vcf.fields:
+    from splicebert_vep.report.collecting import scores_of
+
+    scores = scores_of(vcf.fields)
+    if by not in scores:
         raise SettingsError(
-            f"The file has no score {by}.",
-            needed=", ".join(vcf.fields),
-            found=by,
+            f"The file has no score {by} of which it is known which way more disturbed lies.",
+            needed=", ".join(scores) or "a score",
+            found=f"{by}, which has no such direction" if by in vcf.fields else by,
             where=vcf.name,
-            remedy=suggestion([by], vcf.fields) or "give --by one of the file's scores",
+            remedy=suggestion([by], scores) or "give --by one of the file's scores",
         )
 
 

@@ -9,13 +9,18 @@ import heapq
 import math
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .places import place_of
 from .reading import AnnotatedVcf, Row
 
-#: Scores of which more negative means more disturbed; of all others, percentiles included, it is higher.
+#: Scores of which more negative means more disturbed, and those of which higher does.
 NEGATIVE = frozenset(("LLR", "PLLR", "DELTA_P"))
+HIGHER = frozenset(
+    ("KL_CTX", "KL_DONOR", "KL_ACCEPTOR", "KL_SS", "KL_MAX", "EMB_COS", "EMB_L2", "PCTL_KL_CTX", "PCTL_LLR")
+    + tuple(f"SpliceAI_DS_{delta}" for delta in ("AG", "AL", "DG", "DL", "MAX"))
+)
 #: Scores whose distributions are drawn, where the file has them.
 DRAWN = ("KL_CTX", "KL_SS", "LLR")
 NOT_ANNOTATED = "NOT_ANNOTATED"
@@ -23,6 +28,16 @@ NOT_ANNOTATED = "NOT_ANNOTATED"
 SPLICEAI_MAX, EVIDENCE = "SpliceAI_DS_MAX", "EVIDENCE"
 #: The high-recall cut-off of Jaganathan et al. 2019 (10.1016/j.cell.2018.12.015).
 SPLICEAI_CALLS = 0.2
+
+
+def scores_of(fields: Mapping[str, str]) -> list[str]:
+    """Return those fields of a file of which it is known which way more disturbed lies; a plugin's description says it.
+
+    Args:
+        fields: with their descriptions.
+    """
+    known = NEGATIVE | HIGHER
+    return [name for name, text in fields.items() if name in known or "higher = more disturbed" in text]
 
 
 def disturbance(score: str, value: float) -> float:

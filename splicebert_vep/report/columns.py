@@ -51,6 +51,8 @@ def direction(score: str) -> str:
     """Say what the direction of a score means."""
     if score.startswith("PCTL_"):
         return "higher = more unusual"
+    if score.startswith("SpliceAI_"):
+        return "0 to 1, higher = more likely"
     if score in NEGATIVE:
         return "negative = ALT less expected"
     return "higher = more disturbed"
@@ -69,13 +71,13 @@ def columns(fields: Mapping[str, str], score: str) -> list[Column]:
         Column("STATUS", "Status", "", "text", "OK, or why the allele has no scores; see Statuses."),
     ]  # fmt: skip
     for name in dict.fromkeys((score, *_SCORES)):
-        if name in fields:
+        if name in fields and name != SPLICEAI_MAX:  # which has its own column
             kind: Literal["high", "low"] = "low" if name in NEGATIVE else "high"
             found.append(Column(name, name, direction(name), kind, _meaning(name, fields)))
     if EVIDENCE in fields:
         found.append(Column(EVIDENCE, "Seen by", "", "text", fields[EVIDENCE]))
     if SPLICEAI_MAX in fields:
-        found.append(Column(SPLICEAI_MAX, "SpliceAI max", "0 to 1, higher = more likely", "high", fields[SPLICEAI_MAX]))
+        found.append(Column(SPLICEAI_MAX, "SpliceAI max", direction(SPLICEAI_MAX), "high", fields[SPLICEAI_MAX]))
     if any(f"SpliceAI_DS_{delta}" in fields for delta in _DELTAS):
         meaning = (
             "SpliceAI's delta scores of acceptor gain and loss (AG, AL) and donor gain and loss (DG, DL), and in "
