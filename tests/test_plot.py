@@ -67,6 +67,11 @@ def test_the_picture_says_what_the_scores_say(annotator):
     assert any("43,047,896 to 43,047,387" in text for text in shown)  # 255 nt before, 254 nt after
 
 
+def test_a_base_of_an_exon_does_not_read_as_the_number_of_an_exon(annotator):
+    shown = " ".join(texts(svg(draw(annotator.profile("chr17-43047644-A-C")))))  # the donor is at 43047641 and 2
+    assert "CDS, base 2 from the site" in shown
+
+
 def test_a_missing_splice_site_is_said_to_be_missing(annotator):
     shown = " ".join(texts(svg(draw(annotator.profile("chr17-43047300-A-T")))))
     assert "no splice site of the nearest exon in the window" in shown

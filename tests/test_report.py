@@ -241,6 +241,12 @@ def test_spliceai_may_choose_the_rows_and_has_one_column(page, tmp_path):
     assert "SpliceAI_DS_MAX (0 to 1, higher = more likely)" in made.text
 
 
+def test_a_base_of_an_exon_does_not_read_as_the_number_of_an_exon(page, tmp_path):
+    records = ["1 1 . A C " + scored(-3, SITE_OFFSET=2), "1 2 . A C " + scored(-4, REGION="intron", SITE_OFFSET="-12")]
+    made = page(write(tmp_path / "in.vcf", [*records, "1 3 . A C " + scored(-5, SITE_OFFSET=None)]))
+    assert [row[2] for row in made.table] == ["CDS, base 2 from the site", "intron -12", "CDS"]
+
+
 def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
     site = {"SITE_HIT": "donor", "REGION": "intron", "SITE_OFFSET": "+1"}
     source = write(
@@ -306,7 +312,7 @@ def test_every_status_has_its_sentence():
 
 HEAD = "##fileformat=VCFv4.2\n{}#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n{}"
 STATUS = '##INFO=<ID=SpliceBERT_STATUS,Number=A,Type=String,Description="x">\n'
-KL_CTX = '##INFO=<ID=SpliceBERT_KL_CTX,Number=A,Type=Float,Description="x">\n'
+BY = '##INFO=<ID=SpliceBERT_KL_CTX,Number=A,Type=Float,Description="x">\n'
 
 
 @pytest.mark.parametrize(
@@ -315,7 +321,7 @@ KL_CTX = '##INFO=<ID=SpliceBERT_KL_CTX,Number=A,Type=Float,Description="x">\n'
         (HEAD.format("", ""), "does not say how it was annotated"),
         (HEAD.format(f"{PROVENANCE}\n", ""), "no SpliceBERT annotation"),
         (HEAD.format(f"{STATUS}{PROVENANCE}\n{PROVENANCE.replace('abc', 'xyz')}\n", ""), "scores of several runs"),
-        (HEAD.format(f"{STATUS}{KL_CTX}{PROVENANCE}\n", "1\t1\t.\tA\tC,T\t.\t.\tSpliceBERT_STATUS=OK\n"), "one value for each"),
+        (HEAD.format(f"{STATUS}{BY}{PROVENANCE}\n", "1\t1\t.\tA\tC,T\t.\t.\tSpliceBERT_STATUS=OK\n"), "one value for each"),
     ],
 )
 def test_files_that_make_no_page_say_why(run, tmp_path, text, problem):

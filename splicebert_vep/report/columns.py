@@ -8,6 +8,7 @@ from typing import Literal
 
 from .collecting import EVIDENCE, NEGATIVE, SPLICEAI_MAX, gene_of
 from .drawing import cut
+from .places import position_words
 from .reading import Row
 
 _SCORES = ("KL_CTX", "PCTL_KL_CTX", "KL_SS", "LLR", "PCTL_LLR", "PLLR")
@@ -65,8 +66,8 @@ def columns(fields: Mapping[str, str], score: str) -> list[Column]:
         Column("gene", "Gene", "", "text", "Gene, and the transcript that is reported for it."),
         Column(
             "place", "Place", "", "text",
-            "Region, and the distance to the nearest exon: +5 or -12 in an intron as in HGVS; in an exon a number, "
-            "counted from its nearest splice site. Then the splice site whose dinucleotide the allele touches.",
+            "Region, and the distance to the nearest exon: +5 or -12 in an intron as in HGVS; in an exon its "
+            "bases counted from the nearest splice site, base 1 beside it. Then the splice site whose dinucleotide the allele touches.",
         ),
         Column("STATUS", "Status", "", "text", "OK, or why the allele has no scores; see Statuses."),
     ]  # fmt: skip
@@ -113,7 +114,7 @@ def _cell(row: Row, column: str) -> str:
     if column == "gene":
         return gene_of(row) or ""
     if column == "place":
-        return " ".join(part for part in (fields.get("REGION", ""), fields.get("SITE_OFFSET", "")) if part)
+        return position_words(fields["REGION"], fields.get("SITE_OFFSET")) if "REGION" in fields else ""
     if column == EVIDENCE:
         return evidence_words(fields.get(EVIDENCE, ""))
     if column == "deltas":
