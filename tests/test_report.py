@@ -321,7 +321,10 @@ BY = '##INFO=<ID=SpliceBERT_KL_CTX,Number=A,Type=Float,Description="x">\n'
         (HEAD.format("", ""), "does not say how it was annotated"),
         (HEAD.format(f"{PROVENANCE}\n", ""), "no SpliceBERT annotation"),
         (HEAD.format(f"{STATUS}{PROVENANCE}\n{PROVENANCE.replace('abc', 'xyz')}\n", ""), "scores of several runs"),
-        (HEAD.format(f"{STATUS}{BY}{PROVENANCE}\n", "1\t1\t.\tA\tC,T\t.\t.\tSpliceBERT_STATUS=OK\n"), "one value for each"),
+        (
+            HEAD.format(f"{STATUS}{BY}{PROVENANCE}\n", "1\t1\t.\tA\tC,T\t.\t.\tSpliceBERT_STATUS=OK\n"),
+            "one value for each",
+        ),
     ],
 )
 def test_files_that_make_no_page_say_why(run, tmp_path, text, problem):

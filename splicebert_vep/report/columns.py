@@ -67,7 +67,8 @@ def columns(fields: Mapping[str, str], score: str) -> list[Column]:
         Column(
             "place", "Place", "", "text",
             "Region, and the distance to the nearest exon: +5 or -12 in an intron as in HGVS; in an exon its "
-            "bases counted from the nearest splice site, base 1 beside it. Then the splice site whose dinucleotide the allele touches.",
+            "bases counted from the nearest splice site, base 1 beside it. Then the splice site whose dinucleotide the "
+            "allele touches.",
         ),
         Column("STATUS", "Status", "", "text", "OK, or why the allele has no scores; see Statuses."),
     ]  # fmt: skip
