@@ -87,6 +87,15 @@ def test_the_letters_under_the_logos_are_the_sequences(annotator):
     assert profile.alt[around] in shown and "-" in profile.alt[around]
 
 
+@pytest.mark.parametrize("largest", [0.0004, 0.0977, 0.1501, 14.9])
+def test_the_label_of_an_axis_stays_inside_the_picture(annotator, largest):
+    profile = annotator.profile(DONOR)
+    figure = draw(replace(profile, kl=profile.kl * largest / np.nanmax(profile.kl)))
+    figure.draw_without_rendering()
+    labels = [axes.yaxis.label for part in figure.subfigs for axes in part.axes]
+    assert all(label.get_window_extent().x0 >= 0 for label in labels)
+
+
 def test_the_same_picture_has_the_same_bytes(annotator):
     profile = annotator.profile(DONOR)
     assert svg(draw(profile)) == svg(draw(profile))

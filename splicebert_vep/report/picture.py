@@ -130,7 +130,9 @@ def _draw_divergence(axes: Any, profile: Profile) -> None:
     axes.set_xticks(ticks, labels)
     axes.set_xlim(-0.5, len(profile.kl) - 0.5)
     axes.set_ylim(0, top)
+    axes.yaxis.set_major_formatter("{x:g}")  # few digits, and the label where they end: it has to stay in the picture
     axes.set_ylabel("KL divergence, nats\n(higher = more disturbed)")
+    axes.yaxis.set_label_coords(-0.042, 0.5)
     first, last = (profile.position[profile.in_ref][end] + 1 for end in (0, -1))
     contig = plain(profile.variant.chrom)
     axes.set_xlabel(
