@@ -247,6 +247,20 @@ def test_a_base_of_an_exon_does_not_read_as_the_number_of_an_exon(page, tmp_path
     assert [row[2] for row in made.table] == ["CDS, base 2 from the site", "intron -12", "CDS"]
 
 
+def test_only_one_base_for_another_is_an_snv(page, tmp_path):
+    records = ["1 1 . A C " + scored(-3), "1 1 . A * " + info(STATUS="SPANNING_DELETION"), "1 2 . AC A " + scored(-4)]
+    made = page(write(tmp_path / "in.vcf", [*records, "1 3 . a t " + scored(-5)]))
+    types = {row[0]: a["data-type"] for row, a in zip(made.table, (a for a in made.tags("tr") if "data-type" in a))}
+    assert types == {"1-1-A-C": "SNV", "1-1-A-*": "other", "1-2-AC-A": "other", "1-3-a-t": "SNV"}
+
+
+def test_the_legend_says_what_spliceai_s_words_mean_and_which_way_its_places_run(page, tmp_path):
+    source = write(tmp_path / "in.vcf", ["1 1 . A C " + scored(-3, SpliceAI_STATUS="NO_RECORD")], fields=SPLICEAI)
+    made = page(source)
+    assert "<dt>SpliceAI max</dt><dd>about SpliceAI_DS_MAX. about SpliceAI_STATUS" in made.text
+    assert "in nt from POS along the genome, whatever the strand" in made.text
+
+
 def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
     site = {"SITE_HIT": "donor", "REGION": "intron", "SITE_OFFSET": "+1"}
     source = write(

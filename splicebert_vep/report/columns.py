@@ -79,13 +79,14 @@ def columns(fields: Mapping[str, str], score: str) -> list[Column]:
     if EVIDENCE in fields:
         found.append(Column(EVIDENCE, "Seen by", "", "text", fields[EVIDENCE]))
     if SPLICEAI_MAX in fields:
-        found.append(Column(SPLICEAI_MAX, "SpliceAI max", direction(SPLICEAI_MAX), "high", fields[SPLICEAI_MAX]))
+        meaning = ". ".join(text for text in (fields[SPLICEAI_MAX], fields.get(_STATUS)) if text)
+        found.append(Column(SPLICEAI_MAX, "SpliceAI max", direction(SPLICEAI_MAX), "high", meaning))
     if any(f"SpliceAI_DS_{delta}" in fields for delta in _DELTAS):
         meaning = (
             "SpliceAI's delta scores of acceptor gain and loss (AG, AL) and donor gain and loss (DG, DL), and in "
-            "brackets where, in nt from the variant; those of 0 are left out."
+            "brackets where, in nt from POS along the genome, whatever the strand; those of 0 are left out."
         )
-        found.append(Column("deltas", "SpliceAI deltas", "score (nt away)", "text", meaning))
+        found.append(Column("deltas", "SpliceAI deltas", "score (nt from POS)", "text", meaning))
     return found
 
 
@@ -96,6 +97,11 @@ def evidence_words(word: str) -> str:
 
 def _meaning(name: str, fields: Mapping[str, str]) -> str:
     return ". ".join(part for part in (fields[name], _NOTES.get(name, "")) if part)
+
+
+def type_of(row: Row) -> str:
+    """Return SNV or other; a spanning deletion has one character, and is none."""
+    return "SNV" if all(len(bases) == 1 and bases in "ACGTacgt" for bases in (row.ref, row.alt)) else "other"
 
 
 def cells(row: Row, shown: list[Column]) -> list[str]:
