@@ -250,7 +250,8 @@ def test_a_base_of_an_exon_does_not_read_as_the_number_of_an_exon(page, tmp_path
 def test_only_one_base_for_another_is_an_snv(page, tmp_path):
     records = ["1 1 . A C " + scored(-3), "1 1 . A * " + info(STATUS="SPANNING_DELETION"), "1 2 . AC A " + scored(-4)]
     made = page(write(tmp_path / "in.vcf", [*records, "1 3 . a t " + scored(-5)]))
-    types = {row[0]: a["data-type"] for row, a in zip(made.table, (a for a in made.tags("tr") if "data-type" in a))}
+    attributes = [a for a in made.tags("tr") if "data-type" in a]
+    types = {row[0]: a["data-type"] for row, a in zip(made.table, attributes, strict=True)}
     assert types == {"1-1-A-C": "SNV", "1-1-A-*": "other", "1-2-AC-A": "other", "1-3-a-t": "SNV"}
 
 
