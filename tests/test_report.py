@@ -371,6 +371,13 @@ def test_usage_errors(run, tmp_path):
     assert run("report", ANNOTATED)[0] == 2
     assert run("report", "-", "--multiqc", tmp_path)[0] == 2
     assert run("report", ANNOTATED, "-o", ANNOTATED)[0] == 2
+    genes = tmp_path / "mine.gtf"
+    genes.touch()
+    assert run("report", ANNOTATED, "-R", FASTA, "-A", genes, "-o", genes)[0] == 2
+    code, _, err = run("report", ANNOTATED, "--multiqc", tmp_path / "qc", "--sample", "../S1")
+    assert code == 2
+    assert "part of a file name" in err
+    assert sorted(tmp_path.iterdir()) == [genes]
     code, _, err = run("report", ANNOTATED, "-o", tmp_path / "x.html", "--by", "KL_CTY")
     assert code == 3
     assert "did you mean KL_CTX?" in err

@@ -64,10 +64,13 @@ def report(
     """
     if target is None and multiqc is None:
         raise click.UsageError("nothing to write: give -o FILE, --multiqc FOLDER, or both")
-    if target is not None and os.path.realpath(target) in map(os.path.realpath, filter(None, (source, reference))):
+    inputs = filter(None, (source, reference, model["annotation"]))
+    if target is not None and os.path.realpath(target) in map(os.path.realpath, inputs):
         raise click.UsageError("-o would replace an input")
     if multiqc is not None and source == "-" and sample is None:
         raise click.UsageError("stdin has no name: give --sample")
+    if sample is not None and os.path.basename(sample) != sample:
+        raise click.UsageError("--sample is part of a file name, which has no slash")
     from splicebert_vep.files import whole_or_not
     from splicebert_vep.report.collecting import collect
     from splicebert_vep.report.multiqc import write_multiqc
