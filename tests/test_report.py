@@ -131,7 +131,9 @@ def test_text_of_the_file_stays_text(page, tmp_path):
             f"{hostile} 7 {hostile} A C "
             + scored(-8, SYMBOL=hostile, REGION=hostile, TRANSCRIPT=hostile, STRAND=hostile)
         ],
-        extra=(f'##SpliceBERT_provenance=<ID=run,ScoreDigest="abc",Model="{bad.replace(chr(34), "")}">',),
+        extra=(
+            f'##SpliceBERT_provenance=<ID=run,ScoreDigest="abc",AnnotationDigest="a1",Model="{bad.replace(chr(34), "")}">',
+        ),
     )
     made = page(source)
     assert len(made.tags("script")) == 1
@@ -262,6 +264,13 @@ def test_the_legend_says_what_spliceai_s_words_mean_and_which_way_its_places_run
     assert "in nt from POS along the genome, whatever the strand" in made.text
 
 
+def test_runs_that_differ_in_what_moves_no_score_are_all_named(page, tmp_path):
+    other = PROVENANCE.replace("x.fa", "y.fa")
+    made = page(write(tmp_path / "in.vcf", ["1 1 . A C " + scored(-3)], extra=(other,)))
+    assert re.search("<th[^>]*>Reference</th><td[^>]*>y.fa; x.fa</td>", made.text)
+    assert re.search("<th[^>]*>Model</th><td[^>]*>mine</td>", made.text)
+
+
 def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
     site = {"SITE_HIT": "donor", "REGION": "intron", "SITE_OFFSET": "+1"}
     source = write(
@@ -336,6 +345,7 @@ BY = '##INFO=<ID=SpliceBERT_KL_CTX,Number=A,Type=Float,Description="x">\n'
         (HEAD.format("", ""), "does not say how it was annotated"),
         (HEAD.format(f"{PROVENANCE}\n", ""), "no SpliceBERT annotation"),
         (HEAD.format(f"{STATUS}{PROVENANCE}\n{PROVENANCE.replace('abc', 'xyz')}\n", ""), "scores of several runs"),
+        (HEAD.format(f"{STATUS}{PROVENANCE}\n{PROVENANCE.replace('a1', 'a2')}\n", ""), "one gene annotation"),
         (
             HEAD.format(f"{STATUS}{BY}{PROVENANCE}\n", "1\t1\t.\tA\tC,T\t.\t.\tSpliceBERT_STATUS=OK\n"),
             "one value for each",

@@ -185,13 +185,18 @@ def _provenance(found: Sequence[dict[str, str]], where: str) -> dict[str, str]:
             where=where,
             remedy=_REMEDY,
         )
-    digests = {line.get("ScoreDigest", "") for line in found}
-    if len(digests) > 1:
-        raise VcfError(
-            "The file holds the scores of several runs, and these are not comparable.",
-            needed="one score digest",
-            found=", ".join(sorted(digest[:12] or "none" for digest in digests)),
-            where=where,
-            remedy="annotate all records with one model and one set of options",
-        )
-    return found[0]
+    for name, what, choices in (
+        ("ScoreDigest", "score digest", "one model and one set of options"),
+        ("AnnotationDigest", "gene annotation", "one set of genes"),
+    ):
+        digests = {line.get(name, "") for line in found}
+        if len(digests) > 1:
+            raise VcfError(
+                "The file holds the scores of several runs, and these are not comparable.",
+                needed=f"one {what}",
+                found=", ".join(sorted(digest[:12] or "none" for digest in digests)),
+                where=where,
+                remedy=f"annotate all records with {choices}",
+            )
+    names = dict.fromkeys(name for line in found for name in line)
+    return {name: "; ".join(dict.fromkeys(line[name] for line in found if name in line)) for name in names}
