@@ -131,9 +131,7 @@ def test_text_of_the_file_stays_text(page, tmp_path):
             f"{hostile} 7 {hostile} A C "
             + scored(-8, SYMBOL=hostile, REGION=hostile, TRANSCRIPT=hostile, STRAND=hostile)
         ],
-        extra=(
-            f'##SpliceBERT_provenance=<ID=run,ScoreDigest="abc",AnnotationDigest="a1",Model="{bad.replace(chr(34), "")}">',
-        ),
+        extra=(PROVENANCE.replace("mine", bad.replace('"', "")),),
     )
     made = page(source)
     assert len(made.tags("script")) == 1
@@ -415,6 +413,19 @@ def test_pictures_of_another_model_or_reference_are_refused(run, tmp_path):
     assert code == 3
     assert "come out otherwise than in the file" in err
     assert not target.exists()
+
+
+def test_a_file_without_a_score_that_a_picture_has_is_drawn_from_its_own_reference_only(run, page, tmp_path):
+    kept = r"(?!EMB_COS|GENE|STATUS|provenance)\w+"
+    text = re.sub(rf"##INFO=<ID=SpliceBERT_{kept},.*\n", "", ANNOTATED.read_text())
+    (tmp_path / "in.vcf").write_text(re.sub(rf"SpliceBERT_{kept}=[^;\s]*;", "", text))
+    arguments = ("-R", FASTA, "--by", "EMB_COS", "--pictures", "1")
+    assert len(page(tmp_path / "in.vcf", *arguments).tags("figure")) == 1
+    changed = (tmp_path / "in.vcf").read_text().replace('ReferenceSHA256="', 'ReferenceSHA256="0')
+    (tmp_path / "other.vcf").write_text(changed)
+    code, _, err = run("report", tmp_path / "other.vcf", "-o", tmp_path / "x.html", *arguments)
+    assert code == 3
+    assert "ReferenceSHA256 0" in err and "give -R as for the run" in err
 
 
 def test_multiqc_gets_a_bar_of_statuses_and_a_table(run, tmp_path):

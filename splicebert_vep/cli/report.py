@@ -120,7 +120,7 @@ def _draw(vcf: AnnotatedVcf, found: Collected, count: int, **given: Any) -> list
         check_same(vcf.provenance, annotator, vcf.name)
         pictures = []
         with progress_line() as progress:
-            for picture in draw_pictures(rows, annotator):
+            for picture in draw_pictures(rows, annotator, vcf.provenance):
                 pictures.append(picture)
                 if progress:
                     progress("pictures", len(pictures), len(rows))

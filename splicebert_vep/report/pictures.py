@@ -46,19 +46,33 @@ def check_same(provenance: Mapping[str, str], annotator: Annotator, where: str) 
             )
 
 
-def draw_pictures(rows: Sequence[Row], annotator: Annotator) -> Iterator[Picture]:
+def draw_pictures(rows: Sequence[Row], annotator: Annotator, provenance: Mapping[str, str]) -> Iterator[Picture]:
     """Draw rows, one by one.
 
+    Args:
+        provenance: of the file.
+
     Raises:
-        SettingsError: the scores come out otherwise than in the file, as with another reference.
+        SettingsError: the scores come out otherwise than in the file, as with another reference; or none of them is
+            there to be compared, and the reference is another.
     """
+    same_reference = provenance.get("ReferenceSHA256") == annotator.run.provenance["ReferenceSHA256"]
     for row in rows:
         profile = annotator.profile(Variant(row.chrom, row.pos, row.ref, row.alt), row.fields.get("GENE"))
-        _check_scores(row, profile)
+        if not _check_scores(row, profile) and not same_reference:
+            raise SettingsError(
+                f"No score of {name_of(row)} tells that the reference is the one that the file was annotated with.",
+                needed=f"ReferenceSHA256 {provenance.get('ReferenceSHA256', 'as in the file, which does not say')}",
+                found=annotator.run.provenance["ReferenceSHA256"],
+                where=row.where,
+                remedy="give -R as for the run that annotated the file, or no -R for a page without pictures",
+            )
         yield Picture(row, name_of(row), describe(profile), svg(draw(profile)))
 
 
-def _check_scores(row: Row, profile: Profile) -> None:
+def _check_scores(row: Row, profile: Profile) -> int:
+    """Return how many scores of a row were compared, and are those of its picture."""
+    compared = 0
     for name, value in profile.values.items():
         if not isinstance(value, float) or name not in row.fields:
             continue
@@ -72,3 +86,5 @@ def _check_scores(row: Row, profile: Profile) -> None:
                 where=row.where,
                 remedy="give -R as for the run that annotated the file; if it is that, annotate again",
             )
+        compared += 1
+    return compared
