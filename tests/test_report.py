@@ -359,6 +359,14 @@ def test_files_that_make_no_page_say_why(run, tmp_path, text, problem):
     assert not (tmp_path / "page.html").exists()
 
 
+def test_scores_in_the_entries_of_vep_alone_make_no_page_and_the_message_says_what_does(run, tmp_path):
+    csq = '##INFO=<ID=CSQ,Number=.,Type=String,Description="x. Format: Allele|Gene|SpliceBERT_pred_LLR">\n'
+    (tmp_path / "in.vcf").write_text(HEAD.format(f"{csq}{PROVENANCE}\n", ""))
+    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")
+    assert code == 3
+    assert "--emit flat" in err
+
+
 @pytest.mark.parametrize("value", ["high", "nan", "inf"])
 def test_a_value_that_is_no_number_is_named_with_its_line(run, tmp_path, value):
     source = write(tmp_path / "in.vcf", ["1 1 . A C " + scored(value)])

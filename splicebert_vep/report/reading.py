@@ -86,7 +86,7 @@ class AnnotatedVcf:
                     needed=f"INFO fields {PREFIX}STATUS and others, or {KEY} with its format, declared in the header",
                     found="none of these",
                     where=self.name,
-                    remedy=_REMEDY,
+                    remedy="annotate with --emit flat or --emit vep; a page is not made of --emit csq alone",
                 )
         except BaseException:
             self._reader.close()
