@@ -410,6 +410,16 @@ def test_pictures_are_of_the_model_and_the_scores_of_the_file(run, page, tmp_pat
     assert [a["href"] for a in made.tags("a") if a["href"].startswith("#picture-")] == ["#picture-1", "#picture-2"]
 
 
+def test_a_picture_has_the_file_s_own_number_where_another_processor_gives_another_last_digit(page, tmp_path):
+    top = max(re.findall(r";SpliceBERT_KL_SS=([^;]+)", ANNOTATED.read_text()), key=float)
+    near = f"{float(top) + 0.0002:.4f}"
+    (tmp_path / "in.vcf").write_text(ANNOTATED.read_text().replace(f"KL_SS={top};", f"KL_SS={near};"))
+    made = page(tmp_path / "in.vcf", "-R", FASTA, "--by", "KL_SS", "--pictures", "1")
+    [picture] = [a["src"] for a in made.tags("img") if "sequence logos" in a["alt"]]
+    drawing = base64.b64decode(picture.partition("base64,")[2]).decode()
+    assert f"KL_SS {near}" in drawing and f"KL_SS {top}" not in drawing
+
+
 def test_pictures_of_another_model_or_reference_are_refused(run, tmp_path):
     target = tmp_path / "page.html"
     code, _, err = run("report", ANNOTATED, "-R", FASTA, "-o", target, "--backend", "null")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from splicebert_vep.annotator import Annotator
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.profile import Profile
 from splicebert_vep.variants import Variant
+from splicebert_vep_spec import Value
 
 from .columns import name_of
 from .drawing import svg
@@ -59,7 +61,8 @@ def draw_pictures(rows: Sequence[Row], annotator: Annotator, provenance: Mapping
     same_reference = provenance.get("ReferenceSHA256") == annotator.run.provenance["ReferenceSHA256"]
     for row in rows:
         profile = annotator.profile(Variant(row.chrom, row.pos, row.ref, row.alt), row.fields.get("GENE"))
-        if not _check_scores(row, profile) and not same_reference:
+        of_file = _check_scores(row, profile)
+        if not of_file and not same_reference:
             raise SettingsError(
                 f"No score of {name_of(row)} tells that the reference is the one that the file was annotated with.",
                 needed=f"ReferenceSHA256 {provenance.get('ReferenceSHA256', 'as in the file, which does not say')}",
@@ -67,12 +70,13 @@ def draw_pictures(rows: Sequence[Row], annotator: Annotator, provenance: Mapping
                 where=row.where,
                 remedy="give -R as for the run that annotated the file, or no -R for a page without pictures",
             )
+        profile = replace(profile, values={**profile.values, **of_file})  # one number on the page, to the last digit
         yield Picture(row, name_of(row), describe(profile), svg(draw(profile)))
 
 
-def _check_scores(row: Row, profile: Profile) -> int:
-    """Return how many scores of a row were compared, and are those of its picture."""
-    compared = 0
+def _check_scores(row: Row, profile: Profile) -> dict[str, Value]:
+    """Return the scores of a row that its picture has too, as the file has them."""
+    same: dict[str, Value] = {}
     for name, value in profile.values.items():
         if not isinstance(value, float) or name not in row.fields:
             continue
@@ -86,5 +90,5 @@ def _check_scores(row: Row, profile: Profile) -> int:
                 where=row.where,
                 remedy="give -R as for the run that annotated the file; if it is that, annotate again",
             )
-        compared += 1
-    return compared
+        same[name] = written
+    return same
