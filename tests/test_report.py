@@ -269,6 +269,12 @@ def test_runs_that_differ_in_what_moves_no_score_are_all_named(page, tmp_path):
     assert re.search("<th[^>]*>Model</th><td[^>]*>mine</td>", made.text)
 
 
+def test_a_file_without_records_has_a_page_that_does_not_say_that_scores_are_not_in_it(page, tmp_path):
+    made = page(write(tmp_path / "in.vcf", []))
+    assert made.rows == []
+    assert "No allele has a score that is shown here (KL_CTX, KL_SS, LLR)." in made.text
+
+
 def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
     site = {"SITE_HIT": "donor", "REGION": "intron", "SITE_OFFSET": "+1"}
     source = write(

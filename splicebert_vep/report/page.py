@@ -12,7 +12,7 @@ from typing import Any
 from splicebert_vep.extras import require
 from splicebert_vep_spec import format_number
 
-from .collecting import EVIDENCE, SPLICEAI_CALLS, Collected, Kept, gene_of
+from .collecting import DRAWN, EVIDENCE, SPLICEAI_CALLS, Collected, Kept, gene_of
 from .columns import Column, cells, columns, direction, evidence_words, parts, type_of
 from .distributions import draw_distributions, spreads
 from .drawing import svg
@@ -86,6 +86,7 @@ def render(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture], ver
         evidence_meaning=vcf.fields.get(EVIDENCE, ""),
         genes=found.genes.most_common(_GENES_NAMED),
         distributions=_distributions(found),
+        drawn_scores=DRAWN,
         direction=direction,
         number=format_number,
         parts=parts,
