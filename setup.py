@@ -60,6 +60,7 @@ setup(
             "playwright>=1.50",  # drives the system's Chromium; nothing is downloaded
             "pytest>=8",
             "pytest-cov>=5",
+            "pytest-xdist>=3.6",  # the suite runs in two processes
             "ruff>=0.6",
             "snakemake>=9",  # runs docs/recipes/Snakefile
             "setuptools>=77",  # builds the example plugin's wheel

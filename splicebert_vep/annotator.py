@@ -17,6 +17,7 @@ from . import __version__
 from .adapters.rows import columns, rows
 from .annotation import FileAnnotator
 from .beside import Beside
+from .calibration.percentiles import plan_percentiles
 from .chunks import GuardedChunks
 from .errors import SettingsError
 from .genome.annotation import load_table
@@ -67,6 +68,8 @@ class Annotator:
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``. ``auto`` is fp32 on a CPU; on a CUDA GPU half precision
             where a check at the start finds that it ranks as fp32 does.
         settings: window, scores and batches.
+        calibration: table of ``splicebert-vep calibrate`` for percentiles; None takes the bundled model's own, if its
+            scores are those of this run.
         store: score store (SQLite) that is read, and filled with what had to be scored; made when it is not there.
         plugins: already loaded plugins; None loads them.
 
@@ -90,6 +93,7 @@ class Annotator:
         threads: int | None = None,
         precision: str = "auto",
         settings: Settings | None = None,
+        calibration: str | Path | None = None,
         store: str | Path | None = None,
         plugins: Plugins | None = None,
     ) -> None:
@@ -102,6 +106,8 @@ class Annotator:
         self.backend = self.plugins.open_backend(backend, BackendOptions(_model(model), device, threads, precision))
         shape = self.settings.window
         check_window(shape, self.backend.info)
+        self.percentiles = plan_percentiles(self.plan, self.settings, self._scored_by(), calibration)
+        self.plan = self.percentiles.shown_in(self.plan)
         table = load_table(genes)
         self._table_name, self._table_digest = table.name, table.digest
         self.genes = GeneIndex(table)
@@ -122,7 +128,7 @@ class Annotator:
                     scoring=self.scoring,
                 )  # fmt: skip
                 undo.pop_all()
-        self._pipeline = Pipeline(self.reference, self.remembered or self.scoring)
+        self._pipeline = Pipeline(self.reference, self.percentiles.over(self.remembered or self.scoring))
         self._lock = threading.Lock()
         self._process: int | None = os.getpid()
 
@@ -316,10 +322,10 @@ class Annotator:
                 needed="an Annotator that this process opened and has not closed",
             )
 
-    def _provenance(self) -> dict[str, str]:
+    def _scored_by(self) -> dict[str, str]:
+        """Return the provenance of what determines scores."""
         info, shape, local = self.backend.info, self.settings.window, self.settings.local
-        provenance = {
-            "Version": __version__,
+        return {
             "ScoreVersion": str(SCORE_VERSION),
             "Backend": self._backend_version,
             "Model": info.model,
@@ -331,9 +337,18 @@ class Annotator:
             "Stride": str(shape.stride) if shape.mode == "tiled" else "none",
             "EngineMode": self.settings.mode,
             "Radius": f"{local.radius},{local.masked_radius}" if local else "none",
+            "Precision": info.precision,
+        }
+
+    def _provenance(self) -> dict[str, str]:
+        info, scored_by = self.backend.info, self._scored_by()
+        return {
+            "Version": __version__,
+            "ScoreDigest": score_digest(scored_by),
+            **scored_by,
+            "Calibration": self.percentiles.digest,
             "Scores": ",".join(field.id for field in self.plan.fields if field not in (N_FRAC, WINDOW_MODE)),
             "BatchTokens": str(self._engine.batch_tokens),
-            "Precision": info.precision,
             "Device": info.device,
             "Reference": self.reference.path.name,
             "ReferenceSHA256": self.reference.digest(),
@@ -344,7 +359,6 @@ class Annotator:
             "Quality": info.quality or "not measured",
             "Note": DISCLAIMER,
         }
-        return {"Version": __version__, "ScoreDigest": score_digest(provenance), **provenance}
 
 
 def _model(name_or_path: str | Path) -> str:

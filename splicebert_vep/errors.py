@@ -11,6 +11,7 @@
     │   ├── CorpusError             a training corpus is damaged, empty, or not the one a run began with
     │   ├── StoreError              a score store is damaged, not one, or holds another value for an allele
     │   ├── CohortError             a manifest, plan or shard of a cohort cannot be used, or shards are missing
+    │   ├── CalibrationError        a calibration table is damaged, of other scores, or cannot be made
     │   ├── LabelError              labelled variants are not such a table, or a row cannot be read
     │   ├── SettingsError           an option value that cannot be honoured
     │   └── BuildError              VCF, FASTA and annotation are not of the same genome build (exit code 4)
@@ -81,6 +82,10 @@ class ModelError(InputError):
 
 
 class CorpusError(InputError):
+    pass
+
+
+class CalibrationError(InputError):
     pass
 
 

@@ -23,7 +23,8 @@ SPLICEAI = "SpliceAI_DS_MAX"
 #: The high-recall cut-off of Jaganathan et al. 2019 (10.1016/j.cell.2018.12.015).
 SPLICEAI_THRESHOLD = 0.2
 
-_ID = "EVIDENCE"
+#: The field that holds the word.
+EVIDENCE = "EVIDENCE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,6 @@ class Threshold:
         if not isinstance(value, int | float):
             return None
         return value >= self.value if self.field.direction == "higher" else value <= self.value
-
-
-def default_threshold(run: RunInfo) -> tuple[str, float] | None:
-    """Return a field and value for SpliceBERT's side where the user names none; None: there is no measured one."""
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ class Evidence:
         if self.splicebert is None:
             return ()
         words = "both, splicebert_only, spliceai_only, neither, or not_scored where one of them has no value"
-        return (FieldSpec(_ID, "A", "String", f"Which calls the allele: {words}; by {self.about}"),)
+        return (FieldSpec(EVIDENCE, "A", "String", f"Which calls the allele: {words}; by {self.about}"),)
 
     def add(self, reports: Sequence[RecordReport]) -> list[RecordReport]:
         """Return the reports with the word for every allele in every gene."""
@@ -89,7 +85,7 @@ class Evidence:
         ]
 
     def _with_word(self, outcome: ScoredContext) -> ScoredContext:
-        return replace(outcome, values={**outcome.values, _ID: self._word(outcome)})
+        return replace(outcome, values={**outcome.values, EVIDENCE: self._word(outcome)})
 
     def _word(self, outcome: ScoredContext) -> str:
         assert self.splicebert is not None and self.spliceai is not None
@@ -141,14 +137,14 @@ def plan_evidence(
             found=f"--evidence {' '.join(words)}",
             remedy=suggestion(unknown, own) or "SpliceBERT's side is one score that this run computes (--scores)",
         )
-    chosen = (named[0], given[named[0]]) if named else default_threshold(run)
-    if chosen is None or chosen[0] not in own:
+    if not named:
         note = (
             "SpliceAI is there without SpliceBERT_EVIDENCE: name a threshold of your own, e.g. --evidence KL_CTX=VALUE"
         )
         return Evidence(notes=(note,))
     theirs = Threshold(spliceai, given.get(SPLICEAI, SPLICEAI_THRESHOLD))
-    return Evidence(Threshold(own[chosen[0]], chosen[1]), theirs)
+    [name] = named
+    return Evidence(Threshold(own[name], given[name]), theirs)
 
 
 def _read(word: str) -> tuple[str, float]:

@@ -33,6 +33,7 @@ class Opening:
     scores: tuple[str, ...]
     mode: str
     radius: int
+    calibration: str | None = None
 
     @property
     def settings(self) -> Settings:
@@ -62,6 +63,7 @@ class Opening:
             threads=self.threads,
             precision=self.precision,
             settings=self.settings,
+            calibration=self.calibration,
             store=store,
         )
 
@@ -72,6 +74,7 @@ class Opening:
             reference=os.path.abspath(self.reference),
             annotation=self.annotation if is_built_in(self.annotation) else os.path.abspath(self.annotation),
             model=os.path.abspath(self.model) if self.model not in MODELS and os.path.isdir(self.model) else self.model,
+            calibration=None if self.calibration is None else os.path.abspath(self.calibration),
             threads=self.threads or default_threads(),
             precision=precision,
         )

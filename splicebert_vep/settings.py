@@ -25,18 +25,22 @@ CHOICE = "KL_CTX"
 N_FRAC = FieldSpec("N_FRAC", "A", "Float", "Share of the REF window that is not A, C, G or T in the reference")
 WINDOW_MODE = FieldSpec("WINDOW_MODE", "A", "String", "How the allele's window was placed: tiled or centred")
 
+#: Percentiles, which come from a calibration table, and the score that each is of.
+PERCENTILES = {"PCTL_KL_CTX": "KL_CTX", "PCTL_LLR": "LLR"}
+REGION_CLASS = FieldSpec("REGION_CLASS", "A", "String", "Region class that the percentiles are of, see docs/scores.md")
+
 #: Names of output columns that no scorer may take.
 RESERVED_FIELDS = (
     "ALLELE", "SYMBOL", "GENE", "TRANSCRIPT", "STRAND", "REGION", "SITE_OFFSET", "SITE_HIT", "NGENES", "STATUS",
     "CHROM", "POS", "ID", "REF", "ALT", "START", "SPAN_REF", "SPAN_ALT", "TRANSCRIPT_CHOICE", "BIOTYPE", "REASON",
-    "GENE_KEY", "EVIDENCE", N_FRAC.id, WINDOW_MODE.id,
+    "GENE_KEY", "EVIDENCE", *PERCENTILES, REGION_CLASS.id, N_FRAC.id, WINDOW_MODE.id,
 )  # fmt: skip
 
 
 #: Names of the program's own commands, which no plugin may take.
 RESERVED_COMMANDS = (
-    "annotate", "score", "cohort", "store", "saturate", "genes", "models", "corpus", "pretrain", "validate", "evaluate",
-    "plugins", "doctor", "completion", "report", "plot",
+    "annotate", "score", "cohort", "store", "saturate", "genes", "models", "calibrate", "corpus", "pretrain",
+    "validate", "evaluate", "plugins", "doctor", "completion", "report", "plot",
 )  # fmt: skip
 
 
@@ -53,7 +57,7 @@ class Settings:
 
     Args:
         window: how windows are laid out.
-        scores: field ids to compute, or None for every default field.
+        scores: field ids to compute, or None for every default field; a percentile computes its score too.
         mode: ``exact`` runs every window whole; ``local`` computes an equal-length ALT and a masked site only around
             the change, from what the REF pass left, and all else whole.
         radius: how far around the span local mode computes an ALT, nt on each side; read in local mode only.
@@ -145,22 +149,26 @@ def plan_scores(
 ) -> ScorePlan:
     """Choose scorers and fields for a run; origins are by the scorers' names.
 
+    Of a percentile its score is planned; ``calibration.percentiles`` adds the percentile itself.
+
     Raises:
         SettingsError: a score was asked for that no scorer offers.
     """
     known = {field.id: field for scorer in scorers for field in scorer.fields}
-    asked = settings.scores or tuple(field.id for field in known.values() if field.default)
-    unknown = sorted(set(asked) - set(known))
+    named = settings.scores or tuple(field.id for field in known.values() if field.default)
+    asked = {PERCENTILES.get(name, name) for name in named}
+    unknown = sorted(asked - set(known))
     if unknown:
         raise SettingsError(
             "An unknown score was asked for.",
-            needed=f"some of {', '.join(known)}",
+            needed=f"some of {', '.join((*known, *PERCENTILES))}",
             found=", ".join(unknown),
-            remedy=suggestion(unknown, known) or "see 'splicebert-vep plugins' for every score and its description",
+            remedy=suggestion(unknown, (*known, *PERCENTILES))
+            or "see 'splicebert-vep plugins' for every score and its description",
         )
     chosen = []
     for scorer in scorers:
-        mine = frozenset(field.id for field in scorer.fields) & frozenset(asked)
+        mine = frozenset(field.id for field in scorer.fields) & asked
         if mine:
             chosen.append(PlannedScorer(scorer, mine, origins[scorer.name]))
     window = (N_FRAC, WINDOW_MODE) if settings.window.mode == "tiled" else (N_FRAC,)

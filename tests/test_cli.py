@@ -41,7 +41,9 @@ def info(column: str) -> dict[str, str]:
 
 
 def test_the_example_gives_its_expected_output(run, tmp_path):
-    """Golden: weights 57a58704 (splicebert-mini), fp32, CPU; values may differ by 1e-4 between processors."""
+    """Golden: weights 57a58704 (splicebert-mini), fp32, CPU; values may differ by 1e-4 between processors, percentiles
+    by the random SNVs that lie within that.
+    """
     out = tmp_path / "out.vcf"
     code, _, err = run("annotate", VCF, "-R", FASTA, "-A", "grch38", "-O", out)
     assert code == 0
@@ -58,7 +60,7 @@ def test_the_example_gives_its_expected_output(run, tmp_path):
         assert list(wanted_info) == list(got_info)
         for key, value in wanted_info.items():
             try:
-                assert float(got_info[key]) == pytest.approx(float(value), abs=1.01e-4)
+                assert float(got_info[key]) == pytest.approx(float(value), abs=0.2 if "PCTL" in key else 1.01e-4)
             except ValueError:
                 assert got_info[key] == value
 

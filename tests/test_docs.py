@@ -19,7 +19,7 @@ from splicebert_vep.cli import main as program
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.registry import DEFAULT_MODEL, quality_note, resolve_model
 from splicebert_vep.plugins import load_plugins
-from splicebert_vep.settings import N_FRAC
+from splicebert_vep.settings import N_FRAC, PERCENTILES, REGION_CLASS
 from splicebert_vep_spec import Status
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,9 +92,8 @@ def folder(tmp_path_factory):
 def on_the_example(line: str) -> str:
     """Return a command line for the example: its build, and the null backend, which answers at once."""
     line = re.sub(r"\bgrch37\b", "grch38", line)
-    return re.sub(
-        r"(splicebert-vep (?:annotate|score|plot|saturate|cohort run|cohort plan)\b)", r"\1 --backend null", line
-    )
+    scoring = "annotate|score|plot|saturate|calibrate|cohort run|cohort plan"
+    return re.sub(rf"(splicebert-vep (?:{scoring})\b)", r"\1 --backend null", line)
 
 
 def test_the_readme_has_the_two_setup_commands():
@@ -181,6 +180,8 @@ def test_every_field_and_status_is_documented():
     for scorer in load_plugins().scorers:
         for field in (*scorer.fields, N_FRAC):
             assert re.search(rf"\b{field.id}\b", scores), field.id
+    for name in (*PERCENTILES, REGION_CLASS.id):
+        assert re.search(rf"\b{name}\b", scores), name
     rows = re.findall(r"^\| ([A-Z_]+) \|", statuses, re.MULTILINE)
     assert rows == [str(status) for status in Status]  # in the order in which they apply
 

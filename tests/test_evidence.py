@@ -7,7 +7,7 @@ import pytest
 from helpers import gene
 from joining import annotated, open_annotator, tabixed, vcf, words
 from splicebert_vep.errors import SettingsError
-from splicebert_vep.evidence import SPLICEAI, default_threshold, plan_evidence
+from splicebert_vep.evidence import SPLICEAI, plan_evidence
 from splicebert_vep_spec import AlleleReport, FieldSpec, RecordReport, RunInfo, ScoredContext, Status
 
 DS_MAX = FieldSpec(SPLICEAI, "A", "Float", "x", "higher")
@@ -64,7 +64,6 @@ def test_an_alt_without_gene_is_not_scored():
 
 
 def test_without_a_threshold_of_spliceberts_there_is_no_field_and_a_note():
-    assert default_threshold(RUN) is None
     evidence = planned("SpliceAI_DS_MAX=0.5")
     assert evidence.fields == () and evidence.about == ""
     assert "--evidence KL_CTX=VALUE" in evidence.notes[0]

@@ -277,6 +277,8 @@ def _range(word: str) -> list[int]:
 
 
 def _say_planned(found: Planned) -> None:
+    if found.note:
+        say(found.note)
     _say_counts(found.counts, "plan taken up" if found.resumed else "planned")
     _warn_all(found.warnings)
 

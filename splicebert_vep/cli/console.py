@@ -49,11 +49,13 @@ def fail(text: str) -> None:
     say(f"{click.style('error:', fg='red')} {text}")
 
 
-def introduce(info: BackendInfo) -> None:
-    """Say which model speaks, and in a sentence how good it was measured to be."""
+def introduce(info: BackendInfo, note: str = "") -> None:
+    """Say which model speaks, in a sentence how good it was measured to be, and a note about this run."""
     first, dot, rest = info.quality.partition(". ")
     quality = f"{first}; 'splicebert-vep models info' has the figures" if dot and rest else info.quality
     say(f"model {info.model} on {info.device}, {info.precision}; {quality or 'quality not measured'}")
+    if note:
+        say(note)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from splicebert_vep import __version__
 from splicebert_vep.errors import SpliceBertError
 
 from .annotate import annotate
+from .calibrate import calibrate
 from .cohort import cohort
 from .completion import completion
 from .console import describe, describe_usage, fail, say
@@ -62,7 +63,7 @@ Exit codes:
         cloup.Section("Look at results", [report, plot]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),
-        cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate]),
+        cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate, calibrate]),
         cloup.Section("Look around", [plugins, doctor, completion]),
     ],
 )

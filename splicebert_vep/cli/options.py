@@ -41,12 +41,7 @@ device_option = cloup.option(
     help="Where the model runs; auto is a CUDA GPU where there is one, else the CPU.",
 )  # fmt: skip
 
-computed_options = cloup.option_group(
-    "What is computed",
-    cloup.option(
-        "--scores", multiple=True, callback=split_words, metavar="FIELD,...", shell_complete=complete_scores,
-        help="Scores to compute, e.g. LLR,KL_CTX; 'plugins' shows all. Default: all but DELTA_P, KL_MAX, KL_MAX_POS.",
-    ),
+_window_options = (
     cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once."),
     cloup.option(
         "--flank", default=100, show_default=True, metavar="NT", help="Bases on each side of the allele that count.",
@@ -62,6 +57,23 @@ computed_options = cloup.option_group(
     cloup.option(
         "--radius", default=240, show_default=True, metavar="NT", help="How far around the change --mode local goes.",
     ),
+)  # fmt: skip
+
+#: For commands that know which scores they need.
+window_options = cloup.option_group("What is computed", *_window_options)
+
+computed_options = cloup.option_group(
+    "What is computed",
+    cloup.option(
+        "--scores", multiple=True, callback=split_words, metavar="FIELD,...", shell_complete=complete_scores,
+        help="Scores to compute, e.g. LLR,KL_CTX; 'plugins' shows all. PCTL_LLR, PCTL_KL_CTX: percentiles, with their "
+        "scores. Default: all but DELTA_P, KL_MAX, KL_MAX_POS.",
+    ),
+    cloup.option(
+        "--calibration", type=PATH, metavar="FILE",
+        help="Table of 'calibrate', for percentiles. Default: the bundled model's own, where its scores are the same.",
+    ),
+    *_window_options,
 )  # fmt: skip
 
 machine_options = cloup.option_group(
@@ -110,6 +122,7 @@ scheduler_option = cloup.option(
 def opening_of(
     *, reference: str, annotation: str, model: str, window: int, flank: int, window_mode: str, scores: tuple[str, ...],
     mode: str, radius: int, backend: str, device: str, precision: str, batch_tokens: int | None, threads: int | None,
+    calibration: str | None = None,
 ) -> Opening:  # fmt: skip
     """Return what the shared options say of the Annotator; torch is imported here, not for ``--help``."""
     from splicebert_vep.opening import Opening
@@ -119,7 +132,7 @@ def opening_of(
     return Opening(
         reference=reference, annotation=annotation, model=model, backend=backend, device=device, precision=precision,
         threads=threads, batch_tokens=batch_tokens, window=window, flank=flank, window_mode=window_mode, scores=scores,
-        mode=mode, radius=radius,
+        mode=mode, radius=radius, calibration=calibration,
     )  # fmt: skip
 
 

@@ -96,6 +96,8 @@ def saturate(
         return
 
     def planned(found: Planned) -> None:
+        if found.note:
+            say(found.note)
         _say_counts(found.counts, "plan taken up" if found.resumed else "planned")
 
     with progress_line() as progress:

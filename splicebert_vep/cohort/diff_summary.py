@@ -21,6 +21,7 @@ _DECIDES = {
     **dict.fromkeys(("ScoreDigest", "Model", *SCORED_BY), "scores"),
     **dict.fromkeys(("Annotation", "AnnotationDigest"), "genes"),
     **dict.fromkeys(("Reference", "ReferenceSHA256"), "sequence"),
+    "Calibration": "percentiles",
     "Scores": "columns",
 }
 _WARNINGS = (

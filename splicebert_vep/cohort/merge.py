@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from splicebert_vep.annotation import FileAnnotator
+from splicebert_vep.calibration.percentiles import plan_percentiles
 from splicebert_vep.errors import CohortError
 from splicebert_vep.files import remove_left_over, reporting, whole_or_not
 from splicebert_vep.genome.annotation import load_table
@@ -91,7 +92,7 @@ def merge(folder: Path, progress: Callable[[str, int, int], None] | None = None)
             began = time.monotonic()
             records = merging.annotate(progress)
             seconds = time.monotonic() - began
-            write_table(folder / TABLE, plan, merging.run, merging.remembered, merging.reference)
+            write_table(folder / TABLE, plan, merging.run, merging.scoring, merging.reference)
         content = _summary(plan, folder)
         _write_json(summary, content)
         return Merged(content, _stale(plan), records, seconds)
@@ -172,6 +173,16 @@ class _Merging:
         settings = opening.settings
         plugins = load_plugins()
         scores = plan_scores(plugins.scorers, plugins.origins("scorer"), settings)
+        percentiles = plan_percentiles(scores, settings, about.space.provenance, opening.calibration)
+        if percentiles.digest != about.space.provenance["Calibration"]:
+            raise CohortError(
+                "The calibration table has changed since the plan was made.",
+                needed=about.space.provenance["Calibration"],
+                found=percentiles.digest,
+                where=opening.calibration or "the bundled model's",
+                remedy="give it back, or plan again",
+            )
+        scores = percentiles.shown_in(scores)
         table = load_table(opening.annotation)
         if table.digest != about.space.annotation_digest:
             raise CohortError(
@@ -187,11 +198,12 @@ class _Merging:
         self.reference = Reference(opening.reference)
         check_reference(plan, self.reference)
         from_shards = _FromShards(failed, genes, Columns(about.space, scores), plan.folder)
-        self.remembered = Remembered(
+        remembered = Remembered(
             self._store, about.space, scores, genes=genes, shape=settings.window, md5=self.reference.md5,
             scoring=from_shards, keeps=False,
         )  # fmt: skip
-        self._recurring = Recurring(Pipeline(self.reference, self.remembered))
+        self.scoring = percentiles.over(remembered)
+        self._recurring = Recurring(Pipeline(self.reference, self.scoring))
         self._files = FileAnnotator(self.reference, genes, table.name, plugins, self.run, settings.chunk_records)
 
     def __enter__(self) -> _Merging:

@@ -30,10 +30,11 @@ _WARM_UP = 8
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan that is on disk, whether it was there already, and sentences for the user."""
+    """A plan that is on disk, whether it was there already, why it has no percentiles, and warnings for the user."""
 
     counts: Mapping[str, int]
     resumed: bool
+    note: str
     warnings: Sequence[str] = ()
 
 
@@ -55,7 +56,7 @@ def make_plan(folder: Path, cohort: Cohort, annotator: Annotator, progress: Prog
                 raise CohortError("The folder belongs to a run of another kind.", where=str(folder))
             same = plan.about.identity == cohort.about(annotator, {}).identity
             if same and not has_failed(plan) and (is_done(plan) or _store_still_knows(plan, annotator)):
-                return Planned(plan.about.counts, True)
+                return Planned(plan.about.counts, True, annotator.percentiles.note)
             commit(plan, cohort.store)  # what was scored for it is not scored again
     forget_failed(folder)
     remove_left_over(folder)
@@ -63,7 +64,7 @@ def make_plan(folder: Path, cohort: Cohort, annotator: Annotator, progress: Prog
     (folder / PLAN).unlink(missing_ok=True)
     shutil.rmtree(folder / SHARDS, ignore_errors=True)
     counts, warnings = plan_cohort(folder, cohort, annotator, progress)
-    return Planned(counts, False, warnings)
+    return Planned(counts, False, annotator.percentiles.note, warnings)
 
 
 def _store_still_knows(plan: Plan, annotator: Annotator) -> bool:

@@ -187,7 +187,7 @@ def _planned(
     if (work / PLAN).is_file():
         with Plan(work) as plan:
             if plan.about.identity == asked.about(annotator, stretches, {}).identity:
-                return Planned(plan.about.counts, True)
+                return Planned(plan.about.counts, True, annotator.percentiles.note)
             if len(plan.missing()) < plan.units:
                 raise CohortError(
                     "The output has been begun with other places or settings.",
@@ -198,7 +198,7 @@ def _planned(
                 )
     remove_left_over(work)
     shutil.rmtree(work / SHARDS, ignore_errors=True)
-    return Planned(_plan(work, asked, annotator, stretches, progress), False)
+    return Planned(_plan(work, asked, annotator, stretches, progress), False, annotator.percentiles.note)
 
 
 def _plan(
@@ -281,7 +281,8 @@ def _lines(plan: Plan, annotator: Annotator, progress: Progress | None) -> Itera
             contexts = annotator.genes.contexts(allele.contig, allele.start, allele.end)
             outcomes = outcomes_of(contexts, rows, columns)
             for number, (key, outcome) in enumerate(outcomes):
-                yield _Line(*written, key, number, allele, outcome, len(outcomes))
+                shown = annotator.percentiles.added(allele, outcome)
+                yield _Line(*written, key, number, allele, shown, len(outcomes))
         if progress:
             progress("units written", unit, plan.units)
 

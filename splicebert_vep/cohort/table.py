@@ -12,7 +12,7 @@ from splicebert_vep.adapters.parquet import RowsWriter, schema_of
 from splicebert_vep.adapters.rows import rows
 from splicebert_vep.files import whole_or_not
 from splicebert_vep.genome.reference import Reference
-from splicebert_vep.remembered import Remembered
+from splicebert_vep.pipeline import ScoringLike
 from splicebert_vep.sequence.alleles import anchored
 from splicebert_vep_spec import AlleleReport, RecordReport, RunInfo, ScoredContext, Status, Value
 
@@ -20,7 +20,7 @@ from .names import COUNTS
 from .plan import Known, Plan
 
 
-def write_table(path: Path, plan: Plan, run: RunInfo, remembered: Remembered, reference: Reference) -> None:
+def write_table(path: Path, plan: Plan, run: RunInfo, scoring: ScoringLike, reference: Reference) -> None:
     """Write one row per distinct allele x gene, by position, then the ALTs that have no normalised allele.
 
     CHROM, POS, REF and ALT are of the normalised allele under the FASTA's name of the contig; of an ALT without one, as
@@ -37,7 +37,7 @@ def write_table(path: Path, plan: Plan, run: RunInfo, remembered: Remembered, re
         writer = RowsWriter(str(temporary), schema)
         try:
             for block in plan.alleles():
-                outcomes = remembered.outcomes([known.allele for known in block])
+                outcomes = scoring.outcomes([known.allele for known in block])
                 writer.append(_of_alleles(zip(block, outcomes, strict=True), run, reference))
             writer.append(_of_turned(plan, run))
         finally:

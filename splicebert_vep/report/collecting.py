@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from splicebert_vep.evidence import EVIDENCE, SPLICEAI, SPLICEAI_THRESHOLD
+
 from .places import place_of
 from .reading import AnnotatedVcf, Row
 
@@ -24,10 +26,6 @@ HIGHER = frozenset(
 #: Scores whose distributions are drawn, where the file has them.
 DRAWN = ("KL_CTX", "KL_SS", "LLR")
 NOT_ANNOTATED = "NOT_ANNOTATED"
-#: SpliceAI's largest delta score where it is joined, and the word that sets SpliceBERT beside it.
-SPLICEAI_MAX, EVIDENCE = "SpliceAI_DS_MAX", "EVIDENCE"
-#: The high-recall cut-off of Jaganathan et al. 2019 (10.1016/j.cell.2018.12.015).
-SPLICEAI_CALLS = 0.2
 
 
 def scores_of(fields: Mapping[str, str]) -> list[str]:
@@ -98,7 +96,7 @@ class Collected:
         scored: alleles x genes that have the score.
         top: those with the highest disturbance, highest first.
         hits: those that touch such a site, by file order.
-        elsewhere: those that touch none and that SpliceAI calls (``SPLICEAI_CALLS``), scored or not, by file order.
+        elsewhere: those that touch none and that SpliceAI calls (``SPLICEAI_THRESHOLD``), scored or not, by file order.
         unscored: those of another status than OK, by file order.
     """
 
@@ -144,7 +142,7 @@ def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
     """
     classed = "REGION_CLASS" in vcf.fields
     highest = _Highest(limit)
-    found = Collected(score, SPLICEAI_MAX in vcf.fields, limit)
+    found = Collected(score, SPLICEAI in vcf.fields, limit)
     found.values = {name: {} for name in DRAWN if name in vcf.fields}
     for alleles in vcf.records():
         found.records += 1
@@ -173,10 +171,10 @@ def gene_of(row: Row) -> str | None:
 def _keep(found: Collected, row: Row) -> None:
     """Keep a row that has to be shown whatever its score."""
     found.evidence.update([row.fields[EVIDENCE]] if EVIDENCE in row.fields else [])
-    spliceai = row.number(SPLICEAI_MAX)
+    spliceai = row.number(SPLICEAI)
     if "SITE_HIT" in row.fields:
         found.hits.add(row)
-    elif spliceai is not None and spliceai >= SPLICEAI_CALLS:
+    elif spliceai is not None and spliceai >= SPLICEAI_THRESHOLD:
         found.elsewhere.add(row)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .collecting import EVIDENCE, NEGATIVE, SPLICEAI_MAX, gene_of
+from splicebert_vep.evidence import EVIDENCE, SPLICEAI
+
+from .collecting import NEGATIVE, gene_of
 from .drawing import cut
 from .places import position_words
 from .reading import Row
@@ -73,14 +75,14 @@ def columns(fields: Mapping[str, str], score: str) -> list[Column]:
         Column("STATUS", "Status", "", "text", "OK, or why the allele has no scores; see Statuses."),
     ]  # fmt: skip
     for name in dict.fromkeys((score, *_SCORES)):
-        if name in fields and name != SPLICEAI_MAX:  # which has its own column
+        if name in fields and name != SPLICEAI:  # which has its own column
             kind: Literal["high", "low"] = "low" if name in NEGATIVE else "high"
             found.append(Column(name, name, direction(name), kind, _meaning(name, fields)))
     if EVIDENCE in fields:
         found.append(Column(EVIDENCE, "Seen by", "", "text", fields[EVIDENCE]))
-    if SPLICEAI_MAX in fields:
-        meaning = ". ".join(text for text in (fields[SPLICEAI_MAX], fields.get(_STATUS)) if text)
-        found.append(Column(SPLICEAI_MAX, "SpliceAI max", direction(SPLICEAI_MAX), "high", meaning))
+    if SPLICEAI in fields:
+        meaning = ". ".join(text for text in (fields[SPLICEAI], fields.get(_STATUS)) if text)
+        found.append(Column(SPLICEAI, "SpliceAI max", direction(SPLICEAI), "high", meaning))
     if any(f"SpliceAI_DS_{delta}" in fields for delta in _DELTAS):
         meaning = (
             "SpliceAI's delta scores of acceptor gain and loss (AG, AL) and donor gain and loss (DG, DL), and in "
@@ -126,8 +128,8 @@ def _cell(row: Row, column: str) -> str:
         return evidence_words(fields.get(EVIDENCE, ""))
     if column == "deltas":
         return _deltas(fields)
-    if column == SPLICEAI_MAX:
-        return fields.get(SPLICEAI_MAX) or _why_none(fields)
+    if column == SPLICEAI:
+        return fields.get(SPLICEAI) or _why_none(fields)
     return fields.get(column, "")
 
 

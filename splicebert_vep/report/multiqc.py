@@ -8,9 +8,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from splicebert_vep.evidence import SPLICEAI_THRESHOLD
 from splicebert_vep.files import reporting, whole_or_not
 
-from .collecting import SPLICEAI_CALLS, Collected
+from .collecting import Collected
 from .words import STATUSES
 
 _PARENT = {
@@ -103,7 +104,7 @@ _HEADERS: Mapping[str, dict[str, Any]] = {
     },
     "spliceai_elsewhere": {
         "title": "SpliceAI elsewhere", "format": _WHOLE, "scale": "Oranges",
-        "description": f"Alleles x genes with a SpliceAI score of {SPLICEAI_CALLS} or more that touch no such site",
+        "description": f"Alleles x genes with a SpliceAI score of {SPLICEAI_THRESHOLD} or more that touch no such site",
     },
     "median_kl_ctx": {
         "title": "Median KL_CTX", "description": "Context score; higher = more disturbed", "format": _DIGITS,

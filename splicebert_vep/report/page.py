@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from splicebert_vep.evidence import EVIDENCE, SPLICEAI_THRESHOLD
 from splicebert_vep.extras import require
 from splicebert_vep_spec import format_number
 
-from .collecting import DRAWN, EVIDENCE, SPLICEAI_CALLS, Collected, Kept, gene_of
+from .collecting import DRAWN, Collected, Kept, gene_of
 from .columns import Column, cells, columns, direction, evidence_words, parts, type_of
 from .distributions import draw_distributions, spreads
 from .drawing import svg
@@ -131,7 +132,7 @@ def _kinds(found: Collected) -> list[str]:
         words = [f"all {found.scored:,} that have {found.score}"]
     kept: tuple[tuple[Kept, str], ...] = (
         (found.hits, "that touch a splice-site dinucleotide"),
-        (found.elsewhere, f"elsewhere with a SpliceAI score of {SPLICEAI_CALLS} or more"),
+        (found.elsewhere, f"elsewhere with a SpliceAI score of {SPLICEAI_THRESHOLD} or more"),
         (found.unscored, "without scores"),
     )
     for kind, what in kept:

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._fields import FieldSpec
 from .._scorers import NEEDS, AlignedBatch, Scorer
-from ._named import check_named, subject
+from ._named import check_fields, check_named, subject
 from ._samples import ALLELES, sample_batch
 
 _TOLERANCE = 1e-6
@@ -23,13 +22,7 @@ class ScorerConformance:
     def test_it_has_a_name_and_fields(self) -> None:
         scorer = self._scorer()
         check_named(scorer)
-        assert scorer.fields, "fields is empty; needed at least one FieldSpec"
-        for field in scorer.fields:
-            assert isinstance(field, FieldSpec), f"{field!r} in fields; needed FieldSpec objects"
-            assert field.number == "A", f"{field.id} has number {field.number!r}; a score is one value per ALT: 'A'"
-            assert field.type in ("Float", "Integer"), f"{field.id} has type {field.type}; needed Float or Integer"
-        ids = [field.id for field in scorer.fields]
-        assert len(set(ids)) == len(ids), f"a field id occurs twice: {ids}"
+        check_fields(scorer.fields)
         assert list(scorer.fields) == list(scorer.fields), "fields differ from one look to the next"
 
     def test_it_needs_what_there_is(self) -> None:

@@ -6,10 +6,9 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-from .._fields import FieldSpec
 from .._scorers import SequenceScorer
 from .._types import Allele, GeneContext, Interval
-from ._named import check_named, subject
+from ._named import check_fields, check_named, subject
 
 Asked = Sequence[tuple[Allele, GeneContext]]
 
@@ -77,13 +76,7 @@ class SequenceScorerConformance:
     def test_it_has_a_name_and_fields(self) -> None:
         scorer = self._scorer()
         check_named(scorer)
-        assert scorer.fields, "fields is empty; needed at least one FieldSpec"
-        for field in scorer.fields:
-            assert isinstance(field, FieldSpec), f"{field!r} in fields; needed FieldSpec objects"
-            assert field.number == "A", f"{field.id} has number {field.number!r}; a score is one value per ALT: 'A'"
-            assert field.type in ("Float", "Integer"), f"{field.id} has type {field.type}; needed Float or Integer"
-        ids = [field.id for field in scorer.fields]
-        assert len(set(ids)) == len(ids), f"a field id occurs twice: {ids}"
+        check_fields(scorer.fields)
 
     def test_it_returns_one_number_or_none_per_allele_of_every_kind(self) -> None:
         for asked in (self._all(), *(frozenset((field,)) for field in sorted(self._all()))):
