@@ -291,6 +291,25 @@ def test_region_classes_of_the_file_come_first(page, tmp_path):
     records = ["1 1 . A C " + scored(-3, REGION_CLASS="donor_3_6"), "1 2 . AC A " + scored(-4)]
     made = page(write(tmp_path / "in.vcf", records, fields={"REGION_CLASS": "String"}))
     assert [a["data-place"] for a in made.tags("tr") if "data-place" in a] == ["donor +3 to +6", "no region class"]
+    assert "Only SNVs have a region class" in made.text
+
+
+def test_a_percentile_is_said_to_be_one_of_its_region_class(page, tmp_path):
+    fields = {"REGION_CLASS": "String", "PCTL_KL_CTX": "Float"}
+    records = ["1 1 . A C " + scored(-3, REGION_CLASS="canonical", PCTL_KL_CTX=12.5)]
+    made = page(write(tmp_path / "in.vcf", records, fields=fields), "--by", "PCTL_KL_CTX")
+    assert "<small>higher = more unusual in its region class</small>" in made.text
+    assert "Sorted by PCTL_KL_CTX (higher = more unusual in its region class)" in made.text
+
+
+def test_percentiles_of_two_calibration_tables_make_no_page(run, tmp_path):
+    one, two = (PROVENANCE.replace('Window="510"', f'Window="510",Calibration="{digest}"') for digest in ("c1", "c2"))
+    (tmp_path / "in.vcf").write_text(HEAD.format(f"{STATUS}{BY}{one}\n{two}\n", ""))
+    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")
+    assert code == 3
+    assert "one calibration table" in err and "c1, c2" in err
+    (tmp_path / "in.vcf").write_text(HEAD.format(f"{STATUS}{BY}{one}\n{PROVENANCE}\n", ""))
+    assert run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")[0] == 0
 
 
 def test_every_status_has_its_sentence():

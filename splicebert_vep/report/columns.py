@@ -53,7 +53,7 @@ class Column:
 def direction(score: str) -> str:
     """Say what the direction of a score means."""
     if score.startswith("PCTL_"):
-        return "higher = more unusual"
+        return "higher = more unusual in its region class"
     if score.startswith("SpliceAI_"):
         return "0 to 1, higher = more likely"
     if score in NEGATIVE:

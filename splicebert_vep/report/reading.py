@@ -188,13 +188,16 @@ def _provenance(found: Sequence[dict[str, str]], where: str) -> dict[str, str]:
     for name, what, choices in (
         ("ScoreDigest", "score digest", "one model and one set of options"),
         ("AnnotationDigest", "gene annotation", "one set of genes"),
+        ("Calibration", "calibration table", "one calibration table"),
     ):
-        digests = {line.get(name, "") for line in found}
+        digests = {line.get(name, "none") for line in found}
+        if name == "Calibration":
+            digests.discard("none")  # a run without percentiles adds none of another table
         if len(digests) > 1:
             raise VcfError(
                 "The file holds the scores of several runs, and these are not comparable.",
                 needed=f"one {what}",
-                found=", ".join(sorted(digest[:12] or "none" for digest in digests)),
+                found=", ".join(sorted(digest[:12] for digest in digests)),
                 where=where,
                 remedy=f"annotate all records with {choices}",
             )
