@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
 from pathlib import Path
 
 PROVENANCE = (
@@ -46,3 +47,42 @@ def write(path: Path, records: list[str], *, fields: dict[str, str] | None = Non
         lines.append("\t".join((chrom, pos, name, ref, alt, ".", ".", text)))
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+class Page(HTMLParser):
+    """Elements of a page, and the rows of its table of variants."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.rows, self._in, self._inline = [], [], [], {"script": "", "style": ""}
+        self.feed(text)
+        self.text = text
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.elements.append((tag, attributes))
+        self._in.append(tag)
+        if tag == "tr" and "data-gene" in attributes:
+            self.rows.append([])
+        elif tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+        if tag in ("meta", "link", "img", "input"):
+            self._in.pop()
+
+    def handle_endtag(self, tag):
+        while self._in.pop() != tag:
+            pass
+        if tag == "table" and self.rows:
+            self.table, self.rows = self.rows, []
+
+    def handle_data(self, data):
+        if self._in and self._in[-1] in self._inline:
+            self._inline[self._in[-1]] += data
+        elif self.rows and "small" not in self._in:
+            self.rows[-1][-1:] = [self.rows[-1][-1] + data.strip()] if self.rows[-1] else []
+
+    def tags(self, name):
+        return [attributes for tag, attributes in self.elements if tag == name]
+
+    def inline(self, name):
+        return self._inline[name]

@@ -67,6 +67,11 @@ def test_the_picture_says_what_the_scores_say(annotator):
     assert any("43,047,896 to 43,047,387" in text for text in shown)  # 255 nt before, 254 nt after
 
 
+def test_a_base_of_an_exon_does_not_read_as_the_number_of_an_exon(annotator):
+    shown = " ".join(texts(svg(draw(annotator.profile("chr17-43047644-A-C")))))  # the donor is at 43047641 and 2
+    assert "CDS, base 2 from the site" in shown
+
+
 def test_a_missing_splice_site_is_said_to_be_missing(annotator):
     shown = " ".join(texts(svg(draw(annotator.profile("chr17-43047300-A-T")))))
     assert "no splice site of the nearest exon in the window" in shown
@@ -80,6 +85,15 @@ def test_the_letters_under_the_logos_are_the_sequences(annotator):
     around = slice(low - 10, low + 12)
     assert profile.ref[around] in shown
     assert profile.alt[around] in shown and "-" in profile.alt[around]
+
+
+@pytest.mark.parametrize("largest", [0.0004, 0.0977, 0.1501, 14.9])
+def test_the_label_of_an_axis_stays_inside_the_picture(annotator, largest):
+    profile = annotator.profile(DONOR)
+    figure = draw(replace(profile, kl=profile.kl * largest / np.nanmax(profile.kl)))
+    figure.draw_without_rendering()
+    labels = [axes.yaxis.label for part in figure.subfigs for axes in part.axes]
+    assert all(label.get_window_extent().x0 >= 0 for label in labels)
 
 
 def test_the_same_picture_has_the_same_bytes(annotator):

@@ -2,16 +2,14 @@
 
 import base64
 import hashlib
-import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from reported import PROVENANCE, SPLICEAI, info, scored, write
+from reported import PROVENANCE, SPLICEAI, Page, info, scored, write
 from splicebert_vep.report.collecting import collect
 from splicebert_vep.report.places import place_of
 from splicebert_vep.report.reading import AnnotatedVcf, Row
@@ -28,45 +26,6 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-class Page(HTMLParser):
-    """Elements of a page, and the rows of its table of variants."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.rows, self._in, self._inline = [], [], [], {"script": "", "style": ""}
-        self.feed(text)
-        self.text = text
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.elements.append((tag, attributes))
-        self._in.append(tag)
-        if tag == "tr" and "data-gene" in attributes:
-            self.rows.append([])
-        elif tag in ("td", "th") and self.rows:
-            self.rows[-1].append("")
-        if tag in ("meta", "link", "img", "input"):
-            self._in.pop()
-
-    def handle_endtag(self, tag):
-        while self._in.pop() != tag:
-            pass
-        if tag == "table" and self.rows:
-            self.table, self.rows = self.rows, []
-
-    def handle_data(self, data):
-        if self._in and self._in[-1] in self._inline:
-            self._inline[self._in[-1]] += data
-        elif self.rows and "small" not in self._in:
-            self.rows[-1][-1:] = [self.rows[-1][-1] + data.strip()] if self.rows[-1] else []
-
-    def tags(self, name):
-        return [attributes for tag, attributes in self.elements if tag == name]
-
-    def inline(self, name):
-        return self._inline[name]
 
 
 @pytest.fixture
@@ -131,7 +90,7 @@ def test_text_of_the_file_stays_text(page, tmp_path):
             f"{hostile} 7 {hostile} A C "
             + scored(-8, SYMBOL=hostile, REGION=hostile, TRANSCRIPT=hostile, STRAND=hostile)
         ],
-        extra=(f'##SpliceBERT_provenance=<ID=run,ScoreDigest="abc",Model="{bad.replace(chr(34), "")}">',),
+        extra=(PROVENANCE.replace("mine", bad.replace('"', "")),),
     )
     made = page(source)
     assert len(made.tags("script")) == 1
@@ -217,6 +176,83 @@ def test_negative_scores_are_sorted_from_the_lowest(page, tmp_path):
     assert sorted_head["aria-sort"] == "ascending"
 
 
+@pytest.mark.parametrize("field", ["STATUS", "NGENES", "SITE_OFFSET"])
+def test_a_field_without_a_direction_chooses_no_rows(run, tmp_path, field):
+    code, _, err = run("report", ANNOTATED, "-o", tmp_path / "x.html", "--by", field)
+    assert code == 3
+    assert f"{field}, which has no such direction" in err
+    assert "KL_CTX, KL_DONOR" in err and "N_FRAC" not in err
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_the_score_of_a_plugin_chooses_rows_where_its_description_says_how(page, tmp_path):
+    declared = '##INFO=<ID=SpliceBERT_MINE,Number=A,Type=Float,Description="My score; higher = more disturbed">'
+    source = write(tmp_path / "in.vcf", [f"1 {i} . A C " + scored(-3, MINE=i) for i in (1, 2)], extra=(declared,))
+    assert [row[4] for row in page(source, "--by", "MINE").table] == ["2", "1"]
+
+
+def test_spliceai_may_choose_the_rows_and_has_one_column(page, tmp_path):
+    records = [f"1 {i} . A C " + scored(-3, SpliceAI_DS_MAX=f"0.{i}") for i in (1, 3, 2)]
+    made = page(write(tmp_path / "in.vcf", records, fields=SPLICEAI), "--by", "SpliceAI_DS_MAX")
+    [head] = [a for a in made.tags("th") if "aria-sort" in a]
+    assert head["aria-sort"] == "descending"
+    assert [row[0] for row in made.table] == ["1-3-A-C", "1-2-A-C", "1-1-A-C"]
+    assert "SpliceAI_DS_MAX (0 to 1, higher = more likely)" in made.text
+
+
+def test_a_base_of_an_exon_does_not_read_as_the_number_of_an_exon(page, tmp_path):
+    records = ["1 1 . A C " + scored(-3, SITE_OFFSET=2), "1 2 . A C " + scored(-4, REGION="intron", SITE_OFFSET="-12")]
+    made = page(write(tmp_path / "in.vcf", [*records, "1 3 . A C " + scored(-5, SITE_OFFSET=None)]))
+    assert [row[2] for row in made.table] == ["CDS, base 2 from the site", "intron -12", "CDS"]
+
+
+def test_only_one_base_for_another_is_an_snv(page, tmp_path):
+    records = ["1 1 . A C " + scored(-3), "1 1 . A * " + info(STATUS="SPANNING_DELETION"), "1 2 . AC A " + scored(-4)]
+    made = page(write(tmp_path / "in.vcf", [*records, "1 3 . a t " + scored(-5)]))
+    attributes = [a for a in made.tags("tr") if "data-type" in a]
+    types = {row[0]: a["data-type"] for row, a in zip(made.table, attributes, strict=True)}
+    assert types == {"1-1-A-C": "SNV", "1-1-A-*": "other", "1-2-AC-A": "other", "1-3-a-t": "SNV"}
+
+
+def test_the_legend_says_what_spliceai_s_words_mean_and_which_way_its_places_run(page, tmp_path):
+    source = write(tmp_path / "in.vcf", ["1 1 . A C " + scored(-3, SpliceAI_STATUS="NO_RECORD")], fields=SPLICEAI)
+    made = page(source)
+    assert "<dt>SpliceAI max</dt><dd>about SpliceAI_DS_MAX. about SpliceAI_STATUS" in made.text
+    assert "in nt from POS along the genome, whatever the strand" in made.text
+
+
+def test_runs_that_differ_in_what_moves_no_score_are_all_named(page, tmp_path):
+    other = PROVENANCE.replace("x.fa", "y.fa")
+    made = page(write(tmp_path / "in.vcf", ["1 1 . A C " + scored(-3)], extra=(other,)))
+    assert re.search("<th[^>]*>Reference</th><td[^>]*>y.fa; x.fa</td>", made.text)
+    assert re.search("<th[^>]*>Model</th><td[^>]*>mine</td>", made.text)
+
+
+def test_a_file_without_records_has_a_page_that_does_not_say_that_scores_are_not_in_it(page, tmp_path):
+    made = page(write(tmp_path / "in.vcf", []))
+    assert made.rows == []
+    assert "No allele has a score that is shown here (KL_CTX, KL_SS, LLR)." in made.text
+
+
+def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
+    site = {"SITE_HIT": "donor", "REGION": "intron", "SITE_OFFSET": "+1"}
+    source = write(
+        tmp_path / "in.vcf",
+        [
+            "1 1 . A C " + scored(-9, **site),
+            "1 2 . A C " + scored(None, **site),
+            "1 3 . A <DEL> " + info(STATUS="SYMBOLIC"),
+            "1 4 . A C " + scored(-5, SpliceAI_DS_MAX=0.9),
+            "1 5 . A C " + scored(-3),
+            "1 6 . A C " + scored(-8, **site),
+            "1 7 . A C " + scored(-7),
+        ],
+        fields=SPLICEAI,
+    )
+    made = page(source, "--top", "3")
+    assert [row[4] for row in made.table] == ["-3", "-5", "-7", "-8", "-9", "", ""]
+
+
 def test_the_same_file_gives_the_same_bytes(run, tmp_path):
     pages = []
     for name in ("one", "two"):
@@ -255,6 +291,25 @@ def test_region_classes_of_the_file_come_first(page, tmp_path):
     records = ["1 1 . A C " + scored(-3, REGION_CLASS="donor_3_6"), "1 2 . AC A " + scored(-4)]
     made = page(write(tmp_path / "in.vcf", records, fields={"REGION_CLASS": "String"}))
     assert [a["data-place"] for a in made.tags("tr") if "data-place" in a] == ["donor +3 to +6", "no region class"]
+    assert "Only SNVs have a region class" in made.text
+
+
+def test_a_percentile_is_said_to_be_one_of_its_region_class(page, tmp_path):
+    fields = {"REGION_CLASS": "String", "PCTL_KL_CTX": "Float"}
+    records = ["1 1 . A C " + scored(-3, REGION_CLASS="canonical", PCTL_KL_CTX=12.5)]
+    made = page(write(tmp_path / "in.vcf", records, fields=fields), "--by", "PCTL_KL_CTX")
+    assert "<small>higher = more unusual in its region class</small>" in made.text
+    assert "Sorted by PCTL_KL_CTX (higher = more unusual in its region class)" in made.text
+
+
+def test_percentiles_of_two_calibration_tables_make_no_page(run, tmp_path):
+    one, two = (PROVENANCE.replace('Window="510"', f'Window="510",Calibration="{digest}"') for digest in ("c1", "c2"))
+    (tmp_path / "in.vcf").write_text(HEAD.format(f"{STATUS}{BY}{one}\n{two}\n", ""))
+    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")
+    assert code == 3
+    assert "one calibration table" in err and "c1, c2" in err
+    (tmp_path / "in.vcf").write_text(HEAD.format(f"{STATUS}{BY}{one}\n{PROVENANCE}\n", ""))
+    assert run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")[0] == 0
 
 
 def test_every_status_has_its_sentence():
@@ -263,6 +318,7 @@ def test_every_status_has_its_sentence():
 
 HEAD = "##fileformat=VCFv4.2\n{}#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n{}"
 STATUS = '##INFO=<ID=SpliceBERT_STATUS,Number=A,Type=String,Description="x">\n'
+BY = '##INFO=<ID=SpliceBERT_KL_CTX,Number=A,Type=Float,Description="x">\n'
 
 
 @pytest.mark.parametrize(
@@ -271,16 +327,28 @@ STATUS = '##INFO=<ID=SpliceBERT_STATUS,Number=A,Type=String,Description="x">\n'
         (HEAD.format("", ""), "does not say how it was annotated"),
         (HEAD.format(f"{PROVENANCE}\n", ""), "no SpliceBERT annotation"),
         (HEAD.format(f"{STATUS}{PROVENANCE}\n{PROVENANCE.replace('abc', 'xyz')}\n", ""), "scores of several runs"),
-        (HEAD.format(f"{STATUS}{PROVENANCE}\n", "1\t1\t.\tA\tC,T\t.\t.\tSpliceBERT_STATUS=OK\n"), "one value for each"),
+        (HEAD.format(f"{STATUS}{PROVENANCE}\n{PROVENANCE.replace('a1', 'a2')}\n", ""), "one gene annotation"),
+        (
+            HEAD.format(f"{STATUS}{BY}{PROVENANCE}\n", "1\t1\t.\tA\tC,T\t.\t.\tSpliceBERT_STATUS=OK\n"),
+            "one value for each",
+        ),
     ],
 )
 def test_files_that_make_no_page_say_why(run, tmp_path, text, problem):
     (tmp_path / "in.vcf").write_text(text)
-    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html", "--by", "STATUS")
+    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")
     assert code == 3
     assert problem in err
     assert str(tmp_path / "in.vcf") in err
     assert not (tmp_path / "page.html").exists()
+
+
+def test_scores_in_the_entries_of_vep_alone_make_no_page_and_the_message_says_what_does(run, tmp_path):
+    csq = '##INFO=<ID=CSQ,Number=.,Type=String,Description="x. Format: Allele|Gene|SpliceBERT_pred_LLR">\n'
+    (tmp_path / "in.vcf").write_text(HEAD.format(f"{csq}{PROVENANCE}\n", ""))
+    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")
+    assert code == 3
+    assert "--emit flat" in err
 
 
 @pytest.mark.parametrize("value", ["high", "nan", "inf"])
@@ -292,67 +360,17 @@ def test_a_value_that_is_no_number_is_named_with_its_line(run, tmp_path, value):
     assert f"in.vcf:{len(source.read_text().splitlines())}" in err
 
 
-def test_windows_that_the_file_does_not_name_are_asked_for(run, tmp_path):
-    (tmp_path / "in.vcf").write_text(ANNOTATED.read_text().replace('Window="510",', ""))
-    code, _, err = run("report", tmp_path / "in.vcf", "-R", FASTA, "-o", tmp_path / "page.html")
-    assert code == 3
-    assert "with which windows" in err and "Window" in err
-
-
 def test_usage_errors(run, tmp_path):
     assert run("report", ANNOTATED)[0] == 2
     assert run("report", "-", "--multiqc", tmp_path)[0] == 2
     assert run("report", ANNOTATED, "-o", ANNOTATED)[0] == 2
+    genes = tmp_path / "mine.gtf"
+    genes.touch()
+    assert run("report", ANNOTATED, "-R", FASTA, "-A", genes, "-o", genes)[0] == 2
+    code, _, err = run("report", ANNOTATED, "--multiqc", tmp_path / "qc", "--sample", "../S1")
+    assert code == 2
+    assert "part of a file name" in err
+    assert sorted(tmp_path.iterdir()) == [genes]
     code, _, err = run("report", ANNOTATED, "-o", tmp_path / "x.html", "--by", "KL_CTY")
     assert code == 3
     assert "did you mean KL_CTX?" in err
-
-
-def test_pictures_are_of_the_model_and_the_scores_of_the_file(run, page, tmp_path):
-    made = page(ANNOTATED, "-R", FASTA, "--by", "KL_SS", "--pictures", "2")
-    pictures = [a for a in made.tags("img") if "sequence logos" in a["alt"]]
-    assert len(pictures) == len(made.tags("figure")) == 2
-    top = made.table[0]
-    assert top[0] in pictures[0]["alt"]
-    drawing = base64.b64decode(pictures[0]["src"].partition("base64,")[2]).decode()
-    assert f"KL_SS {top[4]}" in drawing  # the score in the picture is, to the last digit, that of the table
-    assert [a["href"] for a in made.tags("a") if a["href"].startswith("#picture-")] == ["#picture-1", "#picture-2"]
-
-
-def test_pictures_of_another_model_or_reference_are_refused(run, tmp_path):
-    target = tmp_path / "page.html"
-    code, _, err = run("report", ANNOTATED, "-R", FASTA, "-o", target, "--backend", "null")
-    assert code == 3
-    assert "not be of the model" in err and "--model" in err
-    changed = ANNOTATED.read_text().replace("SpliceBERT_KL_CTX=-", "SpliceBERT_KL_CTX=-1")
-    (tmp_path / "changed.vcf").write_text(changed)
-    code, _, err = run("report", tmp_path / "changed.vcf", "-R", FASTA, "-o", target)
-    assert code == 3
-    assert "come out otherwise than in the file" in err
-    assert not target.exists()
-
-
-def test_multiqc_gets_a_bar_of_statuses_and_a_table(run, tmp_path):
-    """Keys as in docs.seqera.io/multiqc/custom_content: id, section_name, plot_type, pconfig, headers, data."""
-    assert run("report", ANNOTATED, "--multiqc", tmp_path / "qc", "--sample", "S1")[0] == 0
-    bar = json.loads((tmp_path / "qc" / "S1.splicebert_statuses_mqc.json").read_text())
-    assert bar["plot_type"] == "bargraph"
-    assert bar["data"] == {"S1": {"OK": 44, "NO_ALT": 1, "TOO_LONG": 1}}
-    table = json.loads((tmp_path / "qc" / "S1.splicebert_summary_mqc.json").read_text())
-    assert table["plot_type"] == "table"
-    row = table["data"]["S1"]
-    assert set(row) == set(table["headers"])
-    assert (row["alleles"], row["genes"], row["model"]) == (45, 1, "splicebert-mini")
-    assert row["scored_percent"] == round(100 * 44 / 45, 2)
-    hits = sum("SpliceBERT_SITE_HIT=" in line for line in ANNOTATED.read_text().splitlines() if line[0] != "#")
-    assert row["site_hits"] == hits
-    values = [float(v) for v in re.findall(r";SpliceBERT_KL_CTX=([^;]+)", ANNOTATED.read_text())]
-    assert row["median_kl_ctx"] == pytest.approx((sorted(values)[21] + sorted(values)[22]) / 2, abs=1e-4)
-    assert {bar["parent_id"], table["parent_id"]} == {"splicebert_vep"}
-    assert bar["id"] != table["id"]
-
-
-def test_a_sample_is_called_as_its_file(run, tmp_path):
-    source = write(tmp_path / "S7.out.vcf", ["1 1 . A C " + scored(-3)])
-    assert run("report", source, "--multiqc", tmp_path)[0] == 0
-    assert (tmp_path / "S7.out.splicebert_summary_mqc.json").exists()

@@ -122,6 +122,17 @@ def test_the_form_filters(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
+def test_a_printed_page_says_what_was_left_out_and_how_it_is_sorted(page):
+    order = page.locator("#order")
+    assert order.inner_text() == "Sorted by KL_CTX (higher = more disturbed)."
+    click(page, "LLR")
+    assert order.inner_text() == "Sorted by LLR, ascending."
+    page.locator("#filters select[name=gene]").select_option("XYZ")
+    page.emulate_media(media="print")
+    assert page.locator("#count").is_visible()
+    assert page.locator("#count").inner_text() == "1 of 4 rows shown"
+
+
 def test_without_script_the_table_is_there_and_no_dead_form(browser, run, tmp_path):
     source = write(tmp_path / "in.vcf", RECORDS, fields=SPLICEAI)
     assert run("report", source, "-o", tmp_path / "page.html")[0] == 0

@@ -64,10 +64,13 @@ def report(
     """
     if target is None and multiqc is None:
         raise click.UsageError("nothing to write: give -o FILE, --multiqc FOLDER, or both")
-    if target is not None and os.path.realpath(target) in map(os.path.realpath, filter(None, (source, reference))):
+    inputs = filter(None, (source, reference, model["annotation"]))
+    if target is not None and os.path.realpath(target) in map(os.path.realpath, inputs):
         raise click.UsageError("-o would replace an input")
     if multiqc is not None and source == "-" and sample is None:
         raise click.UsageError("stdin has no name: give --sample")
+    if sample is not None and os.path.basename(sample) != sample:
+        raise click.UsageError("--sample is part of a file name, which has no slash")
     from splicebert_vep.files import whole_or_not
     from splicebert_vep.report.collecting import collect
     from splicebert_vep.report.multiqc import write_multiqc
@@ -94,13 +97,16 @@ def report(
 
 
 def _check_score(vcf: AnnotatedVcf, by: str) -> None:
-    if by not in vcf.fields:
+    from splicebert_vep.report.collecting import scores_of
+
+    scores = scores_of(vcf.fields)
+    if by not in scores:
         raise SettingsError(
-            f"The file has no score {by}.",
-            needed=", ".join(vcf.fields),
-            found=by,
+            f"The file has no score {by} of which it is known which way more disturbed lies.",
+            needed=", ".join(scores) or "a score",
+            found=f"{by}, which has no such direction" if by in vcf.fields else by,
             where=vcf.name,
-            remedy=suggestion([by], vcf.fields) or "give --by one of the file's scores",
+            remedy=suggestion([by], scores) or "give --by one of the file's scores",
         )
 
 
@@ -114,7 +120,7 @@ def _draw(vcf: AnnotatedVcf, found: Collected, count: int, **given: Any) -> list
         check_same(vcf.provenance, annotator, vcf.name)
         pictures = []
         with progress_line() as progress:
-            for picture in draw_pictures(rows, annotator):
+            for picture in draw_pictures(rows, annotator, vcf.provenance):
                 pictures.append(picture)
                 if progress:
                     progress("pictures", len(pictures), len(rows))

@@ -6,8 +6,10 @@ Memory is bounded by the number of rows shown and, for the distributions, by 8 b
 from __future__ import annotations
 
 import heapq
+import math
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from splicebert_vep.evidence import EVIDENCE, SPLICEAI, SPLICEAI_THRESHOLD
@@ -15,11 +17,25 @@ from splicebert_vep.evidence import EVIDENCE, SPLICEAI, SPLICEAI_THRESHOLD
 from .places import place_of
 from .reading import AnnotatedVcf, Row
 
-#: Scores of which more negative means more disturbed; of all others, percentiles included, it is higher.
+#: Scores of which more negative means more disturbed, and those of which higher does.
 NEGATIVE = frozenset(("LLR", "PLLR", "DELTA_P"))
+HIGHER = frozenset(
+    ("KL_CTX", "KL_DONOR", "KL_ACCEPTOR", "KL_SS", "KL_MAX", "EMB_COS", "EMB_L2", "PCTL_KL_CTX", "PCTL_LLR")
+    + tuple(f"SpliceAI_DS_{delta}" for delta in ("AG", "AL", "DG", "DL", "MAX"))
+)
 #: Scores whose distributions are drawn, where the file has them.
 DRAWN = ("KL_CTX", "KL_SS", "LLR")
 NOT_ANNOTATED = "NOT_ANNOTATED"
+
+
+def scores_of(fields: Mapping[str, str]) -> list[str]:
+    """Return those fields of a file of which it is known which way more disturbed lies; a plugin's description says it.
+
+    Args:
+        fields: with their descriptions.
+    """
+    known = NEGATIVE | HIGHER
+    return [name for name, text in fields.items() if name in known or "higher = more disturbed" in text]
 
 
 def disturbance(score: str, value: float) -> float:
@@ -104,9 +120,14 @@ class Collected:
         self.hits, self.elsewhere, self.unscored = Kept(self.limit), Kept(self.limit), Kept(self.limit)
 
     def shown(self) -> list[Row]:
-        """Return every row of the table once: the top ones, then the others."""
+        """Return every row of the table once, the most disturbed first, those without the score last."""
         every = (*self.top, *self.hits.rows, *self.elsewhere.rows, *self.unscored.rows)
-        return list({id(row): row for row in every}.values())  # a file may hold equal rows; each is shown
+        once = {id(row): row for row in every}.values()  # a file may hold equal rows; each is shown
+        return sorted(once, key=self._order)
+
+    def _order(self, row: Row) -> float:
+        value = row.number(self.score)
+        return math.inf if value is None else -disturbance(self.score, value)
 
 
 def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:

@@ -10,6 +10,7 @@ from splicebert_vep.evidence import EVIDENCE, SPLICEAI
 
 from .collecting import NEGATIVE, gene_of
 from .drawing import cut
+from .places import position_words
 from .reading import Row
 
 _SCORES = ("KL_CTX", "PCTL_KL_CTX", "KL_SS", "LLR", "PCTL_LLR", "PLLR")
@@ -52,7 +53,9 @@ class Column:
 def direction(score: str) -> str:
     """Say what the direction of a score means."""
     if score.startswith("PCTL_"):
-        return "higher = more unusual"
+        return "higher = more unusual in its region class"
+    if score.startswith("SpliceAI_"):
+        return "0 to 1, higher = more likely"
     if score in NEGATIVE:
         return "negative = ALT less expected"
     return "higher = more disturbed"
@@ -65,25 +68,27 @@ def columns(fields: Mapping[str, str], score: str) -> list[Column]:
         Column("gene", "Gene", "", "text", "Gene, and the transcript that is reported for it."),
         Column(
             "place", "Place", "", "text",
-            "Region, and the distance to the nearest exon: +5 or -12 in an intron as in HGVS; in an exon a number, "
-            "counted from its nearest splice site. Then the splice site whose dinucleotide the allele touches.",
+            "Region, and the distance to the nearest exon: +5 or -12 in an intron as in HGVS; in an exon its "
+            "bases counted from the nearest splice site, base 1 beside it. Then the splice site whose dinucleotide the "
+            "allele touches.",
         ),
         Column("STATUS", "Status", "", "text", "OK, or why the allele has no scores; see Statuses."),
     ]  # fmt: skip
     for name in dict.fromkeys((score, *_SCORES)):
-        if name in fields:
+        if name in fields and name != SPLICEAI:  # which has its own column
             kind: Literal["high", "low"] = "low" if name in NEGATIVE else "high"
             found.append(Column(name, name, direction(name), kind, _meaning(name, fields)))
     if EVIDENCE in fields:
         found.append(Column(EVIDENCE, "Seen by", "", "text", fields[EVIDENCE]))
     if SPLICEAI in fields:
-        found.append(Column(SPLICEAI, "SpliceAI max", "0 to 1, higher = more likely", "high", fields[SPLICEAI]))
+        meaning = ". ".join(text for text in (fields[SPLICEAI], fields.get(_STATUS)) if text)
+        found.append(Column(SPLICEAI, "SpliceAI max", direction(SPLICEAI), "high", meaning))
     if any(f"SpliceAI_DS_{delta}" in fields for delta in _DELTAS):
         meaning = (
             "SpliceAI's delta scores of acceptor gain and loss (AG, AL) and donor gain and loss (DG, DL), and in "
-            "brackets where, in nt from the variant; those of 0 are left out."
+            "brackets where, in nt from POS along the genome, whatever the strand; those of 0 are left out."
         )
-        found.append(Column("deltas", "SpliceAI deltas", "score (nt away)", "text", meaning))
+        found.append(Column("deltas", "SpliceAI deltas", "score (nt from POS)", "text", meaning))
     return found
 
 
@@ -94,6 +99,11 @@ def evidence_words(word: str) -> str:
 
 def _meaning(name: str, fields: Mapping[str, str]) -> str:
     return ". ".join(part for part in (fields[name], _NOTES.get(name, "")) if part)
+
+
+def type_of(row: Row) -> str:
+    """Return SNV or other; a spanning deletion has one character, and is none."""
+    return "SNV" if all(len(bases) == 1 and bases in "ACGTacgt" for bases in (row.ref, row.alt)) else "other"
 
 
 def cells(row: Row, shown: list[Column]) -> list[str]:
@@ -113,7 +123,7 @@ def _cell(row: Row, column: str) -> str:
     if column == "gene":
         return gene_of(row) or ""
     if column == "place":
-        return " ".join(part for part in (fields.get("REGION", ""), fields.get("SITE_OFFSET", "")) if part)
+        return position_words(fields["REGION"], fields.get("SITE_OFFSET")) if "REGION" in fields else ""
     if column == EVIDENCE:
         return evidence_words(fields.get(EVIDENCE, ""))
     if column == "deltas":

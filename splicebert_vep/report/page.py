@@ -13,8 +13,8 @@ from splicebert_vep.evidence import EVIDENCE, SPLICEAI_THRESHOLD
 from splicebert_vep.extras import require
 from splicebert_vep_spec import format_number
 
-from .collecting import Collected, Kept, gene_of
-from .columns import Column, cells, columns, direction, evidence_words, parts
+from .collecting import DRAWN, Collected, Kept, gene_of
+from .columns import Column, cells, columns, direction, evidence_words, parts, type_of
 from .distributions import draw_distributions, spreads
 from .drawing import svg
 from .places import order_of, place_of
@@ -87,6 +87,7 @@ def render(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture], ver
         evidence_meaning=vcf.fields.get(EVIDENCE, ""),
         genes=found.genes.most_common(_GENES_NAMED),
         distributions=_distributions(found),
+        drawn_scores=DRAWN,
         direction=direction,
         number=format_number,
         parts=parts,
@@ -107,7 +108,7 @@ def _table(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture]) -> 
     return {
         "columns": shown,
         "rows": [
-            {"row": row, "cells": texts, "place": place, "picture": numbers.get(id(row))}
+            {"row": row, "cells": texts, "place": place, "type": type_of(row), "picture": numbers.get(id(row))}
             for row, texts, place in zip(every, content, places, strict=True)
         ],
         "gene_names": sorted({gene_of(row) or "" for row in every} - {""}, key=str.casefold),

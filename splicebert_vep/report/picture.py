@@ -14,6 +14,7 @@ from splicebert_vep_spec import Interval, format_value
 
 from .drawing import cut, drawing, plain, plain_words
 from .logo import draw_logo
+from .places import position_words
 
 _BLUE, _ORANGE, _DARK, _GREY = "#0072B2", "#B84D00", "#333333", "#6B6B6B"
 _LEAST_TOP = 0.1  # nats; so that a small disturbance looks small
@@ -59,7 +60,7 @@ def draw(profile: Profile) -> Any:
 def describe(profile: Profile) -> str:
     """Return where the variant lies, in words."""
     gene = profile.gene
-    place = gene.region if gene.site_offset is None else f"{gene.region} {gene.site_offset}"
+    place = position_words(gene.region, gene.site_offset)
     hit = f", touches the {_hit_words(gene.site_hit)}" if gene.site_hit else ""
     return f"{gene.symbol or gene.gene_id} ({gene.strand} strand), {gene.transcript_id}, {place}{hit}"
 
@@ -129,7 +130,9 @@ def _draw_divergence(axes: Any, profile: Profile) -> None:
     axes.set_xticks(ticks, labels)
     axes.set_xlim(-0.5, len(profile.kl) - 0.5)
     axes.set_ylim(0, top)
+    axes.yaxis.set_major_formatter("{x:g}")  # few digits, and the label where they end: it has to stay in the picture
     axes.set_ylabel("KL divergence, nats\n(higher = more disturbed)")
+    axes.yaxis.set_label_coords(-0.042, 0.5)
     first, last = (profile.position[profile.in_ref][end] + 1 for end in (0, -1))
     contig = plain(profile.variant.chrom)
     axes.set_xlabel(

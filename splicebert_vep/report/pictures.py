@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from splicebert_vep.annotator import Annotator
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.profile import Profile
 from splicebert_vep.variants import Variant
+from splicebert_vep_spec import Value
 
 from .columns import name_of
 from .drawing import svg
@@ -46,19 +48,35 @@ def check_same(provenance: Mapping[str, str], annotator: Annotator, where: str) 
             )
 
 
-def draw_pictures(rows: Sequence[Row], annotator: Annotator) -> Iterator[Picture]:
+def draw_pictures(rows: Sequence[Row], annotator: Annotator, provenance: Mapping[str, str]) -> Iterator[Picture]:
     """Draw rows, one by one.
 
+    Args:
+        provenance: of the file.
+
     Raises:
-        SettingsError: the scores come out otherwise than in the file, as with another reference.
+        SettingsError: the scores come out otherwise than in the file, as with another reference; or none of them is
+            there to be compared, and the reference is another.
     """
+    same_reference = provenance.get("ReferenceSHA256") == annotator.run.provenance["ReferenceSHA256"]
     for row in rows:
         profile = annotator.profile(Variant(row.chrom, row.pos, row.ref, row.alt), row.fields.get("GENE"))
-        _check_scores(row, profile)
+        of_file = _check_scores(row, profile)
+        if not of_file and not same_reference:
+            raise SettingsError(
+                f"No score of {name_of(row)} tells that the reference is the one that the file was annotated with.",
+                needed=f"ReferenceSHA256 {provenance.get('ReferenceSHA256', 'as in the file, which does not say')}",
+                found=annotator.run.provenance["ReferenceSHA256"],
+                where=row.where,
+                remedy="give -R as for the run that annotated the file, or no -R for a page without pictures",
+            )
+        profile = replace(profile, values={**profile.values, **of_file})  # one number on the page, to the last digit
         yield Picture(row, name_of(row), describe(profile), svg(draw(profile)))
 
 
-def _check_scores(row: Row, profile: Profile) -> None:
+def _check_scores(row: Row, profile: Profile) -> dict[str, Value]:
+    """Return the scores of a row that its picture has too, as the file has them."""
+    same: dict[str, Value] = {}
     for name, value in profile.values.items():
         if not isinstance(value, float) or name not in row.fields:
             continue
@@ -72,3 +90,5 @@ def _check_scores(row: Row, profile: Profile) -> None:
                 where=row.where,
                 remedy="give -R as for the run that annotated the file; if it is that, annotate again",
             )
+        same[name] = written
+    return same

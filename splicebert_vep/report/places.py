@@ -46,6 +46,13 @@ def _group(row: Row) -> str:
     return "near_intron" if abs(offset) <= _NEAR else "deep_intron"
 
 
+def position_words(region: str, offset: str | None) -> str:
+    """Return where an allele lies in a gene; 'exon 12' would be read as the twelfth exon."""
+    if offset is None:
+        return region
+    return f"{region} {offset}" if offset.startswith(("+", "-")) else f"{region}, base {offset} from the site"
+
+
 def order_of(place: str) -> tuple[int, str]:
     """Order groups from the splice site outwards; names that are not known come last."""
     names = [*_NAMES.values(), NOT_CLASSED]

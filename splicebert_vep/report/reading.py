@@ -86,7 +86,7 @@ class AnnotatedVcf:
                     needed=f"INFO fields {PREFIX}STATUS and others, or {KEY} with its format, declared in the header",
                     found="none of these",
                     where=self.name,
-                    remedy=_REMEDY,
+                    remedy="annotate with --emit flat or --emit vep; a page is not made of --emit csq alone",
                 )
         except BaseException:
             self._reader.close()
@@ -185,13 +185,21 @@ def _provenance(found: Sequence[dict[str, str]], where: str) -> dict[str, str]:
             where=where,
             remedy=_REMEDY,
         )
-    digests = {line.get("ScoreDigest", "") for line in found}
-    if len(digests) > 1:
-        raise VcfError(
-            "The file holds the scores of several runs, and these are not comparable.",
-            needed="one score digest",
-            found=", ".join(sorted(digest[:12] or "none" for digest in digests)),
-            where=where,
-            remedy="annotate all records with one model and one set of options",
-        )
-    return found[0]
+    for name, what, choices in (
+        ("ScoreDigest", "score digest", "one model and one set of options"),
+        ("AnnotationDigest", "gene annotation", "one set of genes"),
+        ("Calibration", "calibration table", "one calibration table"),
+    ):
+        digests = {line.get(name, "none") for line in found}
+        if name == "Calibration":
+            digests.discard("none")  # a run without percentiles adds none of another table
+        if len(digests) > 1:
+            raise VcfError(
+                "The file holds the scores of several runs, and these are not comparable.",
+                needed=f"one {what}",
+                found=", ".join(sorted(digest[:12] for digest in digests)),
+                where=where,
+                remedy=f"annotate all records with {choices}",
+            )
+    names = dict.fromkeys(name for line in found for name in line)
+    return {name: "; ".join(dict.fromkeys(line[name] for line in found if name in line)) for name in names}

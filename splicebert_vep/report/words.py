@@ -61,6 +61,7 @@ PROVENANCE: Mapping[str, str] = {
     "ReferenceSHA256": "Reference, SHA-256",
     "Annotation": "Gene annotation",
     "AnnotationDigest": "Gene annotation, digest",
+    "Calibration": "Calibration table, SHA-256",
     "Store": "Score store",
     "Plugins": "Plugins",
 }

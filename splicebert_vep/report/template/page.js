@@ -7,6 +7,7 @@
   const heads = [...table.tHead.rows[0].cells];
   const form = document.getElementById("filters");
   const count = document.getElementById("count");
+  const order = document.getElementById("order");
   const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
   const text = (row, at) => row.cells[at].dataset.text ?? row.cells[at].textContent.trim();
@@ -26,6 +27,7 @@
     });
     heads.forEach((head, i) => (i === at ? head.setAttribute("aria-sort", descending ? "descending" : "ascending") : head.removeAttribute("aria-sort")));
     body.append(...keyed.map(([, row]) => row));
+    order.textContent = `Sorted by ${heads[at].querySelector("button").textContent}, ${descending ? "descending" : "ascending"}.`;
   }
 
   heads.forEach((head, at) => {
