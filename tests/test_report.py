@@ -54,7 +54,7 @@ def test_the_example_is_counted_as_its_run_counted_it(page):
 
 
 def test_rows_are_sorted_by_the_score_and_print_what_the_file_prints(page):
-    made = page(ANNOTATED)
+    made = page(ANNOTATED, "--by", "KL_CTX")
     expected = {}
     for line in ANNOTATED.read_text().splitlines():
         if not line.startswith("#"):
@@ -234,6 +234,16 @@ def test_a_file_without_records_has_a_page_that_does_not_say_that_scores_are_not
     assert "No allele has a score that is shown here (KL_CTX, KL_SS, LLR)." in made.text
 
 
+def test_without_a_choice_rows_are_sorted_by_kl_ss_where_the_file_has_it(page, tmp_path):
+    records = ["1 1 . A C " + scored(-9, KL_SS=0.1), "1 2 . A C " + scored(-3, KL_SS=0.3)]
+    assert [row[4] for row in page(write(tmp_path / "both.vcf", records)).table] == ["0.3", "0.1"]
+    only = [re.sub(r"SpliceBERT_KL_SS=[^;]*;?", "", record) for record in records]
+    without = write(tmp_path / "only.vcf", only)
+    text = without.read_text()
+    without.write_text("".join(line for line in text.splitlines(True) if "ID=SpliceBERT_KL_SS," not in line))
+    assert [row[4] for row in page(without).table] == ["-3", "-9"]
+
+
 def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
     site = {"SITE_HIT": "donor", "REGION": "intron", "SITE_OFFSET": "+1"}
     source = write(
@@ -249,7 +259,7 @@ def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
         ],
         fields=SPLICEAI,
     )
-    made = page(source, "--top", "3")
+    made = page(source, "--by", "KL_CTX", "--top", "3")
     assert [row[4] for row in made.table] == ["-3", "-5", "-7", "-8", "-9", "", ""]
 
 

@@ -37,7 +37,7 @@ def browser(tmp_path_factory):
 def page(browser, run, tmp_path):
     """Open the page of a hand-written file; what goes wrong and what is asked for is in ``page.trouble``."""
     source = write(tmp_path / "in.vcf", RECORDS, fields=SPLICEAI)
-    yield from opened(browser, run, tmp_path, source)
+    yield from opened(browser, run, tmp_path, source, "--by", "KL_CTX")
 
 
 def opened(browser, run, tmp_path, source, *arguments):

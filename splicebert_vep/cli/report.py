@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from splicebert_vep.report.page import Picture
     from splicebert_vep.report.reading import AnnotatedVcf
 
+#: KL_SS was measured best, here (docs/models.md) and in the published figures.
+_USUAL = ("KL_SS", "KL_CTX")
 _EPILOG = """\b
 Examples:
   splicebert-vep report out.vcf.gz -o report.html
@@ -42,7 +44,7 @@ Examples:
 @cloup.option_group(
     "What is shown",
     cloup.option(
-        "--by", default="KL_CTX", show_default=True, metavar="FIELD", help="Score that chooses and sorts variants.",
+        "--by", metavar="FIELD", help="Score that chooses and sorts variants. Default: KL_SS, or KL_CTX.",
     ),
     cloup.option("--top", type=click.IntRange(1), default=500, show_default=True, metavar="N",
                  help="So many with the most disturbed score; also so many at splice sites, and without scores."),
@@ -53,7 +55,7 @@ Examples:
 )  # fmt: skip
 @machine_options
 def report(
-    source: str, target: str | None, multiqc: str | None, sample: str | None, by: str, top: int, pictures: int,
+    source: str, target: str | None, multiqc: str | None, sample: str | None, by: str | None, top: int, pictures: int,
     reference: str | None, **model: Any,
 ) -> None:  # fmt: skip
     """Make a page of an annotated VCF or BCF.
@@ -80,6 +82,7 @@ def report(
     if target is not None:
         check_page()
     with AnnotatedVcf(source) as vcf:
+        by = by or next((score for score in _USUAL if score in vcf.fields), _USUAL[-1])
         _check_score(vcf, by)
         found = collect(vcf, by, top)
     if multiqc is not None:
