@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .annotator import Annotator as Annotator
-    from .beside import Beside as Beside
     from .errors import SpliceBertError as SpliceBertError
+    from .joining.beside import Beside as Beside
     from .profile import Profile as Profile
     from .results import ScoredVariant as ScoredVariant
     from .sequence.windows import WindowShape as WindowShape
@@ -27,7 +27,7 @@ __version__ = "0.1.0"
 #: Public name -> where it lives. They are imported when asked for: torch takes seconds, and ``--help`` does without.
 _PUBLIC = {
     "Annotator": "annotator",
-    "Beside": "beside",
+    "Beside": "joining.beside",
     "Profile": "profile",
     "ScoredVariant": "results",
     "Settings": "settings",

@@ -10,13 +10,13 @@ from typing import TypeVar
 from splicebert_vep_spec import RecordReport, RunInfo, Status
 
 from . import __version__
-from .beside import Beside
 from .chunks import GuardedChunks
 from .errors import SettingsError
 from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.reference import Reference
-from .joins import parse_joins
+from .joining.beside import Beside
+from .joining.joins import parse_joins
 from .outputs import Outputs, check_emit, plan_outputs
 from .pipeline import Record
 from .plugins import Plugins

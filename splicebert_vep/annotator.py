@@ -16,7 +16,6 @@ from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Value
 from . import __version__
 from .adapters.rows import columns, rows
 from .annotation import FileAnnotator
-from .beside import Beside
 from .calibration.percentiles import plan_percentiles
 from .chunks import GuardedChunks
 from .errors import SettingsError
@@ -25,7 +24,8 @@ from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.reference import Reference
 from .identity import score_digest, space_of
-from .joins import parse_joins
+from .joining.beside import Beside
+from .joining.joins import parse_joins
 from .model.engine import Engine
 from .pipeline import Pipeline, Record, Scoring
 from .plugins import Plugins, load_plugins

@@ -7,7 +7,7 @@ import pytest
 from helpers import gene
 from joining import annotated, open_annotator, tabixed, vcf, words
 from splicebert_vep.errors import SettingsError
-from splicebert_vep.evidence import SPLICEAI, plan_evidence
+from splicebert_vep.joining.evidence import SPLICEAI, plan_evidence
 from splicebert_vep_spec import AlleleReport, FieldSpec, RecordReport, RunInfo, ScoredContext, Status
 
 DS_MAX = FieldSpec(SPLICEAI, "A", "Float", "x", "higher")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from helpers import FakeReference
 from splicebert_vep.adapters.joins.entries import vcf_row
 from splicebert_vep.adapters.joins.rows import AlleleRows, Row
-from splicebert_vep.join_sources import RefCheck
+from splicebert_vep.joining.sources import RefCheck
 from splicebert_vep_spec import JoinRequest
 from splicebert_vep_spec.testing import MadeUpTable
 

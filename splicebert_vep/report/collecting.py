@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from splicebert_vep.evidence import EVIDENCE, SPLICEAI, SPLICEAI_THRESHOLD
+from splicebert_vep.joining.evidence import EVIDENCE, SPLICEAI, SPLICEAI_THRESHOLD
 
 from .places import place_of
 from .reading import AnnotatedVcf, Row

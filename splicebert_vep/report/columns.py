@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from splicebert_vep.evidence import EVIDENCE, SPLICEAI
+from splicebert_vep.joining.evidence import EVIDENCE, SPLICEAI
 
 from .collecting import NEGATIVE, gene_of
 from .drawing import cut

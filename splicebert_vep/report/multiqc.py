@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from splicebert_vep.evidence import SPLICEAI_THRESHOLD
 from splicebert_vep.files import reporting, whole_or_not
+from splicebert_vep.joining.evidence import SPLICEAI_THRESHOLD
 
 from .collecting import Collected
 from .words import STATUSES

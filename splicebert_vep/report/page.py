@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from splicebert_vep.evidence import EVIDENCE, SPLICEAI_THRESHOLD
 from splicebert_vep.extras import require
+from splicebert_vep.joining.evidence import EVIDENCE, SPLICEAI_THRESHOLD
 from splicebert_vep_spec import format_number
 
 from .collecting import DRAWN, Collected, Kept, gene_of

@@ -7,6 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from splicebert_vep.contract import Origin
+from splicebert_vep.errors import SettingsError, suggestion
+from splicebert_vep.genome.reference import Reference
+from splicebert_vep.pipeline import Record
+from splicebert_vep.plugins import Plugins
 from splicebert_vep_spec import (
     AlleleReport,
     FieldSpec,
@@ -17,12 +22,7 @@ from splicebert_vep_spec import (
     Value,
 )
 
-from .contract import Origin
-from .errors import SettingsError, suggestion
-from .genome.reference import Reference
-from .join_sources import INFO, JoinWord, Source
-from .pipeline import Record
-from .plugins import Plugins
+from .sources import INFO, JoinWord, Source
 
 _DECLARED = "table"
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from splicebert_vep.errors import SettingsError, suggestion
 from splicebert_vep_spec import (
     FieldSpec,
     RecordReport,
@@ -15,8 +16,6 @@ from splicebert_vep_spec import (
     SequenceScorer,
     Value,
 )
-
-from .errors import SettingsError, suggestion
 
 #: SpliceAI's side, whether joined or scored.
 SPLICEAI = "SpliceAI_DS_MAX"

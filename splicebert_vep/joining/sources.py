@@ -9,16 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
+from splicebert_vep.contract import Origin
+from splicebert_vep.errors import BuildError, SettingsError
+from splicebert_vep.genome.contigs import ContigNames, is_mitochondrial
+from splicebert_vep.genome.reference import Reference
+from splicebert_vep.sequence import alleles as changes
+from splicebert_vep.settings import RESERVED_FIELDS
+from splicebert_vep.vcf.tabix import TabixTable
 from splicebert_vep_spec import Allele, FieldSpec, InfoField, JoinAdapter, JoinQuery, JoinRequest, Skipped, Value
 from splicebert_vep_spec._rules import fits
-
-from .contract import Origin
-from .errors import BuildError, SettingsError
-from .genome.contigs import ContigNames, is_mitochondrial
-from .genome.reference import Reference
-from .sequence import alleles as changes
-from .settings import RESERVED_FIELDS
-from .vcf.tabix import TabixTable
 
 INFO = "info:"
 

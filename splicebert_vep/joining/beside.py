@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
+from splicebert_vep.genome.reference import Reference
+from splicebert_vep.plugins import Plugins
 from splicebert_vep_spec import InfoField, RecordReport, RunInfo
 
 from .evidence import plan_evidence
-from .genome.reference import Reference
-from .join_sources import JoinWord
 from .joins import Informed, Joins
-from .plugins import Plugins
+from .sources import JoinWord
 
 
 class Beside:
