@@ -511,6 +511,26 @@ def test_calibrate_names_the_classes_that_lack_snvs(run, tmp_path):
     assert not path.exists()
 
 
+def test_no_output_replaces_what_is_read(run, table_path, tmp_path):
+    table, annotation = tmp_path / "t.calibration.json.gz", tmp_path / "two.gtf"
+    table.write_bytes(table_path.read_bytes())
+    annotation.write_text(gtf("+"))
+    before = table.read_bytes(), annotation.read_bytes()
+    vcf = write_snvs(tmp_path)
+    (tmp_path / "link").symlink_to(table)
+    with_table = ["annotate", vcf, *NULL, "--calibration", table]
+    for command, message in (
+        ([*with_table, "-O", table], "an output would replace the calibration table"),
+        ([*with_table, "--emit", f"tsv={tmp_path / 'link'}"], "an output would replace the calibration table"),
+        ([*with_table, "-O", tmp_path / "out.vcf", "--summary", table], "--summary would replace another file"),
+        (["annotate", vcf, *NULL, "-A", annotation, "-O", annotation], "an output would replace the gene annotation"),
+        (["calibrate", *NULL, "-A", annotation, "-o", annotation], "the table would replace the gene annotation"),
+    ):
+        code, _, err = run(*command)
+        assert code == 2 and message in err
+    assert (table.read_bytes(), annotation.read_bytes()) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
