@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import signal
 import tempfile
 from collections import namedtuple
@@ -14,6 +13,7 @@ from splicebert_vep_spec import FieldSpec, Refused, hookimpl
 
 SITES = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
 TABLE = "Set SPLICEAI_VEP_ANNOTATION to grch38, grch37 or a table of genes of the FASTA's build, as -A of SpliceAI."
+REFSEQ = {f"NC_{i:06}": name for i, name in enumerate([*map(str, range(1, 23)), "X", "Y"], 1)}  # SpliceAI knows these
 SpliceAiRecord = namedtuple("SpliceAiRecord", "chrom pos ref alts")  # pos is 1-based as in VCF
 Stretch = namedtuple("Stretch", "seq")
 
@@ -110,18 +110,11 @@ def introns_fit(contig, starts, ends, strand, bases):
     return len(pairs) < 4 or 2 * pairs.count(b"GT" if strand == "+" else b"CT") >= len(pairs)
 
 
-def known_as(contig):
-    """Return what SpliceAI's table calls a contig: NC_000022.11 is 22 there; other names are tried as they are."""
-    accession = re.fullmatch(r"NC_0000(\d\d)\.\d+", contig)
-    number = int(accession[1]) if accession else 0
-    return {23: "X", 24: "Y"}.get(number, str(number)) if 1 <= number <= 24 else contig
-
-
 def anchored(allele, bases):
     """Return the allele as VCF writes it: an insertion or deletion has the base before it."""
     anchor = "" if allele.ref and allele.alt else bases.fetch(allele.contig, allele.start - 1, allele.start).decode()
-    position = allele.start + 1 - len(anchor)
-    return SpliceAiRecord(known_as(allele.contig), position, anchor + allele.ref, (anchor + allele.alt,))
+    chrom, position = REFSEQ.get(allele.contig.partition(".")[0], allele.contig), allele.start + 1 - len(anchor)
+    return SpliceAiRecord(chrom, position, anchor + allele.ref, (anchor + allele.alt,))
 
 
 def values(entry):
