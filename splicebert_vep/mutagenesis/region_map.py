@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -69,6 +70,11 @@ class RegionMap:
         at, base = result.variant.pos - 1 - self.start, BASES.index(result.variant.alt)
         return (len(self) - 1 - at, 3 - base) if self.minus else (at, base)
 
+    def statuses(self) -> dict[str, int]:
+        """Return how many SNVs have each status."""
+        count = Counter(result.status for result in self.results)
+        return {str(word): count[word] for word in Status if count[word]}
+
     def matrix(self, score: str) -> Floats:
         """Return a score of every SNV, (P, 4): ALT is A, C, G or T of the transcribed strand; NaN at REF, and missing.
 
@@ -119,7 +125,7 @@ def map_region(
         >>> found.matrix("KL_SS").shape
         (151, 4)
     """
-    contig, start, end = _stretch(region, annotator)
+    contig, start, end = stretch_of(region, annotator)
     context = _gene(annotator.genes.contexts(contig, start, end), gene, region)
     bases = annotator.reference.fetch(contig, start, end).decode("ascii")
     found: list[ScoredVariant] = []
@@ -148,6 +154,24 @@ def map_region(
     )
 
 
+def stretch_of(region: str, annotator: Annotator) -> Stretch:
+    """Return where a region lies on the FASTA.
+
+    Raises:
+        SettingsError: it cannot be read, is not on the FASTA, or too long.
+    """
+    [found] = find_places(Places(regions=(region,)), annotator.reference, annotator.genes.table).stretches
+    if found.end - found.start > LONGEST:
+        raise SettingsError(
+            "The region is too long for a map.",
+            needed=f"at most {LONGEST:,} nt",
+            found=f"{found.end - found.start:,} nt",
+            where=region,
+            remedy="give a smaller region; 'saturate' scores whole genes",
+        )
+    return found
+
+
 def check_scores(names: Sequence[str], fields: Sequence[FieldSpec]) -> None:
     """See that scores are among the numbers of a run.
 
@@ -163,19 +187,6 @@ def check_scores(names: Sequence[str], fields: Sequence[FieldSpec]) -> None:
                 found=name,
                 remedy=f"add it to the scores that are computed (--scores {name},... or Settings(scores=...))",
             )
-
-
-def _stretch(region: str, annotator: Annotator) -> Stretch:
-    [found] = find_places(Places(regions=(region,)), annotator.reference, annotator.genes.table).stretches
-    if found.end - found.start > LONGEST:
-        raise SettingsError(
-            "The region is too long for a map.",
-            needed=f"at most {LONGEST:,} nt",
-            found=f"{found.end - found.start:,} nt",
-            where=region,
-            remedy="give a smaller region; 'saturate' scores whole genes",
-        )
-    return found
 
 
 def _gene(contexts: Sequence[GeneContext], name: str | None, region: str) -> GeneContext:
