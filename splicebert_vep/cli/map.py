@@ -58,7 +58,9 @@ def map_(
     """
     outputs = [path for path in (table, picture, dependency, dependency_picture) if path is not None]
     real = [os.path.realpath(path) for path in outputs]
-    if len(set(real)) < len(real) or {os.path.realpath(model[name]) for name in ("reference", "annotation")} & set(real):
+    if len(set(real)) < len(real) or {os.path.realpath(model[name]) for name in ("reference", "annotation")} & set(
+        real
+    ):
         raise click.UsageError("every output needs a name of its own, which no input has")
     from splicebert_vep.extras import require
     from splicebert_vep.mutagenesis.dependency import check_length, dependency_of

@@ -126,7 +126,7 @@ def draw_dependency(found: RegionMap, dependency: Dependency) -> Any:
                     axes.axvline(edge, color=ORANGE, linewidth=0.6, linestyle=":")
                     axes.axhline(edge, color=ORANGE, linewidth=0.6, linestyle=":")
         for axis in (axes.xaxis, axes.yaxis):
-            _label_positions(axis, found, most=6)
+            _label_positions(axis, found, most=6 if axis is axes.xaxis else 16)
         strand = f"{plain(found.contig)} (1-based), {found.gene.strand} strand"
         axes.set_xlabel(f"position that is read, on {strand}: transcript from left to right")
         axes.set_ylabel("position that is mutated: transcript from top to bottom")
