@@ -85,14 +85,14 @@ def map_(
             found = map_region(annotator, region, gene, progress=progress)
             followed = dependency_of(annotator, found, progress=progress) if pairs else None
         run = annotator.run
+        drawn = [(draw_map(found, score), picture)] if picture is not None else []
+        if followed is not None and dependency_picture is not None:
+            drawn.append((draw_dependency(found, followed), dependency_picture))
         write_map(found, table, run)
-        if picture is not None:
-            save(draw_map(found, score), picture)
-        if followed is not None:
-            if dependency is not None:
-                write_dependency(found, followed, dependency, run)
-            if dependency_picture is not None:
-                save(draw_dependency(found, followed), dependency_picture)
+        if followed is not None and dependency is not None:
+            write_dependency(found, followed, dependency, run)
+        for figure, path in drawn:
+            save(figure, path)
     for path in outputs:
         say(f"wrote {path}")
     counts = found.statuses()
