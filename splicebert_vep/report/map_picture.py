@@ -58,7 +58,7 @@ def draw_map(found: RegionMap, scores: Sequence[str] = ()) -> Any:
         from matplotlib.figure import Figure
 
         heights = [0.45, *([0.95] if expected is not None else []), *[0.85] * len(scores)]
-        head, foot = 0.62, 0.62
+        head, foot = 0.7, 0.62
         height = head + foot + sum(heights) + _APART * (len(heights) - 1)
         width = min(max(8.0, 0.1 * len(found) + 2.2), 28.0)
         figure: Any = Figure(figsize=(width, height))
@@ -146,10 +146,11 @@ def _write_head(figure: Any, found: RegionMap, width: float, height: float) -> N
 
 def _draw_sites(axes: Any, found: RegionMap) -> None:
     draw_structure(axes, found.position, found.exons)
-    for name, mask in (("acceptor", found.acceptor), ("donor", found.donor)):
+    # A label goes away from its exon, where the other's of a small exon is not.
+    for name, mask, side in (("acceptor", found.acceptor, "right"), ("donor", found.donor, "left")):
         for low, high in _runs(mask):
             axes.axvspan(low - 0.5, high + 0.5, color=ORANGE, alpha=0.35, linewidth=0)
-            axes.annotate(name, ((low + high) / 2, 1.65), ha="center", va="bottom", color=ORANGE, fontsize=8,
+            axes.annotate(name, ((low + high) / 2, 1.65), ha=side, va="bottom", color=ORANGE, fontsize=8,
                           fontweight="bold", annotation_clip=False)  # fmt: skip
     axes.set_ylim(-0.5 if any(not exon.reported for exon in found.exons) else 0.4, 1.6)
 

@@ -24,7 +24,7 @@ def draw_structure(axes: Any, position: Index, exons: Sequence[Exon], there: Mas
         there: (P,) which columns have a position; None is all.
     """
     last = len(position) - 0.5
-    apart = max(1, round(len(position) / 13))
+    apart = max(1, round(len(position) / 12.75))
     arrows = np.arange(apart / 2, last, apart)
     axes.plot([-0.5, last], [1, 1], color=DARK, linewidth=1, zorder=1)
     axes.plot(arrows, np.ones_like(arrows), ls="", marker=">", ms=4, color=DARK)
