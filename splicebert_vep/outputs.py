@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from types import TracebackType
 
 from splicebert_vep_spec import (
@@ -204,25 +205,24 @@ class Outputs:
         """
         if self._vcf is not None:
             items = self._recurring.info(reports, self._info) if self._recurring else self._info(reports)
-            for record, report, info in zip(records, reports, items, strict=True):
-                self._vcf.write(record, self._with_merged(info if report.alleles else b"", record, report))
+            for record, info in zip(records, self._with_merged(items, records, reports), strict=True):
+                self._vcf.write(record, info)
         for table in self._tables:
             table.write(reports)
 
     def _info(self, reports: Sequence[RecordReport]) -> list[bytes]:
         """Return the new INFO items of each record that follow from its report, those of all adapters in a row."""
-        return [
-            b";".join(filter(None, (writer.text(len(report.alleles), report, self._run) for writer in self._own)))
-            for report in reports
-        ]
+        items = _joined(len(reports), [writer.texts(reports, repeat(self._run)) for writer in self._own])
+        return [info if report.alleles else b"" for info, report in zip(items, reports, strict=True)]
 
-    def _with_merged(self, items: bytes, record: Record, report: RecordReport) -> bytes:
-        """Add the items that follow from the record's own INFO too."""
+    def _with_merged(
+        self, items: list[bytes], records: Sequence[Record], reports: Sequence[RecordReport]
+    ) -> list[bytes]:
+        """Add the items that follow from the records' own INFO too."""
         if not self._merged:
             return items
-        there = record.info()
-        merged = (writer.text(len(report.alleles), report, there) for writer in self._merged)
-        return b";".join(filter(None, (items, *merged)))
+        there = [record.info() for record in records]
+        return _joined(len(items), [items, *(writer.texts(reports, there) for writer in self._merged)])
 
     def __enter__(self) -> Outputs:
         return self
@@ -263,8 +263,13 @@ class _InfoWriter:
     origin: Origin
     encoder: InfoEncoder
 
-    def text(self, alts: int, report: RecordReport, beside: RunInfo | Mapping[str, str]) -> bytes:
-        """Return the INFO items of a record.
+    def texts(
+        self, reports: Sequence[RecordReport], beside: Iterable[RunInfo] | Iterable[Mapping[str, str]]
+    ) -> list[bytes]:
+        """Return the INFO items of each record.
+
+        Args:
+            beside: what the adapter gets with each report: the run, or the record's own INFO.
 
         Raises:
             PluginError: the adapter failed, or gave what its declared fields cannot hold.
@@ -272,9 +277,19 @@ class _InfoWriter:
         render: Callable[..., Mapping[str, tuple[Value, ...]]] = self.adapter.render
         try:
             with self.origin.guarding("render", passing=(UnfitError,)):
-                return self.encoder.text(dict(render(report, beside)), alts)
+                return [
+                    self.encoder.text(dict(render(report, other)), len(report.alleles))
+                    for report, other in zip(reports, beside, strict=False)
+                ]
         except UnfitError as unfit:
             raise self.origin.broken("render", needed=unfit.needed, found=unfit.found) from unfit
+
+
+def _joined(count: int, by_writer: Sequence[list[bytes]]) -> list[bytes]:
+    """Return for each record the items of all writers in a row."""
+    if len(by_writer) == 1:
+        return by_writer[0]
+    return [b";".join(filter(None, items)) for items in zip(*by_writer, strict=True)] if by_writer else [b""] * count
 
 
 def check_emit(

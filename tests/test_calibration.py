@@ -21,6 +21,7 @@ from splicebert_vep.errors import CalibrationError, SettingsError
 from splicebert_vep.genome.annotation import load_table
 from splicebert_vep.genome.gene_index import GeneIndex
 from splicebert_vep.genome.reference import Reference
+from splicebert_vep.identity import score_digest
 from splicebert_vep.sequence.windows import WindowShape
 from test_cli import FASTA, cache, info, records  # noqa: F401  (a fixture)
 
@@ -270,6 +271,11 @@ def changed(data, **values):
     return gzip.compress(json.dumps({**json.loads(gzip.decompress(data)), **values}).encode())
 
 
+def of_other_scores(data):
+    scored_by = {**json.loads(gzip.decompress(data))["scored_by"], "Flank": "90"}
+    return changed(data, scored_by=scored_by, score_digest=score_digest(scored_by))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -285,6 +291,8 @@ def changed(data, **values):
         lambda data: changed(data, values={s: dict.fromkeys(REGION_CLASSES, []) for s in ("KL_CTX", "LLR")}),
         lambda data: changed(data, values={s: dict.fromkeys(REGION_CLASSES, [0.5]) for s in ("KL_CTX", "LLR")}),
         lambda data: changed(data, scored_by={}),
+        lambda data: changed(data, score_digest="d77f17d6146d" + "0" * 52),
+        lambda data: gzip.compress(b"[" * 200_000),
     ],
 )
 def test_a_damaged_table_is_refused(table_path, tmp_path, damage):
@@ -320,7 +328,7 @@ def test_a_table_of_other_scores_is_refused(table_path, settings, differs):
 
 def test_a_table_of_another_model_is_refused(tmp_path, table_path):
     path = tmp_path / "other.gz"
-    path.write_bytes(changed(table_path.read_bytes(), score_digest="0" * 64))
+    path.write_bytes(of_other_scores(table_path.read_bytes()))
     with pytest.raises(CalibrationError, match="of other scores"):
         opened(scores=None, calibration=path)
 
@@ -394,7 +402,7 @@ def test_without_a_table_a_run_says_so_and_has_no_percentiles(run, tmp_path):
 def test_the_bundled_table_is_found_by_its_digest(table_path, tmp_path, monkeypatch):
     folder = tmp_path / "bundled" / "null"
     folder.mkdir(parents=True)
-    (folder / "other.calibration.json.gz").write_bytes(changed(table_path.read_bytes(), score_digest="0" * 64))
+    (folder / "other.calibration.json.gz").write_bytes(of_other_scores(table_path.read_bytes()))
     monkeypatch.setattr(percentiles, "_BUNDLED", tmp_path / "bundled")
     with opened(scores=None) as annotator:
         assert "the calibration table of null is of other scores" in annotator.percentiles.note
@@ -509,6 +517,26 @@ def test_calibrate_names_the_classes_that_lack_snvs(run, tmp_path):
     assert code == 3
     assert "exon_edge 36, canonical 30, donor_3_6 24" in err and "at least 100" in err
     assert not path.exists()
+
+
+def test_no_output_replaces_what_is_read(run, table_path, tmp_path):
+    table, annotation = tmp_path / "t.calibration.json.gz", tmp_path / "two.gtf"
+    table.write_bytes(table_path.read_bytes())
+    annotation.write_text(gtf("+"))
+    before = table.read_bytes(), annotation.read_bytes()
+    vcf = write_snvs(tmp_path)
+    (tmp_path / "link").symlink_to(table)
+    with_table = ["annotate", vcf, *NULL, "--calibration", table]
+    for command, message in (
+        ([*with_table, "-O", table], "an output would replace the calibration table"),
+        ([*with_table, "--emit", f"tsv={tmp_path / 'link'}"], "an output would replace the calibration table"),
+        ([*with_table, "-O", tmp_path / "out.vcf", "--summary", table], "--summary would replace another file"),
+        (["annotate", vcf, *NULL, "-A", annotation, "-O", annotation], "an output would replace the gene annotation"),
+        (["calibrate", *NULL, "-A", annotation, "-o", annotation], "the table would replace the gene annotation"),
+    ):
+        code, _, err = run(*command)
+        assert code == 2 and message in err
+    assert (table.read_bytes(), annotation.read_bytes()) == before
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,24 @@ def test_a_warning_is_yellow_and_progress_needs_a_terminal_that_rewrites_lines(t
     assert b"\033" not in on_terminal(*words, TERM="dumb")
 
 
+def test_a_warning_of_a_library_does_not_carry_the_name_of_this_program():
+    code = """
+import logging
+from splicebert_vep.cli.main import main
+try:
+    main(["--version"])
+finally:
+    logging.getLogger("splicebert_vep.pipeline").warning("FAILED %s", "chr1:5")
+    logging.getLogger("tensorflow.core").warning("retracing")
+    logging.warning("Skipping record")
+    logging.getLogger("tensorflow").info("nothing")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == [
+        "splicebert-vep: warning: FAILED chr1:5", "tensorflow: warning: retracing", "warning: Skipping record"
+    ]  # fmt: skip
+
+
 def test_tables_are_text_by_default_and_json_when_asked(run):
     code, out, _ = run("genes", "info", "grch38")
     assert code == 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import tempfile
 from collections import namedtuple
@@ -80,7 +81,7 @@ class SpliceAi:
             if row not in self.proven and not introns_fit(allele.contig, *exons, strand, bases):
                 raise Refused(f"SpliceAI's table {self.table} is not of the FASTA's build: see {name}. {TABLE}")
             self.proven.add(row)
-        self.annotator.ref_fasta = {allele.contig: Contig(allele.contig, bases)}
+        self.annotator.ref_fasta = {record.chrom: Contig(allele.contig, bases)}
         entries = self.spliceai.get_delta_scores(record, self.annotator, int(self.distance), int(self.mask))
         return {gene: values(entry) for gene, entry in zip(genes, entries, strict=bool(entries))}
 
@@ -109,11 +110,18 @@ def introns_fit(contig, starts, ends, strand, bases):
     return len(pairs) < 4 or 2 * pairs.count(b"GT" if strand == "+" else b"CT") >= len(pairs)
 
 
+def known_as(contig):
+    """Return what SpliceAI's table calls a contig: NC_000022.11 is 22 there; other names are tried as they are."""
+    accession = re.fullmatch(r"NC_0000(\d\d)\.\d+", contig)
+    number = int(accession[1]) if accession else 0
+    return {23: "X", 24: "Y"}.get(number, str(number)) if 1 <= number <= 24 else contig
+
+
 def anchored(allele, bases):
     """Return the allele as VCF writes it: an insertion or deletion has the base before it."""
     anchor = "" if allele.ref and allele.alt else bases.fetch(allele.contig, allele.start - 1, allele.start).decode()
     position = allele.start + 1 - len(anchor)
-    return SpliceAiRecord(allele.contig, position, anchor + allele.ref, (anchor + allele.alt,))
+    return SpliceAiRecord(known_as(allele.contig), position, anchor + allele.ref, (anchor + allele.alt,))
 
 
 def values(entry):

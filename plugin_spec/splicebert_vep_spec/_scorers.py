@@ -122,7 +122,8 @@ class SequenceScorer(Protocol):
     ) -> Mapping[str, Sequence[float | int | None]]:
         """Return one value per allele x gene for every asked field id, in their order; None is missing.
 
-        A value depends on its own allele and gene only, never on the others or their order.
+        A value depends on its own allele and gene only, never on the others or their order, nor on the contig's name:
+        the store knows a contig by its sequence.
 
         Raises:
             Refused: what it needs is not there, e.g. an installation or a setting.

@@ -18,7 +18,7 @@ from typing import Any
 
 from splicebert_vep.errors import CalibrationError, OutputError
 from splicebert_vep.files import destination, whole_or_not
-from splicebert_vep.identity import SCORED_BY
+from splicebert_vep.identity import SCORED_BY, score_digest
 
 from .classes import REGION_CLASSES
 
@@ -68,7 +68,9 @@ class CalibrationTable:
         try:
             data = Path(path).read_bytes()
             return cls._of(json.loads(gzip.decompress(data)), hashlib.sha256(data).hexdigest())
-        except (OSError, EOFError, zlib.error, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (
+            OSError, EOFError, zlib.error, KeyError, ValueError, TypeError, AttributeError, RecursionError
+        ) as error:  # fmt: skip
             raise CalibrationError(
                 "The calibration table cannot be read.",
                 needed=f"a file of 'splicebert-vep calibrate', format {_FORMAT}",
@@ -88,7 +90,10 @@ class CalibrationTable:
                 if not column or column != sorted(column) or any(type(value) is not int for value in column):
                     raise ValueError(f"{score} of {name} is not a list of ascending whole numbers")
         scored_by = {key: str(content["scored_by"][key]) for key in ("Model", *SCORED_BY)}
-        return cls(values, str(content["score_digest"]), scored_by, content["about"], digest)
+        told = str(content["score_digest"])
+        if told != score_digest(scored_by):
+            raise ValueError(f"its score digest is {told[:12]}, and what it was scored by gives another")
+        return cls(values, told, scored_by, content["about"], digest)
 
 
 def write_table(

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from splicebert_vep.summary import Summary
 
 STRICT_CODE = 8
+#: Options that name a file to read, and what it is called where an output would replace it.
+_READ = {"store": "score store", "calibration": "calibration table", "annotation": "gene annotation"}
 _KINDS = {"v": "vcf", "z": "vcf.gz", "b": "bcf"}
 _EPILOG = """\b
 Examples:
@@ -115,11 +117,10 @@ def annotate(
     ignored = [flag for flag, value in (("-D", distance), ("-M", mask)) if value is not None]
     if ignored:
         say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
-    if model["store"]:
-        _check_store(model["store"], target, emit)
+    _check_read(model, target, emit)
     if summary_file:
         tables = [path for _, _, path in (word.partition("=") for word in emit) if path]
-        read = (given, model["reference"], model["annotation"], model["store"] or "-", *_joined(join))
+        read = (given, *(model[name] or "-" for name in ("reference", *_READ)), *_joined(join))
         others = (target, *tables, *read)
         if os.path.realpath(summary_file) in map(os.path.realpath, others):
             raise click.UsageError("--summary would replace another file of the run")
@@ -143,10 +144,15 @@ def annotate(
     return _check_strict(summary, strict)
 
 
-def _check_store(store: str, target: str, emit: Sequence[str]) -> None:
+def _check_read(model: Mapping[str, Any], target: str, emit: Sequence[str]) -> None:
+    from splicebert_vep.genome.annotation import is_built_in
+
     written = [target, *(word.partition("=")[2] for word in emit)]
-    if os.path.realpath(store) in [os.path.realpath(path) for path in written if path not in ("", "-")]:
-        raise click.UsageError("an output would replace the score store")
+    real = [os.path.realpath(path) for path in written if path not in ("", "-")]
+    for name, what in _READ.items():
+        path = model[name]
+        if path and not (name == "annotation" and is_built_in(path)) and os.path.realpath(path) in real:
+            raise click.UsageError(f"an output would replace the {what}")
 
 
 def _joined(words: Sequence[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -56,7 +57,11 @@ def calibrate(output: str, per_class: int, seed: int, contigs: tuple[str, ...], 
     mode, not to the FASTA or the annotation: 'annotate --calibration' takes it wherever these are the same.
     """
     from splicebert_vep.calibration.background import SCORES, calibrate_into
+    from splicebert_vep.genome.annotation import is_built_in
 
+    annotation = model["annotation"]
+    if not is_built_in(annotation) and os.path.realpath(annotation) == os.path.realpath(output):
+        raise click.UsageError("the table would replace the gene annotation")
     with opening_of(**model, scores=SCORES).open() as annotator:
         introduce(annotator.backend.info)
         with progress_line() as progress:

@@ -88,6 +88,16 @@ class Terminated(BaseException):
         self.code = 128 + number
 
 
+class _Warning(logging.Formatter):
+    """Print a warning with the name of who warns: this program, or a library that it or a plugin uses."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return ``NAME: warning: TEXT``, without a name where the root logger was used."""
+        package = record.name.partition(".")[0]
+        who = {"splicebert_vep": "splicebert-vep: ", "root": ""}.get(package, f"{package}: ")
+        return f"{who}warning: {super().format(record)}"
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the program and exit."""
     for number, stream in enumerate(("stdin", "stdout", "stderr")):
@@ -97,7 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if "OMP_WAIT_POLICY" not in os.environ:
         # Threads that wait for each other by spinning for long stand still where another process has the core.
         os.environ.setdefault("GOMP_SPINCOUNT", "100000")  # read when torch is imported
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="splicebert-vep: warning: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Warning())
+    logging.basicConfig(handlers=[handler])  # level WARNING
     try:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _terminated)

@@ -4,7 +4,7 @@ import signal
 import sys
 
 import pytest
-from splicebert_vep_spliceai import SITES, SpliceAi, anchored, introns_fit, values
+from splicebert_vep_spliceai import SITES, SpliceAi, anchored, introns_fit, known_as, values
 
 from splicebert_vep_spec import Allele, GeneContext, Refused
 from splicebert_vep_spec.testing import MadeUpBases, SequenceScorerConformance
@@ -50,6 +50,20 @@ def test_a_value_is_that_of_the_context_s_own_gene():
     guanines = MadeUpBases().fetch("chr1", 15_045, 15_151).count(b"G")
     assert found["SpliceAI_DS_DG"] == [float(f"{guanines / 1000:.2f}")] * 2
     assert [found[f"SpliceAI_DP_{site}"][0] for site in SITES] == [1, 1, -50, 0]
+
+
+@pytest.mark.parametrize("name", ["1", "NC_000001.10", "NC_000001.11"])
+def test_a_contig_has_the_same_values_under_its_other_names(name):
+    """A store knows it by its sequence: what is missing under one name would be missing under all."""
+    here, genes = changed(), (context("GENE+"), context("GENE-", "-"))
+    bases = Bases(MadeUpBases().fetch("chr1", 0, 40_000).decode(), name)
+    there = Allele(name, here.start, here.ref, here.alt)
+    assert scored(there, *genes, bases=bases) == scored(here, *genes)
+
+
+def test_contigs_are_known_as_in_spliceai_s_table():
+    names = ["NC_000009.12", "NC_000022.10", "NC_000023.11", "NC_000024.9", "NC_012920.1", "NC_000067.7", "chrX", "7"]
+    assert [known_as(name) for name in names] == ["9", "22", "X", "Y", "NC_012920.1", "NC_000067.7", "chrX", "7"]
 
 
 @pytest.mark.parametrize("gene", [context("OTHER"), context(None), context("GENE+", "-")])
