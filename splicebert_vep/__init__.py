@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from .annotator import Annotator as Annotator
     from .errors import SpliceBertError as SpliceBertError
     from .joining.beside import Beside as Beside
+    from .mutagenesis.dependency import Dependency as Dependency
+    from .mutagenesis.dependency import dependency_of as dependency_of
+    from .mutagenesis.region_map import RegionMap as RegionMap
+    from .mutagenesis.region_map import map_region as map_region
     from .profile import Profile as Profile
     from .results import ScoredVariant as ScoredVariant
     from .sequence.windows import WindowShape as WindowShape
@@ -28,13 +32,17 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Annotator": "annotator",
     "Beside": "joining.beside",
+    "Dependency": "mutagenesis.dependency",
     "Profile": "profile",
+    "RegionMap": "mutagenesis.region_map",
     "ScoredVariant": "results",
     "Settings": "settings",
     "SpliceBertError": "errors",
     "Summary": "summary",
     "Variant": "variants",
     "WindowShape": "sequence.windows",
+    "dependency_of": "mutagenesis.dependency",
+    "map_region": "mutagenesis.region_map",
 }
 __all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
 

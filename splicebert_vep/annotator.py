@@ -219,11 +219,11 @@ class Annotator:
         found = [row for result in self._results(given, None) for row in rows(result.report, run)]
         return {name: [row[i] for row in found] for i, name in enumerate(columns(run))}
 
-    def profile(self, variant: str | Variant, gene: str | None = None) -> Profile:
+    def profile(self, variant: str | Variant | ScoredVariant, gene: str | None = None) -> Profile:
         """Return what the model expects at every base around a variant, REF beside ALT: what a picture is drawn from.
 
         Args:
-            variant: as for ``score``.
+            variant: as for ``score``, or what ``score`` returned.
             gene: symbol or id; None is the gene that ``score`` reports first.
 
         Raises:
@@ -231,7 +231,8 @@ class Annotator:
             BuildError: as ``score``.
             BackendError: the model failed.
         """
-        result = self.score(variant)
+        self._check_usable()
+        result = variant if isinstance(variant, ScoredVariant) else self.score(variant)
         with self._lock:
             return profile_of(
                 result, gene, reference=self.reference, genes=self.genes, shape=self.settings.window,

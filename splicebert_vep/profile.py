@@ -138,7 +138,7 @@ def profile_of(
 def _chosen(result: ScoredVariant, gene: str | None) -> ScoredContext:
     if gene is None:
         return result.contexts[0]
-    found = [outcome for outcome in result.contexts if outcome.context and _is(outcome.context, gene)]
+    found = [outcome for outcome in result.contexts if outcome.context and is_named(outcome.context, gene)]
     if not found:
         genes = [f"{one.context.symbol or one.context.gene_id}" for one in result.contexts if one.context]
         raise SettingsError(
@@ -147,7 +147,7 @@ def _chosen(result: ScoredVariant, gene: str | None) -> ScoredContext:
     return found[0]
 
 
-def _is(context: GeneContext, name: str) -> bool:
+def is_named(context: GeneContext, name: str) -> bool:
     """Tell whether a name is a gene's symbol or its id, with or without version."""
     return name in (context.symbol, context.gene_id, context.gene_id.partition(".")[0])
 

@@ -25,6 +25,7 @@ from .corpus import corpus
 from .doctor import doctor
 from .evaluate import evaluate
 from .genes import genes
+from .map import map_
 from .models import models
 from .plot import plot
 from .plugins import plugins
@@ -60,7 +61,7 @@ Exit codes:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
-        cloup.Section("Look at results", [report, plot]),
+        cloup.Section("Look at results", [report, plot, map_]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate, calibrate]),

@@ -132,12 +132,12 @@ def _regions(texts: Sequence[str], reference: Reference) -> Iterator[Stretch]:
     for text in texts:
         # A contig whose own name holds a colon (HLA-A*01:01) is known by the reference.
         region = Region(text, 1, MAX_POS) if reference.find(text) else Region.parse(text)
-        contig = _contig(region.chrom, reference, f"--region {text}")
+        contig = _contig(region.chrom, reference, f"region {text}")
         length = reference.lengths[contig]
         last = length if region.last == MAX_POS else region.last
         if region.first < 1:
-            raise SettingsError("The first position of a contig is 1.", found=text, where=f"--region {text}")
-        yield _within(Stretch(contig, region.first - 1, last), length, f"--region {text}")
+            raise SettingsError("The first position of a contig is 1.", found=text, where=f"region {text}")
+        yield _within(Stretch(contig, region.first - 1, last), length, f"region {text}")
 
 
 def _bed(path: str, reference: Reference) -> Iterator[Stretch]:

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splicebert_vep.profile import Profile
-from splicebert_vep_spec import Interval, format_value
+from splicebert_vep_spec import format_value
 
 from .drawing import cut, drawing, plain, plain_words
 from .logo import draw_logo
 from .places import position_words
+from .structure import BLUE, DARK, GREY, ORANGE, draw_structure
 
-_BLUE, _ORANGE, _DARK, _GREY = "#0072B2", "#B84D00", "#333333", "#6B6B6B"
 _LEAST_TOP = 0.1  # nats; so that a small disturbance looks small
 _ROOM = 60  # bases: what a label beside the bars takes
 _AROUND = 10  # bases that a logo shows on each side
@@ -80,34 +80,15 @@ def _write_head(figure: Any, profile: Profile) -> None:
     shown = [f"{name} {format_value(profile.values[name])}" for name in SCORES if profile.values.get(name) is not None]
     if not (profile.donor | profile.acceptor).any():
         shown.append("no splice site of the nearest exon in the window")
-    figure.text(0.07, 0.83, ", ".join(shown), va="center", color=_DARK)
+    figure.text(0.07, 0.83, ", ".join(shown), va="center", color=DARK)
 
 
 def _draw_structure(axes: Any, profile: Profile) -> None:
-    """Draw the exons, those of the reported transcript above the others', 5' on the left."""
-    last = len(profile.offset) - 0.5
-    axes.plot([-0.5, last], [1, 1], color=_DARK, linewidth=1, zorder=1)
-    axes.plot(np.arange(20, last, 40), np.ones_like(np.arange(20, last, 40)), ls="", marker=">", ms=4, color=_DARK)
-    drawn: set[tuple[float, float]] = set()
-    for exon in sorted(profile.exons, key=lambda exon: not exon.reported):
-        there = _place(profile, exon.interval)
-        if there is None or there in drawn:
-            continue
-        drawn.add(there)
-        low, high = there
-        if exon.reported:
-            axes.barh(1, high - low, left=low, height=0.9, color=_BLUE, zorder=2)
-            if high - low > 40:
-                axes.text((low + high) / 2, 1, "exon", color="white", ha="center", va="center", fontweight="bold")
-        else:
-            axes.barh(0, high - low, left=low, height=0.55, color="white", edgecolor=_BLUE, hatch="////", linewidth=0.8)
-    if any(not exon.reported for exon in profile.exons):
-        axes.annotate("exons of other\ntranscripts", (0, 0), xytext=(-4, 0), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", ha="right", va="center", fontsize=6.5, color=_GREY)  # fmt: skip
+    """Draw exons and introns, and where the variant lies."""
+    draw_structure(axes, profile.position, profile.exons, profile.in_ref)
     low, high = _span(profile)
-    axes.plot([(low + high - 1) / 2], [1.75], marker="v", ms=8, color=_ORANGE, zorder=3)
+    axes.plot([(low + high - 1) / 2], [1.75], marker="v", ms=8, color=ORANGE, zorder=3)
     axes.set_ylim(-0.5, 2)
-    axes.set_axis_off()
 
 
 def _draw_divergence(axes: Any, profile: Profile) -> None:
@@ -115,17 +96,17 @@ def _draw_divergence(axes: Any, profile: Profile) -> None:
     for name, where in (("acceptor", profile.acceptor), ("donor", profile.donor)):
         columns = np.flatnonzero(where)
         if len(columns):
-            axes.axvspan(columns[0] - 0.5, columns[-1] + 0.5, color=_ORANGE, alpha=0.25, linewidth=0)
-            axes.annotate(name, (columns.mean(), 0.9 * top), ha="center", color=_ORANGE, fontsize=8,
+            axes.axvspan(columns[0] - 0.5, columns[-1] + 0.5, color=ORANGE, alpha=0.25, linewidth=0)
+            axes.annotate(name, (columns.mean(), 0.9 * top), ha="center", color=ORANGE, fontsize=8,
                           fontweight="bold")  # fmt: skip
-    axes.stairs(profile.kl, np.arange(len(profile.kl) + 1) - 0.5, fill=True, color=_BLUE, linewidth=0.6)
+    axes.stairs(profile.kl, np.arange(len(profile.kl) + 1) - 0.5, fill=True, color=BLUE, linewidth=0.6)
     low, high = _span(profile)
-    axes.axvspan(low - 0.5, high - 0.5, color=_DARK, alpha=0.15, linewidth=0)
+    axes.axvspan(low - 0.5, high - 0.5, color=DARK, alpha=0.15, linewidth=0)
     for first, last in ((low - profile.window.flank, low), (high, high + profile.window.flank)):
-        axes.plot([first - 0.5, last - 0.5], [0.985 * top] * 2, color=_GREY, linewidth=3, solid_capstyle="butt")
+        axes.plot([first - 0.5, last - 0.5], [0.985 * top] * 2, color=GREY, linewidth=3, solid_capstyle="butt")
     before = low - profile.window.flank
     place = (before - 2, 0.985 * top, "right") if before > _ROOM else (before, 0.93 * top, "left")
-    axes.text(*place[:2], "KL_CTX reads here", ha=place[2], va="center", fontsize=7.5, color=_GREY)
+    axes.text(*place[:2], "KL_CTX reads here", ha=place[2], va="center", fontsize=7.5, color=GREY)
     ticks, labels = _ticks(profile)
     axes.set_xticks(ticks, labels)
     axes.set_xlim(-0.5, len(profile.kl) - 0.5)
@@ -163,7 +144,7 @@ def _draw_logos(figure: Any, profile: Profile) -> None:
 def _draw_change(axes: Any, profile: Profile, panel: _Panel) -> None:
     """Draw the divergence of the bases of a panel, on the scale of all."""
     kl = profile.kl[panel.start : panel.end]
-    axes.stairs(kl, np.arange(len(kl) + 1) - 0.5, fill=True, color=_BLUE)
+    axes.stairs(kl, np.arange(len(kl) + 1) - 0.5, fill=True, color=BLUE)
     axes.set_xlim(-0.5, len(kl) - 0.5)
     axes.set_ylim(0, _top(profile))
     axes.set_xticks([])
@@ -172,7 +153,7 @@ def _draw_change(axes: Any, profile: Profile, panel: _Panel) -> None:
 def _draw_panel(axes: Any, profile: Profile, panel: _Panel, p: NDArray[np.float64], letters: str) -> None:
     columns = slice(panel.start, panel.end)
     count = panel.end - panel.start
-    for where, colour in ((profile.donor | profile.acceptor, _ORANGE), (profile.offset == 0, _DARK)):
+    for where, colour in ((profile.donor | profile.acceptor, ORANGE), (profile.offset == 0, DARK)):
         for k in np.flatnonzero(where[columns]):
             axes.axvspan(k - 0.5, k + 0.5, color=colour, alpha=0.16, linewidth=0)
     draw_logo(axes, p[columns])
@@ -183,11 +164,11 @@ def _draw_panel(axes: Any, profile: Profile, panel: _Panel, p: NDArray[np.float6
     axes.tick_params(axis="x", length=0)
     changed = [one != other for one, other in zip(profile.ref[columns], profile.alt[columns], strict=True)]
     for label, differs in zip(axes.get_xticklabels(), changed, strict=True):
-        label.set(fontweight="bold" if differs else "normal", color=_ORANGE if differs else _DARK)
-    axes.plot([-0.5, count - 0.5], [1.08, 1.08], color=_DARK, linewidth=0.8, clip_on=False)
+        label.set(fontweight="bold" if differs else "normal", color=ORANGE if differs else DARK)
+    axes.plot([-0.5, count - 0.5], [1.08, 1.08], color=DARK, linewidth=0.8, clip_on=False)
     exonic = _exonic(profile)[columns]
     for k in np.flatnonzero(exonic):
-        axes.plot([k - 0.5, k + 0.5], [1.08, 1.08], color=_BLUE, linewidth=4, clip_on=False, solid_capstyle="butt")
+        axes.plot([k - 0.5, k + 0.5], [1.08, 1.08], color=BLUE, linewidth=4, clip_on=False, solid_capstyle="butt")
 
 
 def _panels(profile: Profile) -> list[_Panel]:
@@ -218,13 +199,6 @@ def _span(profile: Profile) -> tuple[int, int]:
     """Return the columns [low, high) of the span."""
     columns = np.flatnonzero(profile.offset == 0)
     return int(columns[0]), int(columns[-1]) + 1
-
-
-def _place(profile: Profile, interval: Interval) -> tuple[float, float] | None:
-    """Return the edges of a stretch of the genome on the x axis; None where it has no column."""
-    inside = profile.in_ref & (profile.position >= interval.start) & (profile.position < interval.end)
-    columns = np.flatnonzero(inside)
-    return (float(columns[0]) - 0.5, float(columns[-1]) + 0.5) if len(columns) else None
 
 
 def _exonic(profile: Profile) -> NDArray[np.bool_]:
