@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import operator
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,11 +44,8 @@ from .settings import (
 from .store.score_store import ScoreStore
 from .store.spaces import Space
 from .summary import Summary
-from .variants import Variant
+from .variants import Variant, VariantLike, as_variant
 from .vcf.writer import Kind
-
-VariantLike = str | Variant | tuple[str, int, str, str]
-"""``"chr17-43071077-T-C"``, a ``Variant``, or (chrom, 1-based pos, ref, alt)."""
 
 
 class Annotator:
@@ -281,7 +277,7 @@ class Annotator:
             )
         self._check_usable()
         guard = BuildGuard({}, self.reference, self.genes, self._table_name, whole_file=False)
-        chunks = GuardedChunks(map(_variant, variants), self.settings.chunk_records, guard)
+        chunks = GuardedChunks(map(as_variant, variants), self.settings.chunk_records, guard)
         fields = tuple(beside.run.fields) if beside else self.plan.fields
         for chunk in chunks:
             reports = self._report(chunk)
@@ -364,19 +360,3 @@ class Annotator:
 def _model(name_or_path: str | Path) -> str:
     """Return a model as the command line takes it; a ``Path`` is never a name."""
     return name_or_path if isinstance(name_or_path, str) else str(name_or_path.absolute())
-
-
-def _variant(given: VariantLike) -> Variant:
-    if isinstance(given, Variant):
-        return given
-    if isinstance(given, str):
-        return Variant.parse(given)
-    with contextlib.suppress(TypeError, ValueError):
-        chrom, pos, ref, alt = given
-        if isinstance(chrom, str) and isinstance(ref, str) and isinstance(alt, str):
-            return Variant(chrom, operator.index(pos), ref, alt)  # a pos of numpy is fine, 7.0 is not
-    raise SettingsError(
-        "A variant could not be read.",
-        needed="'chr17-43071077-T-C', a Variant, or a tuple (chrom, 1-based pos, ref, alt)",
-        found=repr(given),
-    )
