@@ -17,6 +17,9 @@ from .adapters.rows import columns, rows
 from .annotation import FileAnnotator
 from .calibration.percentiles import plan_percentiles
 from .chunks import GuardedChunks
+from .embedding.embed import Embeddings
+from .embedding.planning import Layers, embeddings_of
+from .embedding.targets import Wanted
 from .errors import SettingsError
 from .genome.annotation import load_table
 from .genome.gene_index import GeneIndex
@@ -233,6 +236,32 @@ class Annotator:
                 result, gene, reference=self.reference, genes=self.genes, shape=self.settings.window,
                 backend=self.backend,
             )  # fmt: skip
+
+    def embed(
+        self, *, genes: Sequence[str] = (), regions: Sequence[str] = (), bed: str | None = None, records: bool = False,
+        strand: str | None = None, layers: Layers = "last", keep: int | None = None,
+    ) -> Embeddings:  # fmt: skip
+        """Return hidden states of every nucleotide of genes, regions or FASTA records, 5' to 3' of the transcript.
+
+        Args:
+            genes: symbols or ids.
+            regions: ``chr17:43044295-43125364``, 1-based with both ends; they need ``strand``.
+            bed: BED file whose column 6 is the strand.
+            records: every record of the FASTA, as it is.
+            strand: of regions, and of BED lines that name none.
+            layers: ``last``, ``all``, or numbers: 0 is what enters the first layer, 1 what leaves it.
+            keep: longest part of a window that is kept, nt; None is half of the window.
+
+        Raises:
+            SettingsError: nothing was asked for, or something that is not there.
+            BuildError: FASTA and annotation are not of one build.
+
+        Example:
+            >>> annotator.embed(genes=["BRCA1"], layers="all").save("BRCA1.h5", "BRCA1.parquet")
+        """
+        self._check_usable()
+        wanted = Wanted(tuple(genes), tuple(regions), bed, records, strand)
+        return embeddings_of(wanted, layers, keep, self, self._lock)
 
     def annotate(
         self,

@@ -23,6 +23,7 @@ from .completion import completion
 from .console import describe, describe_usage, fail, say
 from .corpus import corpus
 from .doctor import doctor
+from .embed import embed
 from .evaluate import evaluate
 from .genes import genes
 from .models import models
@@ -61,6 +62,7 @@ Exit codes:
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
         cloup.Section("Look at results", [report, plot]),
+        cloup.Section("Beyond zero-shot", [embed]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate, calibrate]),

@@ -22,9 +22,6 @@ from splicebert_vep_spec import BackendInfo, N
 from .targets import Target
 
 Floats = NDArray[np.float32]
-Layers = str | Sequence[int]
-"""``last``, ``all``, or numbers: 0 is what enters the first layer, 1 what leaves it."""
-
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
@@ -245,7 +242,9 @@ class Embeddings:
                     hidden = self._backend.hidden_states(with_special(tokens), every, self.plan.layers)
         except RuntimeError as error:
             raise BackendError(
-                "The model failed.", found=" ".join(str(error).split()), remedy="a smaller --batch-tokens needs less room"
+                "The model failed.",
+                found=" ".join(str(error).split()),
+                remedy="a smaller --batch-tokens needs less room",
             ) from error
         found: Floats = hidden.float().cpu().numpy()
         return found
@@ -271,51 +270,6 @@ class _Window(NamedTuple):
     kept: Kept  # on the target's strand
     width: int
     first: int  # nucleotides of the target before those kept
-
-
-def choose_layers(asked: Layers, backend: GuardedBackend) -> tuple[int, ...] | None:
-    """Return the numbers of the asked layers; None for the last of a backend that shows no other.
-
-    Raises:
-        SettingsError: the model has no such layer, or the backend shows the last layer only.
-    """
-    last = backend.layers
-    if last is None:
-        if asked == "last":
-            return None
-        raise SettingsError(
-            "The backend shows the hidden states of its last layer only.",
-            needed="--layers last, or a backend that offers hidden_states",
-            found=f"--layers {asked if isinstance(asked, str) else ','.join(map(str, asked))}, model {backend.info.model}",
-        )
-    if asked == "last":
-        return (last,)
-    if asked == "all":
-        return tuple(range(last + 1))
-    numbers = tuple(asked)
-    wrong = [number for number in numbers if number not in range(last + 1)]
-    if isinstance(asked, str) or wrong or not numbers or len(set(numbers)) < len(numbers):
-        raise SettingsError(
-            "There are no such layers, or one was asked for twice.",
-            needed=f"last, all, or some of 0 (the embeddings) to {last}, each once",
-            found=asked if isinstance(asked, str) else ",".join(map(str, numbers)) or "none",
-            where=f"model {backend.info.model}",
-        )
-    return tuple(int(number) for number in numbers)
-
-
-def check_keep(keep: int | None, width: int) -> int:
-    """Return how much of a window is kept, half of it when nothing is said.
-
-    Raises:
-        SettingsError: it is less than one nucleotide or more than the window.
-    """
-    chosen = max(1, width // 2) if keep is None else keep
-    if not 1 <= chosen <= width:
-        raise SettingsError(
-            "The kept part does not fit the window.", needed=f"--keep from 1 to {width}", found=f"--keep {chosen}"
-        )
-    return chosen
 
 
 def letters(tokens: Tokens) -> str:

@@ -31,6 +31,8 @@ _ROWS = 256  # of a row group of the Parquet
 
 
 class _Writer(Protocol):
+    def __init__(self, path: Path, embeddings: Embeddings, provenance: Mapping[str, str]) -> None: ...
+
     def __enter__(self) -> _Writer: ...
 
     def __exit__(
@@ -67,7 +69,7 @@ def save(embeddings: Embeddings, paths: Sequence[str], progress: Progress | None
         writers: list[_Writer] = []
         for path in paths:
             temporary = stack.enter_context(whole_or_not(path))
-            kind = _Hdf5Writer if path.lower().endswith(_HDF5) else _ParquetWriter
+            kind: type[_Writer] = _Hdf5Writer if path.lower().endswith(_HDF5) else _ParquetWriter
             writers.append(stack.enter_context(kind(temporary, embeddings, provenance)))
         for piece in embeddings.pieces():
             for writer in writers:
