@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .annotator import Annotator as Annotator
+    from .embedding.embed import Embedding as Embedding
+    from .embedding.embed import Embeddings as Embeddings
     from .errors import SpliceBertError as SpliceBertError
     from .joining.beside import Beside as Beside
     from .profile import Profile as Profile
@@ -28,6 +30,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Annotator": "annotator",
     "Beside": "joining.beside",
+    "Embedding": "embedding.embed",
+    "Embeddings": "embedding.embed",
     "Profile": "profile",
     "ScoredVariant": "results",
     "Settings": "settings",

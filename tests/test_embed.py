@@ -154,7 +154,7 @@ def test_batches_change_nothing_that_matters(annotator, work):
 def test_blocks_and_their_windows_by_hand():
     # 10 nt of a sequence of 30 by windows of 8, of which 4 are kept: 2 nt stand before a block of 4, 3 before one of 2
     assert list(stitch(10, 20, 30, width=8, keep=4)) == [Kept(8, 10, 14), Kept(12, 14, 18), Kept(15, 18, 20)]
-    # at the ends windows are moved, and blocks 0-4 and 4-8 would be read from 0 (moved from -2) and from 2
+    # the first window is moved from -2 to 0; that of the second block starts at 4 - 2
     assert list(stitch(0, 8, 30, width=8, keep=4)) == [Kept(0, 0, 4), Kept(2, 4, 8)]
     assert list(stitch(0, 8, 8, width=8, keep=3)) == [Kept(0, 0, 8)]  # one window is all there is
     assert list(stitch(26, 30, 30, width=8, keep=4)) == [Kept(22, 26, 30)]
@@ -273,7 +273,7 @@ def test_a_backend_without_layers_gives_the_last_only(work):
         ({"regions": ["c1:1-10"]}, r"strand of a region is not known(.|\n)*--strand \+ or"),
         ({"regions": ["c1:1190-1201"], "strand": "+"}, r"beyond its contig(.|\n)*up to 1,200"),
         ({"regions": ["c9:1-10"], "strand": "+"}, "no such contig"),
-        ({"genes": ["PLUS"]}, r"no such gene(.|\n)*did you mean MINUS"),
+        ({"genes": ["MINUZ"]}, r"no such gene(.|\n)*did you mean MINUS"),
         ({"records": True, "keep": 61}, r"does not fit the window(.|\n)*from 1 to 60"),
         ({"records": True, "strand": "plus"}, "unknown strand"),
     ],
