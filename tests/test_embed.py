@@ -1,6 +1,8 @@
 """Embeddings equal those of transformers, whichever window a nucleotide is read from, on either strand."""
 
 import random
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -230,6 +232,29 @@ def test_a_run_that_fails_leaves_the_earlier_files_and_nothing_else(work, tmp_pa
             embeddings.save(str(tmp_path / "o.h5"), str(tmp_path / "o.parquet"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o.h5", "o.parquet"]
     assert {path.read_text() for path in tmp_path.iterdir()} == {"earlier"}
+
+
+@pytest.mark.parametrize("kilobytes", [30, 400])  # too little for the file's headers, and for its numbers
+def test_a_full_disk_is_an_error_that_names_the_file(work, tmp_path, kilobytes):
+    program = "from splicebert_vep.cli.main import main; main()"
+    words = [
+        "embed",
+        "--fasta",
+        "c.fa",
+        "--model",
+        "./model",
+        "--window",
+        "60",
+        "--layers",
+        "all",
+        "-o",
+        tmp_path / "o.h5",
+    ]
+    limited = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "-", sys.executable, "-c", program, *words]
+    done = subprocess.run(limited, cwd=work, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 5, done.stderr
+    assert "could not be written" in done.stderr and "o.h5" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_numbers_that_are_not_finite_end_the_run(work, monkeypatch):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,19 +16,18 @@ import pyarrow.parquet as pq
 
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.extras import require
-from splicebert_vep.files import whole_or_not
+from splicebert_vep.files import reporting, whole_or_not
 
 from .embed import Embeddings, Piece, Pool, Progress, letters, nucleotides, positions
 from .targets import Target
-
-if TYPE_CHECKING:
-    import h5py
 
 FORMAT = "splicebert-vep embeddings 1"
 
 _HDF5 = (".h5", ".hdf5")
 _PARQUET = (".parquet",)
 _ROWS = 256  # of a row group of the Parquet
+_OVERHEAD = 1 << 16  # bytes; headers of HDF5 take about 20,000
+_INTEGERS = ("start", "end")
 
 
 class _Writer(Protocol):
@@ -66,49 +66,33 @@ def save(embeddings: Embeddings, paths: Sequence[str], progress: Progress | None
     provenance = embeddings.provenance
     done, total = 0, nucleotides(embeddings.targets)
     with ExitStack() as stack:
-        writers: list[_Writer] = []
+        writers: dict[str, _Writer] = {}
         for path in paths:
             temporary = stack.enter_context(whole_or_not(path))
             kind: type[_Writer] = _Hdf5Writer if path.lower().endswith(_HDF5) else _ParquetWriter
-            writers.append(stack.enter_context(kind(temporary, embeddings, provenance)))
+            writers[path] = stack.enter_context(kind(temporary, embeddings, provenance))
         for piece in embeddings.pieces():
-            for writer in writers:
-                writer.write(piece)
+            for path, writer in writers.items():
+                with reporting(path):
+                    writer.write(piece)
             done += len(piece.tokens)
             if progress:
                 progress("nucleotides embedded", done, total)
 
 
 class _Hdf5Writer:
-    """Every nucleotide of every target in a row, in arrays of their final size.
+    """Every nucleotide of every target in a row.
 
-    The arrays are contiguous, so that a target is one read, and their size is known before the first window runs.
+    How many there are is known at once: the HDF5 library lays out the whole file, and numbers are then written to the
+    places of its contiguous arrays. The library itself cannot take a full disk: it fails to close the file and brings
+    the process down at its end.
     """
 
     def __init__(self, path: Path, embeddings: Embeddings, provenance: Mapping[str, str]) -> None:
-        import h5py
-
-        targets, layers = embeddings.targets, embeddings.plan.layer_names
-        self._targets = targets
-        self._offsets = np.concatenate([[0], np.cumsum([len(target) for target in targets])]).astype(np.int64)
-        total = int(self._offsets[-1])
-        self._file: h5py.File = h5py.File(path, "w")
-        text = h5py.string_dtype()
-        self._file.attrs["format"] = FORMAT
-        for key, value in provenance.items():
-            self._file.attrs[key] = value
-        self._embedding = self._file.create_dataset("embedding", (total, len(layers), embeddings.hidden_size), "<f4")
-        self._sequence = self._file.create_dataset("sequence", (total,), "S1")
-        self._position = self._file.create_dataset("position", (total,), "<i8")
-        self._window_start = self._file.create_dataset("window_start", (total,), "<i8")
-        self._file.create_dataset("layer", data=list(layers), dtype=text)
-        group = self._file.create_group("target")
-        group.create_dataset("offset", data=self._offsets)
-        for name, values in _columns(targets).items():
-            if name in ("start", "end"):
-                group.create_dataset(name, data=np.array(values, dtype="<i8"))
-            else:
-                group.create_dataset(name, data=[value or "" for value in values], dtype=text)
+        self._targets = embeddings.targets
+        self._first = np.concatenate([[0], np.cumsum([len(target) for target in embeddings.targets])]).tolist()
+        self._arrays = _lay_out(path, embeddings, provenance, self._first)
+        self._file = path.open("r+b")
 
     def __enter__(self) -> _Hdf5Writer:
         return self
@@ -121,11 +105,67 @@ class _Hdf5Writer:
     def write(self, piece: Piece) -> None:
         """Put a piece in its place."""
         target, end = self._targets[piece.target], piece.first + len(piece.tokens)
-        at = slice(*(int(self._offsets[piece.target]) + place for place in (piece.first, end)))
-        self._embedding[at] = piece.values
-        self._sequence[at] = np.array(list(letters(piece.tokens)), dtype="S1")
-        self._position[at] = positions(target, piece.first, end)
-        self._window_start[at] = piece.window
+        values = {
+            "embedding": piece.values,
+            "sequence": np.array(list(letters(piece.tokens))),
+            "position": positions(target, piece.first, end),
+            "window_start": np.full(len(piece.tokens), piece.window),
+        }
+        for name, (kind, row, offset) in self._arrays.items():
+            self._file.seek(offset + (self._first[piece.target] + piece.first) * row)
+            self._file.write(values[name].astype(kind).tobytes())
+
+
+class _Array(NamedTuple):
+    """An array of the HDF5 file: its type, bytes of a nucleotide, and where in the file it begins."""
+
+    kind: str
+    row: int
+    offset: int
+
+
+def _lay_out(
+    path: Path, embeddings: Embeddings, provenance: Mapping[str, str], first: Sequence[int]
+) -> dict[str, _Array]:
+    """Write a file that lacks nothing but the numbers; returns where they go.
+
+    Args:
+        first: (R + 1,) nucleotides before each target; the last is how many there are.
+    """
+    import h5py
+
+    layers, total = embeddings.plan.layer_names, first[-1]
+    kinds: dict[str, tuple[str, tuple[int, ...]]] = {
+        "embedding": ("<f4", (total, len(layers), embeddings.hidden_size)),
+        "sequence": ("S1", (total,)),
+        "position": ("<i8", (total,)),
+        "window_start": ("<i8", (total,)),
+    }
+    rows = {name: np.dtype(kind).itemsize * math.prod(shape[1:]) for name, (kind, shape) in kinds.items()}
+    columns = _columns(embeddings.targets)
+    with path.open("wb") as trial:  # whether there is room, asked of the system and not of the library
+        trial.write(bytes(_OVERHEAD + 2 * len(repr(columns)) + len(repr(provenance))))
+        trial.truncate(trial.tell() + total * sum(rows.values()))
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    text = h5py.string_dtype()
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = FORMAT
+        for key, value in provenance.items():
+            file.attrs[key] = value
+        file.create_dataset("layer", data=list(layers), dtype=text)
+        group = file.create_group("target")
+        group.create_dataset("offset", data=np.array(first, dtype="<i8"))
+        for name, values in columns.items():
+            if name in _INTEGERS:
+                group.create_dataset(name, data=np.array(values, dtype="<i8"))
+            else:
+                group.create_dataset(name, data=[value or "" for value in values], dtype=text)
+        return {
+            name: _Array(kind, rows[name], file.create_dataset(name, shape, kind, dcpl=layout).id.get_offset())
+            for name, (kind, shape) in kinds.items()
+        }
 
 
 class _ParquetWriter:
@@ -134,7 +174,7 @@ class _ParquetWriter:
     def __init__(self, path: Path, embeddings: Embeddings, provenance: Mapping[str, str]) -> None:
         self._targets = embeddings.targets
         vector = pa.list_(pa.float32(), embeddings.hidden_size)
-        integers = dict.fromkeys(("start", "end", "length", "known"), pa.int64())
+        integers = dict.fromkeys((*_INTEGERS, "length", "known"), pa.int64())
         names = (*_columns(()), "length", "known")
         self._schema = pa.schema(
             [(name, integers.get(name, pa.string())) for name in names]
