@@ -88,7 +88,7 @@ def _genes(wanted: Wanted, reference: Reference, table: GeneTable, warnings: lis
 
 def _regions(wanted: Wanted, reference: Reference) -> Iterator[Target]:
     for text, stretch in zip(wanted.regions, region_stretches(wanted.regions, reference), strict=True):
-        yield Target(text, *stretch, _strand(wanted.strand, f"--region {text}"))
+        yield Target(text, *stretch, _strand(wanted.strand, f"region {text}"))
 
 
 def _bed(wanted: Wanted, reference: Reference) -> Iterator[Target]:
