@@ -11,6 +11,7 @@ REPORT = [  # report and plot
     "jinja2>=3.1",
     "matplotlib>=3.9",
 ]
+EMBED = ["h5py>=3.12"]  # embed, every nucleotide
 DASK = ["distributed>=2025.1"]  # cohort --scheduler
 RECIPES = ["duckdb>=1.4", "genmod>=3.12", "pandas>=2.2", "polars>=1.30"]  # what docs/recipes use and PyPI has
 
@@ -47,11 +48,13 @@ setup(
     extras_require={
         "training": TRAINING,
         "report": REPORT,
+        "embed": EMBED,
         "dask": DASK,
         "recipes": RECIPES,
         "test": [
             *TRAINING,
             *REPORT,
+            *EMBED,
             *DASK,
             "cyvcf2>=0.31",
             "griffelib>=2",  # reads the docstrings for docs/api.md

@@ -24,6 +24,8 @@ CHAPTERS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
             "RegionMap",
             "dependency_of",
             "Dependency",
+            "Embeddings",
+            "Embedding",
             "Variant",
             "Summary",
             "Settings",

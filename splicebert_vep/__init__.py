@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .annotator import Annotator as Annotator
+    from .embedding.embed import Embedding as Embedding
+    from .embedding.embed import Embeddings as Embeddings
     from .errors import SpliceBertError as SpliceBertError
     from .joining.beside import Beside as Beside
     from .mutagenesis.dependency import Dependency as Dependency
@@ -33,6 +35,8 @@ _PUBLIC = {
     "Annotator": "annotator",
     "Beside": "joining.beside",
     "Dependency": "mutagenesis.dependency",
+    "Embedding": "embedding.embed",
+    "Embeddings": "embedding.embed",
     "Profile": "profile",
     "RegionMap": "mutagenesis.region_map",
     "ScoredVariant": "results",

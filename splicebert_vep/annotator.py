@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import operator
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +17,9 @@ from .adapters.rows import columns, rows
 from .annotation import FileAnnotator
 from .calibration.percentiles import plan_percentiles
 from .chunks import GuardedChunks
+from .embedding.embed import Embeddings
+from .embedding.planning import Layers, embeddings_of
+from .embedding.targets import Wanted
 from .errors import SettingsError
 from .genome.annotation import load_table
 from .genome.gene_index import GeneIndex
@@ -45,11 +47,8 @@ from .settings import (
 from .store.score_store import ScoreStore
 from .store.spaces import Space
 from .summary import Summary
-from .variants import Variant
+from .variants import Variant, VariantLike, as_variant
 from .vcf.writer import Kind
-
-VariantLike = str | Variant | tuple[str, int, str, str]
-"""``"chr17-43071077-T-C"``, a ``Variant``, or (chrom, 1-based pos, ref, alt)."""
 
 
 class Annotator:
@@ -239,6 +238,32 @@ class Annotator:
                 backend=self.backend,
             )  # fmt: skip
 
+    def embed(
+        self, *, genes: Sequence[str] = (), regions: Sequence[str] = (), bed: str | None = None, records: bool = False,
+        strand: str | None = None, layers: Layers = "last", keep: int | None = None,
+    ) -> Embeddings:  # fmt: skip
+        """Return hidden states of every nucleotide of genes, regions or FASTA records, 5' to 3' of the transcript.
+
+        Args:
+            genes: symbols or ids.
+            regions: ``chr17:43044295-43125364``, 1-based with both ends; they need ``strand``.
+            bed: BED file whose column 6 is the strand.
+            records: every record of the FASTA, as it is.
+            strand: of regions, and of BED lines that name none.
+            layers: ``last``, ``all``, or numbers: 0 is what enters the first layer, 1 what leaves it.
+            keep: longest part of a window that is kept, nt; None is half of the window.
+
+        Raises:
+            SettingsError: nothing was asked for, or something that is not there.
+            BuildError: FASTA and annotation are not of one build.
+
+        Example:
+            >>> annotator.embed(genes=["BRCA1"], layers="all").save("BRCA1.h5", "BRCA1.parquet")
+        """
+        self._check_usable()
+        wanted = Wanted(tuple(genes), tuple(regions), bed, records, strand)
+        return embeddings_of(wanted, layers, keep, self, self._lock)
+
     def annotate(
         self,
         source: str | Path,
@@ -282,7 +307,7 @@ class Annotator:
             )
         self._check_usable()
         guard = BuildGuard({}, self.reference, self.genes, self._table_name, whole_file=False)
-        chunks = GuardedChunks(map(_variant, variants), self.settings.chunk_records, guard)
+        chunks = GuardedChunks(map(as_variant, variants), self.settings.chunk_records, guard)
         fields = tuple(beside.run.fields) if beside else self.plan.fields
         for chunk in chunks:
             reports = self._report(chunk)
@@ -365,19 +390,3 @@ class Annotator:
 def _model(name_or_path: str | Path) -> str:
     """Return a model as the command line takes it; a ``Path`` is never a name."""
     return name_or_path if isinstance(name_or_path, str) else str(name_or_path.absolute())
-
-
-def _variant(given: VariantLike) -> Variant:
-    if isinstance(given, Variant):
-        return given
-    if isinstance(given, str):
-        return Variant.parse(given)
-    with contextlib.suppress(TypeError, ValueError):
-        chrom, pos, ref, alt = given
-        if isinstance(chrom, str) and isinstance(ref, str) and isinstance(alt, str):
-            return Variant(chrom, operator.index(pos), ref, alt)  # a pos of numpy is fine, 7.0 is not
-    raise SettingsError(
-        "A variant could not be read.",
-        needed="'chr17-43071077-T-C', a Variant, or a tuple (chrom, 1-based pos, ref, alt)",
-        found=repr(given),
-    )

@@ -18,6 +18,7 @@ from splicebert_vep_spec import (
     FieldSpec,
     InfoAdapter,
     JoinAdapter,
+    LayeredBackend,
     LocalBackend,
     MergingAdapter,
     Refused,
@@ -139,6 +140,21 @@ class GuardedBackend:
         with self._origin.guarding("update", passing=(RuntimeError,)):
             out = self._backend.update(memory, rows, index, tokens, positions)  # type: ignore[attr-defined]
             return self._checked("update", out, positions)
+
+    @property
+    def layers(self) -> int | None:
+        """Number of layers whose hidden states it shows; None when it shows the last layer's only."""
+        return self._backend.layers if isinstance(self._backend, LayeredBackend) else None
+
+    def hidden_states(self, tokens: Any, positions: Any, layers: Sequence[int]) -> Any:
+        """Return hidden states (layers, N, P, H); raises as ``forward``."""
+        with self._origin.guarding("hidden_states", passing=(RuntimeError,)):
+            hidden = self._backend.hidden_states(tokens, positions, layers)  # type: ignore[attr-defined]
+        needed = (len(layers), *positions.shape, self.info.hidden_size)
+        if not hasattr(hidden, "isfinite") or tuple(hidden.shape) != needed:
+            found = f"{type(hidden).__qualname__} of shape {tuple(getattr(hidden, 'shape', ()))}"
+            raise self._origin.broken("hidden_states", needed=f"a torch tensor of shape {needed}", found=found)
+        return hidden
 
     def _checked(self, method: str, out: BackendOutput, positions: Any) -> BackendOutput:
         for name, tensor in (("logits", out.logits), ("hidden", out.hidden)):

@@ -1,4 +1,4 @@
-"""Libraries that training, measuring and reports need; an installation that annotates does without them."""
+"""Libraries that training, measuring, reports and embeddings need; an installation that annotates does without them."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 import re
 from dataclasses import dataclass
 
@@ -96,3 +98,28 @@ class Region:
         if high < low:
             raise SettingsError("The region ends before it starts.", found=text)
         return cls(chrom, low, high)
+
+
+VariantLike = str | Variant | tuple[str, int, str, str]
+"""``"chr17-43071077-T-C"``, a ``Variant``, or (chrom, 1-based pos, ref, alt)."""
+
+
+def as_variant(given: VariantLike) -> Variant:
+    """Return a variant however it was given.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    if isinstance(given, Variant):
+        return given
+    if isinstance(given, str):
+        return Variant.parse(given)
+    with contextlib.suppress(TypeError, ValueError):
+        chrom, pos, ref, alt = given
+        if isinstance(chrom, str) and isinstance(ref, str) and isinstance(alt, str):
+            return Variant(chrom, operator.index(pos), ref, alt)  # a pos of numpy is fine, 7.0 is not
+    raise SettingsError(
+        "A variant could not be read.",
+        needed="'chr17-43071077-T-C', a Variant, or a tuple (chrom, 1-based pos, ref, alt)",
+        found=repr(given),
+    )

@@ -311,7 +311,7 @@ def test_a_gene_beyond_the_end_of_the_fasta_is_cut_and_told(tiny, tmp_path):
     with Reference(tmp_path / "cut.fa") as reference:
         found = find_places(Places(genes=("A",)), reference, load_table(tmp_path / "tiny.gtf"))
     assert found.stretches == (Stretch("c1", 40, 150),)
-    assert found.warnings == ("A ends 40 nt beyond c1 of the FASTA: only what it has is scored",)
+    assert found.warnings == ("A ends 40 nt beyond c1 of the FASTA: only what it has is used",)
 
 
 @pytest.mark.parametrize(

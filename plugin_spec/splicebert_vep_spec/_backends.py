@@ -111,6 +111,26 @@ class LocalBackend(Backend, Protocol):
 
 
 @runtime_checkable
+class LayeredBackend(Backend, Protocol):
+    """Run the network, and show the hidden states of every layer (``embed --layers``)."""
+
+    @property
+    def layers(self) -> int:
+        """Number of layers above the embeddings."""
+
+    def hidden_states(self, tokens: Any, positions: Any, layers: Any) -> Any:
+        """Return hidden states (layers, N, P, H), float32, of some layers.
+
+        Args:
+            tokens, positions: as for ``forward``.
+            layers: sequence of numbers, 0 (the embeddings, what enters the first layer) to ``layers`` (the last).
+
+        Raises:
+            RuntimeError: as ``forward``.
+        """
+
+
+@runtime_checkable
 class BackendFactory(Protocol):
     """Open a backend by name (``--backend NAME``)."""
 

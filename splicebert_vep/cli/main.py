@@ -23,6 +23,7 @@ from .completion import completion
 from .console import describe, describe_usage, fail, say
 from .corpus import corpus
 from .doctor import doctor
+from .embed import embed
 from .evaluate import evaluate
 from .genes import genes
 from .map import map_
@@ -61,7 +62,8 @@ Exit codes:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
-        cloup.Section("Look at results", [report, plot, map_]),
+        cloup.Section("Look at results", [report, plot]),
+        cloup.Section("Beyond zero-shot", [map_, embed]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate, calibrate]),

@@ -1,4 +1,4 @@
-"""Where every allele is wanted: genes, regions and a BED file, as stretches of the reference."""
+"""Genes, regions and the lines of a BED file, as stretches of the reference."""
 
 from __future__ import annotations
 
@@ -24,6 +24,27 @@ class Stretch(NamedTuple):
     contig: str
     start: int
     end: int
+
+
+class GenePlace(NamedTuple):
+    """A gene's stretch and its row in the table."""
+
+    stretch: Stretch
+    row: int
+
+
+class BedPlace(NamedTuple):
+    """A line of a BED file.
+
+    Args:
+        name, strand: columns 4 and 6 as they are; None where the line has none.
+        where: file and line, for messages.
+    """
+
+    stretch: Stretch
+    name: str | None
+    strand: str | None
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +78,10 @@ def find_places(places: Places, reference: Reference, table: GeneTable) -> Found
             cannot be read.
     """
     warnings: list[str] = []
-    found = [*_genes(places.genes, reference, table, warnings), *_regions(places.regions, reference)]
+    found = [place.stretch for place in gene_places(places.genes, reference, table, warnings)]
+    found += region_stretches(places.regions, reference)
     if places.bed is not None:
-        found += _bed(places.bed, reference)
+        found += [place.stretch for place in bed_places(places.bed, reference)]
     if not found:
         raise SettingsError(
             "There is nothing to score." if places.bed else "Nothing to score was asked for.",
@@ -84,7 +106,17 @@ def merged(stretches: Iterable[Stretch], contigs: Sequence[str]) -> Iterator[Str
         yield last
 
 
-def _genes(names: Sequence[str], reference: Reference, table: GeneTable, warnings: list[str]) -> Iterator[Stretch]:
+def gene_places(
+    names: Sequence[str], reference: Reference, table: GeneTable, warnings: list[str]
+) -> Iterator[GenePlace]:
+    """Yield the genes of each name, by symbol or id with or without version.
+
+    Args:
+        warnings: gets a sentence for each gene that the FASTA has a part of only.
+
+    Raises:
+        SettingsError: a gene is not in the annotation, or not on the FASTA.
+    """
     rows = _rows_of(names, table)
     unknown = [name for name in names if not rows[name]]
     if unknown:
@@ -110,9 +142,9 @@ def _genes(names: Sequence[str], reference: Reference, table: GeneTable, warning
                 )
             if end > length:
                 warnings.append(
-                    f"{name} ends {end - length:,} nt beyond {contig} of the FASTA: only what it has is scored"
+                    f"{name} ends {end - length:,} nt beyond {contig} of the FASTA: only what it has is used"
                 )
-            yield Stretch(contig, start, min(end, length))
+            yield GenePlace(Stretch(contig, start, min(end, length)), row)
 
 
 def _rows_of(names: Sequence[str], table: GeneTable) -> Mapping[str, Sequence[int]]:
@@ -128,7 +160,12 @@ def _rows_of(names: Sequence[str], table: GeneTable) -> Mapping[str, Sequence[in
     return {name: exact[name] or versioned[name] for name in names}
 
 
-def _regions(texts: Sequence[str], reference: Reference) -> Iterator[Stretch]:
+def region_stretches(texts: Sequence[str], reference: Reference) -> Iterator[Stretch]:
+    """Yield the stretch of each region.
+
+    Raises:
+        SettingsError: a region cannot be read, or does not lie on the FASTA.
+    """
     for text in texts:
         # A contig whose own name holds a colon (HLA-A*01:01) is known by the reference.
         region = Region(text, 1, MAX_POS) if reference.find(text) else Region.parse(text)
@@ -140,7 +177,12 @@ def _regions(texts: Sequence[str], reference: Reference) -> Iterator[Stretch]:
         yield _within(Stretch(contig, region.first - 1, last), length, f"region {text}")
 
 
-def _bed(path: str, reference: Reference) -> Iterator[Stretch]:
+def bed_places(path: str, reference: Reference) -> Iterator[BedPlace]:
+    """Yield the lines of a BED file, plain or gzip, that are intervals.
+
+    Raises:
+        SettingsError: the file or a line cannot be read, or an interval does not lie on the FASTA.
+    """
     try:
         with open(path, "rb") as handle:
             packed = handle.read(2) == b"\x1f\x8b"
@@ -157,7 +199,7 @@ def _bed(path: str, reference: Reference) -> Iterator[Stretch]:
         ) from error
 
 
-def _interval(line: str, reference: Reference, where: str) -> Stretch:
+def _interval(line: str, reference: Reference, where: str) -> BedPlace:
     cells = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
     if len(cells) < 3 or not (cells[1].isdecimal() and cells[2].isdecimal()) or int(cells[1]) >= int(cells[2]):
         raise SettingsError(
@@ -167,7 +209,9 @@ def _interval(line: str, reference: Reference, where: str) -> Stretch:
             where=where,
         )
     contig = _contig(cells[0], reference, where)
-    return _within(Stretch(contig, int(cells[1]), int(cells[2])), reference.lengths[contig], where)
+    stretch = _within(Stretch(contig, int(cells[1]), int(cells[2])), reference.lengths[contig], where)
+    name, strand = (cells[at] if len(cells) > at else None for at in (3, 5))
+    return BedPlace(stretch, name, strand, where)
 
 
 def _contig(name: str, reference: Reference, where: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from splicebert_vep.errors import SettingsError
 from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
 
-from .bert import BertConfig, BertOutput, KeysValues, SpliceBert
+from .bert import BertConfig, BertOutput, KeysValues, SpliceBert, pick
 from .checkpoint import load_checkpoint
 from .precision import AGREEMENT, DTYPES, agreement
 from .registry import MODELS, check_known, quality_note, resolve_model
@@ -63,6 +63,11 @@ class TorchBackend:
             batch_tokens=_CPU_TOKENS if self._device.type == "cpu" else _GPU_TOKENS,
         )
 
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return self._model.config.num_hidden_layers
+
     def _choose(self, exact: SpliceBert, asked: str, width: int) -> tuple[SpliceBert, str]:
         """Return the network in the precision to compute in, and its name."""
         for precision in _candidates(asked, self._device):
@@ -87,6 +92,15 @@ class TorchBackend:
     def forward(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> BackendOutput:
         """Return logits (N, P, V) and last hidden states (N, P, H) at token positions (N, P), as float32."""
         return self._answer(self._model, tokens, positions)
+
+    def hidden_states(
+        self, tokens: NDArray[np.uint8], positions: NDArray[np.int64], layers: Sequence[int]
+    ) -> torch.Tensor:
+        """Return hidden states (layers, N, P, H) at token positions (N, P), as float32; layer 0 is the embeddings."""
+        out = self._run(self._model, self._to(tokens), output_hidden_states=True)
+        assert out.all_hidden is not None
+        at = self._to(positions)
+        return torch.stack([pick(out.all_hidden[layer], at).float() for layer in layers])
 
     def remember(
         self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]

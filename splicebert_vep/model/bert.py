@@ -159,7 +159,7 @@ class SpliceBert(nn.Module):
             if remember:
                 memory.append(context)
         context = last.keys_values(hidden)
-        hidden = last(_at(hidden, positions), context)  # (B, P, H)
+        hidden = last(pick(hidden, positions), context)  # (B, P, H)
         return BertOutput(
             self.predict(hidden),
             hidden,
@@ -189,7 +189,7 @@ class SpliceBert(nn.Module):
         for layer, remembered in zip(body, below, strict=True):
             hidden = layer(hidden, remembered.patched(rows, index, layer.keys_values(hidden)))  # (M, L, H)
         context = of_last.patched(rows, index, last.keys_values(hidden))
-        hidden = last(_at(hidden, positions), context)  # (M, P, H)
+        hidden = last(pick(hidden, positions), context)  # (M, P, H)
         return BertOutput(self.predict(hidden), hidden)
 
     def embed(self, tokens: Tensor, first_position: int = 0) -> Tensor:
@@ -220,7 +220,7 @@ class SpliceBert(nn.Module):
         return F.linear(transformed, self.token_embeddings.weight, self.decoder_bias)  # (B, P, V)
 
 
-def _at(hidden: Tensor, positions: Tensor | None) -> Tensor:
+def pick(hidden: Tensor, positions: Tensor | None) -> Tensor:
     """Pick tokens, (B, T, H), at positions (B, P); all of them for None."""
     if positions is None:
         return hidden

@@ -14,6 +14,7 @@ from .._backends import (
     BackendInfo,
     BackendOptions,
     BackendOutput,
+    LayeredBackend,
     LocalBackend,
     T,
 )
@@ -76,6 +77,19 @@ class BackendConformance:
             values = _flat(getattr(updated, name).tolist()), _flat(getattr(whole, name).tolist())
             worst = max(abs(a - b) for a, b in zip(*values, strict=True))
             assert worst <= _TOLERANCE, f"{name} of an update of all positions differ by {worst} from those of forward"
+
+    def test_the_last_layer_is_what_forward_answers(self) -> None:
+        backend = self._factory().open(self.options)
+        if not isinstance(backend, LayeredBackend):
+            return
+        array = subject(self, "array", "staticmethod(numpy.array)")
+        tokens, positions = self._windows(backend, 2)
+        layers = backend.layers
+        states = backend.hidden_states(array(tokens), array(positions), (0, layers)).tolist()
+        assert len(states) == 2, f"{len(states)} layers came; 2 were asked for"
+        values = _flat(states[1]), _flat(backend.forward(array(tokens), array(positions)).hidden.tolist())
+        worst = max(abs(a - b) for a, b in zip(*values, strict=True))
+        assert worst <= _TOLERANCE, f"layer {layers} of hidden_states differs by {worst} from hidden of forward"
 
     def _factory(self) -> BackendFactory:
         factory: BackendFactory = subject(self, "factory", "MyFactory()")
