@@ -86,3 +86,14 @@ class Page(HTMLParser):
 
     def inline(self, name):
         return self._inline[name]
+
+
+def maker(run, target: Path):
+    """Return what makes the page of a file, at ``target``."""
+
+    def made(source: Path, *arguments: object) -> Page:
+        code, _, err = run("report", source, "-o", target, *arguments)
+        assert code == 0, err
+        return Page(target.read_text())
+
+    return made

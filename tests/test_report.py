@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reported import PROVENANCE, SPLICEAI, Page, info, scored, write
+from reported import PROVENANCE, SPLICEAI, info, maker, scored, write
 from splicebert_vep.report.collecting import collect
 from splicebert_vep.report.places import place_of
 from splicebert_vep.report.reading import AnnotatedVcf, Row
@@ -30,15 +30,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def page(run, tmp_path):
-    """Make the page of a file."""
-
-    def go(source, *arguments):
-        target = tmp_path / "page.html"
-        code, _, err = run("report", source, "-o", target, *arguments)
-        assert code == 0, err
-        return Page(target.read_text())
-
-    return go
+    return maker(run, tmp_path / "page.html")
 
 
 def test_the_example_is_counted_as_its_run_counted_it(page):

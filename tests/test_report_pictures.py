@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reported import Page, scored, write
+from reported import maker, scored, write
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
 FASTA = EXAMPLES / "brca1.fa.gz"
@@ -23,15 +23,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def page(run, tmp_path):
-    """Make the page of a file."""
-
-    def go(source, *arguments):
-        target = tmp_path / "page.html"
-        code, _, err = run("report", source, "-o", target, *arguments)
-        assert code == 0, err
-        return Page(target.read_text())
-
-    return go
+    return maker(run, tmp_path / "page.html")
 
 
 def test_windows_that_the_file_does_not_name_are_asked_for(run, tmp_path):
