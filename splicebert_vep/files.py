@@ -119,6 +119,19 @@ def destination(path: str | Path) -> Destination:
     return Destination(name, final, temporary_name(final))
 
 
+def check_place(path: str | Path) -> None:
+    """See that a file can be made where an output goes, before hours are spent on what it is to hold.
+
+    Raises:
+        OutputError: it is a folder, or its folder is missing or not writable.
+    """
+    to = destination(path)
+    if to.temporary is not None:
+        with reporting(to.name):
+            to.temporary.touch()
+            to.discard()
+
+
 @contextmanager
 def whole_or_not(path: str | Path) -> Iterator[Path]:
     """Give a path to write; a file gets its final name on success and leaves nothing on any failure.
