@@ -6,7 +6,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,8 @@ class Destination:
     def discard(self) -> None:
         """Remove what was written under the temporary name."""
         if self.temporary is not None:
-            self.temporary.unlink(missing_ok=True)
+            with suppress(FileNotFoundError, NotADirectoryError):  # the folder may be none
+                self.temporary.unlink()
 
 
 @contextmanager

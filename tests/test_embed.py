@@ -366,6 +366,14 @@ def test_the_command(run, work, tmp_path):
     assert b"Annotation" not in pq.read_schema(parquet).metadata
 
 
+def test_an_output_below_a_file_is_an_error_without_a_traceback(run, work, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    for name in ("x.h5", "x.parquet"):
+        out = tmp_path / "file" / name
+        code, _, err = run("embed", "--fasta", work / "c.fa", "--backend", "null", "-o", out)
+        assert (code, "could not be written" in err) == (5, True), err
+
+
 def test_the_command_refuses_what_contradicts_itself(run, work, tmp_path):
     out = ["-o", tmp_path / "o.parquet"]
     for words, message in (
