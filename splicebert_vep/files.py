@@ -6,7 +6,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,8 @@ class Destination:
     def discard(self) -> None:
         """Remove what was written under the temporary name."""
         if self.temporary is not None:
-            self.temporary.unlink(missing_ok=True)
+            with suppress(FileNotFoundError, NotADirectoryError):  # the folder may be none
+                self.temporary.unlink()
 
 
 @contextmanager
@@ -117,6 +118,19 @@ def destination(path: str | Path) -> Destination:
         return Destination(name, Path(name), None)  # /dev/fd/63 of a shell's >(...) has no real path to rename to
     final = Path(os.path.realpath(name))
     return Destination(name, final, temporary_name(final))
+
+
+def check_place(path: str | Path) -> None:
+    """See that a file can be made where an output goes, before hours are spent on what it is to hold.
+
+    Raises:
+        OutputError: it is a folder, or its folder is missing or not writable.
+    """
+    to = destination(path)
+    if to.temporary is not None:
+        with reporting(to.name):
+            to.temporary.touch()
+            to.discard()
 
 
 @contextmanager

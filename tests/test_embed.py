@@ -366,6 +366,27 @@ def test_the_command(run, work, tmp_path):
     assert b"Annotation" not in pq.read_schema(parquet).metadata
 
 
+def test_no_output_replaces_an_input(run, work, tmp_path):
+    bed, genes = tmp_path / "in.bed", tmp_path / "genes.h5"
+    bed.write_text("c1\t0\t9\tx\t0\t+\n")
+    genes.write_bytes((work / "genes.gff3").read_bytes())
+    link = tmp_path / "o.parquet"
+    link.symlink_to(bed)
+    for words in (["--bed", bed, "-o", link], ["--gene", "MINUS", "-A", genes, "-o", genes]):
+        before = bed.read_bytes(), genes.read_bytes()
+        code, _, err = run("embed", "-R", work / "c.fa", "--backend", "null", *words)
+        assert (code, "an output would replace" in err) == (2, True), err
+        assert (bed.read_bytes(), genes.read_bytes()) == before
+
+
+def test_an_output_below_a_file_is_an_error_without_a_traceback(run, work, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    for name in ("x.h5", "x.parquet"):
+        out = tmp_path / "file" / name
+        code, _, err = run("embed", "--fasta", work / "c.fa", "--backend", "null", "-o", out)
+        assert (code, "could not be written" in err) == (5, True), err
+
+
 def test_the_command_refuses_what_contradicts_itself(run, work, tmp_path):
     out = ["-o", tmp_path / "o.parquet"]
     for words, message in (

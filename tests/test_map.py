@@ -206,6 +206,25 @@ def test_n_is_missing_with_a_status(with_n):
     assert draw_map(found).axes
 
 
+def test_a_code_for_several_bases_is_complemented_too(run, tmp_path):
+    fasta, table, pairs = tmp_path / "r.fa", tmp_path / "map.tsv", tmp_path / "pairs.tsv"
+    fasta.write_text(">17\n" + "ACGT" * 100 + "RYSWKMBDHVN" + "ACGT" * 100 + "\n")
+    genes = gff(tmp_path / "g.gff3", strand="-", first=1, last=811)
+    text = genes.read_text()
+    for far, near in (("43047500", "100"), ("43047643", "200"), ("43047703", "300"), ("43048000", "500")):
+        text = text.replace(far, near)
+    genes.write_text(text)
+    words = ("map", "17:401-411", "-R", fasta, "-A", genes, "--backend", "null")
+    assert run(*words, "-o", table, "--dependency", pairs)[0] == 0
+    rows = [line.split("\t") for line in table.read_text().splitlines() if not line.startswith("##")]
+    pos, ref, tx_ref = (rows[0].index(name) for name in ("POS", "REF", "TX_REF"))
+    shown = {int(row[pos]): (row[ref], row[tx_ref]) for row in rows[1:]}
+    # IUPAC: R is A or G, so Y on the other strand; S and W are their own complements.
+    assert " ".join("".join(shown[at]) for at in range(401, 412)) == "RY YR SS WW KM MK BV DH HD VB NN"
+    read = [line.split("\t") for line in pairs.read_text().splitlines() if line.startswith("17\t411\t")]
+    assert "".join(row[6] for row in read) == "NBDHVKMWSRY"
+
+
 def test_the_picture_of_a_region_without_any_score_says_so_by_being_grey(with_n):
     found = map_region(with_n, "chr17:43047595-43047605")
     figure = draw_map(found)
@@ -375,6 +394,25 @@ def test_what_cannot_be_met_ends_the_command_and_leaves_nothing(run, tmp_path, m
     assert (ended, out) == (code, "")
     assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["nowhere/x", "folder/x.tsv/x"])
+def test_outputs_that_cannot_be_written_end_the_command_before_it_scores(run, tmp_path, monkeypatch, where):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/x.tsv").write_text("kept")
+    for more in (["-o", f"{where}.tsv"], ["-o", "m.tsv", "--picture", f"{where}.png"]):
+        code, _, err = run("map", REGION, "-R", FASTA, "--backend", "null", *more)
+        assert (code, "could not be written" in err, "model null" in err) == (5, True, False), err
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "x.tsv"]
+
+
+def test_no_output_replaces_an_input(run, tmp_path):
+    calibration = tmp_path / "calibration.tsv"
+    calibration.write_text("kept")
+    words = ("map", REGION, "-R", FASTA, "--backend", "null", "--calibration", calibration)
+    code, _, err = run(*words, "-o", calibration)
+    assert (code, "which no input has" in err) == (2, True), err
 
 
 def test_a_dependency_map_of_a_long_region_is_refused_before_it_is_scored(run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -81,6 +82,9 @@ def embed(
     if source is None:
         raise click.UsageError("no sequence: give a reference with -R, or records with --fasta")
     check_outputs(outputs)
+    read = {os.path.realpath(path) for path in (source, bed, model["annotation"]) if path}
+    if read & set(map(os.path.realpath, outputs)):
+        raise click.UsageError("an output would replace the FASTA, the BED file or the gene annotation")
     computed: dict[str, Any] = {
         "window": window, "flank": min(_FLANK, (window - 1) // 2), "window_mode": "centred", "mode": "exact",
         "radius": _FLANK, "scores": (),

@@ -58,11 +58,11 @@ def map_(
     """
     outputs = [path for path in (table, picture, dependency, dependency_picture) if path is not None]
     real = [os.path.realpath(path) for path in outputs]
-    if len(set(real)) < len(real) or {os.path.realpath(model[name]) for name in ("reference", "annotation")} & set(
-        real
-    ):
+    inputs = {os.path.realpath(model[name]) for name in ("reference", "annotation", "calibration") if model[name]}
+    if len(set(real)) < len(real) or inputs & set(real):
         raise click.UsageError("every output needs a name of its own, which no input has")
     from splicebert_vep.extras import require
+    from splicebert_vep.files import check_place
     from splicebert_vep.mutagenesis.dependency import check_length, dependency_of
     from splicebert_vep.mutagenesis.region_map import check_scores, map_region, stretch_of
     from splicebert_vep.mutagenesis.tables import check_table, write_dependency, write_map
@@ -74,6 +74,8 @@ def map_(
     for path in filter(None, (picture, dependency_picture)):
         check_picture(path)
         require("matplotlib", extra="report")
+    for path in outputs:
+        check_place(path)
     pairs = dependency is not None or dependency_picture is not None
     with open_annotator(**model) as annotator:
         check_scores(score, annotator.plan.fields)

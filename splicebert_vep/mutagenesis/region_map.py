@@ -23,7 +23,7 @@ from splicebert_vep_spec import FieldSpec, GeneContext, Interval, Skipped, Statu
 LONGEST = 5000  # nt of a region
 BASES = "ACGT"
 _TOGETHER = 16  # positions between two looks at the progress
-_COMPLEMENT = str.maketrans("ACGT", "TGCA")
+_COMPLEMENT = str.maketrans("ACGTRYKMBVDH", "TGCAYRMKVBHD")  # IUPAC; N, S and W are their own
 Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
