@@ -366,6 +366,17 @@ def test_the_command(run, work, tmp_path):
     assert b"Annotation" not in pq.read_schema(parquet).metadata
 
 
+def test_rna_is_refused_and_not_read_as_unknown_bases(run, work, tmp_path):
+    (tmp_path / "rna.fa").write_text(">r\n" + "ACGU" * 20 + "\n")
+    target = tmp_path / "x.parquet"
+    code, _, err = run(
+        "embed", "--fasta", tmp_path / "rna.fa", "--model", work / "model", "--window", WIDTH, "-o", target
+    )
+    assert code == 3
+    assert "written as RNA" in err and "T in place of U" in err
+    assert not target.exists()
+
+
 def test_no_output_replaces_an_input(run, work, tmp_path):
     bed, genes = tmp_path / "in.bed", tmp_path / "genes.h5"
     bed.write_text("c1\t0\t9\tx\t0\t+\n")

@@ -256,7 +256,13 @@ class Embeddings:
 
     def _tokens(self, window: _Window, start: int) -> Tokens:
         target = self.targets[window.target]
-        tokens = encode(self._reference.fetch(target.contig, start, start + window.width))
+        bases = self._reference.fetch(target.contig, start, start + window.width)
+        if b"U" in bases:  # the model would read it as N, and its answer would look right
+            raise SettingsError(
+                "A sequence is written as RNA.", needed="T in place of U", found="U", where=target.contig,
+                remedy="write U as T, e.g. seqkit seq --rna2dna in.fa",
+            )  # fmt: skip
+        tokens = encode(bases)
         return reverse_complement(tokens) if target.strand == "-" else tokens
 
     def _place(self, batch: Sequence[_Window]) -> str:
