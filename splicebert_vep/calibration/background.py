@@ -10,13 +10,14 @@ from pathlib import Path
 
 from splicebert_vep.annotator import Annotator
 from splicebert_vep.errors import CalibrationError, OutputError, SettingsError, suggestion
+from splicebert_vep.files import check_place, destination
 from splicebert_vep.genome.guard import Observed
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep_spec import GeneContext, Status
 
 from .classes import LEAST, REGION_CLASSES
 from .draw import Drawn, Place, Sampler
-from .table import SIGNS, check_place, steps, write_table
+from .table import SIGNS, steps, write_table
 
 SCORES = tuple(SIGNS)
 _CHUNK = 128
@@ -61,6 +62,8 @@ def calibrate_into(
     """
     if per_class < LEAST:
         raise SettingsError("There would be too few SNVs.", needed=f"at least {LEAST} per class", found=str(per_class))
+    if destination(path).final is None:
+        raise OutputError("The table could not be written.", needed="the name of a file", found=str(path))
     check_place(path)
     if os.path.realpath(path) == os.path.realpath(annotator.reference.path):
         raise OutputError("The table would replace the reference.", needed="another file", found=str(path))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from splicebert_vep.errors import CalibrationError, OutputError
-from splicebert_vep.files import destination, whole_or_not
+from splicebert_vep.errors import CalibrationError
+from splicebert_vep.files import whole_or_not
 from splicebert_vep.identity import SCORED_BY, score_digest
 
 from .classes import REGION_CLASSES
@@ -125,14 +124,3 @@ def write_table(
     text = json.dumps(content, separators=(",", ":"))
     with whole_or_not(path) as temporary:
         temporary.write_bytes(gzip.compress(text.encode("utf-8"), mtime=0))
-
-
-def check_place(path: str | Path) -> None:
-    """Raise OutputError where a table could not be written, before the time that scoring takes."""
-    to = destination(path)
-    if to.final is None or not os.access(to.final.parent, os.W_OK):
-        raise OutputError(
-            "The table could not be written.",
-            needed="the name of a file, in a folder that is there and may be written to",
-            found=to.name,
-        )
