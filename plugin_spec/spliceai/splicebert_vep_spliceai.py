@@ -30,10 +30,13 @@ class SpliceAi:
         self.installed = next((found.version for found in metadata.distributions(name="spliceai")), "none")
         # The version names what determines a score (TensorFlow apart); the descriptions take it into every header.
         self.version = f"{self.installed}+{known(self.table)}-D{self.distance}-M{self.mask}"
-        score, place = (f"SpliceAI {self.version}, {what}: " for what in ("score 0 to 1", "nt from left-aligned POS"))
+        score, place = (f"SpliceAI {self.version}, {what}: " for what in ("score 0 to 1", "nt from POS"))
         self.fields = (
             *(FieldSpec(f"SpliceAI_DS_{x}", "A", "Float", score + SITES[x], "higher", default=False) for x in SITES),
-            *(FieldSpec(f"SpliceAI_DP_{x}", "A", "Integer", place + SITES[x], default=False) for x in SITES),
+            *(
+                FieldSpec(f"SpliceAI_DP_{x}", "A", "Integer", place + SITES[x], default=False, from_pos=True)
+                for x in SITES
+            ),
             FieldSpec("SpliceAI_DS_MAX", "A", "Float", score + "largest of the four", "higher", default=False),
         )
         self.spliceai = self.annotator = None

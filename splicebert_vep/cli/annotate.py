@@ -127,7 +127,7 @@ def annotate(
         if not os.path.isdir(os.path.dirname(os.path.realpath(summary_file))):
             raise click.UsageError(f"--summary: there is no folder for {summary_file}")
     with open_annotator(**model) as annotator:
-        introduce(annotator.backend.info, annotator.percentiles.note)
+        introduce(annotator.backend.info, annotator.note)
         gc.freeze()  # model and genes stay for the whole run: no collection need look at them
         kind: Any = _KINDS[output_type] if output_type else None
         with _progress() as progress:
