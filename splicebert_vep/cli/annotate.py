@@ -116,7 +116,8 @@ def annotate(
         open_vcf(given)  # says what is wrong, before the seconds that model and reference take
     ignored = [flag for flag, value in (("-D", distance), ("-M", mask)) if value is not None]
     if ignored:
-        say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
+        said = "accepted for SpliceAI's command lines, no effect here; --delta-distance and --masked set delta scores"
+        say(f"{' and '.join(ignored)}: {said}")
     _check_read(model, target, emit)
     if summary_file:
         tables = [path for _, _, path in (word.partition("=") for word in emit) if path]

@@ -49,14 +49,14 @@ def open_delta(
     *,
     device: str,
     threads: int | None,
-    sites: SiteBases,
+    sites: SiteBases | None = None,
 ) -> Delta:
     """Open the splice-site model where one of its scores is asked for.
 
     Args:
         model: name of the bundled one, or a folder of ``finetune splice-sites``.
         device, threads: as for the model of the other scores.
-        sites: annotated sites, for masked scores.
+        sites: annotated sites; read for masked scores only.
 
     Raises:
         ModelError: the folder does not hold such a model, or one of narrow windows.
