@@ -146,6 +146,7 @@ def test_every_output_has_the_same_offsets(run, tmp_path, stand_in, written):
             vep.append(tuple(int(found[field]) for field in DP))
     tsv = table_rows(names["tsv"])
     lines = [json.loads(line) for line in names["jsonl"].read_text().splitlines()]
+    lines = [line for line in lines if "POS" in line]
     assert vep == flat
     assert [tuple(int(row[field]) for field in DP) for row in tsv] == flat
     assert [tuple(row[field] for field in DP) for row in lines] == flat
