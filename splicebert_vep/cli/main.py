@@ -28,6 +28,7 @@ from .evaluate import evaluate
 from .genes import genes
 from .map import map_
 from .models import models
+from .oligo import oligo
 from .plot import plot
 from .plugins import plugins
 from .pretrain import pretrain
@@ -63,7 +64,7 @@ Exit codes:
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
         cloup.Section("Look at results", [report, plot]),
-        cloup.Section("Beyond zero-shot", [map_, embed]),
+        cloup.Section("Beyond zero-shot", [map_, embed, oligo]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate, calibrate]),
