@@ -60,12 +60,14 @@ _FLANK = 100  # of scores, which nothing computes here; a small window has room 
 @cloup.option_group(
     "What is computed",
     cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once."),
-)
+    cloup.option("--splice-model", type=PATH, metavar="FOLDER",
+                 help="Model of 'finetune splice-sites': its p of each site is reported too, and ranked by."),
+)  # fmt: skip
 @machine_options
 def oligo(
     lengths: str, rank_by: str | None, table: str, picture: str | None, reference: str, window: int,
     exon: str | None, gene: str | None, site: str | None, kind: str | None, strand: str | None, goal: str | None,
-    region: str | None, around: int, step: int, off_targets: bool, **model: Any,
+    region: str | None, around: int, step: int, off_targets: bool, splice_model: str | None, **model: Any,
 ) -> None:  # fmt: skip
     """Rank oligos that could move a splice site.
 
@@ -80,6 +82,7 @@ def oligo(
         raise click.UsageError("every output needs a name of its own, which no input has")
     from splicebert_vep.extras import require
     from splicebert_vep.files import check_place, is_stdout
+    from splicebert_vep.model.splice_sites import SpliceSiteModel
     from splicebert_vep.oligos.oligos import oligos_of
     from splicebert_vep.oligos.tables import check_table, text, write_oligos
     from splicebert_vep.report.drawing import check_picture, save
@@ -96,12 +99,16 @@ def oligo(
         "radius": _FLANK, "scores": (),
     }  # fmt: skip
     with open_annotator(reference=reference, **computed, **model) as annotator:
-        introduce(annotator.backend.info)
+        head = None
+        if splice_model is not None:
+            head = SpliceSiteModel.open(splice_model, model["device"], model["threads"])
+        note = f"splice-site model {head.name}, {head.weights_sha256[:12]}" if head else ""
+        introduce(annotator.backend.info, note)
         with progress_line() as progress:
             found = oligos_of(
                 annotator, exon=exon, gene=gene, site=site, kind=kind, strand=strand, region=region, around=around,
-                lengths=_lengths(lengths), step=step, goal=goal, measure=rank_by, off_targets=off_targets,
-                progress=progress,
+                lengths=_lengths(lengths), step=step, goal=goal, splice_model=head, measure=rank_by,
+                off_targets=off_targets, progress=progress,
             )  # fmt: skip
     for warning in found.warnings:
         warn(warning)

@@ -63,6 +63,14 @@ class KeysValues(NamedTuple):
         return KeysValues(keys, values)
 
 
+class Encoded(NamedTuple):
+    """Hidden states at P positions; P = T when no positions were asked for."""
+
+    hidden: Tensor  # (B, P, H), after the last layer
+    all_hidden: tuple[Tensor, ...] | None = None  # embeddings and every layer, (B, T, H) each; the last is `hidden`
+    memory: tuple[KeysValues, ...] | None = None  # keys and values of every layer
+
+
 class BertOutput(NamedTuple):
     """The network's answer at P positions; P = T when no positions were asked for."""
 
@@ -111,8 +119,8 @@ class Layer(nn.Module):
         return projected.view(*projected.shape[:2], self.heads, -1).transpose(1, 2)  # (B, T, H) -> (B, A, T, H/A)
 
 
-class SpliceBert(nn.Module):
-    """BERT with a masked-language-model head; no dropout, since it is built to score."""
+class Encoder(nn.Module):
+    """BERT without a head: what a masked-language model and a fine-tuned classifier share. No dropout."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -123,11 +131,8 @@ class SpliceBert(nn.Module):
         self.type_embeddings = nn.Embedding(config.type_vocab_size, size)
         self.embedding_norm = nn.LayerNorm(size, eps=eps)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.head_dense = nn.Linear(size, size)
-        self.head_norm = nn.LayerNorm(size, eps=eps)
-        self.decoder_bias = nn.Parameter(torch.zeros(config.vocab_size))  # decoder weight: the token embeddings, tied
 
-    def forward(
+    def encode(
         self,
         tokens: Tensor,
         positions: Tensor | None = None,
@@ -135,8 +140,8 @@ class SpliceBert(nn.Module):
         output_hidden_states: bool = False,
         remember: bool = False,
         first_position: int = 0,
-    ) -> BertOutput:
-        """Predict the token at each wanted position of each window.
+    ) -> Encoded:
+        """Return hidden states at each wanted position of each window.
 
         Args:
             tokens: (B, T) int64, all windows of one length.
@@ -160,12 +165,60 @@ class SpliceBert(nn.Module):
                 memory.append(context)
         context = last.keys_values(hidden)
         hidden = last(pick(hidden, positions), context)  # (B, P, H)
-        return BertOutput(
-            self.predict(hidden),
+        return Encoded(
             hidden,
             (*states, hidden) if output_hidden_states else None,
             (*memory, context) if remember else None,
         )
+
+    def embed(self, tokens: Tensor, first_position: int = 0) -> Tensor:
+        """Look up what enters the first layer: (B, T) int64 to (B, T, H).
+
+        Raises:
+            SettingsError: T is more than the model has positions for.
+        """
+        length = tokens.shape[1]
+        if first_position + length > self.config.max_position_embeddings:
+            raise SettingsError(
+                "The window is longer than the model can read.",
+                needed=f"at most {self.config.max_position_embeddings} tokens, [CLS] and [SEP] included",
+                found=f"{length} tokens" + (f" from position {first_position}" if first_position else ""),
+                remedy="choose a smaller window",
+            )
+        places = self.position_embeddings.weight[first_position : first_position + length]  # (T, H)
+        return self._normalise(self.token_embeddings(tokens) + places)  # (B, T, H)
+
+    def _normalise(self, embedded: Tensor) -> Tensor:
+        # Token types are all 0 in SpliceBERT, so the one row is the same for every token.
+        normalised: Tensor = self.embedding_norm(embedded + self.type_embeddings.weight[0])
+        return normalised
+
+
+class SpliceBert(Encoder):
+    """BERT with a masked-language-model head."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        size, eps = config.hidden_size, config.layer_norm_eps
+        self.head_dense = nn.Linear(size, size)
+        self.head_norm = nn.LayerNorm(size, eps=eps)
+        self.decoder_bias = nn.Parameter(torch.zeros(config.vocab_size))  # decoder weight: the token embeddings, tied
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        *,
+        output_hidden_states: bool = False,
+        remember: bool = False,
+        first_position: int = 0,
+    ) -> BertOutput:
+        """Predict the token at each wanted position of each window; arguments and errors are those of ``encode``."""
+        encoded = self.encode(
+            tokens, positions, output_hidden_states=output_hidden_states, remember=remember,
+            first_position=first_position,
+        )  # fmt: skip
+        return BertOutput(self.predict(encoded.hidden), *encoded)
 
     def update(
         self, memory: tuple[KeysValues, ...], rows: Tensor, index: Tensor, tokens: Tensor, positions: Tensor
@@ -191,28 +244,6 @@ class SpliceBert(nn.Module):
         context = of_last.patched(rows, index, last.keys_values(hidden))
         hidden = last(pick(hidden, positions), context)  # (M, P, H)
         return BertOutput(self.predict(hidden), hidden)
-
-    def embed(self, tokens: Tensor, first_position: int = 0) -> Tensor:
-        """Look up what enters the first layer: (B, T) int64 to (B, T, H).
-
-        Raises:
-            SettingsError: T is more than the model has positions for.
-        """
-        length = tokens.shape[1]
-        if first_position + length > self.config.max_position_embeddings:
-            raise SettingsError(
-                "The window is longer than the model can read.",
-                needed=f"at most {self.config.max_position_embeddings} tokens, [CLS] and [SEP] included",
-                found=f"{length} tokens" + (f" from position {first_position}" if first_position else ""),
-                remedy="choose a smaller window",
-            )
-        places = self.position_embeddings.weight[first_position : first_position + length]  # (T, H)
-        return self._normalise(self.token_embeddings(tokens) + places)  # (B, T, H)
-
-    def _normalise(self, embedded: Tensor) -> Tensor:
-        # Token types are all 0 in SpliceBERT, so the one row is the same for every token.
-        normalised: Tensor = self.embedding_norm(embedded + self.type_embeddings.weight[0])
-        return normalised
 
     def predict(self, hidden: Tensor) -> Tensor:
         """Turn last hidden states, (B, P, H), into logits over the vocabulary, (B, P, V)."""
