@@ -5,8 +5,8 @@
 
 The exons are chosen by a rule that no score enters: in the order of the contig, the first exon of each gene that is an
 internal exon of a MANE Select transcript, coding over its whole length, 100 to 200 nt, with introns of more than 500
-nt on both sides, and strong sites: at least 7 of the 9 nt of the donor's MAG|GTRAGT with its GT, and at the acceptor YAG
-with at least 12 pyrimidines in -20..-6.
+nt on both sides, and strong sites: at least 7 of the 9 nt of the donor's MAG|GTRAGT with its GT, and at the acceptor
+YAG with at least 12 pyrimidines in -20..-6.
 
 Classes, of oligos that do not touch -2..+1 of the acceptor or -1..+2 of the donor: ``tract`` covers at least 9 of the
 18 nt at -20..-3 of the acceptor; ``flank`` lies within 10 nt of one of these sites, and is not tract; ``exon`` lies in
