@@ -13,7 +13,8 @@ Classes, of oligos that do not touch -2..+1 of the acceptor or -1..+2 of the don
 the exon and is neither; ``deep`` lies in an intron with every nucleotide more than 50 nt from both sites.
 
 AUC is the share of pairs of a tract or flank oligo and a deep one in which the first lowers the sites more, ties half.
-It is given over all oligos, whose windows overlap and are not independent, and as the median over exons.
+It is given over all oligos, whose windows overlap and are not independent, and as the median over exons. Of the size of
+the change it is given too, whichever direction; that is not what is ranked by.
 """
 
 from __future__ import annotations
@@ -148,14 +149,15 @@ def main(
         medians = statistics.median(statistics.median(one[name]) for one in every if one[name])
         rows.append([name, str(len(values)), *(f"{value:.4f}" for value in cut), f"{medians:.4f}"])
     print_table(["class", "oligos", "5 %", "25 %", "median", "75 %", "95 %", "median of exons"], rows)
-    for names in (("tract",), ("flank",), ("tract", "flank"), ("exon",)):
-        pairs = [([value for name in names for value in one[name]], one["deep"]) for one in every]
-        over_all = auc([v for one, _ in pairs for v in one], [v for _, deep in pairs for v in deep])
-        by_exon = [auc(*pair) for pair in pairs]
-        click.echo(
-            f"{' + '.join(names)} against deep: AUC {over_all:.3f} over all; median over exons "
-            f"{statistics.median(by_exon):.3f}, above .5 in {sum(one > 0.5 for one in by_exon)} of {len(by_exon)}"
-        )
+    for title, of in (("fall", float), ("size of the change", abs)):
+        for names in (("tract",), ("flank",), ("tract", "flank"), ("exon",)):
+            pairs = [([of(v) for name in names for v in one[name]], [of(v) for v in one["deep"]]) for one in every]
+            over_all = auc([v for one, _ in pairs for v in one], [v for _, deep in pairs for v in deep])
+            by_exon = [auc(*pair) for pair in pairs]
+            click.echo(
+                f"{title}, {' + '.join(names)} against deep: AUC {over_all:.3f} over all; median over exons "
+                f"{statistics.median(by_exon):.3f}, above .5 in {sum(one > 0.5 for one in by_exon)} of {len(by_exon)}"
+            )
 
 
 if __name__ == "__main__":

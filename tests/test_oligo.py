@@ -289,7 +289,8 @@ def test_a_real_splice_site_model_is_read_as_it_answers(annotator, genome, tmp_p
         for oligo in [oligo for oligo in asked.oligos if kind in oligo.changes][::7]:
             hidden = ids.copy()
             hidden[oligo.start - low + 1 : oligo.end - low + 1] = [4] * len(oligo)
-            p = torch.softmax(network.eval()(torch.tensor([ids, hidden])), -1)[:, edge - low + 1]
+            with torch.no_grad():
+                p = torch.softmax(network.eval()(torch.tensor([ids, hidden])), -1)[:, edge - low + 1]
             change = p[1] - p[0]
             assert oligo.changes[kind].head == pytest.approx(float(change[1 if kind == "acceptor" else 2]), abs=1e-5)
 
