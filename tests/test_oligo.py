@@ -12,7 +12,7 @@ import torch
 from oracle import VOCAB, log_p, random_transformers, revcomp
 from oracle import run as oracle_run
 from splicebert_vep import Annotator, Settings, WindowShape, oligos_of
-from splicebert_vep.errors import BackendError, SettingsError
+from splicebert_vep.errors import BackendError, BuildError, SettingsError
 from splicebert_vep.model.bert import BertConfig
 from splicebert_vep.model.classifier import Classifier, FineTuned, save_classifier
 from splicebert_vep.model.splice_sites import LABELS, TASK, SpliceSiteModel
@@ -322,7 +322,7 @@ def test_a_tile_over_n_has_no_values_and_n_elsewhere_is_told(work, genome):
         assert (oligo.status == "N_IN_TARGET") == over
         if over:
             assert (oligo.rank, oligo.sequence, oligo.effect, oligo.gc, oligo.hairpin, oligo.off_targets) == (None,) * 6
-            assert oligo.changes == {} and "N" in oligo.target
+            assert oligo.changes == {} and "N" in oligo.target and oligo.outside == ()
         else:
             assert oligo.off_targets == 0
     assert [text for text in found.warnings if "1 nt of the window" in text]
@@ -366,6 +366,7 @@ def test_a_region_wider_than_the_window(annotator):
     for oligo in found.oligos:
         inside = [kind for kind, (_, (low, high)) in SITES.items() if low <= oligo.start and oligo.end <= high]
         assert list(oligo.changes) == inside
+        assert list(oligo.outside) == [kind for kind in SITES if kind not in inside]
         assert (oligo.status == "OUTSIDE_WINDOW") == (not inside)
     assert {o.status for o in found.oligos} == {"OK", "OWN_SITE", "OUTSIDE_WINDOW"}
     assert found.oligos[-1].rank is None and draw_oligos(found).axes
@@ -464,6 +465,23 @@ def test_an_exon_that_genes_of_both_strands_have_needs_the_strand(work):
             oligos_of(annotator, exon=EXON, **FEW)
         assert oligos_of(annotator, exon=EXON, strand="-", **FEW).aim.gene.gene_id == "M"
         assert oligos_of(annotator, exon=EXON, gene="MNAME", **FEW).aim.strand == "-"
+
+
+def test_an_annotation_of_another_build_stops_the_run(work):
+    (work / "longer.gff3").write_text(HEAD + "##sequence-region c1 1 1300\n" + gff())
+    with opened(work, genes="longer.gff3") as annotator:
+        with pytest.raises(BuildError):
+            oligos_of(annotator, exon=EXON, **FEW)
+        assert oligos_of(annotator, exon="c1:601-640", strand="+", **FEW).aim.gene is None  # nothing of it is used
+
+
+def test_progress_is_told_to_its_end(annotator, genome):
+    told = []
+    found = oligos_of(annotator, exon=EXON, region=REGION, splice_model=Share(genome, 60), lengths=(15, 15),
+                      progress=lambda *one: told.append(one))  # fmt: skip
+    assert [task for task, done, of in told if done == of] == ["windows with a stretch hidden"]
+    [last] = [one for one in told if one[1] == one[2]]
+    assert last[1] == 2 * 2 * (len(found) + 1)
 
 
 def test_a_single_exon_gene_has_no_site(work):
@@ -578,6 +596,7 @@ def test_the_command_writes_what_the_function_returns(run, work, tmp_path, found
         assert (row["OLIGO"], row["GC"], row["OFF_TARGETS"]) == (oligo.sequence, oligo.gc, 0)
         assert row["DLNP"] == pytest.approx(oligo.log_p, abs=1e-5) and row["DHEAD"] is None
         assert row["N_SITES"] == len(oligo.changes)
+        assert row["OUTSIDE"] == (None if len(oligo.changes) == 2 else "donor" if oligo.start < 501 else "acceptor")
         first, last = oligo.offsets["donor"]
         assert row["DONOR_OFFSET"] == f"{first:+}..{last:+}"
         cells = dict(zip(head, line, strict=True))

@@ -16,7 +16,7 @@ _EPILOG = """\b
 Examples:
   splicebert-vep oligo --exon 18 --gene BRCA1 -R GRCh38.fa -o oligos.tsv --picture oligos.png
   splicebert-vep oligo --exon chr17:43063874-43063951 -R GRCh38.fa --goal include --length 20
-  splicebert-vep oligo --site chr17:43064960 --kind donor --strand - -R GRCh38.fa --no-off-target
+  splicebert-vep oligo --site chr17:43063874 --kind donor -R GRCh38.fa --no-off-target
 """
 _FLANK = 100  # of scores, which nothing computes here; a small window has room for less
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from splicebert_vep.contract import GuardedBackend
 from splicebert_vep.errors import BackendError, SettingsError
 from splicebert_vep.scoring.likelihood import log_p
 from splicebert_vep.sequence.tokens import Tokens, encode, reverse_complement, with_special
@@ -28,6 +29,7 @@ Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
+_Ask = Callable[[Tokens], Floats]  # framed windows (B, W + 2) to a number each, (B,)
 _SITE = 2  # nt
 _CLASS = {"acceptor": 1, "donor": 2}  # of a splice-site model's answer; 0 is neither
 _LETTERS = "?????NACGT"  # by token
@@ -89,7 +91,7 @@ def hide(
         start: (T,) genomic start of the stretches, 0-based.
         length: (T,) nt.
         splice_model: gives ``head``.
-        progress: called with the number of windows that were run.
+        progress: called with the number of windows that are done.
 
     Raises:
         SettingsError: a nucleotide of the site is not known, or its contig is shorter than a model's window.
@@ -107,51 +109,30 @@ def hide(
     there = np.asarray((start >= narrow.start) & (start + length <= narrow.start + len(narrow.tokens)))
     batch_tokens = annotator.settings.batch_tokens or info.batch_tokens
 
-    def run(window: _Window, tokens: Tokens, ask: Callable[[Tokens], Floats]) -> Floats:
-        """Return the answer for the window as it is, and then with each stretch that is there hidden."""
-        answers: list[Floats] = []
-        for batch in window.batches(tokens, start[there], length[there], batch_tokens):
-            try:
-                answers.append(ask(with_special(batch)))
-            except RuntimeError as error:
-                raise BackendError(
-                    "The model failed.",
-                    found=" ".join(str(error).split()),
-                    remedy="a smaller --batch-tokens needs less room",
-                ) from error
-            if not np.isfinite(answers[-1]).all():
-                raise BackendError("The model answered with numbers that are not finite.", where=f"{site.kind} site")
-            if progress:
-                progress(len(batch))
-        return np.concatenate(answers)
+    def run(window: _Window, tokens: Tokens, ask: _Ask) -> tuple[float, Floats]:
+        """Return the answer for the window as it is, and (T,) those with each stretch hidden, NaN where not there."""
+        answers = np.concatenate(
+            [
+                _answer(ask, batch, site, progress)
+                for batch in window.batches(tokens, start[there], length[there], batch_tokens)
+            ]
+        )
+        hidden = np.full(len(start), np.nan)
+        hidden[there] = answers[1:]
+        return float(answers[0]), hidden
 
-    own = model.tokens[model.site]
     masked = model.tokens.copy()
     masked[model.site] = MASK
-
-    def expected(tokens: Tokens) -> Floats:
-        positions = np.tile(model.site + 1, (len(tokens), 1))  # past [CLS]
-        logp: Floats = log_p(annotator.backend.forward(tokens, positions).logits).cpu().numpy()  # (N, 2, 4)
-        return np.asarray(logp[:, [0, 1], own.astype(np.int64) - A].sum(axis=1))
-
-    whole, *hidden = run(model, masked, expected)
-    log_p_hidden = np.full(len(start), np.nan)
-    log_p_hidden[there] = hidden
+    log_p_whole, log_p_hidden = run(model, masked, _log_p_of(model, annotator.backend))
     head, head_hidden = None, None
     if classes is not None and splice_model is not None:
-        window, asked = classes, splice_model
-
-        def classified(tokens: Tokens) -> Floats:
-            positions = np.full((len(tokens), 1), window.edge + 1, dtype=np.int64)
-            return asked.probabilities(tokens, positions)[:, 0, _CLASS[site.kind]]
-
-        head, *hidden = map(float, run(window, window.tokens, classified))
-        head_hidden = np.full(len(start), np.nan)
-        head_hidden[there] = hidden
+        head, head_hidden = run(classes, classes.tokens, _p_of(classes, site, splice_model))
+    if progress:
+        progress(int((~there).sum()) * (1 if classes is None else 2))  # which nothing is run for
     return Hidden(
         site=site,
-        bases="".join(_LETTERS[token] for token in own.tolist()),
-        log_p=float(whole),
+        bases="".join(_LETTERS[token] for token in model.tokens[model.site].tolist()),
+        log_p=log_p_whole,
         head=head,
         window=(narrow.start, narrow.start + len(narrow.tokens)),
         unknown=int((model.tokens == N).sum()),
@@ -159,6 +140,47 @@ def hide(
         log_p_hidden=log_p_hidden,
         head_hidden=head_hidden,
     )
+
+
+def _answer(ask: _Ask, batch: Tokens, site: Site, progress: Callable[[int], None] | None) -> Floats:
+    """Return a model's answers for windows (B, W)."""
+    try:
+        found = ask(with_special(batch))
+    except RuntimeError as error:
+        raise BackendError(
+            "The model failed.",
+            found=" ".join(str(error).split()),
+            remedy="a smaller --batch-tokens needs less room",
+        ) from error
+    if not np.isfinite(found).all():
+        raise BackendError(
+            "The model answered with numbers that are not finite.", where=f"{site.kind}, {site.contig}:{site.edge + 1}"
+        )
+    if progress:
+        progress(len(batch))
+    return found
+
+
+def _log_p_of(window: _Window, backend: GuardedBackend) -> _Ask:
+    """Return what tells the sum of ln p of the site's own two nucleotides."""
+    own = window.tokens[window.site].astype(np.int64) - A
+
+    def ask(tokens: Tokens) -> Floats:
+        positions = np.tile(window.site + 1, (len(tokens), 1))  # past [CLS]
+        logp: Floats = log_p(backend.forward(tokens, positions).logits).cpu().numpy()  # (B, 2, 4)
+        return np.asarray(logp[:, [0, 1], own].sum(axis=1))
+
+    return ask
+
+
+def _p_of(window: _Window, site: Site, model: SpliceModel) -> _Ask:
+    """Return what tells a splice-site model's p of the site at the exon's nucleotide beside it."""
+
+    def ask(tokens: Tokens) -> Floats:
+        positions = np.full((len(tokens), 1), window.edge + 1, dtype=np.int64)  # past [CLS]
+        return model.probabilities(tokens, positions)[:, 0, _CLASS[site.kind]]
+
+    return ask
 
 
 class _Window:

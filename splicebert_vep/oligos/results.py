@@ -78,6 +78,11 @@ class Oligo:
         return self.end - self.start
 
     @property
+    def outside(self) -> tuple[str, ...]:
+        """Kinds of the sites whose window does not hold the stretch whole."""
+        return () if self.sequence is None else tuple(kind for kind in self.offsets if kind not in self.changes)
+
+    @property
     def log_p(self) -> float | None:
         """Sum of the changes of ln p over the sites that have one."""
         return sum(one.log_p for one in self.changes.values()) if self.changes else None

@@ -22,7 +22,7 @@ _OF_SITES = (("OFFSET", _TEXT), ("DLNP", _FLOAT), ("DP", _FLOAT), ("DHEAD", _FLO
 COLUMNS = (
     ("RANK", _INTEGER), ("STATUS", _TEXT), ("CHROM", _TEXT), ("START", _INTEGER), ("END", _INTEGER), ("STRAND", _TEXT),
     ("LENGTH", _INTEGER), ("TARGET", _TEXT), ("OLIGO", _TEXT), ("REGION", _TEXT), ("OWN_SITE", _TEXT),
-    ("EFFECT", _FLOAT), ("DLNP", _FLOAT), ("DHEAD", _FLOAT), ("N_SITES", _INTEGER),
+    ("EFFECT", _FLOAT), ("DLNP", _FLOAT), ("DHEAD", _FLOAT), ("N_SITES", _INTEGER), ("OUTSIDE", _TEXT),
     *((f"{kind.upper()}_{name}", type_) for kind in KINDS for name, type_ in _OF_SITES),
     ("GC", _FLOAT), ("SELF_COMPLEMENT", _INTEGER), ("HAIRPIN", _INTEGER), ("OFF_TARGETS", _INTEGER),
 )  # fmt: skip
@@ -45,7 +45,8 @@ def rows(found: Oligos) -> Iterator[tuple[Value, ...]]:
         yield (
             oligo.rank, oligo.status, found.aim.contig, oligo.start + 1, oligo.end, found.aim.strand, len(oligo),
             oligo.target, oligo.sequence, oligo.region, oligo.own_site, oligo.effect, oligo.log_p, oligo.head,
-            len(oligo.changes), *sites, oligo.gc, oligo.self_complementarity, oligo.hairpin, oligo.off_targets,
+            len(oligo.changes), "&".join(oligo.outside) or None, *sites,
+            oligo.gc, oligo.self_complementarity, oligo.hairpin, oligo.off_targets,
         )  # fmt: skip
 
 
