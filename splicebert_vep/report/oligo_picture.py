@@ -144,7 +144,8 @@ def _draw_heat(
     for oligo in found.oligos:
         first, end = _columns(found, oligo)
         middle = (first + end - 1) // 2
-        cells = (len(oligo) - low, slice(middle, min(middle + found.step, shown.shape[1])))
+        left = middle - (found.step - 1) // 2
+        cells = (len(oligo) - low, slice(max(left, 0), left + found.step))
         own[cells] = oligo.own_site is not None
         values = [value(change) for change in oligo.changes.values()]
         if oligo.rank is not None:
@@ -161,7 +162,7 @@ def _draw_heat(
                          edgecolor=GREY, hatch="/////", linewidth=0)  # fmt: skip
     best = [oligo for oligo in found.oligos[:_BEST] if oligo.rank is not None]
     middles = [(sum(_columns(found, oligo)) - 1) // 2 for oligo in best]
-    axes.plot(middles, [len(oligo) for oligo in best], ls="", marker="o", ms=4, mfc="none", mec=DARK, mew=0.9)
+    axes.plot(middles, [len(oligo) for oligo in best], ls="", marker="o", ms=4, mfc="white", mec=DARK, mew=0.9)
     axes.set_yticks(range(low, high + 1, 1 if high - low < 10 else 2))
     axes.tick_params(labelsize=8)
     axes.set_ylabel("length, nt", fontsize=8)
