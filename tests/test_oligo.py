@@ -275,14 +275,20 @@ def test_a_smaller_window_of_the_splice_model_decides_what_has_a_value(annotator
         assert oligo.status != "OUTSIDE_WINDOW" or oligo.rank is oligo.effect is oligo.log_p is None
 
 
-def test_a_real_splice_site_model_is_read_as_it_answers(annotator, genome, tmp_path):
+@pytest.fixture
+def head(tmp_path):
+    """A splice-site model of random weights, with a window of 100 nt, and its folder."""
     torch.manual_seed(2)
-    config = BertConfig(10, 16, 1, 2, 32, 128, 2, 1e-12, 100)
-    network = Classifier(config, 3)
+    network = Classifier(BertConfig(10, 16, 1, 2, 32, 128, 2, 1e-12, 100), 3)
     torch.nn.init.normal_(network.classifier.weight, std=2.0)
-    save_classifier(network, FineTuned(TASK, LABELS, 100, False, "random", "none"), tmp_path / "head")
-    head = SpliceSiteModel.open(tmp_path / "head", "cpu")
-    asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=head, **FEW)
+    folder = tmp_path / "head"
+    save_classifier(network, FineTuned(TASK, LABELS, 100, False, "random", "none"), folder)
+    return network.eval(), folder
+
+
+def test_a_real_splice_site_model_is_read_as_it_answers(annotator, genome, head):
+    network, folder = head
+    asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=SpliceSiteModel.open(folder, "cpu"), **FEW)
     for kind, site, edge in (("acceptor", 498, 500), ("donor", 560, 559)):
         low = site - 49
         ids = [2, *(5 + VOCAB.index(base) for base in genome[low : low + 100]), 3]
@@ -290,7 +296,7 @@ def test_a_real_splice_site_model_is_read_as_it_answers(annotator, genome, tmp_p
             hidden = ids.copy()
             hidden[oligo.start - low + 1 : oligo.end - low + 1] = [4] * len(oligo)
             with torch.no_grad():
-                p = torch.softmax(network.eval()(torch.tensor([ids, hidden])), -1)[:, edge - low + 1]
+                p = torch.softmax(network(torch.tensor([ids, hidden])), -1)[:, edge - low + 1]
             change = p[1] - p[0]
             assert oligo.changes[kind].head == pytest.approx(float(change[1 if kind == "acceptor" else 2]), abs=1e-5)
 
@@ -607,6 +613,20 @@ def test_the_command_writes_what_the_function_returns(run, work, tmp_path, found
         if change:
             assert float(cells["ACCEPTOR_DLNP"]) == pytest.approx(change.log_p, abs=6e-5)
     assert "middle of the oligo" in (tmp_path / "o.svg").read_text()
+
+
+def test_the_command_takes_a_splice_site_model_and_ranks_by_it(run, work, annotator, head):
+    _, folder = head
+    code, out, err = run(*words(work, "--exon", EXON, "--region", REGION, "--no-off-target", "--splice-model", folder))
+    assert code == 0 and "splice-site model head" in err, err
+    told = dict(line[3:].split("=", 1) for line in out.splitlines() if line.startswith("## "))
+    assert (told["RankedBy"], told["SpliceModel"], told["SpliceModelWindow"]) == ("head", "head", "100")
+    asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=SpliceSiteModel.open(folder, "cpu"), **FEW)
+    names, *lines = (line.split("\t") for line in out.splitlines() if not line.startswith("##"))
+    for line, oligo in zip(lines, asked.oligos, strict=True):
+        cells = dict(zip(names, line, strict=True))
+        assert float(cells["DHEAD"] or "nan") == pytest.approx(oligo.head or math.nan, abs=6e-5, nan_ok=True)
+        assert cells["RANK"] == str(oligo.rank or "")
 
 
 def test_without_the_search_the_column_is_empty(run, work):

@@ -67,7 +67,8 @@ def draw_oligos(found: Oligos) -> Any:
         _label(heat, found)
         heat.set_xlabel(
             f"middle of the oligo on {plain(found.aim.contig)} (1-based), {found.aim.strand} strand: transcript from "
-            f"left to right; hatched: touches the target's own site, not ranked; circles: the best {_BEST}"
+            f"left to right; hatched: touches the target's own site, not ranked; circles: the best {_BEST}",
+            fontsize=8,
         )
     return figure
 
