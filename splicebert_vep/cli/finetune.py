@@ -28,20 +28,21 @@ _run_options = cloup.option_group(
     cloup.option("--site-weight", default=4.0, show_default=True, type=click.FloatRange(0, min_open=True), metavar="X",
                  help="Of a site's loss against another nucleotide's; probabilities are set right at the end."),
     cloup.option("--learning-rate", default=1e-3, show_default=True, type=click.FloatRange(0, 1, min_open=True)),
-    cloup.option("--patience", default=8, show_default=True, type=click.IntRange(0), metavar="N",
-                 help="Stop after N validations (each 250 steps) without a better AUPRC; 0 never stops."),
+    cloup.option("--patience", default=10, show_default=True, type=click.IntRange(0), metavar="N",
+                 help="Stop after N validations (each 400 steps) without a better AUPRC; 0 never stops."),
     cloup.option("--seed", default=1, show_default=True, type=click.IntRange(0)),
 )  # fmt: skip
 _machine_options = cloup.option_group(
     "Model and machine",
     cloup.option(
-        "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FOLDER|random", shell_complete=complete_models,
-        help="What it begins as; 'random' has the sizes of the bundled model.",
+        "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FOLDER|random",
+        shell_complete=complete_models, help="What it begins as; 'random' has the sizes of the bundled model.",
     ),
     device_option,
     cloup.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
                  help="Of the network's products; auto is bf16 on a CUDA GPU, else fp32."),
-    cloup.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: torch's choice, all cores."),
+    cloup.option("--threads", type=click.IntRange(1), metavar="N",
+                 help="CPU threads. Default: torch's choice, all cores."),
 )  # fmt: skip
 
 
@@ -57,14 +58,15 @@ def finetune() -> None:
 @finetune.command("splice-sites", epilog=_EPILOG)
 @cloup.option(
     "--genome", "genomes", nargs=3, type=(str, PATH, str), multiple=True, required=True,
-    metavar="SPECIES FASTA ANNOTATION", help="A genome to take genes from; may be repeated. ANNOTATION is what -A takes.",
+    metavar="SPECIES FASTA ANNOTATION",
+    help="A genome to take genes from; may be repeated. ANNOTATION is what -A takes.",
 )  # fmt: skip
 @cloup.option(
     "--hold-out", multiple=True, metavar="SPECIES[:CONTIG]",
     help="Test on the protein-coding genes of a contig, or of a genome, and train on none of it. May be repeated.",
 )  # fmt: skip
-@cloup.option("--validation", default=0.05, show_default=True, type=click.FloatRange(0, 1, min_open=True, max_open=True),
-              metavar="SHARE", help="Of the other genes, those that stop the training.")  # fmt: skip
+@cloup.option("--validation", default=0.05, show_default=True, type=click.FloatRange(0, 1, True, True), metavar="SHARE",
+              help="Of the other genes, those that stop the training.")  # fmt: skip
 @cloup.option("--test-nt", default=3_000_000, show_default=True, type=click.IntRange(1), metavar="N",
               help="About how many nucleotides of a held-out contig are tested, in whole genes.")  # fmt: skip
 @cloup.option(
@@ -87,16 +89,17 @@ def splice_sites(
     from splicebert_vep.extras import require
     from splicebert_vep.model.devices import choose_device
     from splicebert_vep.training.corpus import Source
-    from splicebert_vep.training.finetune import FineTuneRecipe
+    from splicebert_vep.training.recipe import FineTuneRecipe, scaled
     from splicebert_vep.training.splice_sites import finetune_splice_sites
 
-    require("scikit-learn")
+    require("sklearn")
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = choose_device(device)
     recipe = FineTuneRecipe(
-        tokens=tokens, frozen=frozen, site_weight=site_weight, learning_rate=learning_rate, patience=patience, seed=seed
+        frozen=frozen, site_weight=site_weight, learning_rate=learning_rate, patience=patience, seed=seed
     )
+    recipe = scaled(recipe, tokens)
     with progress_line() as progress:
         folder, tested = finetune_splice_sites(
             [Source(species, Path(fasta), annotation) for species, fasta, annotation in genomes],

@@ -35,9 +35,9 @@ class Classifier(Encoder):
         self.pooled = pooled
         self.classifier = nn.Linear(config.hidden_size, labels)
 
-    def forward(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Tensor | None = None, *, first_position: int = 0) -> Tensor:
         """Return logits (B, P, labels) at token positions (B, P), None for all; (B, labels) when pooled."""
-        hidden = self.encode(tokens, positions).hidden  # (B, P, H)
+        hidden = self.encode(tokens, positions, first_position=first_position).hidden  # (B, P, H)
         if self.pooled:
             hidden = hidden[:, 1:-1].mean(dim=1)  # (B, H), without [CLS] and [SEP]
         logits: Tensor = self.classifier(hidden)

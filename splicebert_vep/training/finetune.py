@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,114 +24,65 @@ from splicebert_vep_spec import MASK
 
 from .initial import initialise
 from .labelled import UNLABELLED, Labelled, Labels
-from .loop import Loss, Optimisation, train
+from .loop import Loss, train
+from .recipe import FineTuneRecipe
 from .run_folder import RunFolder
 from .sampling import step_rng
 from .site_metrics import site_figures
+from .stages import StagePlan
 from .stitched import answers
 
 RANDOM = "random"
 """Name of a start from random weights, with the sizes of the bundled model."""
 
 _SHORTEST_HIDDEN, _LONGEST_HIDDEN = 15, 30  # nt, as long as splice-switching oligos are
-_VALIDATED = 200_000  # nucleotides, about
-
-
-@dataclass(frozen=True, slots=True)
-class FineTuneRecipe:
-    """How a model is fine-tuned.
-
-    Args:
-        tokens: to train on at most, [CLS] and [SEP] included.
-        window: nucleotides of a window.
-        batch_tokens: of one step.
-        site_share: of the windows, those drawn around a site; the others lie anywhere.
-        site_weight: of a site's loss against that of another nucleotide; probabilities are set right at the end.
-        hidden_share: of the windows, those in which a stretch of 15 to 30 nt is masked, so that the model can be asked
-            what hiding a stretch does.
-        frozen: train the classifier only, and leave the encoder as it was.
-        learning_rate: at its peak; see ``Recipe``.
-        validate_every: steps between validations; a checkpoint is saved at each.
-        patience: validations without a better mean AUPRC after which the training stops; 0 never stops it.
-    """
-
-    tokens: int = 12_000_000
-    window: int = 510
-    batch_tokens: int = 4_096
-    parts: int = 1
-    site_share: float = 0.5
-    site_weight: float = 4.0
-    hidden_share: float = 0.1
-    frozen: bool = False
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    final_share: float = 0.02
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    seed: int = 1
-    validate_every: int = 250
-    patience: int = 8
-
-    @property
-    def steps(self) -> int:
-        """How many steps the whole training has."""
-        return max(1, round(self.tokens / (self.windows * self.parts * (self.window + 2))))
-
-    @property
-    def windows(self) -> int:
-        """Windows of a micro-batch."""
-        return max(1, self.batch_tokens // (self.window + 2) // self.parts)
-
-    def optimisation(self) -> Optimisation:
-        """Return how the loop takes its steps."""
-        return Optimisation(
-            learning_rate=self.learning_rate, warmup_steps=self.warmup_steps, final_share=self.final_share,
-            betas=(0.9, 0.98), weight_decay=self.weight_decay, clip=self.clip, validate_every=self.validate_every,
-            save_every=self.validate_every, watch="auprc", patience=self.patience,
-        )  # fmt: skip
+_VALIDATED, _CALIBRATED = 150_000, 1_000_000  # nucleotides, about
 
 
 class LabelWindows:
     """Draw windows of labelled sequence: around sites, or anywhere with equal chance.
 
+    Args:
+        longest: of the windows.
+
     Raises:
-        CorpusError: there is no site, or no stretch as long as a window.
+        CorpusError: there is no site in a stretch as long as a window.
     """
 
-    def __init__(self, labelled: Labelled, width: int) -> None:
-        self._labelled, self._width = labelled, width
+    def __init__(self, labelled: Labelled, longest: int) -> None:
+        self._labelled = labelled
         lengths = np.diff(labelled.offsets)
-        room = np.maximum(lengths - width + 1, 0)
-        self._reach, self._room = np.cumsum(room), room
         sites = np.flatnonzero((labelled.labels > 0) & (labelled.labels != UNLABELLED))
         of = np.searchsorted(labelled.offsets, sites, side="right") - 1
-        fits = room[of] > 0
+        fits = lengths[of] >= longest
         self._sites, self._of = sites[fits], of[fits]
         if not len(self._sites):
             raise CorpusError(
-                "There is no site to train on.",
-                needed=f"at least one {' or '.join(labelled.names[1:])} in a stretch of {width} nt or more",
+                "There is no site to learn.",
+                needed=f"at least one {' or '.join(labelled.names[1:])} in a stretch of {longest} nt or more",
                 found=f"{len(lengths)} stretches of at most {max(lengths, default=0)} nt with {len(sites)} sites",
             )
 
-    def draw(self, rng: np.random.Generator, count: int, site_share: float) -> tuple[Tokens, Labels]:
-        """Return windows and their labels, (count, W) uint8 each."""
+    def draw(self, rng: np.random.Generator, count: int, width: int, site_share: float) -> tuple[Tokens, Labels]:
+        """Return windows and their labels, (count, width) uint8 each."""
         near = int(np.count_nonzero(rng.random(count) < site_share))
-        starts = np.concatenate([self._anywhere(rng, count - near), self._around(rng, near)])
-        at = starts[:, None] + np.arange(self._width)
+        starts = np.concatenate([self._anywhere(rng, count - near, width), self._around(rng, near, width)])
+        at = starts[:, None] + np.arange(width)
         return self._labelled.bases[at], self._labelled.labels[at]
 
-    def _anywhere(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-        at = rng.integers(self._reach[-1], size=count)
-        row = np.searchsorted(self._reach, at, side="right")
-        starts: NDArray[np.int64] = self._labelled.offsets[row] + at - (self._reach[row] - self._room[row])
+    def _anywhere(self, rng: np.random.Generator, count: int, width: int) -> NDArray[np.int64]:
+        room = np.maximum(np.diff(self._labelled.offsets) - width + 1, 0)
+        reach = np.cumsum(room)
+        at = rng.integers(reach[-1], size=count)
+        row = np.searchsorted(reach, at, side="right")
+        starts: NDArray[np.int64] = self._labelled.offsets[row] + at - (reach[row] - room[row])
         return starts
 
-    def _around(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+    def _around(self, rng: np.random.Generator, count: int, width: int) -> NDArray[np.int64]:
         chosen = rng.integers(len(self._sites), size=count)
         row = self._of[chosen]
-        low, high = self._labelled.offsets[row], self._labelled.offsets[row + 1] - self._width
-        starts: NDArray[np.int64] = np.clip(self._sites[chosen] - rng.integers(self._width, size=count), low, high)
+        low, high = self._labelled.offsets[row], self._labelled.offsets[row + 1] - width
+        starts: NDArray[np.int64] = np.clip(self._sites[chosen] - rng.integers(width, size=count), low, high)
         return starts
 
 
@@ -144,6 +95,7 @@ class LabelNucleotides:
 
     def __init__(self, recipe: FineTuneRecipe, training: Labelled, validation: Labelled) -> None:
         self._recipe = recipe
+        self._plan = StagePlan(recipe.stages, batch_tokens=recipe.batch_tokens, parts=recipe.parts, seed=recipe.seed)
         self._windows = LabelWindows(training, recipe.window)
         LabelWindows(validation, recipe.window)  # told now that it has no site
         self.validation = _about(validation, _VALIDATED)
@@ -151,7 +103,7 @@ class LabelNucleotides:
     @property
     def steps(self) -> int:
         """Steps of the recipe."""
-        return self._recipe.steps
+        return self._plan.steps
 
     @property
     def parts(self) -> int:
@@ -161,9 +113,11 @@ class LabelNucleotides:
     def loss(self, model: nn.Module, step: int, part: int, device: torch.device) -> Loss:
         """Draw a micro-batch, from the seed, ``step`` and ``part`` alone, and run it."""
         recipe, rng = self._recipe, step_rng(self._recipe.seed, step, part)
-        bases, labels = self._windows.draw(rng, recipe.windows, recipe.site_share)
+        plan = self._plan.step(step)
+        bases, labels = self._windows.draw(rng, plan.windows, plan.width, plan.stage.site_share)
         shown, targets = hide_stretches(rng, bases, labels, recipe.hidden_share)
-        logits: Tensor = model(torch.from_numpy(with_special(shown).astype(np.int64)).to(device))[:, 1:-1]  # (B, W, K)
+        tokens = torch.from_numpy(with_special(shown).astype(np.int64)).to(device)
+        logits: Tensor = model(tokens, first_position=plan.first_position)[:, 1:-1]  # (B, W, K)
         truth = torch.from_numpy(targets.astype(np.int64)).to(device)
         weight = torch.full((logits.shape[-1],), recipe.site_weight, device=device)
         weight[0] = 1.0
@@ -175,8 +129,8 @@ class LabelNucleotides:
         return Loss(total, right, int(np.count_nonzero(targets != UNLABELLED)), bases.size + 2 * len(bases), sites)
 
     def describe(self, step: int) -> dict[str, float | int | str]:
-        """Nothing is special about a step."""
-        return {}
+        """Name the stage, from 1, and the window length."""
+        return self._plan.describe(step)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Return AUPRC by kind of site on the validation genes, and their mean, ``auprc``."""
@@ -288,7 +242,7 @@ def finetune(
         train(model, learned, recipe.optimisation(), folder, device=device, half=half, say=say, progress=progress)
         folder.load_best(model)
         model.eval()
-        logits, labels = answers(answer_of(model, device), learned.validation, width=recipe.window)
+        logits, labels = answers(answer_of(model, device), _about(validation, _CALIBRATED), width=recipe.window)
         finished = deepcopy(model)
         with torch.no_grad():
             finished.classifier.bias.add_(torch.from_numpy(calibrated(logits, labels)).to(finished.classifier.bias))

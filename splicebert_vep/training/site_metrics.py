@@ -44,7 +44,7 @@ def site_figures(probabilities: NDArray[np.floating], labels: Labels, names: tup
     Raises:
         SettingsError: scikit-learn is not installed.
     """
-    require("scikit-learn")
+    require("sklearn")
     from sklearn.metrics import average_precision_score, matthews_corrcoef
 
     counted = labels != UNLABELLED

@@ -15,7 +15,8 @@ from splicebert_vep.files import whole_or_not
 from splicebert_vep.model.splice_sites import TASK, SpliceSiteModel
 
 from .corpus import Source
-from .finetune import FineTuneRecipe, finetune
+from .finetune import finetune
+from .recipe import FineTuneRecipe
 from .site_metrics import site_figures
 from .split import TestSet, split_genes
 from .stitched import answers
