@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ _GPU_TOKENS = 65536  # enough to fill one
 _CHECK_WIDTH = 510
 
 _FORCE_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+
+
+_Answer = TypeVar("_Answer")
 
 
 class TorchBackend:
@@ -68,6 +71,11 @@ class TorchBackend:
         """Number of layers."""
         return self._model.config.num_hidden_layers
 
+    @property
+    def heads(self) -> int:
+        """Number of attention heads in a layer."""
+        return self._model.config.num_attention_heads
+
     def _choose(self, exact: SpliceBert, asked: str, width: int) -> tuple[SpliceBert, str]:
         """Return the network in the precision to compute in, and its name."""
         for precision in _candidates(asked, self._device):
@@ -102,6 +110,12 @@ class TorchBackend:
         at = self._to(positions)
         return torch.stack([pick(out.all_hidden[layer], at).float() for layer in layers])
 
+    def attention(
+        self, tokens: NDArray[np.uint8], positions: NDArray[np.int64], layers: Sequence[int]
+    ) -> torch.Tensor:
+        """Return the weights, (layers, N, heads, P, W + 2), with which token positions (N, P) attend to all tokens."""
+        return self._run(self._model.attention, self._to(tokens), self._to(positions), layers)
+
     def remember(
         self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]
     ) -> tuple[BackendOutput, tuple[KeysValues, ...]]:
@@ -122,7 +136,7 @@ class TorchBackend:
         return self._output(self._run(self._model.update, memory, *changed))
 
     @torch.inference_mode()
-    def _run(self, call: Callable[..., BertOutput], *arguments: Any, **options: Any) -> BertOutput:
+    def _run(self, call: Callable[..., _Answer], *arguments: Any, **options: Any) -> _Answer:
         with self._full_precision():
             return call(*arguments, **options)
 
