@@ -132,7 +132,7 @@ class LayeredBackend(Backend, Protocol):
 
 @runtime_checkable
 class AttentiveBackend(LayeredBackend, Protocol):
-    """Run the network, and show with which weights a layer's nucleotides attend to each other (``embed --attention``)."""
+    """Run the network, and show the attention weights of every layer (``embed --attention``)."""
 
     @property
     def heads(self) -> int:

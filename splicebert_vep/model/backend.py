@@ -110,9 +110,7 @@ class TorchBackend:
         at = self._to(positions)
         return torch.stack([pick(out.all_hidden[layer], at).float() for layer in layers])
 
-    def attention(
-        self, tokens: NDArray[np.uint8], positions: NDArray[np.int64], layers: Sequence[int]
-    ) -> torch.Tensor:
+    def attention(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64], layers: Sequence[int]) -> torch.Tensor:
         """Return the weights, (layers, N, heads, P, W + 2), with which token positions (N, P) attend to all tokens."""
         return self._run(self._model.attention, self._to(tokens), self._to(positions), layers)
 
