@@ -35,7 +35,7 @@ class AlleleSide:
     Args:
         chrom, pos, ref, alt: as the record has them; pos is 1-based.
         status: OK where there is a window.
-        reason: why there is none; empty for OK.
+        reason: why there is none; None for OK.
         context: the gene; None where none was looked for or found.
         side: ``REF`` or ``ALT``; None without a window.
         allele: normalised; None without a window.
@@ -48,7 +48,7 @@ class AlleleSide:
     ref: str
     alt: str
     status: Status
-    reason: str = ""
+    reason: str | None = None
     context: GeneContext | None = None
     side: str | None = None
     allele: Allele | None = None
@@ -211,7 +211,7 @@ class AlleleWindows:
                         continue
                     for side in (REF, ALT):
                         start = starts[cut.row_of[k]]
-                        yield AlleleSide(*words, Status.OK, "", context, side, allele, start, width)
+                        yield AlleleSide(*words, Status.OK, None, context, side, allele, start, width)
 
 
 def _text(word: str) -> str:
