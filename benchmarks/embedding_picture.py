@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ Floats = NDArray[np.float64]
 MARGIN = 5  # nt of the window on both sides of an intron, at least
 SHORTEST = 60  # nt of an intron
 CONTROLS = 2  # pairs of either kind for each intron
+TRIES = 10_000  # to find random pairs; one in about 15 has an AG at the distance
 MOST = 600  # annotated sites of either kind
 FLANK = 20  # nt on both sides of a dinucleotide that the baseline reads
 DRAWS = 2000  # of the bootstrap
@@ -237,8 +239,10 @@ def draw_pca(groups: dict[str, Dinucleotides], layers: Sequence[int], path: Path
             axis = axes[shown.index(layer), column]
             pca = PCA(2).fit(values)
             across = pca.transform(values)
-            for which, colour, label in ((~site, GREY, f"random {word}"), (site, BLUE, f"{SITES[word]} {word}")):
-                axis.scatter(*across[which].T, s=9, c=colour, alpha=0.55, linewidths=0, label=label)
+            mixed = rng.permutation(len(site))  # so that neither kind lies on top
+            axis.scatter(*across[mixed].T, s=10, c=np.where(site, BLUE, GREY)[mixed], alpha=0.7, linewidths=0)
+            for colour, label in ((GREY, f"random {word}"), (BLUE, f"{SITES[word]} {word}")):
+                axis.scatter([], [], s=10, c=colour, label=label)
             first, second = pca.explained_variance_ratio_
             axis.set(xlabel=f"PC 1 ({first:.0%})", ylabel=f"PC 2 ({second:.0%})", xticks=[], yticks=[])
             axis.set_title(f"layer {layer}: silhouette {silhouette:.2f}, probe {mean:.2f} (chance .50)", fontsize=10)
@@ -284,18 +288,11 @@ def pairs_of(annotator: Annotator, genes: Sequence[Gene], layers: Sequence[int],
     lines, kept = [], []
     for number, start, end in introns:
         apart = end - 2 - start
-        controls: list[str] = []
-        for first, second, count in (
-            ("random GT", "random AG", CONTROLS),
-            ("GT", "random AG", CONTROLS // 2),
-            ("random GT", "AG", CONTROLS // 2),
-        ):
-            there = [(of, at) for of, places in within for at in places[first] if at + apart in places[second]]
-            drawn = rng.sample(there, min(len(there), count))
-            controls += [genes[of].bed(at, at + apart + 2, "control") for of, at in drawn]
-        if len(controls) == 2 * CONTROLS:
+        drawn = controls(within, apart, rng)
+        if len(drawn) == 2 * CONTROLS:
             kept.append((number, apart))
-            lines += [genes[number].bed(start, end, "intron"), *controls]
+            lines.append(genes[number].bed(start, end, "intron"))
+            lines += [genes[of].bed(at, at + apart + 2, "control") for of, at in drawn]
     weights = np.empty((len(lines), len(layers), annotator.backend.heads or 0))
     for row, one in enumerate(embedded(annotator, lines, layers, True)):
         assert one.sequence[:2] == "GT" and one.sequence[-2:] == "AG" and one.attention is not None
@@ -306,18 +303,60 @@ def pairs_of(annotator: Annotator, genes: Sequence[Gene], layers: Sequence[int],
     return Pairs(number, distance, weights[:, 0], weights[:, 1 : 1 + CONTROLS], weights[:, 1 + CONTROLS :])
 
 
-def inside_introns(genes: Sequence[Gene]) -> list[tuple[int, dict[str, set[int]]]]:
-    """Return, for each intron, its gene, its own sites, and the GT and AG in it that are annotated nowhere."""
+@dataclass(frozen=True)
+class Inside:
+    """An intron: number of its gene, its sites where they are annotated GT and AG, and the other GT and AG in it."""
+
+    gene: int
+    donor: int | None
+    acceptor: int | None
+    gt: list[int]
+    ag: set[int]
+
+
+def inside_introns(genes: Sequence[Gene]) -> list[Inside]:
+    """Return all introns of the genes, and the GT and AG in them that are annotated nowhere."""
     found = []
     for number, gene in enumerate(genes):
         every = {word: np.array(gene.sites[f"random {word}"], dtype=np.int64) for word in DINUCLEOTIDES}
         for start, end in gene.introns:
-            inside = {word: every[word][(every[word] > start) & (every[word] < end - 2)] for word in every}
-            places = {f"random {word}": set(at.tolist()) for word, at in inside.items()}
-            places["GT"] = {start} & set(gene.sites["GT"])
-            places["AG"] = {end - 2} & set(gene.sites["AG"])
-            found.append((number, places))
+            gt, ag = (every[word][(every[word] > start) & (every[word] < end - 2)].tolist() for word in DINUCLEOTIDES)
+            donor = start if start in gene.sites["GT"] else None
+            acceptor = end - 2 if end - 2 in gene.sites["AG"] else None
+            found.append(Inside(number, donor, acceptor, gt, set(ag)))
     return found
+
+
+def holds(places: Sequence[int], place: int) -> bool:
+    """Tell whether sorted places hold one."""
+    index = bisect_left(places, place)
+    return index < len(places) and places[index] == place
+
+
+def controls(within: Sequence[Inside], apart: int, rng: random.Random) -> list[tuple[int, int]]:
+    """Draw pairs of GT and AG of one intron that are ``apart``: CONTROLS random ones, half as many with either site.
+
+    Returns:
+        number of the gene and place of the GT, fewer than asked for where there are not so many.
+    """
+    sizes = np.cumsum([len(one.gt) for one in within])
+    both: dict[tuple[int, int], None] = {}
+    for _ in range(TRIES):
+        if len(both) == CONTROLS:
+            break
+        place = rng.randrange(int(sizes[-1]))
+        one = within[int(np.searchsorted(sizes, place, side="right"))]
+        at = rng.choice(one.gt)
+        if at + apart in one.ag:
+            both[one.gene, at] = None
+    donors = [(one.gene, one.donor) for one in within if one.donor is not None and one.donor + apart in one.ag]
+    acceptors = [
+        (one.gene, one.acceptor - apart)
+        for one in within
+        if one.acceptor is not None and holds(one.gt, one.acceptor - apart)
+    ]
+    few = CONTROLS // 2
+    return [*both, *rng.sample(donors, min(few, len(donors))), *rng.sample(acceptors, min(few, len(acceptors)))]
 
 
 def draw_attention(found: Pairs, layers: Sequence[int], width: int, path: Path, rng: np.random.Generator) -> None:

@@ -243,9 +243,7 @@ class Annotator:
         strand: str | None = None, vcf: str | None = None, layers: Layers = "last", keep: int | None = None,
         attention: bool = False,
     ) -> Embeddings:  # fmt: skip
-        """Return hidden states of every nucleotide of genes, regions, FASTA records or a VCF's REF and ALT windows.
-
-        All run 5' to 3' of the transcript.
+        """Return hidden states of every nucleotide of genes, regions, FASTA records or a VCF's windows, 5' to 3'.
 
         Args:
             genes: symbols or ids.
@@ -253,8 +251,7 @@ class Annotator:
             bed: BED file whose column 6 is the strand.
             records: every record of the FASTA, as it is.
             strand: of regions, and of BED lines that name none.
-            vcf: VCF or BCF, without anything else: the windows that the scores are computed from, and a row with its
-                status for every ALT that has none.
+            vcf: VCF or BCF, whose REF and ALT windows, those of the scores, go without anything else.
             layers: ``last``, ``all``, or numbers: 0 is what enters the first layer, 1 what leaves it.
             keep: longest part of a window that is kept, nt; None is half of the window, all of it with ``attention``.
             attention: also give the attention weights of these layers; each stretch has to lie in one window.
