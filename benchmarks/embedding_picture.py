@@ -9,8 +9,8 @@ that corpus, as the bundled one, has not seen. Two pictures are written:
   (as Chen et al. 2024, 10.1093/bib/bbae163, figure 2), with silhouette and the accuracy of a linear probe. Every
   dinucleotide stands in the middle of its window; its embedding is the mean of both nucleotides.
 - ``embed_attention.png``: attention between donor and acceptor of an intron, mean of both directions, beside pairs of
-  a GT and an AG at the very same distance, each pair in the middle of its window: random ones inside introns, and such
-  with one annotated site, which tell whether a pair matters or a site alone.
+  a GT and an AG at the very same distance, with as much G and C between them, each pair in the middle of its window:
+  random ones inside introns, and such with one annotated site, which tell whether a pair matters or a site alone.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from __future__ import annotations
 import random
 import tempfile
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import click
@@ -38,7 +39,8 @@ Floats = NDArray[np.float64]
 MARGIN = 5  # nt of the window on both sides of an intron, at least
 SHORTEST = 60  # nt of an intron
 CONTROLS = 2  # pairs of either kind for each intron
-TRIES = 10_000  # to find random pairs; one in about 15 has an AG at the distance
+TRIES = 30_000  # to find random pairs; one in about 15 has an AG at the distance
+ALIKE = 0.05  # by how much the share of G and C between the ends of pairs may differ from the intron's
 MOST = 600  # annotated sites of either kind
 FLANK = 20  # nt on both sides of a dinucleotide that the baseline reads
 DRAWS = 2000  # of the bootstrap
@@ -70,6 +72,15 @@ class Gene:
         """Return a stretch as a line of BED."""
         low, high = (self.start + start, self.start + end) if self.strand == "+" else (self.end - end, self.end - start)
         return f"{self.contig}\t{low}\t{high}\t{name}\t0\t{self.strand}\n"
+
+    @cached_property
+    def gc_before(self) -> NDArray[np.int64]:
+        """How many G and C come before each position."""
+        return np.concatenate([[0], np.cumsum((self.bases == G) | (self.bases == C))])
+
+    def gc(self, start: int, end: int) -> float:
+        """Return the share of G and C."""
+        return float(self.gc_before[end] - self.gc_before[start]) / (end - start)
 
     def places(self, word: str) -> list[int]:
         """Return where a dinucleotide stands."""
@@ -288,7 +299,12 @@ def pairs_of(annotator: Annotator, genes: Sequence[Gene], layers: Sequence[int],
     lines, kept = [], []
     for number, start, end in introns:
         apart = end - 2 - start
-        drawn = controls(within, apart, rng)
+        gc = genes[number].gc(start, end)
+
+        def alike(of: int, at: int, apart: int = apart, gc: float = gc) -> bool:
+            return abs(genes[of].gc(at, at + apart + 2) - gc) <= ALIKE
+
+        drawn = controls(within, apart, alike, rng)
         if len(drawn) == 2 * CONTROLS:
             kept.append((number, apart))
             lines.append(genes[number].bed(start, end, "intron"))
@@ -333,8 +349,13 @@ def holds(places: Sequence[int], place: int) -> bool:
     return index < len(places) and places[index] == place
 
 
-def controls(within: Sequence[Inside], apart: int, rng: random.Random) -> list[tuple[int, int]]:
+def controls(
+    within: Sequence[Inside], apart: int, alike: Callable[[int, int], bool], rng: random.Random
+) -> list[tuple[int, int]]:
     """Draw pairs of GT and AG of one intron that are ``apart``: CONTROLS random ones, half as many with either site.
+
+    Args:
+        alike: tells of the number of a gene and the place of a GT in it whether the pair will do.
 
     Returns:
         number of the gene and place of the GT, fewer than asked for where there are not so many.
@@ -347,7 +368,7 @@ def controls(within: Sequence[Inside], apart: int, rng: random.Random) -> list[t
         place = rng.randrange(int(sizes[-1]))
         one = within[int(np.searchsorted(sizes, place, side="right"))]
         at = rng.choice(one.gt)
-        if at + apart in one.ag:
+        if at + apart in one.ag and alike(one.gene, at):
             both[one.gene, at] = None
     donors = [(one.gene, one.donor) for one in within if one.donor is not None and one.donor + apart in one.ag]
     acceptors = [
@@ -355,8 +376,11 @@ def controls(within: Sequence[Inside], apart: int, rng: random.Random) -> list[t
         for one in within
         if one.acceptor is not None and holds(one.gt, one.acceptor - apart)
     ]
-    few = CONTROLS // 2
-    return [*both, *rng.sample(donors, min(few, len(donors))), *rng.sample(acceptors, min(few, len(acceptors)))]
+    drawn = list(both)
+    for halves in (donors, acceptors):
+        there = [pair for pair in halves if alike(*pair)]
+        drawn += rng.sample(there, min(CONTROLS // 2, len(there)))
+    return drawn
 
 
 def draw_attention(found: Pairs, layers: Sequence[int], width: int, path: Path, rng: np.random.Generator) -> None:
@@ -404,7 +428,7 @@ def draw_attention(found: Pairs, layers: Sequence[int], width: int, path: Path, 
     ):
         axes[2].step(np.sort(values), np.arange(1, len(values) + 1) / len(values), color=colour, label=name)
     axes[2].set(xscale="log", xlabel="attention between GT and AG", ylabel="share of pairs below")
-    axes[2].set_title(f"layer {layers[layer]}, head {head + 1}: {rest.sum()} introns of other genes", fontsize=11)
+    axes[2].set_title(f"layer {layers[layer]}, head {head + 1}: {rest.sum()} introns of other genes", fontsize=10)
     axes[2].legend(frameon=False, fontsize=9, loc="upper left")
     for axis in (axes[0], axes[2]):
         axis.spines[["top", "right"]].set_visible(False)

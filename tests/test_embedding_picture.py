@@ -61,8 +61,14 @@ def test_sites_and_introns_of_both_strands(genes):
 def test_pairs_have_the_distance_and_the_sites_that_they_should(script, genes):
     _, found = genes
     within = script.inside_introns(found)
-    both = {(0, 50), (1, 50)}  # a GT and an AG 40 nt apart, neither of them a site
-    assert set(script.controls(within, 40, random.Random(1))) == both
-    assert {at for _, at in script.controls(within, 70, random.Random(1))} == {20}  # from a donor to no acceptor
-    assert {at for _, at in script.controls(within, 68, random.Random(1))} == {50}  # to an acceptor from no donor
-    assert script.controls(within, 98, random.Random(1)) == []  # that is the intron itself
+
+    def drawn(apart, alike=lambda gene, at: True):
+        return script.controls(within, apart, alike, random.Random(1))
+
+    assert set(drawn(40)) == {(0, 50), (1, 50)}  # a GT and an AG 40 nt apart, neither of them a site
+    assert {at for _, at in drawn(70)} == {20}  # from a donor to no acceptor
+    assert {at for _, at in drawn(68)} == {50}  # to an acceptor from no donor
+    assert drawn(98) == []  # that is the intron itself
+    assert drawn(40, lambda gene, at: gene == 1) == [(1, 50)]
+    assert found[0].gc(20, 23) == 2 / 3  # GTC
+    assert found[1].gc(0, 120) == 116 / 120
