@@ -11,7 +11,8 @@ from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeli
 from oracle import random_transformers
 from splicebert_vep.contract import Origin
 from splicebert_vep.errors import PluginError, SettingsError
-from splicebert_vep.model.backend import TorchBackend, choose_device
+from splicebert_vep.model.backend import TorchBackend
+from splicebert_vep.model.devices import choose_device
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
 from splicebert_vep.pipeline import Pipeline, Scoring

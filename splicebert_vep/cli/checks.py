@@ -105,8 +105,7 @@ def _versions(group: str) -> Iterator[Finding]:
 
 
 def _device(group: str, *, asked: str) -> Iterator[Finding]:
-    from splicebert_vep.model.backend import choose_device
-    from splicebert_vep.model.devices import devices
+    from splicebert_vep.model.devices import choose_device, devices
 
     for name, there in devices().items():
         yield Finding(group, name, "ok", there or "not available")
@@ -116,7 +115,8 @@ def _device(group: str, *, asked: str) -> Iterator[Finding]:
 def _model(group: str, *, model: str, device: str) -> Iterator[Finding]:
     import numpy as np
 
-    from splicebert_vep.model.backend import TorchBackend, choose_device
+    from splicebert_vep.model.backend import TorchBackend
+    from splicebert_vep.model.devices import choose_device
     from splicebert_vep.sequence.tokens import encode, with_special
     from splicebert_vep_spec import BackendOptions
 

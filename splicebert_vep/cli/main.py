@@ -25,6 +25,7 @@ from .corpus import corpus
 from .doctor import doctor
 from .embed import embed
 from .evaluate import evaluate
+from .finetune import finetune
 from .genes import genes
 from .map import map_
 from .models import models
@@ -63,7 +64,7 @@ Exit codes:
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
         cloup.Section("Look at results", [report, plot]),
-        cloup.Section("Beyond zero-shot", [map_, embed]),
+        cloup.Section("Beyond zero-shot", [map_, embed, finetune]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate, calibrate]),

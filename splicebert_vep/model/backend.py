@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any, TypeVar
@@ -18,16 +16,13 @@ from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
 
 from .bert import BertConfig, BertOutput, KeysValues, SpliceBert, pick
 from .checkpoint import load_checkpoint
+from .devices import choose_device, full_precision
 from .precision import AGREEMENT, DTYPES, agreement
 from .registry import MODELS, check_known, quality_note, resolve_model
 
 _CPU_TOKENS = 2048  # what a layer writes of so many stays in the processor's cache
 _GPU_TOKENS = 65536  # enough to fill one
 _CHECK_WIDTH = 510
-
-_FORCE_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
-
-
 _Answer = TypeVar("_Answer")
 
 
@@ -86,17 +81,6 @@ class TorchBackend:
                 break
         return model, precision
 
-    @contextmanager
-    def _full_precision(self) -> Iterator[None]:
-        """Compute in fp32 whatever the caller's autocast or TF32 settings are, and leave these as they were."""
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-        try:
-            with torch.autocast(self._device.type, enabled=False):
-                yield
-        finally:
-            torch.set_float32_matmul_precision(before)
-
     def forward(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> BackendOutput:
         """Return logits (N, P, V) and last hidden states (N, P, H) at token positions (N, P), as float32."""
         return self._answer(self._model, tokens, positions)
@@ -135,7 +119,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def _run(self, call: Callable[..., _Answer], *arguments: Any, **options: Any) -> _Answer:
-        with self._full_precision():
+        with full_precision(self._device):
             return call(*arguments, **options)
 
     def _to(self, array: NDArray[Any]) -> torch.Tensor:
@@ -184,29 +168,3 @@ def _candidates(asked: str, device: torch.device) -> tuple[str, ...]:
     if asked not in DTYPES:
         raise SettingsError("An unknown precision was asked for.", needed=f"auto, {', '.join(DTYPES)}", found=asked)
     return (asked,)
-
-
-def choose_device(asked: str) -> torch.device:
-    """Return the device for ``auto`` (a CUDA GPU, else the CPU), ``cpu``, ``cuda`` or ``mps``.
-
-    Raises:
-        SettingsError: it is not there, or the word is none of these.
-    """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if asked == "auto":
-        asked = "cuda" if there["cuda"] else "cpu"
-    if asked == "cuda" and os.environ.get(_FORCE_TF32) == "1":
-        raise SettingsError(
-            f"{_FORCE_TF32} makes CUDA round fp32 to 10 bits, whatever the program asks for.",
-            needed="the variable unset",
-            found=f"{_FORCE_TF32}=1",
-            remedy=f"unset {_FORCE_TF32}",
-        )
-    if not there.get(asked, False):
-        raise SettingsError(
-            f"Device {asked} is not available.",
-            needed=f"one of auto, {', '.join(name for name in there if there[name])}",
-            found=asked,
-            remedy="for a GPU install a torch build that supports it, see README",
-        )
-    return torch.device(asked)

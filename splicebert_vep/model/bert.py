@@ -65,6 +65,14 @@ class KeysValues(NamedTuple):
         return KeysValues(keys, values)
 
 
+class Encoded(NamedTuple):
+    """Hidden states at P positions; P = T when no positions were asked for."""
+
+    hidden: Tensor  # (B, P, H), after the last layer
+    all_hidden: tuple[Tensor, ...] | None = None  # embeddings and every layer, (B, T, H) each; the last is `hidden`
+    memory: tuple[KeysValues, ...] | None = None  # keys and values of every layer
+
+
 class BertOutput(NamedTuple):
     """The network's answer at P positions; P = T when no positions were asked for."""
 
@@ -122,8 +130,8 @@ class Layer(nn.Module):
         return projected.view(*projected.shape[:2], self.heads, -1).transpose(1, 2)  # (B, T, H) -> (B, A, T, H/A)
 
 
-class SpliceBert(nn.Module):
-    """BERT with a masked-language-model head; no dropout, since it is built to score."""
+class Encoder(nn.Module):
+    """BERT without a head: what a masked-language model and a fine-tuned classifier share. No dropout."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -134,11 +142,8 @@ class SpliceBert(nn.Module):
         self.type_embeddings = nn.Embedding(config.type_vocab_size, size)
         self.embedding_norm = nn.LayerNorm(size, eps=eps)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.head_dense = nn.Linear(size, size)
-        self.head_norm = nn.LayerNorm(size, eps=eps)
-        self.decoder_bias = nn.Parameter(torch.zeros(config.vocab_size))  # decoder weight: the token embeddings, tied
 
-    def forward(
+    def encode(
         self,
         tokens: Tensor,
         positions: Tensor | None = None,
@@ -146,8 +151,8 @@ class SpliceBert(nn.Module):
         output_hidden_states: bool = False,
         remember: bool = False,
         first_position: int = 0,
-    ) -> BertOutput:
-        """Predict the token at each wanted position of each window.
+    ) -> Encoded:
+        """Return hidden states at each wanted position of each window.
 
         Args:
             tokens: (B, T) int64, all windows of one length.
@@ -171,46 +176,21 @@ class SpliceBert(nn.Module):
                 memory.append(context)
         context = last.keys_values(hidden)
         hidden = last(pick(hidden, positions), context)  # (B, P, H)
-        return BertOutput(
-            self.predict(hidden),
+        return Encoded(
             hidden,
             (*states, hidden) if output_hidden_states else None,
             (*memory, context) if remember else None,
         )
 
-    def update(
-        self, memory: tuple[KeysValues, ...], rows: Tensor, index: Tensor, tokens: Tensor, positions: Tensor
-    ) -> BertOutput:
-        """Predict tokens of windows that differ from remembered ones, computing a part of their positions again.
-
-        Positions outside ``index`` keep the keys and values of the remembered window in every layer. With all T
-        positions in ``index`` this is ``forward``; with fewer it is an approximation, the better the farther
-        ``index`` reaches around what differs.
-
-        Args:
-            memory: of a ``forward`` that remembered.
-            rows: (M,) int64, the remembered window that each changed window is compared with.
-            index: (M, L) int64, ascending token indices that are computed again; all that differ are among them.
-            tokens: (M, L) int64, the changed window's tokens there.
-            positions: (M, P) int64, places on the L axis to answer at.
-        """
-        hidden = self._normalise(self.token_embeddings(tokens) + self.position_embeddings(index))  # (M, L, H)
-        *body, last = cast(list[Layer], self.layers)
-        *below, of_last = memory
-        for layer, remembered in zip(body, below, strict=True):
-            hidden = layer(hidden, remembered.patched(rows, index, layer.keys_values(hidden)))  # (M, L, H)
-        context = of_last.patched(rows, index, last.keys_values(hidden))
-        hidden = last(pick(hidden, positions), context)  # (M, P, H)
-        return BertOutput(self.predict(hidden), hidden)
-
     def attention(self, tokens: Tensor, positions: Tensor, layers: Sequence[int]) -> Tensor:
         """Return the weights with which tokens at some positions attend to all T: (layers, B, A, P, T), fp32.
 
         Args:
-            tokens, positions: as for ``forward``.
+            tokens, positions: as for ``encode``.
             layers: numbers of the layers, from 1.
         """
-        states = self(tokens, output_hidden_states=True).all_hidden
+        states = self.encode(tokens, output_hidden_states=True).all_hidden
+        assert states is not None
         found = []
         for number in layers:
             layer, entering = cast(Layer, self.layers[number - 1]), states[number - 1]  # (B, T, H)
@@ -238,6 +218,58 @@ class SpliceBert(nn.Module):
         # Token types are all 0 in SpliceBERT, so the one row is the same for every token.
         normalised: Tensor = self.embedding_norm(embedded + self.type_embeddings.weight[0])
         return normalised
+
+
+class SpliceBert(Encoder):
+    """BERT with a masked-language-model head."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        size, eps = config.hidden_size, config.layer_norm_eps
+        self.head_dense = nn.Linear(size, size)
+        self.head_norm = nn.LayerNorm(size, eps=eps)
+        self.decoder_bias = nn.Parameter(torch.zeros(config.vocab_size))  # decoder weight: the token embeddings, tied
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        *,
+        output_hidden_states: bool = False,
+        remember: bool = False,
+        first_position: int = 0,
+    ) -> BertOutput:
+        """Predict the token at each wanted position of each window; arguments and errors are those of ``encode``."""
+        encoded = self.encode(
+            tokens, positions, output_hidden_states=output_hidden_states, remember=remember,
+            first_position=first_position,
+        )  # fmt: skip
+        return BertOutput(self.predict(encoded.hidden), *encoded)
+
+    def update(
+        self, memory: tuple[KeysValues, ...], rows: Tensor, index: Tensor, tokens: Tensor, positions: Tensor
+    ) -> BertOutput:
+        """Predict tokens of windows that differ from remembered ones, computing a part of their positions again.
+
+        Positions outside ``index`` keep the keys and values of the remembered window in every layer. With all T
+        positions in ``index`` this is ``forward``; with fewer it is an approximation, the better the farther
+        ``index`` reaches around what differs.
+
+        Args:
+            memory: of a ``forward`` that remembered.
+            rows: (M,) int64, the remembered window that each changed window is compared with.
+            index: (M, L) int64, ascending token indices that are computed again; all that differ are among them.
+            tokens: (M, L) int64, the changed window's tokens there.
+            positions: (M, P) int64, places on the L axis to answer at.
+        """
+        hidden = self._normalise(self.token_embeddings(tokens) + self.position_embeddings(index))  # (M, L, H)
+        *body, last = cast(list[Layer], self.layers)
+        *below, of_last = memory
+        for layer, remembered in zip(body, below, strict=True):
+            hidden = layer(hidden, remembered.patched(rows, index, layer.keys_values(hidden)))  # (M, L, H)
+        context = of_last.patched(rows, index, last.keys_values(hidden))
+        hidden = last(pick(hidden, positions), context)  # (M, P, H)
+        return BertOutput(self.predict(hidden), hidden)
 
     def predict(self, hidden: Tensor) -> Tensor:
         """Turn last hidden states, (B, P, H), into logits over the vocabulary, (B, P, V)."""

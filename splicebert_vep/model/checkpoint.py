@@ -26,8 +26,15 @@ from torch import Tensor
 
 from splicebert_vep.errors import ModelError
 from splicebert_vep.files import reporting, whole_or_not
-from splicebert_vep.model.bert import BertConfig, SpliceBert
-from splicebert_vep.model.config import MULTIMOLECULE, VOCABULARY, official_config, read_config, vocabulary_rows
+from splicebert_vep.model.bert import BertConfig, Encoder, SpliceBert
+from splicebert_vep.model.config import (
+    MULTIMOLECULE,
+    VOCABULARY,
+    Description,
+    official_config,
+    read_config,
+    vocabulary_rows,
+)
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of a weights file; the first that exists is read. Safetensors comes first: it cannot carry code."""
@@ -38,6 +45,8 @@ _NAMES = {
     "position_embeddings": "{encoder}.embeddings.position_embeddings",
     "type_embeddings": "{encoder}.embeddings.token_type_embeddings",
     "embedding_norm": "{encoder}.embeddings.{norm}",
+}
+_HEAD_NAMES = {
     "head_dense": "{head}.transform.dense",
     "head_norm": "{head}.transform.{norm}",
 }
@@ -100,9 +109,13 @@ def load_checkpoint(folder: Path) -> LoadedModel:
     config = described.config
     rows = vocabulary_rows(folder / "vocab.txt", described)
     weights_file = find_weights(folder)
-    weights = _read_weights(weights_file)
+    weights = read_weights(weights_file)
     dialect = _dialect(weights, described.layout)
-    state = _Taker(weights, weights_file).take(config, dialect, described.file_vocab_size, rows)
+    taker = WeightTaker(weights, weights_file)
+    state = taker.take(config, dialect, described.file_vocab_size) | taker.take_head(config, dialect, described)
+    taker.finish()
+    for name in ("token_embeddings.weight", "decoder_bias") if rows is not None else ():
+        state[name] = state[name][rows]
 
     # Built without memory first: random initial values would cost time and stir the caller's random state.
     with torch.device("meta"):
@@ -119,16 +132,24 @@ def save_checkpoint(model: SpliceBert, folder: Path) -> None:
     Raises:
         OutputError: the folder or a file cannot be written.
     """
-    config = model.config
-    weights = {name: value.detach().cpu().float().contiguous() for name, value in model.state_dict().items()}
     dialect = Dialect()
-    state = {key: weights.pop(ours) for ours, key in dialect.names(config.num_hidden_layers).items()}
-    state[dialect.decoder_biases[0]] = weights.pop("decoder_bias")
+    names = dialect.names(model.config.num_hidden_layers) | dialect.head_names
+    write_model(model, names | {"decoder_bias": dialect.decoder_biases[0]}, official_config(model.config), folder)
+
+
+def write_model(model: Encoder, names: Mapping[str, str], config: Mapping[str, object], folder: Path) -> None:
+    """Write ``config.json``, ``model.safetensors`` and ``vocab.txt``; names are the keys of the model's parameters.
+
+    Raises:
+        OutputError: the folder or a file cannot be written.
+    """
+    weights = {name: value.detach().cpu().float().contiguous() for name, value in model.state_dict().items()}
+    state = {names[name]: value for name, value in weights.items()}
     with reporting(folder):
         folder.mkdir(parents=True, exist_ok=True)
     files = {
         WEIGHT_FILES[0]: save(state, metadata={"format": "pt"}),
-        "config.json": (json.dumps(official_config(config), indent=1) + "\n").encode(),
+        "config.json": (json.dumps(config, indent=1) + "\n").encode(),
         "vocab.txt": ("\n".join(VOCABULARY) + "\n").encode(),
     }
     for name, data in files.items():
@@ -172,11 +193,19 @@ class Dialect:
     head: str = "cls.predictions"
 
     def names(self, num_hidden_layers: int) -> dict[str, str]:
-        """Map every parameter of ``SpliceBert`` to its key in the file, but for ``decoder_bias``, which has two."""
+        """Map every parameter of ``Encoder`` to its key in the file."""
         modules = dict(_NAMES)
         for i in range(num_hidden_layers):
             for ours, theirs in _LAYER_NAMES.items():
                 modules[f"layers.{i}.{ours}"] = f"{{encoder}}.encoder.layer.{i}.{theirs}"
+        return self._keys(modules)
+
+    @property
+    def head_names(self) -> dict[str, str]:
+        """Map every parameter of the masked-language-model head, but for ``decoder_bias``, which has two keys."""
+        return self._keys(_HEAD_NAMES)
+
+    def _keys(self, modules: Mapping[str, str]) -> dict[str, str]:
         names = {}
         for ours, theirs in modules.items():
             key = theirs.format(encoder=self.encoder, norm=self.norm, head=self.head)
@@ -201,24 +230,31 @@ class Dialect:
         return f"{self.encoder}.embeddings.position_ids"
 
 
-class _Taker:
+class WeightTaker:
     """Take weights out of a file's dictionary one by one, so that whatever is left at the end is unexpected."""
 
     def __init__(self, weights: Mapping[str, Tensor], file: Path) -> None:
         self.left = dict(weights)
         self.file = file
 
-    def take(
-        self, config: BertConfig, dialect: Dialect, file_vocab_size: int, rows: list[int] | None
-    ) -> dict[str, Tensor]:
-        """Return the state of a ``SpliceBert``; ``rows`` are those of the ten tokens, None for all in order."""
+    def take(self, config: BertConfig, dialect: Dialect, file_vocab_size: int) -> dict[str, Tensor]:
+        """Return the state of an ``Encoder``, with a row of embeddings for every token of the file."""
         with torch.device("meta"):
-            shapes = {name: tuple(value.shape) for name, value in SpliceBert(config).state_dict().items()}
-        size = config.hidden_size
-        shapes["token_embeddings.weight"] = (file_vocab_size, size)
+            shapes = {name: tuple(value.shape) for name, value in Encoder(config).state_dict().items()}
+        shapes["token_embeddings.weight"] = (file_vocab_size, config.hidden_size)
+        state = {ours: self.pop(key, shapes[ours]) for ours, key in dialect.names(config.num_hidden_layers).items()}
+        self._drop_position_ids(dialect.position_ids, config.max_position_embeddings)
+        self._embeddings = state["token_embeddings.weight"]
+        return state
 
-        state = {ours: self._pop(key, shapes[ours]) for ours, key in dialect.names(config.num_hidden_layers).items()}
-        biases = [self._pop(key, (file_vocab_size,)) for key in dialect.decoder_biases if key in self.left]
+    def take_head(self, config: BertConfig, dialect: Dialect, described: Description) -> dict[str, Tensor]:
+        """Return what a ``SpliceBert`` has besides; the encoder is taken before."""
+        size = config.hidden_size
+        state = {
+            ours: self.pop(key, (size, size) if ours == "head_dense.weight" else (size,))
+            for ours, key in dialect.head_names.items()
+        }
+        biases = [self.pop(key, (described.file_vocab_size,)) for key in dialect.decoder_biases if key in self.left]
         if not biases:
             raise self._error("A weight is missing.", needed=" or ".join(dialect.decoder_biases), found="neither")
         state["decoder_bias"] = biases[0]
@@ -229,24 +265,23 @@ class _Taker:
                 found=f"a difference of up to {_largest_difference(biases[0], biases[1])}",
             )
         if dialect.decoder_weight in self.left:
-            decoder = self._pop(dialect.decoder_weight, (file_vocab_size, size))
-            if not torch.equal(decoder, state["token_embeddings.weight"]):
+            decoder = self.pop(dialect.decoder_weight, (described.file_vocab_size, size))
+            if not torch.equal(decoder, self._embeddings):
                 raise self._error(
                     "The decoder is not tied to the token embeddings.",
                     needed=f"{dialect.decoder_weight} equal to {dialect.encoder}.embeddings.word_embeddings.weight",
-                    found=f"a difference of up to {_largest_difference(decoder, state['token_embeddings.weight'])}",
+                    found=f"a difference of up to {_largest_difference(decoder, self._embeddings)}",
                 )
-        self._drop_position_ids(dialect.position_ids, config.max_position_embeddings)
+        return state
+
+    def finish(self) -> None:
+        """Refuse what nobody took."""
         if self.left:
             raise self._error(
                 "The weights hold what this model does not have.", needed="no other keys", found=_some(self.left)
             )
-        if rows is not None:
-            for name in ("token_embeddings.weight", "decoder_bias"):
-                state[name] = state[name][rows]
-        return state
 
-    def _pop(self, key: str, shape: tuple[int, ...]) -> Tensor:
+    def pop(self, key: str, shape: tuple[int, ...]) -> Tensor:
         if key not in self.left:
             raise self._error("A weight is missing.", needed=f"{key} of shape {shape}", found=_some(self.left))
         value = self.left.pop(key)
@@ -292,7 +327,7 @@ def _dialect(weights: Mapping[str, Tensor], layout: str) -> Dialect:
     return Dialect(encoder="splicebert" if older else "model", norm="layer_norm", head="lm_head")
 
 
-def _read_weights(file: Path) -> dict[str, Tensor]:
+def read_weights(file: Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)

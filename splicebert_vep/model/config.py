@@ -33,7 +33,7 @@ def read_config(file: Path) -> Description:
     Raises:
         ModelError: not there, not JSON, or the config of another architecture.
     """
-    raw = _read_json(file)
+    raw = read_json(file)
     layout = _layout(raw, file)
 
     def expect(section: Mapping[str, object], key: str, wanted: object, default: object, where: str = "") -> None:
@@ -148,7 +148,7 @@ def vocabulary_rows(file: Path, described: Description) -> list[int] | None:
     return [tokens.index(token) for token in wanted]
 
 
-def _read_json(file: Path) -> dict[str, object]:
+def read_json(file: Path) -> dict[str, object]:
     remedy = "give the folder that holds config.json and the weights"
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))

@@ -216,8 +216,7 @@ class _Gene:
 
 def _genes(source: Source, held_out_share: float, least: int) -> Iterator[_Gene]:
     table = load_table(source.annotation)
-    coding = np.array([biotype == "protein_coding" for biotype in table.biotypes])
-    noncoding = np.array([biotype == "lncRNA" or biotype in _OLD_LNCRNA for biotype in table.biotypes])
+    coding, noncoding = kinds(table)
     taken = 0
     with Reference(source.reference) as reference:
         for number, contig in enumerate(table.contigs):
@@ -226,9 +225,9 @@ def _genes(source: Source, held_out_share: float, least: int) -> Iterator[_Gene]
                 continue
             inside = table.gene_end <= reference.lengths[name]
             rows = np.flatnonzero((table.gene_contig == number) & (coding | noncoding) & inside)
-            for group in _overlapping(table, rows):
+            for group in overlapping(table, rows):
                 first = f"{source.species}:{contig}:{table.gene_start[group[0]]}"
-                held_out = _draw(first) < held_out_share
+                held_out = draw(first) < held_out_share
                 for row in _outermost(table, group):
                     bases = encode(reference.fetch(name, int(table.gene_start[row]), int(table.gene_end[row])))
                     if len(bases) < least or np.count_nonzero(bases == N) > len(bases) // 2:
@@ -245,6 +244,13 @@ def _genes(source: Source, held_out_share: float, least: int) -> Iterator[_Gene]
         )
 
 
+def kinds(table: GeneTable) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which genes, (G,), are protein-coding and which are lncRNA."""
+    coding = np.array([biotype == "protein_coding" for biotype in table.biotypes], dtype=np.bool_)
+    noncoding = np.array([b == "lncRNA" or b in _OLD_LNCRNA for b in table.biotypes], dtype=np.bool_)
+    return coding, noncoding
+
+
 def _gene(table: GeneTable, row: int, bases: Tokens, name: str, held_out: bool, coding: bool) -> _Gene:
     start, end = int(table.gene_start[row]), int(table.gene_end[row])
     rows = slice(int(table.exon_offsets[row]), int(table.exon_offsets[row + 1]))
@@ -256,7 +262,7 @@ def _gene(table: GeneTable, row: int, bases: Tokens, name: str, held_out: bool, 
     return _Gene(name, bases, exons[:, np.lexsort((ends, starts))], held_out, bool(coding))
 
 
-def _overlapping(table: GeneTable, rows: Ints) -> Iterator[list[int]]:
+def overlapping(table: GeneTable, rows: Ints) -> Iterator[list[int]]:
     """Divide genes of one contig, sorted by start, in groups that do not overlap one another on either strand."""
     group: list[int] = []
     reach = -1
@@ -280,7 +286,7 @@ def _outermost(table: GeneTable, group: list[int]) -> Iterable[int]:
             yield row
 
 
-def _draw(text: str) -> float:
+def draw(text: str) -> float:
     """Return a number in [0, 1) that depends on the text alone."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from itertools import accumulate
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,21 +19,12 @@ from .corpus import Corpus
 from .initial import initialise
 from .loop import Loss, Optimisation, Processes, train
 from .objective import correct, cross_entropy, held_out_batches, measure
-from .recipe import Recipe, Stage
+from .recipe import Recipe
 from .run_folder import RunFolder
 from .sampling import IGNORED, MaskedBatch, WindowSampler, mask_windows, step_rng
+from .stages import StagePlan, StepPlan
 
 _VALIDATION_WIDTH = 510  # nt, or the longest that is trained
-
-
-@dataclass(frozen=True, slots=True)
-class StepPlan:
-    """What a step's windows look like; ``first_position`` is where on the model's positions they are put."""
-
-    stage: Stage
-    width: int
-    windows: int
-    first_position: int
 
 
 class MaskedLanguageModelling:
@@ -54,13 +43,12 @@ class MaskedLanguageModelling:
         self._sampler.draw(np.random.default_rng(0), 1, recipe.longest, 0.0)  # told now, not in the last stage
         held_out = WindowSampler(corpus, held_out=True)
         self._validation = held_out_batches(held_out, min(_VALIDATION_WIDTH, recipe.longest))
-        # A step has fewer than batch_tokens, since windows are whole: of 510 nt almost as many, of 1,000 at worst 2/3.
-        self._ends = list(accumulate(max(1, round(s.tokens / recipe.batch_tokens)) for s in recipe.stages))
+        self._plan = StagePlan(recipe.stages, batch_tokens=recipe.batch_tokens, parts=recipe.parts, seed=recipe.seed)
 
     @property
     def steps(self) -> int:
         """Steps of all stages."""
-        return self._ends[-1]
+        return self._plan.steps
 
     @property
     def parts(self) -> int:
@@ -69,13 +57,7 @@ class MaskedLanguageModelling:
 
     def plan(self, step: int) -> StepPlan:
         """Return what a step looks like, from the seed and its number alone."""
-        recipe = self._recipe
-        stage = recipe.stages[bisect_right(self._ends, step)]
-        rng = step_rng(recipe.seed, step, recipe.parts)
-        width = int(rng.integers(stage.shortest, stage.longest + 1))
-        windows = max(1, recipe.batch_tokens // (width + 2) // recipe.parts)
-        first = int(rng.integers(recipe.longest - width + 1)) if stage.anywhere else 0
-        return StepPlan(stage, width, windows, first)
+        return self._plan.step(step)
 
     def batch(self, step: int, part: int) -> MaskedBatch:
         """Draw a micro-batch, from the seed, ``step`` and ``part`` alone."""
@@ -90,7 +72,7 @@ class MaskedLanguageModelling:
 
     def describe(self, step: int) -> dict[str, float | int | str]:
         """Name the stage, from 1, and the window length."""
-        return {"stage": bisect_right(self._ends, step) + 1, "window": self.plan(step).width}
+        return self._plan.describe(step)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Return loss (nats) and accuracy on held-out windows, anywhere in genes and around splice sites."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from splicebert_vep.model.backend import choose_device
+from splicebert_vep.model.devices import choose_device
 
 from .loop import Processes
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.model.bert import BertConfig
 from splicebert_vep.model.config import VOCABULARY
+
+from .loop import Optimisation
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,64 @@ def load_recipe(name_or_path: str) -> Recipe:
     return Recipe.from_json(text, name_or_path)
 
 
-def scaled(recipe: Recipe, tokens: int) -> Recipe:
+@dataclass(frozen=True, slots=True)
+class FineTuneRecipe:
+    """How a model is fine-tuned.
+
+    Args:
+        stages: see ``Stage``; a window drawn around a site has it at any place. The last stage's longest window is the
+            model's.
+        batch_tokens: of one step.
+        site_weight: of a site's loss against that of another nucleotide; probabilities are set right at the end.
+        hidden_share: of the windows, those in which a stretch of 15 to 30 nt is masked, so that the model can be asked
+            what hiding a stretch does.
+        frozen: train the classifier only, and leave the encoder as it was.
+        learning_rate: at its peak; see ``Recipe``.
+        validate_every: steps between validations; a checkpoint is saved at each.
+        patience: validations without a better mean AUPRC after which the training stops; 0 never stops it.
+    """
+
+    stages: tuple[Stage, ...] = (
+        Stage(62, 254, 4_000_000, site_share=0.8, anywhere=True),
+        Stage(510, 510, 8_000_000, site_share=0.5),
+    )
+    batch_tokens: int = 4_096
+    parts: int = 1
+    site_weight: float = 4.0
+    hidden_share: float = 0.1
+    frozen: bool = False
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    final_share: float = 0.02
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    seed: int = 1
+    validate_every: int = 400
+    patience: int = 10
+
+    @property
+    def window(self) -> int:
+        """Nucleotides that the model sees at once."""
+        return self.stages[-1].longest
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all stages."""
+        return sum(stage.tokens for stage in self.stages)
+
+    def optimisation(self) -> Optimisation:
+        """Return how the loop takes its steps."""
+        return Optimisation(
+            learning_rate=self.learning_rate, warmup_steps=self.warmup_steps, final_share=self.final_share,
+            betas=(0.9, 0.98), weight_decay=self.weight_decay, clip=self.clip, validate_every=self.validate_every,
+            save_every=self.validate_every, watch="auprc", patience=self.patience,
+        )  # fmt: skip
+
+
+AnyRecipe = TypeVar("AnyRecipe", Recipe, FineTuneRecipe)
+
+
+def scaled(recipe: AnyRecipe, tokens: int) -> AnyRecipe:
     """Return the recipe with its stages and warm-up shortened or lengthened in proportion to ``tokens`` in all."""
     share = tokens / recipe.tokens
     stages = tuple(dataclasses.replace(stage, tokens=max(1, round(stage.tokens * share))) for stage in recipe.stages)

@@ -5,6 +5,7 @@
 ``train.csv``       one line per step
 ``validation.csv``  one line per validation
 ``checkpoint.pt``   weights, optimiser and progress; replaced whole, so one is always there
+``best.pt``         weights of the best validation; of a task that watches one
 ``curve.png``       loss against tokens
 ``model/``          the trained model, in the official layout; there once training is done
 ``lock``            held by the process that trains; the system lets go of it when that ends, however it ends
@@ -16,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -28,8 +29,8 @@ from torch import nn
 from splicebert_vep.errors import ModelError, SettingsError
 from splicebert_vep.files import locked, remove_left_over, reporting, whole_or_not
 
-RECIPE, STEPS, VALIDATIONS, CHECKPOINT, CURVE, MODEL = (
-    "recipe.json", "train.csv", "validation.csv", "checkpoint.pt", "curve.png", "model",
+RECIPE, STEPS, VALIDATIONS, CHECKPOINT, BEST, CURVE, MODEL = (
+    "recipe.json", "train.csv", "validation.csv", "checkpoint.pt", "best.pt", "curve.png", "model",
 )  # fmt: skip
 
 # What a cut or foreign file makes torch raise.
@@ -100,20 +101,12 @@ class RunFolder:
         file = self.path / CHECKPOINT
         progress = Progress()
         if file.is_file():
-            try:
+            with _telling(file):
                 # On the CPU first: an optimiser moves what it loads to where its weights are.
                 state = torch.load(file, weights_only=True, map_location="cpu")
                 model.load_state_dict(state["model"])
                 optimiser.load_state_dict(state["optimiser"])
                 progress = Progress(**state["progress"])
-            except _DAMAGED as error:
-                raise ModelError(
-                    "The checkpoint cannot be read.",
-                    needed="a checkpoint of this run",
-                    found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-                    where=str(file),
-                    remedy="remove it to begin again",
-                ) from error
         if self._writes:
             for name in (STEPS, VALIDATIONS):
                 _cut_log(self.path / name, progress.step)
@@ -131,6 +124,31 @@ class RunFolder:
         with whole_or_not(self.path / CHECKPOINT) as temporary:
             temporary.write_bytes(data.getbuffer())
 
+    def since_best(self, watched: str) -> int:
+        """Return how many validations there were after the one with the largest ``watched``; ties go to the first."""
+        values = [float(row[watched]) for row in read_log(self.path / VALIDATIONS)] if watched else []
+        return len(values) - 1 - values.index(max(values)) if values else 0
+
+    def save_best(self, model: nn.Module) -> None:
+        """Keep the weights as the best so far.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        data = io.BytesIO()
+        torch.save(model.state_dict(), data)
+        with whole_or_not(self.path / BEST) as temporary:
+            temporary.write_bytes(data.getbuffer())
+
+    def load_best(self, model: nn.Module) -> None:
+        """Load the weights that ``save_best`` kept.
+
+        Raises:
+            ModelError: they are missing or damaged.
+        """
+        with _telling(self.path / BEST):
+            model.load_state_dict(torch.load(self.path / BEST, weights_only=True, map_location="cpu"))
+
     def log_step(self, row: Mapping[str, object]) -> None:
         """Append a line to ``train.csv``."""
         _append(self.path / STEPS, row)
@@ -138,6 +156,21 @@ class RunFolder:
     def log_validation(self, row: Mapping[str, object]) -> None:
         """Append a line to ``validation.csv``."""
         _append(self.path / VALIDATIONS, row)
+
+
+@contextlib.contextmanager
+def _telling(file: Path) -> Iterator[None]:
+    """Say of which file it is when weights cannot be read."""
+    try:
+        yield
+    except _DAMAGED as error:
+        raise ModelError(
+            "The checkpoint cannot be read.",
+            needed="a checkpoint of this run",
+            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            where=str(file),
+            remedy="remove it to begin again",
+        ) from error
 
 
 def read_log(file: Path) -> list[dict[str, str]]:

@@ -1,0 +1,206 @@
+"""Labelled sequence: stretches of a genome on the transcribed strand, with a label for every nucleotide.
+
+All stretches lie one after the other on one axis, each 5' to 3'. A stretch is a gene, or genes of one strand that
+overlap, with a margin of sequence on both sides that a model may see and nobody is asked about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splicebert_vep.errors import CorpusError
+from splicebert_vep.genome.gene_table import HAS_ACCEPTOR, HAS_DONOR, GeneTable
+from splicebert_vep.genome.reference import Reference
+from splicebert_vep.model.splice_sites import ACCEPTOR, DONOR, LABELS, NEITHER
+from splicebert_vep.sequence.tokens import Tokens, encode, reverse_complement
+from splicebert_vep_spec import N
+
+Ints = NDArray[np.int64]
+Labels = NDArray[np.uint8]
+
+UNLABELLED = 255
+"""Label of a nucleotide that does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Where labelled sequence lies: 0-based half-open on the forward strand, without the margin.
+
+    Args:
+        genes: ids of the genes in it.
+    """
+
+    contig: str
+    start: int
+    end: int
+    minus: bool
+    genes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Hold S stretches of L nucleotides in all, margins included.
+
+    Args:
+        names: of the labels, in their order.
+        bases: (L,) tokens.
+        labels: (L,) numbers of labels, or UNLABELLED; N has no label.
+        offsets: (S + 1,) where each stretch starts on the axis, its margin included.
+        margin: nucleotides before and after each stretch; N beyond the contig.
+        stretches: where they lie.
+    """
+
+    names: tuple[str, ...]
+    bases: Tokens
+    labels: Labels
+    offsets: Ints
+    margin: int
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def nucleotides(self) -> int:
+        """How many count."""
+        return int(np.count_nonzero(self.labels != UNLABELLED))
+
+    def count(self, label: str) -> int:
+        """How many have a label."""
+        return int(np.count_nonzero(self.labels == self.names.index(label)))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that training reads."""
+        whole = hashlib.sha256(f"labelled {','.join(self.names)} {self.margin}".encode())
+        for array in (self.offsets.astype("<i8"), self.bases, self.labels):
+            whole.update(np.ascontiguousarray(array).data)
+        return whole.hexdigest()
+
+    def take(self, rows: Iterable[int]) -> Labelled:
+        """Return some of the stretches."""
+        rows = list(rows)
+        spans = [slice(int(self.offsets[row]), int(self.offsets[row + 1])) for row in rows]
+        lengths = [span.stop - span.start for span in spans]
+        return Labelled(
+            self.names,
+            np.concatenate([self.bases[span] for span in spans] or [self.bases[:0]]),
+            np.concatenate([self.labels[span] for span in spans] or [self.labels[:0]]),
+            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            self.margin,
+            tuple(self.stretches[row] for row in rows),
+        )
+
+
+def joined(parts: Sequence[Labelled]) -> Labelled:
+    """Put labelled sequence of one kind and margin together."""
+    first = parts[0]
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Labelled(
+        first.names,
+        np.concatenate([part.bases for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        first.margin,
+        tuple(stretch for part in parts for stretch in part.stretches),
+    )
+
+
+def splice_site_labels(table: GeneTable, reference: Reference, rows: Iterable[int], margin: int) -> Labelled:
+    """Label the splice sites of all transcripts of all genes of the table in the stretches of some genes.
+
+    An acceptor is the first nucleotide of an exon that an intron precedes, a donor the last of one that an intron
+    follows. A nucleotide that is both (an exon of one base) has no label.
+
+    Args:
+        rows: genes to take, numbers of rows of the table.
+    """
+    sites = _Sites(table)
+    bases, labels, stretches = [], [], []
+    for number, stretch in _stretches(table, reference, rows):
+        start, end = stretch.start - margin, stretch.end + margin
+        tokens = _fetch(reference, stretch.contig, start, end)
+        found = np.full(len(tokens), LABELS.index(NEITHER), dtype=np.uint8)
+        for name in (ACCEPTOR, DONOR):
+            at = sites.within(number, stretch, name) - start
+            taken = found[at] != LABELS.index(NEITHER)
+            found[at] = np.where(taken, UNLABELLED, LABELS.index(name))
+        found[:margin] = found[len(found) - margin :] = UNLABELLED
+        if stretch.minus:
+            tokens, found = reverse_complement(tokens), found[::-1]
+        found = np.where(tokens == N, np.uint8(UNLABELLED), found)
+        if (found == UNLABELLED).all():
+            continue
+        bases.append(tokens)
+        labels.append(found)
+        stretches.append(stretch)
+    if not stretches:
+        raise CorpusError(
+            "There is no gene to take sequence from.",
+            needed="genes of the asked kind on the contigs of the FASTA",
+            found=f"none of {table.name} on {reference.path}",
+            remedy="check that both are of the same assembly, and what is held out",
+        )
+    lengths = [len(part) for part in bases]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Labelled(LABELS, np.concatenate(bases), np.concatenate(labels), offsets, margin, tuple(stretches))
+
+
+def _fetch(reference: Reference, contig: str, start: int, end: int) -> Tokens:
+    """Return tokens of [start, end), N beyond the contig."""
+    inside = encode(reference.fetch(contig, start, end))
+    before = max(0, -start)
+    tokens = np.full(end - start, N, dtype=np.uint8)
+    tokens[before : before + len(inside)] = inside
+    return tokens
+
+
+def _stretches(table: GeneTable, reference: Reference, rows: Iterable[int]) -> Iterator[tuple[int, Stretch]]:
+    """Join genes that overlap on one strand, in the table's order of contigs, ``+`` before ``-``."""
+    chosen = sorted(rows)
+    for number, contig in enumerate(table.contigs):
+        name = reference.find(contig)
+        if name is None:
+            continue
+        for strand in (1, -1):
+            of = [row for row in chosen if table.gene_contig[row] == number and table.gene_strand[row] == strand]
+            group: list[int] = []
+            reach = -1
+            for row in of:
+                if group and table.gene_start[row] >= reach:
+                    yield number, _stretch(table, name, group, reach)
+                    group = []
+                group.append(row)
+                reach = max(reach, int(table.gene_end[row]))
+            if group:
+                yield number, _stretch(table, name, group, reach)
+
+
+def _stretch(table: GeneTable, contig: str, group: Sequence[int], end: int) -> Stretch:
+    start, minus = int(table.gene_start[group[0]]), bool(table.gene_strand[group[0]] < 0)
+    return Stretch(contig, start, end, minus, tuple(table.gene_ids[row] for row in group))
+
+
+class _Sites:
+    """Genomic positions of every donor's and acceptor's exonic nucleotide, by contig and strand."""
+
+    def __init__(self, table: GeneTable) -> None:
+        contig = np.repeat(table.gene_contig, np.diff(table.exon_offsets))
+        plus = np.repeat(table.gene_strand, np.diff(table.exon_offsets)) > 0
+        first = np.where(plus, table.exon_start, table.exon_end - 1)
+        last = np.where(plus, table.exon_end - 1, table.exon_start)
+        self._found: dict[tuple[int, bool, str], Ints] = {}
+        for name, at, flag in ((ACCEPTOR, first, HAS_ACCEPTOR), (DONOR, last, HAS_DONOR)):
+            flagged = (table.exon_flags & flag) > 0
+            for number in range(len(table.contigs)):
+                for minus in (False, True):
+                    kept = flagged & (contig == number) & (plus != minus)
+                    self._found[number, minus, name] = np.unique(at[kept])
+
+    def within(self, number: int, stretch: Stretch, name: str) -> Ints:
+        """Return the positions that lie in a stretch of the table's contig ``number``."""
+        found = self._found[number, stretch.minus, name]
+        return found[np.searchsorted(found, stretch.start) : np.searchsorted(found, stretch.end)]
