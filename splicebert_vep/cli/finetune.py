@@ -24,7 +24,9 @@ _run_options = cloup.option_group(
     "How it is trained",
     cloup.option("--tokens", default=12_000_000, show_default=True, type=click.IntRange(1), metavar="N",
                  help="Tokens to train on at most."),
-    cloup.option("--frozen", is_flag=True, help="Train the classifier only; the encoder stays as it was."),
+    cloup.option("--head", default="convolution", show_default=True, type=click.Choice(["convolution", "linear"]),
+                 help="What stands on the encoder; 'linear' is transformers' layout."),
+    cloup.option("--frozen", is_flag=True, help="Train the head only; the encoder stays as it was."),
     cloup.option("--site-weight", default=4.0, show_default=True, type=click.FloatRange(0, min_open=True), metavar="X",
                  help="Of a site's loss against another nucleotide's; probabilities are set right at the end."),
     cloup.option("--learning-rate", default=1e-3, show_default=True, type=click.FloatRange(0, 1, min_open=True)),
@@ -77,8 +79,8 @@ def finetune() -> None:
 @json_option
 def splice_sites(
     genomes: tuple[tuple[str, str, str], ...], hold_out: tuple[str, ...], validation: float, test_nt: int, output: str,
-    tokens: int, frozen: bool, site_weight: float, learning_rate: float, patience: int, seed: int, model: str,
-    device: str, precision: str, threads: int | None, as_json: bool,
+    tokens: int, head: str, frozen: bool, site_weight: float, learning_rate: float, patience: int, seed: int,
+    model: str, device: str, precision: str, threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Learn where acceptors and donors are.
 
@@ -97,7 +99,7 @@ def splice_sites(
         torch.set_num_threads(threads)
     chosen = choose_device(device)
     recipe = FineTuneRecipe(
-        frozen=frozen, site_weight=site_weight, learning_rate=learning_rate, patience=patience, seed=seed
+        head=head, frozen=frozen, site_weight=site_weight, learning_rate=learning_rate, patience=patience, seed=seed
     )
     recipe = scaled(recipe, tokens)
     with progress_line() as progress:

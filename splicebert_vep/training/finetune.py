@@ -117,7 +117,7 @@ class LabelNucleotides:
         bases, labels = self._windows.draw(rng, plan.windows, plan.width, plan.stage.site_share)
         shown, targets = hide_stretches(rng, bases, labels, recipe.hidden_share)
         tokens = torch.from_numpy(with_special(shown).astype(np.int64)).to(device)
-        logits: Tensor = model(tokens, first_position=plan.first_position)[:, 1:-1]  # (B, W, K)
+        logits: Tensor = model(tokens, first_position=plan.first_position)  # (B, W, K)
         truth = torch.from_numpy(targets.astype(np.int64)).to(device)
         weight = torch.full((logits.shape[-1],), recipe.site_weight, device=device)
         weight[0] = 1.0
@@ -224,16 +224,16 @@ def finetune(
         OutputError: something cannot be written.
     """
     learned = LabelNucleotides(recipe, training, validation)
-    model, base_sha256 = begin(base, len(training.names), seed=recipe.seed)
+    model, base_sha256 = begin(base, len(training.names), head=recipe.head, seed=recipe.seed)
     if recipe.window > (model.config.max_trained_length or model.config.max_position_embeddings - 2):
         raise SettingsError(
             "The window is wider than the model was trained for.",
             needed=f"at most {model.config.max_trained_length}", found=f"{recipe.window}",
         )  # fmt: skip
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not recipe.frozen or name.startswith("classifier."))
+        parameter.requires_grad_(not recipe.frozen or name.startswith(("head.", "classifier.")))
     model.to(device).train()
-    about = FineTuned(task, training.names, recipe.window, False, base, base_sha256)
+    about = FineTuned(task, training.names, recipe.window, False, base, base_sha256, recipe.head)
     identity = json.dumps(
         {"recipe": asdict(recipe), "task": task, "base": base, "base_sha256": base_sha256,
          "training_sha256": training.digest, "validation_sha256": validation.digest}, indent=1,
@@ -250,7 +250,7 @@ def finetune(
     return folder.model
 
 
-def begin(base: str, labels: int, *, seed: int, pooled: bool = False) -> tuple[Classifier, str]:
+def begin(base: str, labels: int, *, head: str, seed: int, pooled: bool = False) -> tuple[Classifier, str]:
     """Return a classifier on the encoder of a model, or on a random one of the bundled model's sizes, and the digest
     of the model's weights.
 
@@ -263,13 +263,11 @@ def begin(base: str, labels: int, *, seed: int, pooled: bool = False) -> tuple[C
         fresh = SpliceBert(loaded.config)
         initialise(fresh, neighbour_layers=2, seed=seed)
         start = fresh
-    model = Classifier(loaded.config, labels, pooled=pooled)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        model.classifier.weight.normal_(0.0, 0.02, generator=generator)
-        model.classifier.bias.zero_()
-    kept = model.state_dict().keys()
-    model.load_state_dict({k: v for k, v in start.state_dict().items() if k in kept}, strict=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Classifier(loaded.config, labels, head=head, pooled=pooled)
+    encoder = {name: value for name, value in start.state_dict().items() if name in model.state_dict()}
+    model.load_state_dict(model.state_dict() | encoder)
     return model, "none" if base == RANDOM else loaded.weights_sha256
 
 

@@ -234,7 +234,8 @@ class FineTuneRecipe:
         site_weight: of a site's loss against that of another nucleotide; probabilities are set right at the end.
         hidden_share: of the windows, those in which a stretch of 15 to 30 nt is masked, so that the model can be asked
             what hiding a stretch does.
-        frozen: train the classifier only, and leave the encoder as it was.
+        head: what stands on the encoder: ``convolution``, or ``linear`` for transformers' layout.
+        frozen: train the head only, and leave the encoder as it was.
         learning_rate: at its peak; see ``Recipe``.
         validate_every: steps between validations; a checkpoint is saved at each.
         patience: validations without a better mean AUPRC after which the training stops; 0 never stops it.
@@ -248,6 +249,7 @@ class FineTuneRecipe:
     parts: int = 1
     site_weight: float = 4.0
     hidden_share: float = 0.1
+    head: str = "convolution"
     frozen: bool = False
     learning_rate: float = 1e-3
     warmup_steps: int = 200
