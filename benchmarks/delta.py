@@ -4,8 +4,8 @@
 
 Pathogenic and likely pathogenic SNVs in canonical dinucleotides of any transcript, against benign and likely benign
 ones of the region class deep_intron (docs/calibration.md). AUROC is the chance that one of the former scores more
-disturbed than one of the latter (lower LLR), of those that have the score; n tells how many have. Average precision on MFASS is
-``splicebert-vep evaluate mfass.tsv --scores zero-shot,DELTA_P,delta``.
+disturbed than one of the latter (lower LLR), of those that have the score; n tells how many have. Average
+precision on MFASS is ``splicebert-vep evaluate mfass.tsv --scores zero-shot,DELTA_P,delta``.
 """
 
 from __future__ import annotations
