@@ -9,7 +9,7 @@ import torch
 
 from splicebert_vep.errors import BackendError
 from splicebert_vep.model.bert import BertConfig
-from splicebert_vep.model.classifier import Classifier, FineTuned, save_classifier
+from splicebert_vep.model.classifier import CONVOLUTION, LINEAR, Classifier, FineTuned, save_classifier
 from splicebert_vep.model.splice_sites import LABELS, TASK
 
 LETTERS = "....." + "NACGT"  # of token ids
@@ -130,10 +130,11 @@ def plain(genome, pos, ref, alt, strand, *, rule=mixed, distance=50, width=510, 
 def write_model(folder: Path, seed: int, *, window: int = 510) -> Path:
     """Write a small splice-site model of random weights."""
     torch.manual_seed(seed)
-    model = Classifier(BertConfig(10, 16, 2, 2, 32, max(window + 2, 80), 2, 1e-12, max(window, 78)), len(LABELS))
+    head = (LINEAR, CONVOLUTION)[seed % 2]
+    model = Classifier(BertConfig(10, 16, 2, 2, 32, window + 2, 2, 1e-12, window), len(LABELS), head=head)
     with torch.no_grad():
         for layer in model.parameters():
-            layer.normal_(0, 0.5)
+            layer.normal_(0, 0.5 if head == LINEAR else 0.1)
     folder.mkdir(parents=True)
-    save_classifier(model, FineTuned(TASK, LABELS, window, False, "random", "none"), folder)
+    save_classifier(model, FineTuned(TASK, LABELS, window, False, "random", "none", head), folder)
     return folder

@@ -11,7 +11,7 @@ from splicebert_vep.errors import SettingsError
 from splicebert_vep.genome.gene_index import GeneIndex
 from splicebert_vep.sequence.alleles import normalise
 from splicebert_vep.settings import DeltaSettings, Settings, plan_scores
-from splicebert_vep_spec import Refused, Skipped, Status
+from splicebert_vep_spec import FieldSpec, Refused, Skipped, Status
 from splicebert_vep_spec.testing import SequenceScorerConformance
 
 ABOUT = SpliceModelName("stand-in", "5" * 64)
@@ -280,3 +280,8 @@ def test_group_words_stand_for_their_fields():
     assert planned("delta", "KL_MAX")[0] == "KL_MAX"
     with pytest.raises(SettingsError, match="did you mean delta"):
         planned("detla")
+
+
+def test_an_offset_from_pos_is_a_whole_number():
+    with pytest.raises(ValueError, match="an offset from POS is an Integer, not Float"):
+        FieldSpec("X", "A", "Float", "x", from_pos=True)

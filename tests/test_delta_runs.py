@@ -153,6 +153,32 @@ def test_every_output_has_the_same_offsets(run, tmp_path, stand_in, written):
     assert [tuple(row[field] for field in DP) for row in pq.read_table(names["parquet"]).to_pylist()] == flat
 
 
+def test_entries_of_csq_have_them_too(run, tmp_path, stand_in):
+    options, _ = stand_in()
+    vcf, out = tmp_path / "csq.vcf", tmp_path / "out.vcf"
+    line = (
+        '##INFO=<ID=CSQ,Number=.,Type=String,Description="Ensembl VEP. Format: Allele|Consequence|SYMBOL|Gene|Feature">'
+    )
+    rows = [
+        f"17\t{pos}\t.\t{ref}\t{alt}\t.\t.\tCSQ={vep}|x|BRCA1|ENSG00000012048|ENST00000357654\n"
+        for (_, pos, ref, alt), vep in zip(WRITINGS, ("ATTTTT", "T", "T", "", "-", "-"), strict=True)
+        if len(ref) < 5  # VEP's word for an allele
+    ]
+    vcf.write_text(f"##fileformat=VCFv4.2\n{line}\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + "".join(rows))
+    code, _, err = run("annotate", vcf, *DELTA, *options, "--emit", "flat,csq", "-O", out)
+    assert code == 0, err
+    text = out.read_text()
+    [line] = [line for line in text.splitlines() if line.startswith("##INFO=<ID=CSQ,")]
+    keys = line.rpartition("Format: ")[2].rstrip('">').split("|")
+    found = records(text)
+    assert len(found) == 4
+    for row in found:
+        items = info(row[7])
+        entry = dict(zip(keys, items["CSQ"].split("|"), strict=True))
+        for field in DP:
+            assert entry[f"SpliceBERT_pred_{field}"] == items[f"SpliceBERT_{field}"]
+
+
 def test_the_python_api_counts_from_the_pos_it_is_given(models):
     with annotator(models[0]) as opened:
         shifts = [opened.score(f"chr17-{pos}-{ref}-{alt}") for _, pos, ref, alt in WRITINGS]
