@@ -32,6 +32,7 @@ CHAPTERS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
             "Variant",
             "Summary",
             "Settings",
+            "DeltaSettings",
             "WindowShape",
         ),
     ),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .profile import Profile as Profile
     from .results import ScoredVariant as ScoredVariant
     from .sequence.windows import WindowShape as WindowShape
+    from .settings import DeltaSettings as DeltaSettings
     from .settings import Settings as Settings
     from .summary import Summary as Summary
     from .variants import Variant as Variant
@@ -45,6 +46,7 @@ _PUBLIC = {
     "Profile": "profile",
     "RegionMap": "mutagenesis.region_map",
     "ScoredVariant": "results",
+    "DeltaSettings": "settings",
     "Settings": "settings",
     "SpliceBertError": "errors",
     "Summary": "summary",

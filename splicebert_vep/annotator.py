@@ -12,11 +12,11 @@ from typing import NoReturn, overload
 
 from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Value
 
-from . import __version__
 from .adapters.rows import columns, rows
 from .annotation import FileAnnotator
 from .calibration.percentiles import plan_percentiles
 from .chunks import GuardedChunks
+from .delta.opening import open_delta
 from .embedding.embed import Embeddings
 from .embedding.planning import Layers, embeddings_of
 from .embedding.targets import Wanted
@@ -25,20 +25,18 @@ from .genome.annotation import load_table
 from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.reference import Reference
-from .identity import score_digest, space_of
+from .identity import space_of
 from .joining.beside import Beside
 from .joining.joins import parse_joins
 from .model.engine import Engine
+from .model.registry import DEFAULT_SPLICE_MODEL
 from .pipeline import Pipeline, Record, Scoring
 from .plugins import Plugins, load_plugins
 from .profile import Profile, profile_of
+from .provenance import provenance_of, scored_by
 from .remembered import Remembered
 from .results import ScoredVariant
 from .settings import (
-    DISCLAIMER,
-    N_FRAC,
-    SCORE_VERSION,
-    WINDOW_MODE,
     Settings,
     check_window,
     plan_scores,
@@ -69,6 +67,8 @@ class Annotator:
         settings: window, scores and batches.
         calibration: table of ``splicebert-vep calibrate`` for percentiles; None takes the bundled model's own, if its
             scores are those of this run.
+        splice_model: what delta scores come from: the bundled splice-site model, or a folder of
+            ``finetune splice-sites``; loaded only where they are asked for.
         store: score store (SQLite) that is read, and filled with what had to be scored; made when it is not there.
         plugins: already loaded plugins; None loads them.
 
@@ -93,19 +93,24 @@ class Annotator:
         precision: str = "auto",
         settings: Settings | None = None,
         calibration: str | Path | None = None,
+        splice_model: str | Path = DEFAULT_SPLICE_MODEL,
         store: str | Path | None = None,
         plugins: Plugins | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.plugins = plugins or load_plugins()
-        scorers, origins = self.plugins.scorers, self.plugins.origins("scorer")
+        self.delta = open_delta(
+            self.plugins.scorers, self.settings, _model(splice_model), device=device, threads=threads,
+            sites=lambda *span: self.genes.site_bases(*span),
+        )  # fmt: skip
+        scorers, origins = self.delta.scorers, self.plugins.origins("scorer")
         self.plan = plan_scores(scorers, origins, self.settings)
         factory = self.plugins.backends.get(backend)
         self._backend_version = f"{backend}/{factory.version}" if factory else backend
         self.backend = self.plugins.open_backend(backend, BackendOptions(_model(model), device, threads, precision))
         shape = self.settings.window
         check_window(shape, self.backend.info)
-        self.percentiles = plan_percentiles(self.plan, self.settings, self._scored_by(), calibration)
+        self.percentiles = plan_percentiles(self.plan, self.settings, self._scored_by, calibration)
         self.plan = self.percentiles.shown_in(self.plan)
         table = load_table(genes)
         self._table_name, self._table_digest = table.name, table.digest
@@ -127,7 +132,8 @@ class Annotator:
                     scoring=self.scoring,
                 )  # fmt: skip
                 undo.pop_all()
-        self._pipeline = Pipeline(self.reference, self.percentiles.over(self.remembered or self.scoring))
+        scoring = self.percentiles.over(self.remembered or self.scoring)
+        self._pipeline = Pipeline(self.reference, scoring, self.plan.offsets)
         self._lock = threading.Lock()
         self._process: int | None = os.getpid()
 
@@ -352,43 +358,23 @@ class Annotator:
                 needed="an Annotator that this process opened and has not closed",
             )
 
+    @property
+    def note(self) -> str:
+        """What a user is told of the run besides its model; empty where there is nothing to tell."""
+        return "; ".join(filter(None, (self.delta.note, self.percentiles.note)))
+
+    @property
     def _scored_by(self) -> dict[str, str]:
-        """Return the provenance of what determines scores."""
-        info, shape, local = self.backend.info, self.settings.window, self.settings.local
-        return {
-            "ScoreVersion": str(SCORE_VERSION),
-            "Backend": self._backend_version,
-            "Model": info.model,
-            "WeightsSHA256": info.weights_sha256,
-            "Architecture": info.architecture,
-            "Window": str(shape.width),
-            "Flank": str(shape.flank),
-            "WindowMode": shape.mode,
-            "Stride": str(shape.stride) if shape.mode == "tiled" else "none",
-            "EngineMode": self.settings.mode,
-            "Radius": f"{local.radius},{local.masked_radius}" if local else "none",
-            "Precision": info.precision,
-        }
+        """The provenance of what determines scores."""
+        return scored_by(self.backend.info, self.settings, self._backend_version)
 
     def _provenance(self) -> dict[str, str]:
-        info, scored_by = self.backend.info, self._scored_by()
-        return {
-            "Version": __version__,
-            "ScoreDigest": score_digest(scored_by),
-            **scored_by,
-            "Calibration": self.percentiles.digest,
-            "Scores": ",".join(field.id for field in self.plan.fields if field not in (N_FRAC, WINDOW_MODE)),
-            "BatchTokens": str(self._engine.batch_tokens),
-            "Device": info.device,
-            "Reference": self.reference.path.name,
-            "ReferenceSHA256": self.reference.digest(),
-            "Store": self._store.path.name if self._store else "none",
-            "Annotation": self._table_name,
-            "AnnotationDigest": self._table_digest,
-            "Plugins": ",".join(f"{name}={version}" for name, version in self.plugins.versions.items()) or "none",
-            "Quality": info.quality or "not measured",
-            "Note": DISCLAIMER,
-        }
+        return provenance_of(
+            self._scored_by, self.plan, self.backend.info, delta=self.delta.provenance,
+            calibration=self.percentiles.digest, batch_tokens=self._engine.batch_tokens,
+            reference=self.reference, store=self._store.path.name if self._store else None,
+            annotation=(self._table_name, self._table_digest), plugins=self.plugins.versions,
+        )  # fmt: skip
 
 
 def _model(name_or_path: str | Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from splicebert_vep_spec import Adapter, BackendFactory, JoinAdapter, Scorer, hookimpl
+from splicebert_vep_spec import Adapter, BackendFactory, JoinAdapter, Scorer, SequenceScorer, hookimpl
 
 from .adapters.csq import CsqAdapter
 from .adapters.flat import FlatAdapter
@@ -14,6 +14,7 @@ from .adapters.joins.table import TableJoin
 from .adapters.parquet import ParquetAdapter
 from .adapters.text import JsonlAdapter, TsvAdapter
 from .adapters.vep import VepAdapter
+from .delta.scorer import DeltaScorer
 from .model.backend import TorchBackendFactory
 from .model.null import NullBackendFactory
 from .scoring.divergence import DivergenceScorer
@@ -27,8 +28,8 @@ def register_backends() -> Sequence[BackendFactory]:
 
 
 @hookimpl
-def register_scorers() -> Sequence[Scorer]:
-    return [LikelihoodScorer(), DivergenceScorer(), EmbeddingScorer()]
+def register_scorers() -> Sequence[Scorer | SequenceScorer]:
+    return [LikelihoodScorer(), DivergenceScorer(), EmbeddingScorer(), DeltaScorer()]
 
 
 @hookimpl

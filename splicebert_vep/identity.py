@@ -1,4 +1,7 @@
-"""The score digest: two runs with the same one give every allele the same scores, to 1e-4."""
+"""The score digest: two runs with the same one give every allele the same scores of the model, to 1e-4.
+
+What reads the sequence alone, delta scores among it, is known by the scorer's version, which is in a store's columns.
+"""
 
 from __future__ import annotations
 

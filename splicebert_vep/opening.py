@@ -10,9 +10,9 @@ from typing import Any
 from .annotator import Annotator
 from .genome.annotation import is_built_in
 from .model.devices import default_threads
-from .model.registry import MODELS
+from .model.registry import DEFAULT_SPLICE_MODEL, MODELS
 from .sequence.windows import WindowShape
-from .settings import Settings
+from .settings import DeltaSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,9 @@ class Opening:
     mode: str
     radius: int
     calibration: str | None = None
+    splice_model: str = DEFAULT_SPLICE_MODEL
+    delta_distance: int = 50
+    masked: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -46,6 +49,7 @@ class Opening:
             mode=mode,
             radius=self.radius,
             batch_tokens=self.batch_tokens,
+            delta=DeltaSettings(self.delta_distance, self.masked),
         )
 
     def open(self, store: str | None = None) -> Annotator:
@@ -64,6 +68,7 @@ class Opening:
             precision=self.precision,
             settings=self.settings,
             calibration=self.calibration,
+            splice_model=self.splice_model,
             store=store,
         )
 
@@ -75,6 +80,9 @@ class Opening:
             annotation=self.annotation if is_built_in(self.annotation) else os.path.abspath(self.annotation),
             model=os.path.abspath(self.model) if self.model not in MODELS and os.path.isdir(self.model) else self.model,
             calibration=None if self.calibration is None else os.path.abspath(self.calibration),
+            splice_model=(
+                self.splice_model if self.splice_model == DEFAULT_SPLICE_MODEL else os.path.abspath(self.splice_model)
+            ),
             threads=self.threads or default_threads(),
             precision=precision,
         )

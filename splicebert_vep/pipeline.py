@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -78,17 +78,25 @@ class ScoringLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Turn records into reports; holds no state between chunks, so an allele's scores depend on nothing but itself."""
+    """Turn records into reports; holds no state between chunks, so an allele's scores depend on nothing but itself.
+
+    Args:
+        reference: what REF is proven by.
+        scoring: what gives outcomes.
+        offsets: ids of fields that count from POS; see ``FieldSpec.from_pos``.
+    """
 
     reference: ReferenceLike
     scoring: ScoringLike
+    offsets: frozenset[str] = frozenset()
 
     def report(self, records: Sequence[Record]) -> list[RecordReport]:
         """Return one report per record, in order."""
         alleles = [self.alleles(record) for record in records]
         distinct = list(dict.fromkeys(allele for found in alleles for allele in found if isinstance(allele, Allele)))
         by_allele = dict(zip(distinct, self.scoring.outcomes(distinct), strict=True))
-        return [_record_report(record, found, by_allele) for record, found in zip(records, alleles, strict=True)]
+        both = zip(records, alleles, strict=True)
+        return [_record_report(record, found, by_allele, self.offsets) for record, found in both]
 
     def alleles(self, record: Record) -> list[Allele | Skipped]:
         """VCF record -> alleles."""
@@ -187,9 +195,7 @@ class Scoring:
         scores: dict[PairKey, Scored] = {}
         for done in scored(self.engine.run(pairs, plan.needs), plan):
             for row, reason in done.failed.items():
-                allele = alleles[keys[row][0]]
-                log.warning("FAILED %s:%d %s>%s: %s", allele.contig, allele.start + 1, allele.ref, allele.alt, reason)
-                scores[keys[row]] = Skipped(Status.FAILED, reason)
+                scores[keys[row]] = _failed(alleles[keys[row][0]], Skipped(Status.FAILED, reason))
             scores.update((keys[row], values) for row, values in done.values.items())
         return scores
 
@@ -204,8 +210,10 @@ class Scoring:
         there = {key: values for key, values in scores.items() if not isinstance(values, Skipped)}
         asked = [(alleles[k], _contexts(genes[k])[i]) for k, i in there]
         more = scored_by_sequence(asked, self.reference, plan)
-        both = zip(there.items(), more, strict=True)
-        return {**scores, **{key: {**values, **added} for (key, values), added in both}}
+        found = dict(scores)
+        for (key, values), added in zip(there.items(), more, strict=True):
+            found[key] = _failed(alleles[key[0]], added) if isinstance(added, Skipped) else {**values, **added}
+        return found
 
     def _outcomes(
         self, k: int, genes: Sequence[GeneContext] | Skipped, cut: Cut, scores: Mapping[PairKey, Scored]
@@ -251,16 +259,39 @@ def _contexts(found: Sequence[GeneContext] | Skipped) -> Sequence[GeneContext]:
     return () if isinstance(found, Skipped) else found
 
 
+def _failed(allele: Allele, why: Skipped) -> Skipped:
+    """Say on stderr why an allele failed."""
+    log.warning("FAILED %s:%d %s>%s: %s", allele.contig, allele.start + 1, allele.ref, allele.alt, why.reason)
+    return why
+
+
 def _record_report(
-    record: Record, found: Sequence[Allele | Skipped], outcomes: Mapping[Allele, tuple[ScoredContext, ...]]
+    record: Record,
+    found: Sequence[Allele | Skipped],
+    outcomes: Mapping[Allele, tuple[ScoredContext, ...]],
+    offsets: frozenset[str],
 ) -> RecordReport:
     reports = [
         AlleleReport(alt, None, (skipped_outcome(None, allele),))
         if isinstance(allele, Skipped)
-        else AlleleReport(alt, allele, outcomes[allele])
+        else AlleleReport(alt, allele, _counted_from(record.pos, allele, outcomes[allele], offsets))
         for alt, allele in zip(record.alts, found, strict=True)
     ]
     return RecordReport(record.chrom, record.pos, record.id, record.ref, tuple(reports))
+
+
+def _counted_from(
+    pos: int, allele: Allele, outcomes: tuple[ScoredContext, ...], offsets: frozenset[str]
+) -> tuple[ScoredContext, ...]:
+    """Turn offsets that count from the normalised allele's POS to the record's, which padding or shifting moved."""
+    moved = changes.written_pos(allele) - pos
+    if not moved or not offsets:
+        return outcomes
+
+    def counted(values: Mapping[str, Value]) -> dict[str, Value]:
+        return {name: v + moved if name in offsets and isinstance(v, int) else v for name, v in values.items()}
+
+    return tuple(replace(outcome, values=counted(outcome.values)) for outcome in outcomes)
 
 
 def skipped_outcome(context: GeneContext | None, why: Skipped) -> ScoredContext:

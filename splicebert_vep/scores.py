@@ -8,7 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from splicebert_vep_spec import AlignedBatch, Allele, Bases, GeneContext, Scorer, SequenceScorer, Value
+from splicebert_vep_spec import (
+    AlignedBatch,
+    Allele,
+    Bases,
+    GeneContext,
+    Scorer,
+    SequenceScorer,
+    Skipped,
+    Status,
+    Value,
+)
 from splicebert_vep_spec._rules import INTEGER_MAX, INTEGER_MIN
 
 from .contract import Origin
@@ -59,14 +69,15 @@ def scored(batches: Iterable[EngineBatchLike], plan: ScorePlan) -> Iterator[Scor
 
 def scored_by_sequence(
     alleles: Sequence[tuple[Allele, GeneContext]], bases: Bases, plan: ScorePlan
-) -> list[dict[str, Value]]:
-    """Return the values of scorers that read the sequence alone, by field, for each allele x gene.
+) -> list[dict[str, Value] | Skipped]:
+    """Return the values of scorers that read the sequence alone, by field, for each allele x gene; or how it failed.
 
     Raises:
         SettingsError: a scorer refused.
         PluginError: it returned a field it was not asked for, another number of values, or no numbers.
     """
     found: list[dict[str, Value]] = [{} for _ in alleles]
+    failed: dict[int, Skipped] = {}
     for planned in plan.scorers if alleles else ():
         if not isinstance(planned.scorer, SequenceScorer):
             continue
@@ -82,9 +93,12 @@ def scored_by_sequence(
                 found=", ".join(f"{len(values)} of {field}" for field, values in columns.items()) or "nothing",
             )
         for field in planned.fields:
-            for row, value in zip(found, columns[field], strict=True):
-                row[field] = _number(value, field, planned)
-    return found
+            for i, value in enumerate(columns[field]):
+                if isinstance(value, Skipped) and value.status == Status.FAILED:
+                    failed.setdefault(i, value)
+                else:
+                    found[i][field] = _number(value, field, planned)
+    return [failed.get(i, values) for i, values in enumerate(found)]
 
 
 def _number(value: object, field: str, planned: PlannedScorer) -> Value:

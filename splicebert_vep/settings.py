@@ -45,6 +45,13 @@ RESERVED_COMMANDS = (
 )  # fmt: skip
 
 
+#: Words of ``--scores`` that stand for several fields: every default one, and all of the delta scorer.
+ZERO_SHOT, DELTA = "zero-shot", "delta"
+GROUPS = (ZERO_SHOT, DELTA)
+
+#: Farthest that a delta score looks, nt: the model sees 510 nt, and what it says of a base needs those around it.
+FARTHEST = 100
+
 EngineMode = Literal["exact", "local"]
 
 #: How far around masked positions local mode computes again, nt: a masked site needs less than an ALT, for which see
@@ -53,17 +60,40 @@ MASKED_RADIUS = 64
 
 
 @dataclass(frozen=True, slots=True)
+class DeltaSettings:
+    """What a user chooses of delta scores; see docs/delta.md.
+
+    Args:
+        distance: D, how far from POS the largest gain and loss are looked for, 1 to 100 nt.
+        masked: a gain at an annotated site, and a loss where none is annotated, count 0.
+    """
+
+    distance: int = 50
+    masked: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.distance <= FARTHEST:
+            raise SettingsError(
+                "Delta scores cannot look that far.",
+                needed=f"--delta-distance of 1 to {FARTHEST} nt: the splice-site model sees no more around a base",
+                found=f"--delta-distance {self.distance}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a user chooses of a run.
 
     Args:
         window: how windows are laid out.
-        scores: field ids to compute, or None for every default field; a percentile computes its score too.
+        scores: field ids to compute, ``zero-shot`` for every default field, ``delta`` for all delta scores; or None for
+            every default field. A percentile computes its score too.
         mode: ``exact`` runs every window whole; ``local`` computes an equal-length ALT and a masked site only around
             the change, from what the REF pass left, and all else whole.
         radius: how far around the span local mode computes an ALT, nt on each side; read in local mode only.
         batch_tokens: upper bound of tokens in one forward call; None takes what suits the backend.
         chunk_records: records that flow through the pipeline together; bounds memory.
+        delta: of delta scores; read where these are asked for.
     """
 
     window: WindowShape = WindowShape()
@@ -72,6 +102,7 @@ class Settings:
     radius: int = 240
     batch_tokens: int | None = None
     chunk_records: int = 1024
+    delta: DeltaSettings = DeltaSettings()
 
     @property
     def local(self) -> Local | None:
@@ -144,6 +175,24 @@ class ScorePlan:
     fields: tuple[FieldSpec, ...]
     needs: frozenset[str]
 
+    @property
+    def offsets(self) -> frozenset[str]:
+        """Return the ids of fields that count from POS."""
+        return frozenset(field.id for field in self.fields if field.from_pos)
+
+
+def asked_scores(scorers: Sequence[Scorer | SequenceScorer], settings: Settings) -> frozenset[str]:
+    """Return the names that a run asks for, known or not: groups are taken apart, of a percentile it is the score."""
+    default = {field.id for scorer in scorers for field in scorer.fields if field.default}
+    groups = {
+        ZERO_SHOT: default,
+        DELTA: {field.id for scorer in scorers if scorer.name == DELTA for field in scorer.fields},
+    }
+    asked = set[str]()
+    for name in settings.scores or (ZERO_SHOT,):
+        asked |= groups.get(name, {PERCENTILES.get(name, name)})
+    return frozenset(asked)
+
 
 def plan_scores(
     scorers: Sequence[Scorer | SequenceScorer], origins: Mapping[str, Origin], settings: Settings
@@ -156,16 +205,15 @@ def plan_scores(
         SettingsError: a score was asked for that no scorer offers.
     """
     known = {field.id: field for scorer in scorers for field in scorer.fields}
-    named = settings.scores or tuple(field.id for field in known.values() if field.default)
-    asked = {PERCENTILES.get(name, name) for name in named}
+    asked = asked_scores(scorers, settings)
     unknown = sorted(asked - set(known))
     if unknown:
+        offered = (*known, *PERCENTILES, *GROUPS)
         raise SettingsError(
             "An unknown score was asked for.",
-            needed=f"some of {', '.join((*known, *PERCENTILES))}",
+            needed=f"some of {', '.join(offered)}",
             found=", ".join(unknown),
-            remedy=suggestion(unknown, (*known, *PERCENTILES))
-            or "see 'splicebert-vep plugins' for every score and its description",
+            remedy=suggestion(unknown, offered) or "see 'splicebert-vep plugins' for every score and its description",
         )
     chosen = []
     for scorer in scorers:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from splicebert_vep_spec import Allele
 
 from .errors import StoreError
-from .identity import ABOUT_WINDOW, field_of
+from .identity import ABOUT_WINDOW, asked_columns, field_of
 from .opening import Opening
 from .remembered import Columns, stored_rows
 from .store.score_store import ScoreStore, StoredScores
@@ -63,14 +63,26 @@ def verify(store: ScoreStore, opening: Opening, *, sample: int, seed: int) -> li
             where=str(store.path),
             remedy="'splicebert-vep store info' shows how the scores were made; give the same options",
         )
-    return [_verify_space(store, space, opening, sample, seed) for space in found]
+    verified = [_verify_space(store, space, opening, sample, seed) for space in found]
+    if not any(verified):
+        raise StoreError(
+            "The store holds these scores of other versions only.",
+            needed=", ".join(column for column in here.columns if "=" in column),
+            found="; ".join(", ".join(column for column in space.columns if "=" in column) for space in found),
+            where=str(store.path),
+            remedy="give the options that they were made with, such as --splice-model and --delta-distance",
+        )
+    return [one for one in verified if one]
 
 
-def _verify_space(store: ScoreStore, space: Space, opening: Opening, sample: int, seed: int) -> Verified:
+def _verify_space(store: ScoreStore, space: Space, opening: Opening, sample: int, seed: int) -> Verified | None:
+    """Return None for a space that other versions of the scorers made."""
     asked = tuple(
         field_of(column) for column in space.columns if not column.startswith("(") and column not in ABOUT_WINDOW
     )
     with replace(opening, scores=asked).open() as annotator:
+        if not set(asked_columns(annotator.plan)) <= set(space.columns):
+            return None
         columns = Columns(space, annotator.plan)
         names, strange = {}, []
         for md5, name in store.contigs(space).items():

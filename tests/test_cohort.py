@@ -209,7 +209,7 @@ def test_a_damaged_shard_is_named(run, tmp_path, manifest):
 
 def test_another_machine_that_would_score_otherwise_is_refused(run, tmp_path, manifest, monkeypatch):
     assert run("cohort", "plan", manifest, *NULL, "-O", tmp_path / "out")[0] == 0
-    monkeypatch.setattr("splicebert_vep.annotator.SCORE_VERSION", 99)
+    monkeypatch.setattr("splicebert_vep.provenance.SCORE_VERSION", 99)
     code, _, err = run("cohort", "work", tmp_path / "out", "1")
     assert code == 3 and "would not compute the scores of the plan" in err and "ScoreVersion 99" in err
 

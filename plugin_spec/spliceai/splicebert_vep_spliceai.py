@@ -11,7 +11,7 @@ from unittest import mock
 
 from splicebert_vep_spec import FieldSpec, Refused, hookimpl
 
-SITES = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
+SITE = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
 TABLE = "Set SPLICEAI_VEP_ANNOTATION to grch38, grch37 or a table of genes of the FASTA's build, as -A of SpliceAI."
 REFSEQ = {f"NC_{i:06}": name for i, name in enumerate([*map(str, range(1, 23)), "X", "Y"], 1)}  # SpliceAI knows these
 SpliceAiRecord = namedtuple("SpliceAiRecord", "chrom pos ref alts")  # pos is 1-based as in VCF
@@ -30,10 +30,10 @@ class SpliceAi:
         self.installed = next((found.version for found in metadata.distributions(name="spliceai")), "none")
         # The version names what determines a score (TensorFlow apart); the descriptions take it into every header.
         self.version = f"{self.installed}+{known(self.table)}-D{self.distance}-M{self.mask}"
-        score, place = (f"SpliceAI {self.version}, {what}: " for what in ("score 0 to 1", "nt from left-aligned POS"))
+        score, at = (f"SpliceAI {self.version}, {what}: " for what in ("score 0 to 1", "nt from POS"))
         self.fields = (
-            *(FieldSpec(f"SpliceAI_DS_{x}", "A", "Float", score + SITES[x], "higher", default=False) for x in SITES),
-            *(FieldSpec(f"SpliceAI_DP_{x}", "A", "Integer", place + SITES[x], default=False) for x in SITES),
+            *(FieldSpec(f"SpliceAI_DS_{x}", "A", "Float", score + SITE[x], "higher", default=False) for x in SITE),
+            *(FieldSpec(f"SpliceAI_DP_{x}", "A", "Integer", at + SITE[x], default=False, from_pos=True) for x in SITE),
             FieldSpec("SpliceAI_DS_MAX", "A", "Float", score + "largest of the four", "higher", default=False),
         )
         self.spliceai = self.annotator = None
@@ -123,7 +123,7 @@ def values(entry):
     if "." in numbers:
         return {}
     scores = [float(number) + 0.0 for number in numbers[:4]]  # -0.00 is 0
-    fields = [f"SpliceAI_{kind}_{site}" for kind in ("DS", "DP") for site in SITES]
+    fields = [f"SpliceAI_{kind}_{site}" for kind in ("DS", "DP") for site in SITE]
     return dict(zip(fields, [*scores, *map(int, numbers[4:])], strict=True), SpliceAI_DS_MAX=max(scores))
 
 

@@ -25,9 +25,13 @@ class FieldSpec:
         direction: ``higher`` when larger means more disturbed, ``negative`` when more negative means
             that ALT is less expected, ``none`` for fields without a direction.
         default: whether the field is computed when the user names no scores.
+        from_pos: the value is an offset, nt towards larger coordinates, from the POS that ``bcftools norm`` gives the
+            allele: the base before an insertion or deletion, else the first base of the span. For a record with another
+            POS, what is written counts from the record's own, so that POS plus the value is the same nucleotide.
 
     Raises:
-        ValueError: the id is not ``[A-Z][A-Za-z0-9_]*`` or the description is empty or has a line break.
+        ValueError: the id is not ``[A-Z][A-Za-z0-9_]*``, the description is empty or has a line break, or an offset is
+            no Integer.
     """
 
     id: str
@@ -36,6 +40,7 @@ class FieldSpec:
     description: str
     direction: Direction = "none"
     default: bool = True
+    from_pos: bool = False
 
     def __post_init__(self) -> None:
         if not _ID.match(self.id):
@@ -44,3 +49,5 @@ class FieldSpec:
             )
         if not self.description or "\n" in self.description:
             raise ValueError(f"FieldSpec {self.id}: the description must be one non-empty line")
+        if self.from_pos and self.type != "Integer":
+            raise ValueError(f"FieldSpec {self.id}: an offset from POS is an Integer, not {self.type}")

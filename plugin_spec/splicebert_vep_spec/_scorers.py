@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ._bases import Bases
 from ._fields import FieldSpec
-from ._types import Allele, GeneContext
+from ._types import Allele, GeneContext, Skipped
 
 #: What a scorer can ask for. Nothing that no scorer asks for is computed.
 NEEDS_PAIRS = "pairs"
@@ -119,8 +119,11 @@ class SequenceScorer(Protocol):
 
     def score_alleles(
         self, alleles: Sequence[tuple[Allele, GeneContext]], bases: Bases, fields: frozenset[str]
-    ) -> Mapping[str, Sequence[float | int | None]]:
+    ) -> Mapping[str, Sequence[float | int | Skipped | None]]:
         """Return one value per allele x gene for every asked field id, in their order; None is missing.
+
+        ``Skipped`` of status FAILED stands where the computation itself failed: the allele then has that status in that
+        gene, its reason goes to stderr, and nothing of it is stored.
 
         A value depends on its own allele and gene only, never on the others or their order, nor on the contig's name:
         the store knows a contig by its sequence.

@@ -9,7 +9,7 @@ from pathlib import Path
 from splicebert_vep.errors import CalibrationError, SettingsError
 from splicebert_vep.identity import score_digest
 from splicebert_vep.pipeline import ScoringLike
-from splicebert_vep.settings import N_FRAC, PERCENTILES, REGION_CLASS, WINDOW_MODE, ScorePlan, Settings
+from splicebert_vep.settings import N_FRAC, PERCENTILES, REGION_CLASS, WINDOW_MODE, ZERO_SHOT, ScorePlan, Settings
 from splicebert_vep_spec import Allele, FieldSpec, ScoredContext, Status, Value
 
 from .classes import region_class
@@ -94,19 +94,20 @@ def plan_percentiles(
         SettingsError: a table was given and no percentile was asked for.
     """
     there = {field.id for field in plan.fields}
-    asked = [field for field in _FIELDS if settings.scores is None or field.id in settings.scores]
+    named = settings.scores or (ZERO_SHOT,)
+    asked = [field for field in _FIELDS if ZERO_SHOT in named or field.id in named]
     wanted = tuple(field for field in asked if PERCENTILES[field.id] in there)
     if not wanted:
         if path is not None:
             raise SettingsError(
                 "A calibration table was given, and no percentile was asked for.",
-                needed=f"{' or '.join(PERCENTILES)} among the scores, or no list of scores",
-                found=", ".join(settings.scores or ()),
+                needed=f"{' or '.join(PERCENTILES)} among the scores, or {ZERO_SHOT}, or no list of scores",
+                found=", ".join(named),
             )
         return Percentiles(None, ())
     table, note = _fitting(provenance, path)
     if table is None:
-        if settings.scores is not None:
+        if any(name in PERCENTILES for name in named):
             raise CalibrationError(
                 "Percentiles were asked for, and there is no calibration table for these scores.",
                 needed=f"a table of score digest {score_digest(provenance)[:12]}",

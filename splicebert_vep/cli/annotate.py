@@ -116,7 +116,8 @@ def annotate(
         open_vcf(given)  # says what is wrong, before the seconds that model and reference take
     ignored = [flag for flag, value in (("-D", distance), ("-M", mask)) if value is not None]
     if ignored:
-        say(f"{' and '.join(ignored)}: accepted for SpliceAI's command lines, no effect here")
+        said = "accepted for SpliceAI's command lines, no effect here; --delta-distance and --masked set delta scores"
+        say(f"{' and '.join(ignored)}: {said}")
     _check_read(model, target, emit)
     if summary_file:
         tables = [path for _, _, path in (word.partition("=") for word in emit) if path]
@@ -127,7 +128,7 @@ def annotate(
         if not os.path.isdir(os.path.dirname(os.path.realpath(summary_file))):
             raise click.UsageError(f"--summary: there is no folder for {summary_file}")
     with open_annotator(**model) as annotator:
-        introduce(annotator.backend.info, annotator.percentiles.note)
+        introduce(annotator.backend.info, annotator.note)
         gc.freeze()  # model and genes stay for the whole run: no collection need look at them
         kind: Any = _KINDS[output_type] if output_type else None
         with _progress() as progress:

@@ -52,14 +52,14 @@ def complete_statuses(_: click.Context, __: click.Parameter, incomplete: str) ->
 def _offered(kind: str) -> list[str]:
     """Return names of what is installed; nothing when that cannot be told, because nobody would read the reason."""
     from splicebert_vep.plugins import inspect_plugins
-    from splicebert_vep.settings import PERCENTILES
+    from splicebert_vep.settings import GROUPS, PERCENTILES
 
     try:
         plugins = inspect_plugins()
     except SpliceBertError:
         return []
     if kind == "field":
-        return [*(field.id for scorer in plugins.scorers for field in scorer.fields), *PERCENTILES]
+        return [*(field.id for scorer in plugins.scorers for field in scorer.fields), *PERCENTILES, *GROUPS]
     return list(plugins.origins(kind))
 
 

@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING
 import click
 import cloup
 
-from .complete import PATH
+from .complete import PATH, complete_scores
 from .console import introduce, print_json, print_table, say, warn
-from .options import device_option, json_option, model_option
+from .options import (
+    delta_distance_option,
+    device_option,
+    json_option,
+    model_option,
+    splice_model_option,
+    split_words,
+)
 
 if TYPE_CHECKING:
     from splicebert_vep.evaluation.benches import BenchProtocol, BenchRow
@@ -24,6 +31,7 @@ Examples:
   splicebert-vep evaluate mfass.tsv -R GRCh38=hg38.fa -R GRCh37=hg19.fa
   splicebert-vep evaluate mine.tsv -R hg38.fa --model run/model --picture curves.png --rows scores.tsv
   splicebert-vep evaluate vexseq.tsv --harmful-below -24
+  splicebert-vep evaluate mfass.tsv -R GRCh38=hg38.fa -R GRCh37=hg19.fa --scores zero-shot,delta
 """
 
 
@@ -42,6 +50,12 @@ Examples:
 )  # fmt: skip
 @cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once.")
 @cloup.option("--flank", default=100, show_default=True, metavar="NT", help="Bases on each side that count.")
+@cloup.option(
+    "--scores", "named", multiple=True, callback=split_words, metavar="FIELD,...", shell_complete=complete_scores,
+    help="Scores to judge; delta: the delta scores. Default: all that have a direction, but delta scores.",
+)  # fmt: skip
+@splice_model_option
+@delta_distance_option
 @cloup.option("--resamples", type=click.IntRange(10), default=1000, show_default=True, help="For the intervals.")
 @cloup.option("--picture", type=PATH, metavar="FILE.png", help="Draw the precision-recall curves.")
 @cloup.option("--rows", "rows_file", type=PATH, metavar="FILE.tsv", help="Write every row's scores.")
@@ -51,8 +65,8 @@ Examples:
 @json_option
 def evaluate(
     labelled: str, references: tuple[str, ...], harmful_below: float, protocols: tuple[BenchProtocol, ...],
-    window: int, flank: int, resamples: int, picture: str | None, rows_file: str | None, model: str, device: str,
-    threads: int | None, as_json: bool,
+    window: int, flank: int, named: tuple[str, ...], splice_model: str, delta_distance: int, resamples: int,
+    picture: str | None, rows_file: str | None, model: str, device: str, threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure how well scores rank harmful SNVs.
 
@@ -61,6 +75,7 @@ def evaluate(
     their sequence. Every figure stands beside that of the distance to the splice site on the same rows. Intervals are
     the middle 95 % of bootstrap values.
     """
+    from splicebert_vep.delta.opening import open_delta
     from splicebert_vep.errors import LabelError
     from splicebert_vep.evaluation.benches import PROTOCOLS, score_labelled
     from splicebert_vep.evaluation.labelled import read_labelled
@@ -70,18 +85,21 @@ def evaluate(
     from splicebert_vep.extras import require
     from splicebert_vep.plugins import load_plugins
     from splicebert_vep.sequence.windows import WindowShape
-    from splicebert_vep.settings import Settings, plan_scores
-    from splicebert_vep_spec import BackendOptions
+    from splicebert_vep.settings import DeltaSettings, Settings, plan_scores
+    from splicebert_vep_spec import BackendOptions, Scorer
 
     require("sklearn", *(["matplotlib"] if picture else []))
     variants = read_labelled(Path(labelled))
     plugins = load_plugins()
-    scores = tuple(field.id for scorer in plugins.scorers for field in scorer.fields if field.direction != "none")
-    settings = Settings(WindowShape(window, flank), scores)
-    plan = plan_scores(plugins.scorers, plugins.origins("scorer"), settings)
+    of_model = [scorer for scorer in plugins.scorers if isinstance(scorer, Scorer)]
+    every = tuple(field.id for scorer in of_model for field in scorer.fields if field.direction != "none")
+    settings = Settings(WindowShape(window, flank), named or every, delta=DeltaSettings(delta_distance))
+    delta = open_delta(plugins.scorers, settings, splice_model, device=device, threads=threads)
+    plan = plan_scores(delta.scorers, plugins.origins("scorer"), settings)
+    scores = tuple(field.id for field in plan.fields if field.direction != "none")
     with open_references(references) as opened:
         backend = plugins.open_backend("torch", BackendOptions(model, device, threads))
-        introduce(backend.info)
+        introduce(backend.info, delta.note)
         rows: dict[BenchProtocol, list[BenchRow]] = {}
         figures: list[BenchFigure] = []
         for protocol in protocols or PROTOCOLS:
@@ -91,16 +109,17 @@ def evaluate(
     if any(variant.sequence is not None for variant in variants):
         warn("rows carry their own short sequence: these figures compare with nothing published")
     if not figures:
-        named = sorted({variant.assembly or "none" for variant in variants})
+        assemblies = sorted({variant.assembly or "none" for variant in variants})
         raise LabelError(
             "There is nothing to judge.",
             needed="scored rows, some with an effect below --harmful-below and some without",
-            found=f"none; assemblies named by the rows: {', '.join(named) or 'no rows'}",
+            found=f"none; assemblies named by the rows: {', '.join(assemblies) or 'no rows'}",
             where=labelled,
             remedy="name the assembly of a reference as the rows do: -R ASSEMBLY=FASTA",
         )
     if as_json:
-        print_json({"model": asdict(backend.info), "figures": [asdict(figure) for figure in figures]})
+        judged = [asdict(figure) for figure in figures]
+        print_json({"model": asdict(backend.info), **delta.provenance, "figures": judged})
     else:
         _print_figures(figures)
     if picture:

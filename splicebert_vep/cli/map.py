@@ -82,7 +82,7 @@ def map_(
         if pairs:
             stretch = stretch_of(region, annotator)
             check_length(stretch.end - stretch.start)
-        introduce(annotator.backend.info, annotator.percentiles.note)
+        introduce(annotator.backend.info, annotator.note)
         with progress_line() as progress:
             found = map_region(annotator, region, gene, progress=progress)
             followed = dependency_of(annotator, found, progress=progress) if pairs else None

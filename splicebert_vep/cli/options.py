@@ -8,7 +8,7 @@ import click
 import cloup
 from click.core import ParameterSource
 
-from splicebert_vep.model.registry import DEFAULT_MODEL
+from splicebert_vep.model.registry import DEFAULT_MODEL, DEFAULT_SPLICE_MODEL
 
 from .complete import PATH, complete_annotations, complete_backends, complete_models, complete_scores
 from .console import say
@@ -59,6 +59,15 @@ _window_options = (
     ),
 )  # fmt: skip
 
+splice_model_option = cloup.option(
+    "--splice-model", default=DEFAULT_SPLICE_MODEL, show_default=True, metavar="NAME|FOLDER",
+    help="What delta scores come from: the bundled model, or 'model' of a run of 'finetune splice-sites'.",
+)  # fmt: skip
+delta_distance_option = cloup.option(
+    "--delta-distance", type=int, default=50, show_default=True, metavar="NT",
+    help="How far from POS delta scores look, 1 to 100.",
+)  # fmt: skip
+
 #: For commands that know which scores they need.
 window_options = cloup.option_group("What is computed", *_window_options)
 
@@ -67,11 +76,17 @@ computed_options = cloup.option_group(
     cloup.option(
         "--scores", multiple=True, callback=split_words, metavar="FIELD,...", shell_complete=complete_scores,
         help="Scores to compute, e.g. LLR,KL_CTX; 'plugins' shows all. PCTL_LLR, PCTL_KL_CTX: percentiles, with their "
-        "scores. Default: all but DELTA_P, KL_MAX, KL_MAX_POS.",
+        "scores. delta: all delta scores. zero-shot, the default: all but DELTA_P, KL_MAX, KL_MAX_POS and delta.",
     ),
     cloup.option(
         "--calibration", type=PATH, metavar="FILE",
         help="Table of 'calibrate', for percentiles. Default: the bundled model's own, where its scores are the same.",
+    ),
+    splice_model_option,
+    delta_distance_option,
+    cloup.option(
+        "--masked", is_flag=True,
+        help="Delta scores: a gain at an annotated site, and a loss where none is annotated, count 0.",
     ),
     *_window_options,
 )  # fmt: skip
@@ -122,7 +137,8 @@ scheduler_option = cloup.option(
 def opening_of(
     *, reference: str, annotation: str, model: str, window: int, flank: int, window_mode: str, scores: tuple[str, ...],
     mode: str, radius: int, backend: str, device: str, precision: str, batch_tokens: int | None, threads: int | None,
-    calibration: str | None = None,
+    calibration: str | None = None, splice_model: str = DEFAULT_SPLICE_MODEL, delta_distance: int = 50,
+    masked: bool = False,
 ) -> Opening:  # fmt: skip
     """Return what the shared options say of the Annotator; torch is imported here, not for ``--help``."""
     from splicebert_vep.opening import Opening
@@ -132,7 +148,8 @@ def opening_of(
     return Opening(
         reference=reference, annotation=annotation, model=model, backend=backend, device=device, precision=precision,
         threads=threads, batch_tokens=batch_tokens, window=window, flank=flank, window_mode=window_mode, scores=scores,
-        mode=mode, radius=radius, calibration=calibration,
+        mode=mode, radius=radius, calibration=calibration, splice_model=splice_model, delta_distance=delta_distance,
+        masked=masked,
     )  # fmt: skip
 
 

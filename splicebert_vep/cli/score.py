@@ -48,7 +48,7 @@ def score(
     """
     asked = [Variant.parse(variant) for variant in variants]  # before the seconds that a model takes
     with open_annotator(**model) as annotator, annotator.beside(join, evidence) as beside:
-        introduce(annotator.backend.info, annotator.percentiles.note)
+        introduce(annotator.backend.info, annotator.note)
         results = annotator.score(asked, beside=beside)
         if as_json:
             from splicebert_vep.adapters.rows import objects

@@ -21,6 +21,7 @@ _DECIDES = {
     **dict.fromkeys(("ScoreDigest", "Model", *SCORED_BY), "scores"),
     **dict.fromkeys(("Annotation", "AnnotationDigest"), "genes"),
     **dict.fromkeys(("Reference", "ReferenceSHA256"), "sequence"),
+    **dict.fromkeys(("SpliceModelSHA256", "DeltaDistance", "DeltaMasked"), "delta scores"),
     "Calibration": "percentiles",
     "Scores": "columns",
 }

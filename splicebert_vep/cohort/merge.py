@@ -13,6 +13,7 @@ from typing import Any
 
 from splicebert_vep.annotation import FileAnnotator
 from splicebert_vep.calibration.percentiles import plan_percentiles
+from splicebert_vep.delta.opening import recalled_delta
 from splicebert_vep.errors import CohortError
 from splicebert_vep.files import remove_left_over, reporting, whole_or_not
 from splicebert_vep.genome.annotation import load_table
@@ -172,7 +173,8 @@ class _Merging:
         about, opening = plan.about, plan.about.opening
         settings = opening.settings
         plugins = load_plugins()
-        scores = plan_scores(plugins.scorers, plugins.origins("scorer"), settings)
+        scorers = recalled_delta(plugins.scorers, settings, about.space.provenance)
+        scores = plan_scores(scorers, plugins.origins("scorer"), settings)
         percentiles = plan_percentiles(scores, settings, about.space.provenance, opening.calibration)
         if percentiles.digest != about.space.provenance["Calibration"]:
             raise CohortError(
@@ -203,7 +205,7 @@ class _Merging:
             scoring=from_shards, keeps=False,
         )  # fmt: skip
         self.scoring = percentiles.over(remembered)
-        self._recurring = Recurring(Pipeline(self.reference, self.scoring))
+        self._recurring = Recurring(Pipeline(self.reference, self.scoring, scores.offsets))
         self._files = FileAnnotator(self.reference, genes, table.name, plugins, self.run, settings.chunk_records)
 
     def __enter__(self) -> _Merging:

@@ -56,7 +56,7 @@ def make_plan(folder: Path, cohort: Cohort, annotator: Annotator, progress: Prog
                 raise CohortError("The folder belongs to a run of another kind.", where=str(folder))
             same = plan.about.identity == cohort.about(annotator, {}).identity
             if same and not has_failed(plan) and (is_done(plan) or _store_still_knows(plan, annotator)):
-                return Planned(plan.about.counts, True, annotator.percentiles.note)
+                return Planned(plan.about.counts, True, annotator.note)
             commit(plan, cohort.store)  # what was scored for it is not scored again
     forget_failed(folder)
     remove_left_over(folder)
@@ -64,7 +64,7 @@ def make_plan(folder: Path, cohort: Cohort, annotator: Annotator, progress: Prog
     (folder / PLAN).unlink(missing_ok=True)
     shutil.rmtree(folder / SHARDS, ignore_errors=True)
     counts, warnings = plan_cohort(folder, cohort, annotator, progress)
-    return Planned(counts, False, annotator.percentiles.note, warnings)
+    return Planned(counts, False, annotator.note, warnings)
 
 
 def _store_still_knows(plan: Plan, annotator: Annotator) -> bool:

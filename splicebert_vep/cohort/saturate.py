@@ -187,7 +187,7 @@ def _planned(
     if (work / PLAN).is_file():
         with Plan(work) as plan:
             if plan.about.identity == asked.about(annotator, stretches, {}).identity:
-                return Planned(plan.about.counts, True, annotator.percentiles.note)
+                return Planned(plan.about.counts, True, annotator.note)
             if len(plan.missing()) < plan.units:
                 raise CohortError(
                     "The output has been begun with other places or settings.",
@@ -198,7 +198,7 @@ def _planned(
                 )
     remove_left_over(work)
     shutil.rmtree(work / SHARDS, ignore_errors=True)
-    return Planned(_plan(work, asked, annotator, stretches, progress), False, annotator.percentiles.note)
+    return Planned(_plan(work, asked, annotator, stretches, progress), False, annotator.note)
 
 
 def _plan(

@@ -21,7 +21,7 @@ import numpy as np
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.local import Local
 from splicebert_vep.pipeline import ReferenceLike
-from splicebert_vep.scores import scored
+from splicebert_vep.scores import scored, scored_by_sequence
 from splicebert_vep.sequence import windows
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import ScorePlan, check_window
@@ -59,12 +59,14 @@ class _Prepared:
         start: where its window starts, in the coordinates of the allele.
         bases: of the window.
         shape: of the window.
+        reference: that it was cut from; None for a row that carries its own sequence.
     """
 
     allele: Allele
     start: int
     bases: bytes
     shape: WindowShape
+    reference: ReferenceLike | None = None
 
 
 def score_labelled(
@@ -114,7 +116,26 @@ def score_labelled(
             for row, values in done.values.items():
                 at = members[clean[row]]
                 rows[at] = BenchRow(variants[at], values)
+    _add_by_sequence(rows, prepared, plan)
     return rows
+
+
+def _add_by_sequence(rows: list[BenchRow], prepared: Sequence[_Prepared | Skipped], plan: ScorePlan) -> None:
+    """Add to scored rows what is scored by the reference alone; a row that carries its own sequence has none of it."""
+    of_reference: dict[int, list[int]] = defaultdict(list)
+    for at, (row, found) in enumerate(zip(rows, prepared, strict=True)):
+        if row.skipped is None and isinstance(found, _Prepared) and found.reference is not None:
+            of_reference[id(found.reference)].append(at)
+    for members in of_reference.values():
+        ready = [found for at in members if isinstance(found := prepared[at], _Prepared)]
+        assert ready[0].reference is not None
+        asked = [(found.allele, _labelled_exon(rows[at].variant)) for at, found in zip(members, ready, strict=True)]
+        for at, added in zip(members, scored_by_sequence(asked, ready[0].reference, plan), strict=True):
+            variant, values = rows[at].variant, rows[at].values
+            if isinstance(added, Skipped):
+                rows[at] = BenchRow(variant, {}, added)
+            else:
+                rows[at] = BenchRow(variant, {**values, **added})
 
 
 def _on_genome(
@@ -143,7 +164,8 @@ def _place(
     start = _own_window(allele, length, shape) if protocol == "own" else _exon_centred(variant, length, shape)
     if isinstance(start, Skipped):
         return start
-    return _Prepared(allele, start, reference.fetch(contig, *windows.region(allele, start, shape.width)), shape)
+    bases = reference.fetch(contig, *windows.region(allele, start, shape.width))
+    return _Prepared(allele, start, bases, shape, reference)
 
 
 def _own_window(allele: Allele, contig_length: int, shape: WindowShape) -> int | Skipped:

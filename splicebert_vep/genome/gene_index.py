@@ -118,6 +118,28 @@ class GeneIndex:
             if exon.start < end and exon.end > start
         ]
 
+    def site_bases(self, gene_id: str, contig: str, start: int, end: int) -> dict[str, frozenset[int]]:
+        """Return where the splice sites of a gene's transcripts are, as 0-based positions of exonic bases.
+
+        ``acceptor`` holds the first base of every exon with an acceptor, ``donor`` the last of every one with a donor.
+        Arguments as for ``contexts``.
+        """
+        sites = [
+            site
+            for gene in self._touched(contig, start, end)
+            if gene.gene_id == gene_id
+            for site in gene.splice_sites()
+        ]
+        return {
+            kind: frozenset(
+                # the exon lies on the left of a donor on +, and of an acceptor on -
+                site.interval.start - 1 if (kind == "donor") == (site.strand == "+") else site.interval.end
+                for site in sites
+                if site.kind == kind
+            )
+            for kind in ("acceptor", "donor")
+        }
+
     def _touched(self, contig: str, start: int, end: int) -> list[_Gene]:
         name = self._names.find(contig)
         return [self._gene(row) for row in self._contigs[name].rows(start, end)] if name is not None else []

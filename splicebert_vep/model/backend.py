@@ -16,12 +16,10 @@ from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
 
 from .bert import BertConfig, BertOutput, KeysValues, SpliceBert, pick
 from .checkpoint import load_checkpoint
-from .devices import choose_device, full_precision
+from .devices import choose_device, full_precision, suited_tokens
 from .precision import AGREEMENT, DTYPES, agreement
 from .registry import MODELS, check_known, quality_note, resolve_model
 
-_CPU_TOKENS = 2048  # what a layer writes of so many stays in the processor's cache
-_GPU_TOKENS = 65536  # enough to fill one
 _CHECK_WIDTH = 510
 _Answer = TypeVar("_Answer")
 
@@ -58,7 +56,7 @@ class TorchBackend:
             precision=precision,
             device=self._device.type,
             quality=quality_note(folder) or "",
-            batch_tokens=_CPU_TOKENS if self._device.type == "cpu" else _GPU_TOKENS,
+            batch_tokens=suited_tokens(self._device),
         )
 
     @property

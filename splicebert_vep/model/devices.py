@@ -10,6 +10,8 @@ import torch
 
 from splicebert_vep.errors import SettingsError
 
+_CPU_TOKENS = 2048  # what a layer writes of so many stays in the processor's cache
+_GPU_TOKENS = 65536  # enough to fill one
 _FORCE_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
 
 
@@ -28,6 +30,11 @@ def devices() -> dict[str, str | None]:
 def default_threads() -> int:
     """Return how many CPU threads torch takes on this machine when nobody says."""
     return torch.get_num_threads()
+
+
+def suited_tokens(device: torch.device) -> int:
+    """Return how many tokens in one forward call suit a device."""
+    return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
 
 
 @contextmanager

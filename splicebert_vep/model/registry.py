@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # listing models must not wait for torch
     from splicebert_vep.model.checkpoint import LoadedModel
 
 DEFAULT_MODEL = "splicebert-mini"
+DEFAULT_SPLICE_MODEL = "splicebert-mini-splice-sites"
 
 _BUNDLED = Path(__file__).parent / "bundled"
 _RECORD = "pulled.json"
@@ -197,6 +198,26 @@ def resolve_model(name_or_path: str | Path) -> Path:
             needed=str(folder),
             found="no such folder",
             remedy=f"splicebert-vep models pull {name}",
+        )
+    return folder
+
+
+def resolve_splice_model(name_or_path: str | Path) -> Path:
+    """Return the folder of a splice-site model: the bundled one by its name, any other by path.
+
+    A ``Path`` object is never a name.
+
+    Raises:
+        ModelError: there is no such folder.
+    """
+    named = not isinstance(name_or_path, Path) and name_or_path == DEFAULT_SPLICE_MODEL
+    folder = _BUNDLED / DEFAULT_SPLICE_MODEL if named else Path(name_or_path)
+    if not folder.is_dir():
+        raise ModelError(
+            "The splice-site model is not there.",
+            needed=f"{DEFAULT_SPLICE_MODEL}, or a folder that 'finetune splice-sites' wrote",
+            found=f"no folder {folder}",
+            remedy="give the folder 'model' of a run of 'finetune splice-sites'",
         )
     return folder
 

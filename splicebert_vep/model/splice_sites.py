@@ -12,7 +12,7 @@ from splicebert_vep.errors import BackendError
 from splicebert_vep.sequence.tokens import Tokens
 
 from .classifier import load_classifier
-from .devices import choose_device, full_precision
+from .devices import choose_device, full_precision, suited_tokens
 from .passes import one_line
 
 #: Labels of the task, in the order of its probabilities. An acceptor is the first nucleotide of an exon, a donor the
@@ -34,6 +34,7 @@ class SpliceSiteModel:
         self.window = loaded.about.window
         self.base = loaded.about.base
         self.weights_sha256 = loaded.weights_sha256
+        self.batch_tokens = suited_tokens(self._device)
 
     @classmethod
     def open(cls, folder: str | Path, device: str = "auto", threads: int | None = None) -> SpliceSiteModel:

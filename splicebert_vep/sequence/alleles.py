@@ -100,18 +100,27 @@ def normalise(contig: str, pos: int, ref: str, alt: str, fetch: Fetch) -> Allele
     return Allele(contig, change.start, change.ref, change.alt)
 
 
+def written_pos(allele: Allele) -> int:
+    """Return the POS (1-based) that VCF gives an allele: of the base before an insertion or deletion, else its first.
+
+    At the first base of a contig there is none before, and POS is 1.
+    """
+    return allele.start + (1 if allele.ref and allele.alt or not allele.start else 0)
+
+
 def anchored(allele: Allele, fetch: Fetch) -> tuple[int, str, str]:
     """Return POS (1-based), REF and ALT as VCF writes an allele: an insertion or deletion with the base before it.
 
     At the first base of a contig it is the base after it, as the VCF specification has it.
     """
+    pos = written_pos(allele)
     if allele.ref and allele.alt:
-        return allele.start + 1, allele.ref, allele.alt
+        return pos, allele.ref, allele.alt
     if allele.start:
         base = fetch(allele.start - 1, allele.start).decode("ascii")
-        return allele.start, base + allele.ref, base + allele.alt
+        return pos, base + allele.ref, base + allele.alt
     base = fetch(allele.end, allele.end + 1).decode("ascii")
-    return 1, allele.ref + base, allele.alt + base
+    return pos, allele.ref + base, allele.alt + base
 
 
 def _rotated(change: Trimmed, bases: str, shift: int) -> Trimmed:

@@ -4,7 +4,7 @@ import signal
 import sys
 
 import pytest
-from splicebert_vep_spliceai import SITES, SpliceAi, anchored, introns_fit, values
+from splicebert_vep_spliceai import SITE, SpliceAi, anchored, introns_fit, values
 
 from splicebert_vep_spec import Allele, GeneContext, Refused
 from splicebert_vep_spec.testing import MadeUpBases, SequenceScorerConformance
@@ -49,7 +49,7 @@ def test_a_value_is_that_of_the_context_s_own_gene():
     assert found["SpliceAI_DS_AL"] == [0.0, 0.0] and str(found["SpliceAI_DS_AL"][0]) == "0.0"
     guanines = MadeUpBases().fetch("chr1", 15_045, 15_151).count(b"G")
     assert found["SpliceAI_DS_DG"] == [float(f"{guanines / 1000:.2f}")] * 2
-    assert [found[f"SpliceAI_DP_{site}"][0] for site in SITES] == [1, 1, -50, 0]
+    assert [found[f"SpliceAI_DP_{site}"][0] for site in SITE] == [1, 1, -50, 0]
 
 
 @pytest.mark.parametrize("name", ["1", "NC_000001.10", "NC_000001.11"])

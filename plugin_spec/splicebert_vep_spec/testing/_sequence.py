@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from .._scorers import SequenceScorer
-from .._types import Allele, GeneContext, Interval
+from .._types import Allele, GeneContext, Interval, Skipped
 from ._named import check_fields, check_named, subject
 
 Asked = Sequence[tuple[Allele, GeneContext]]
@@ -103,8 +103,9 @@ class SequenceScorerConformance:
     def _alleles(self) -> list[tuple[Allele, GeneContext]]:
         return sample_alleles(MadeUpBases())
 
-    def _score(self, alleles: Asked, asked: frozenset[str]) -> dict[str, Sequence[float | int | None]]:
-        found = dict(self._scorer().score_alleles(alleles, MadeUpBases(), asked))
+    def _score(self, alleles: Asked, asked: frozenset[str]) -> dict[str, list[float | int | None]]:
+        answer = self._scorer().score_alleles(alleles, MadeUpBases(), asked)
+        found = {field: [self._there(field, value) for value in values] for field, values in answer.items()}
         assert found.keys() == asked, f"asked for {sorted(asked)}, got {sorted(found)}"
         integers = {field.id for field in self._scorer().fields if field.type == "Integer"}
         for field, values in found.items():
@@ -115,3 +116,8 @@ class SequenceScorerConformance:
                 )
                 assert field not in integers or value is None or value == int(value), f"{field} is {value}, no Integer"
         return found
+
+    @staticmethod
+    def _there(field: str, value: float | int | Skipped | None) -> float | int | None:
+        assert not isinstance(value, Skipped), f"{field} failed: {value.reason}"
+        return value
