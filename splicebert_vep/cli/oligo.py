@@ -8,6 +8,8 @@ from typing import Any
 import click
 import cloup
 
+from splicebert_vep.model.registry import DEFAULT_SPLICE_MODEL
+
 from .complete import PATH
 from .console import introduce, progress_line, say, warn
 from .options import annotation_option, machine_options, open_annotator, reference_option
@@ -60,14 +62,14 @@ _FLANK = 100  # of scores, which nothing computes here; a small window has room 
 @cloup.option_group(
     "What is computed",
     cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once."),
-    cloup.option("--splice-model", type=PATH, metavar="FOLDER",
+    cloup.option("--splice-model", default=DEFAULT_SPLICE_MODEL, show_default=True, metavar="NAME|FOLDER|none",
                  help="Model of 'finetune splice-sites': its p of each site is reported too, and ranked by."),
 )  # fmt: skip
 @machine_options
 def oligo(
     lengths: str, rank_by: str | None, table: str, picture: str | None, reference: str, window: int,
     exon: str | None, gene: str | None, site: str | None, kind: str | None, strand: str | None, goal: str | None,
-    region: str | None, around: int, step: int, off_targets: bool, splice_model: str | None, **model: Any,
+    region: str | None, around: int, step: int, off_targets: bool, splice_model: str, **model: Any,
 ) -> None:  # fmt: skip
     """Rank oligos that could move a splice site.
 
@@ -82,6 +84,7 @@ def oligo(
         raise click.UsageError("every output needs a name of its own, which no input has")
     from splicebert_vep.extras import require
     from splicebert_vep.files import check_place, is_stdout
+    from splicebert_vep.model.registry import resolve_splice_model
     from splicebert_vep.model.splice_sites import SpliceSiteModel
     from splicebert_vep.oligos.oligos import oligos_of
     from splicebert_vep.oligos.tables import check_table, text, write_oligos
@@ -100,8 +103,8 @@ def oligo(
     }  # fmt: skip
     with open_annotator(reference=reference, **computed, **model) as annotator:
         head = None
-        if splice_model is not None:
-            head = SpliceSiteModel.open(splice_model, model["device"], model["threads"])
+        if splice_model != "none":
+            head = SpliceSiteModel.open(resolve_splice_model(splice_model), model["device"], model["threads"])
         note = f"splice-site model {head.name}, {head.weights_sha256[:12]}" if head else ""
         introduce(annotator.backend.info, note)
         with progress_line() as progress:
