@@ -9,7 +9,7 @@ from splicebert_vep.genome.annotation import load_table
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.sequence.tokens import encode
 from splicebert_vep.training.finetune import LabelWindows, hide_stretches
-from splicebert_vep.training.labelled import UNLABELLED, joined, splice_site_labels
+from splicebert_vep.training.labelled import UNLABELLED, ExonEdges, joined, label_genes
 from splicebert_vep.training.stitched import answers
 from splicebert_vep_spec import MASK, N
 from tuning import genome
@@ -26,6 +26,10 @@ def write(folder, bases, transcripts, contig="1"):
         lines += [f"{contig}\tx\texon\t{a + 1}\t{b}\t.\t{strand}\t.\t{about}" for a, b in exons]
     (folder / "a.gtf").write_text("\n".join(lines) + "\n")
     return load_table(folder / "a.gtf"), Reference(folder / "a.fa")
+
+
+def splice_site_labels(table, reference, rows, margin):
+    return label_genes(table, reference, rows, margin, ExonEdges(table))
 
 
 def text(length, seed=1):
