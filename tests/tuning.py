@@ -47,6 +47,6 @@ def tiny_model(folder: Path, *, longest: int = 60, trained: int | None = 60) -> 
     """Write a model of 2 layers and 32 hidden units that begins as training does."""
     config = BertConfig(10, 32, 2, 4, 64, longest + 2, 2, 1e-5, trained)
     model = SpliceBert(config)
-    initialise(model, neighbour_layers=1, seed=5)
+    initialise(model, neighbour_layers=2, seed=5)
     save_checkpoint(model, folder)
     return folder

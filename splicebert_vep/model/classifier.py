@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from splicebert_vep.errors import ModelError
 from splicebert_vep.model.bert import BertConfig, Encoder
 from splicebert_vep.model.checkpoint import Dialect, WeightTaker, find_weights, read_weights, sha256_of, write_model
-from splicebert_vep.model.config import OURS, official_config, read_config, read_json, vocabulary_rows
+from splicebert_vep.model.config import MULTIMOLECULE, official_config, read_config, read_json, vocabulary_rows
 
 _CLASSIFIER = {"classifier.weight": "classifier.weight", "classifier.bias": "classifier.bias"}
 
@@ -110,8 +110,8 @@ def load_classifier(folder: Path, task: str | None = None) -> LoadedClassifier:
             "The model was fine-tuned for something else.", needed=f"a model of 'finetune {task}'", found=about.task,
             where=str(folder),
         )  # fmt: skip
-    if described.layout != OURS:
-        raise _not_ours(file, f"max_trained_length missing ({described.layout} layout)")
+    if described.layout == MULTIMOLECULE:
+        raise _not_ours(file, f"the layout of {described.layout}")
     vocabulary_rows(folder / "vocab.txt", described)
     config, weights_file = described.config, find_weights(folder)
     taker = WeightTaker(read_weights(weights_file), weights_file)

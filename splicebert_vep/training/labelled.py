@@ -205,7 +205,7 @@ class ExonEdges:
     follows; an exon of one base is both.
     """
 
-    names = LABELS
+    names: tuple[str, ...] = LABELS
 
     def __init__(self, table: GeneTable) -> None:
         contig = np.repeat(table.gene_contig, np.diff(table.exon_offsets))

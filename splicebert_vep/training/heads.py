@@ -1,0 +1,94 @@
+"""A classifier on an encoder: how it begins, is trained, and is kept; the same for every task of ``finetune``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from splicebert_vep.model.bert import Encoder, SpliceBert
+from splicebert_vep.model.checkpoint import load_checkpoint
+from splicebert_vep.model.classifier import Classifier, FineTuned, save_classifier
+from splicebert_vep.model.registry import DEFAULT_MODEL, resolve_model
+
+from .initial import initialise
+from .loop import Optimisation, Task, train
+from .run_folder import RunFolder
+
+RANDOM = "random"
+"""Name of a start from random weights, with the sizes of the bundled model."""
+
+
+def begin(base: str, labels: int, *, seed: int, pooled: bool = False) -> tuple[Classifier, str]:
+    """Return a classifier on the encoder of a model, or on a random one of the bundled model's sizes, and the digest
+    of the model's weights.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+    """
+    loaded = load_checkpoint(resolve_model(DEFAULT_MODEL if base == RANDOM else base))
+    start: Encoder = loaded.model
+    if base == RANDOM:
+        fresh = SpliceBert(loaded.config)
+        initialise(fresh, neighbour_layers=2, seed=seed)
+        start = fresh
+    model = Classifier(loaded.config, labels, pooled=pooled)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        model.classifier.weight.normal_(0.0, 0.02, generator=generator)
+        model.classifier.bias.zero_()
+    kept = model.state_dict().keys()
+    model.load_state_dict({k: v for k, v in start.state_dict().items() if k in kept}, strict=False)
+    return model, "none" if base == RANDOM else loaded.weights_sha256
+
+
+def widest(model: Encoder) -> int:
+    """Return the longest window that a model was trained for, nt."""
+    return model.config.max_trained_length or model.config.max_position_embeddings - 2  # [CLS] and [SEP]
+
+
+def train_head(
+    model: Classifier,
+    learned: Task,
+    how: Optimisation,
+    about: FineTuned,
+    path: Path,
+    *,
+    identity: Mapping[str, object],
+    finish: Callable[[Classifier], None],
+    frozen: bool,
+    device: torch.device,
+    half: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Path:
+    """Train a classifier, or go on with a run that was broken off; return the folder of the model.
+
+    Args:
+        model: as ``begin`` gave it; changed in place.
+        about: what the model's folder says of it.
+        path: the run's folder, see ``run_folder.py``.
+        identity: what determines the run.
+        finish: changes the best weights into those that are kept.
+        frozen: train the classifier only.
+        half: run the network in bf16.
+        say: told how it goes.
+        progress: told which step is done, and of how many.
+
+    Raises:
+        SettingsError: the folder holds another run, another process trains in it, or the training diverged.
+        OutputError: something cannot be written.
+    """
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not frozen or name.startswith("classifier."))
+    model.to(device).train()
+    with RunFolder(path, json.dumps(identity, indent=1) + "\n") as folder:
+        train(model, learned, how, folder, device=device, half=half, say=say, progress=progress)
+        folder.load_best(model)
+        model.eval()
+        with torch.no_grad():
+            finish(model)
+        save_classifier(model, about, folder.model)
+    return folder.model
