@@ -1,7 +1,8 @@
 """A fine-tuned network: the encoder with a classifier on it, and its folder.
 
 The folder is that of transformers' ``BertForTokenClassification`` (keys ``bert.*`` and ``classifier.*``; labels in
-``id2label``), with a section ``fine_tuned`` in its config: the task, the window, what it began as.
+``id2label``), with a section ``fine_tuned`` in its config: the task, the window, what it began as. A pooled one has the
+same keys and is no model of transformers, whose ``BertForSequenceClassification`` reads [CLS] instead of the mean.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def save_classifier(model: Classifier, about: FineTuned, folder: Path) -> None:
     Raises:
         OutputError: the folder or a file cannot be written.
     """
-    kind = "BertForSequenceClassification" if about.pooled else "BertForTokenClassification"
+    kind = "SpliceBertMeanClassifier" if about.pooled else "BertForTokenClassification"
     section: dict[str, Any] = {key: value for key, value in asdict(about).items() if key != "labels"}
     config = {
         **official_config(model.config),
