@@ -13,4 +13,4 @@ class BranchpointModel(NucleotideModel):
     """Run a model of ``finetune branchpoints``: p(neither) and p(branchpoint) of every nucleotide."""
 
     task = TASK
-    labels = LABELS
+    known_labels = LABELS

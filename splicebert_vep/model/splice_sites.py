@@ -14,4 +14,4 @@ class SpliceSiteModel(NucleotideModel):
     """Run a model of ``finetune splice-sites``: p(neither), p(acceptor) and p(donor) of every nucleotide."""
 
     task = TASK
-    labels = LABELS
+    known_labels = LABELS

@@ -230,9 +230,9 @@ def finetune(
     """
     learned = LabelNucleotides(recipe, training, validation)
     model, base_sha256 = begin(base, len(training.names), seed=recipe.seed)
-    if recipe.window > widest(model):
+    if recipe.window > widest(model.config):
         raise SettingsError(
-            "The window is wider than the model was trained for.", needed=f"at most {widest(model)} nt",
+            "The window is wider than the model was trained for.", needed=f"at most {widest(model.config)} nt",
             found=f"{recipe.window} nt",
         )  # fmt: skip
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from splicebert_vep.model.bert import Encoder, SpliceBert
+from splicebert_vep.model.bert import BertConfig, Encoder, SpliceBert
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.classifier import Classifier, FineTuned, save_classifier
+from splicebert_vep.model.config import read_config
 from splicebert_vep.model.registry import DEFAULT_MODEL, resolve_model
 
 from .initial import initialise
@@ -44,9 +45,18 @@ def begin(base: str, labels: int, *, seed: int, pooled: bool = False) -> tuple[C
     return model, "none" if base == RANDOM else loaded.weights_sha256
 
 
-def widest(model: Encoder) -> int:
+def config_of(base: str) -> BertConfig:
+    """Return the sizes of a model to begin as.
+
+    Raises:
+        ModelError: there is no such model, or its config cannot be read.
+    """
+    return read_config(resolve_model(DEFAULT_MODEL if base == RANDOM else base) / "config.json").config
+
+
+def widest(config: BertConfig) -> int:
     """Return the longest window that a model was trained for, nt."""
-    return model.config.max_trained_length or model.config.max_position_embeddings - 2  # [CLS] and [SEP]
+    return config.max_trained_length or config.max_position_embeddings - 2  # [CLS] and [SEP]
 
 
 def train_head(

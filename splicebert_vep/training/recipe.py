@@ -315,6 +315,59 @@ class FineTuneRecipe:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class SequenceRecipe:
+    """How a model is fine-tuned on whole sequences.
+
+    Args:
+        epochs: how often, on average, every sequence is seen at most.
+        batch: sequences of one step.
+        frozen: train the classifier only, and leave the encoder as it was.
+        learning_rate: at its peak; see ``Recipe``.
+        warmup_share: of the steps, those in which the learning rate rises.
+        patience: epochs without a better figure after which the training stops; 0 never stops it.
+    """
+
+    epochs: int = 20
+    batch: int = 32
+    frozen: bool = False
+    learning_rate: float = 3e-4
+    warmup_share: float = 0.1
+    final_share: float = 0.02
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    seed: int = 1
+    patience: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse a recipe that cannot be followed.
+
+        Raises:
+            SettingsError: naming every value that breaks a rule.
+        """
+        _check(self._rules())
+
+    def _rules(self) -> Iterator[Rule]:
+        yield from _above_0(self, "epochs", "batch")
+        yield from _shares(self, "learning_rate", "warmup_share", "final_share", "weight_decay")
+        yield "clip", self.clip, 0 < self.clip < math.inf
+        yield "seed", self.seed, 0 <= self.seed < 2**63
+        yield "patience", self.patience, self.patience >= 0
+
+    def epoch(self, sequences: int) -> int:
+        """Return the steps of an epoch; there is a validation after each."""
+        return max(1, math.ceil(sequences / self.batch))
+
+    def optimisation(self, sequences: int, watch: str) -> Optimisation:
+        """Return how the loop takes its steps."""
+        epoch = self.epoch(sequences)
+        return Optimisation(
+            learning_rate=self.learning_rate, warmup_steps=max(1, round(self.warmup_share * self.epochs * epoch)),
+            final_share=self.final_share, betas=(0.9, 0.98), weight_decay=self.weight_decay, clip=self.clip,
+            validate_every=epoch, save_every=epoch, watch=watch, patience=self.patience,
+        )  # fmt: skip
+
+
 AnyRecipe = TypeVar("AnyRecipe", Recipe, FineTuneRecipe)
 
 
