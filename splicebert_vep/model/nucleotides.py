@@ -43,6 +43,6 @@ class NucleotideModel(TunedModel):
         """
         if positions is None:
             width = tokens.shape[1] - 2
-            positions = np.broadcast_to(np.arange(1, width + 1, dtype=np.int64), (len(tokens), width))
+            positions = np.tile(np.arange(1, width + 1, dtype=np.int64), (len(tokens), 1))
         found: Probabilities = torch.softmax(self._logits(tokens, positions), dim=-1).numpy()
         return found

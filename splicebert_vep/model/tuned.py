@@ -67,7 +67,7 @@ class TunedModel:
             )  # fmt: skip
         try:
             with full_precision(self._device):
-                at = None if positions is None else torch.from_numpy(np.ascontiguousarray(positions)).to(self._device)
+                at = None if positions is None else torch.from_numpy(positions).to(self._device)
                 logits = self._model(torch.from_numpy(tokens.astype(np.int64)).to(self._device), at).cpu().double()
         except RuntimeError as error:
             raise BackendError(one_line(error)) from error
