@@ -12,6 +12,8 @@ REPORT = [  # report and plot
     "matplotlib>=3.9",
 ]
 EMBED = ["h5py>=3.12"]  # embed, every nucleotide
+# embed -o FILE.h5ad. Not for tests: it wants pandas before 3, beside zarr; its tests skip where it is missing.
+ANNDATA = ["anndata>=0.12", *EMBED]
 DASK = ["distributed>=2025.1"]  # cohort --scheduler
 RECIPES = ["duckdb>=1.4", "genmod>=3.12", "pandas>=2.2", "polars>=1.30"]  # what docs/recipes use and PyPI has
 
@@ -49,6 +51,7 @@ setup(
         "training": TRAINING,
         "report": REPORT,
         "embed": EMBED,
+        "anndata": ANNDATA,
         "dask": DASK,
         "recipes": RECIPES,
         "test": [

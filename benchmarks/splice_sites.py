@@ -5,8 +5,8 @@
 
 Genes, labels and figures are those of ``splicebert-vep finetune splice-sites`` with the same options. SpliceAI 1.3.1 is
 run as its authors do: five models averaged, 5,000 nt of sequence on either side, N beyond a contig's end; it needs an
-environment of its own (pip install spliceai==1.3.1 tensorflow, then this package). A set that is in ``--out`` already is
-not computed again, so that a run goes on where it was broken off.
+environment of its own (pip install spliceai==1.3.1 tensorflow scikit-learn, then this package). A set that is in
+``--out`` already is not computed again, so that a run goes on where it was broken off.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -112,14 +113,12 @@ def holds(source, test):
 
 def spliceai():
     """Return what turns tokens (n + 10,000,) to probabilities (n, 3)."""
-    from importlib.resources import files
 
     import keras
 
     keras.utils.disable_interactive_logging()
-    models = [
-        keras.models.load_model(str(files("spliceai") / f"models/spliceai{k}.h5"), compile=False) for k in range(1, 6)
-    ]
+    folder = metadata.distribution("spliceai").locate_file("spliceai/models")  # a benchmark here has its name too
+    models = [keras.models.load_model(f"{folder}/spliceai{k}.h5", compile=False) for k in range(1, 6)]
 
     def one(tokens):
         hot = (tokens[:, None] == np.arange(A, A + 4)).astype(np.float32)[None]

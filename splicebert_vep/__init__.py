@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .mutagenesis.dependency import dependency_of as dependency_of
     from .mutagenesis.region_map import RegionMap as RegionMap
     from .mutagenesis.region_map import map_region as map_region
+    from .oligos.oligos import oligos_of as oligos_of
+    from .oligos.results import Oligo as Oligo
+    from .oligos.results import Oligos as Oligos
     from .profile import Profile as Profile
     from .results import ScoredVariant as ScoredVariant
     from .sequence.windows import WindowShape as WindowShape
@@ -37,6 +40,8 @@ _PUBLIC = {
     "Dependency": "mutagenesis.dependency",
     "Embedding": "embedding.embed",
     "Embeddings": "embedding.embed",
+    "Oligo": "oligos.results",
+    "Oligos": "oligos.results",
     "Profile": "profile",
     "RegionMap": "mutagenesis.region_map",
     "ScoredVariant": "results",
@@ -47,6 +52,7 @@ _PUBLIC = {
     "WindowShape": "sequence.windows",
     "dependency_of": "mutagenesis.dependency",
     "map_region": "mutagenesis.region_map",
+    "oligos_of": "oligos.oligos",
 }
 __all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
 

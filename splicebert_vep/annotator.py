@@ -240,9 +240,10 @@ class Annotator:
 
     def embed(
         self, *, genes: Sequence[str] = (), regions: Sequence[str] = (), bed: str | None = None, records: bool = False,
-        strand: str | None = None, layers: Layers = "last", keep: int | None = None,
+        strand: str | None = None, vcf: str | None = None, layers: Layers = "last", keep: int | None = None,
+        attention: bool = False,
     ) -> Embeddings:  # fmt: skip
-        """Return hidden states of every nucleotide of genes, regions or FASTA records, 5' to 3' of the transcript.
+        """Return hidden states of every nucleotide of genes, regions, FASTA records or a VCF's windows, 5' to 3'.
 
         Args:
             genes: symbols or ids.
@@ -250,19 +251,22 @@ class Annotator:
             bed: BED file whose column 6 is the strand.
             records: every record of the FASTA, as it is.
             strand: of regions, and of BED lines that name none.
+            vcf: VCF or BCF, whose REF and ALT windows, those of the scores, go without anything else.
             layers: ``last``, ``all``, or numbers: 0 is what enters the first layer, 1 what leaves it.
-            keep: longest part of a window that is kept, nt; None is half of the window.
+            keep: longest part of a window that is kept, nt; None is half of the window, all of it with ``attention``.
+            attention: also give the attention weights of these layers; each stretch has to lie in one window.
 
         Raises:
             SettingsError: nothing was asked for, or something that is not there.
-            BuildError: FASTA and annotation are not of one build.
+            BuildError: FASTA and annotation, or the VCF, are not of one build.
+            VcfError: the VCF cannot be read.
 
         Example:
             >>> annotator.embed(genes=["BRCA1"], layers="all").save("BRCA1.h5", "BRCA1.parquet")
         """
         self._check_usable()
-        wanted = Wanted(tuple(genes), tuple(regions), bed, records, strand)
-        return embeddings_of(wanted, layers, keep, self, self._lock)
+        wanted = Wanted(tuple(genes), tuple(regions), bed, records, strand, vcf)
+        return embeddings_of(wanted, layers, keep, attention, self, self._lock)
 
     def annotate(
         self,

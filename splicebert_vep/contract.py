@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from splicebert_vep_spec import (
+    AttentiveBackend,
     Backend,
     BackendFactory,
     BackendInfo,
@@ -150,11 +151,25 @@ class GuardedBackend:
         """Return hidden states (layers, N, P, H); raises as ``forward``."""
         with self._origin.guarding("hidden_states", passing=(RuntimeError,)):
             hidden = self._backend.hidden_states(tokens, positions, layers)  # type: ignore[attr-defined]
-        needed = (len(layers), *positions.shape, self.info.hidden_size)
-        if not hasattr(hidden, "isfinite") or tuple(hidden.shape) != needed:
-            found = f"{type(hidden).__qualname__} of shape {tuple(getattr(hidden, 'shape', ()))}"
-            raise self._origin.broken("hidden_states", needed=f"a torch tensor of shape {needed}", found=found)
-        return hidden
+        return self._shaped("hidden_states", hidden, (len(layers), *positions.shape, self.info.hidden_size))
+
+    @property
+    def heads(self) -> int | None:
+        """Number of attention heads in a layer; None when it shows no attention weights."""
+        return self._backend.heads if isinstance(self._backend, AttentiveBackend) else None
+
+    def attention(self, tokens: Any, positions: Any, layers: Sequence[int]) -> Any:
+        """Return attention weights (layers, N, heads, P, W + 2); raises as ``forward``."""
+        with self._origin.guarding("attention", passing=(RuntimeError,)):
+            weights = self._backend.attention(tokens, positions, layers)  # type: ignore[attr-defined]
+        count, asked = positions.shape
+        return self._shaped("attention", weights, (len(layers), count, self.heads, asked, tokens.shape[1]))
+
+    def _shaped(self, method: str, answer: Any, needed: tuple[int | None, ...]) -> Any:
+        if not hasattr(answer, "isfinite") or tuple(answer.shape) != needed:
+            found = f"{type(answer).__qualname__} of shape {tuple(getattr(answer, 'shape', ()))}"
+            raise self._origin.broken(method, needed=f"a torch tensor of shape {needed}", found=found)
+        return answer
 
     def _checked(self, method: str, out: BackendOutput, positions: Any) -> BackendOutput:
         for name, tensor in (("logits", out.logits), ("hidden", out.hidden)):

@@ -134,11 +134,11 @@ class Scoring:
     def outcomes(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]:
         """Return what the adapters get of each allele: one outcome per gene, that of flat output first."""
         genes = [genes_of(allele, self.genes, self.shape) for allele in alleles]
-        cut = self._windows(alleles, genes)
+        cut = self.cut(alleles, genes)
         scores = self._scores(alleles, genes, cut)
         return [self._outcomes(k, found, cut, scores) for k, found in enumerate(genes)]
 
-    def _windows(self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped]) -> _Cut:
+    def cut(self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped]) -> Cut:
         """Gene & strand -> windows and their tokens."""
         in_gene = [k for k, found in enumerate(genes) if not isinstance(found, Skipped)]
         lengths = [self.reference.lengths[alleles[k].contig] for k in in_gene]
@@ -157,10 +157,10 @@ class Scoring:
         found = windows.cut(cut_of, start, bases, self.shape)
         skipped.update((fitting[i], windows.not_clean(self.shape)) for i in np.flatnonzero(~found.clean).tolist())
         row_of = {fitting[i]: i for i in np.flatnonzero(found.clean).tolist()}
-        return _Cut(found, found.n_frac.tolist(), placed.tiled[fits].tolist(), row_of, skipped)
+        return Cut(found, found.n_frac.tolist(), placed.tiled[fits].tolist(), row_of, skipped)
 
     def _scores(
-        self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped], cut: _Cut
+        self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped], cut: Cut
     ) -> dict[PairKey, Scored]:
         """Windows -> window pairs -> model -> aligned output -> scores.
 
@@ -208,7 +208,7 @@ class Scoring:
         return {**scores, **{key: {**values, **added} for (key, values), added in both}}
 
     def _outcomes(
-        self, k: int, genes: Sequence[GeneContext] | Skipped, cut: _Cut, scores: Mapping[PairKey, Scored]
+        self, k: int, genes: Sequence[GeneContext] | Skipped, cut: Cut, scores: Mapping[PairKey, Scored]
     ) -> tuple[ScoredContext, ...]:
         """Scores -> what the adapters get; the context that flat output reports comes first."""
         if isinstance(genes, Skipped):
@@ -220,7 +220,7 @@ class Scoring:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
+class Cut:
     """Windows of a chunk's distinct alleles, which are known by their numbers.
 
     Args:

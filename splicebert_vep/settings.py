@@ -41,6 +41,7 @@ RESERVED_FIELDS = (
 RESERVED_COMMANDS = (
     "annotate", "score", "cohort", "store", "saturate", "genes", "models", "calibrate", "corpus", "pretrain",
     "validate", "evaluate", "plugins", "doctor", "completion", "report", "plot", "map", "embed", "finetune",
+    "oligo",
 )  # fmt: skip
 
 

@@ -32,10 +32,11 @@ def run(model: SpliceBert, tokens: torch.Tensor, positions: torch.Tensor | None 
 
 
 def assert_equals_transformers(folder: Path, tokens: torch.Tensor) -> None:
-    theirs = transformers.BertForMaskedLM.from_pretrained(folder).eval()
+    theirs = transformers.BertForMaskedLM.from_pretrained(folder, attn_implementation="eager").eval()
     with torch.inference_mode():
-        wanted = theirs(tokens, output_hidden_states=True)
-    got = run(load_checkpoint(folder).model, tokens)
+        wanted = theirs(tokens, output_hidden_states=True, output_attentions=True)
+    model = load_checkpoint(folder).model
+    got = run(model, tokens)
     assert got.logits.shape == wanted.logits.shape == (*tokens.shape, 10)
     assert (got.logits - wanted.logits).abs().max() < TOLERANCE
     assert got.all_hidden is not None
@@ -43,6 +44,20 @@ def assert_equals_transformers(folder: Path, tokens: torch.Tensor) -> None:
     for ours, hidden in zip(got.all_hidden, wanted.hidden_states, strict=True):
         assert (ours - hidden).abs().max() < TOLERANCE
     assert torch.equal(got.all_hidden[-1], got.hidden)
+    assert_attention_equals(model, tokens, wanted.attentions)
+
+
+@torch.inference_mode()
+def assert_attention_equals(model: SpliceBert, tokens: torch.Tensor, wanted: tuple[torch.Tensor, ...]) -> None:
+    """Of every token in every layer, and of some tokens in some layers."""
+    every = torch.arange(tokens.shape[1]).expand(len(tokens), -1)
+    weights = model.attention(tokens, every, range(1, len(wanted) + 1))
+    assert weights.shape == (len(wanted), len(tokens), model.config.num_attention_heads, *2 * tokens.shape[1:])
+    for ours, layer in zip(weights, wanted, strict=True):
+        assert (ours - layer).abs().max() < TOLERANCE
+    at = torch.tensor([[5, 1, 5]]).expand(len(tokens), -1)
+    some = model.attention(tokens, at, [2, 1])
+    assert (some - torch.stack([wanted[1], wanted[0]])[:, :, :, [5, 1, 5]]).abs().max() < TOLERANCE
 
 
 def test_bundled_model_equals_transformers() -> None:

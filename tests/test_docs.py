@@ -92,7 +92,7 @@ def folder(tmp_path_factory):
 def on_the_example(line: str) -> str:
     """Return a command line for the example: its build, and the null backend, which answers at once."""
     line = re.sub(r"\bgrch37\b", "grch38", line)
-    scoring = "annotate|score|plot|map|saturate|calibrate|cohort run|cohort plan"
+    scoring = "annotate|score|plot|map|oligo|saturate|calibrate|cohort run|cohort plan"
     return re.sub(rf"(splicebert-vep (?:{scoring})\b)", r"\1 --backend null", line)
 
 

@@ -1,6 +1,5 @@
 """Embeddings equal those of transformers, whichever window a nucleotide is read from, on either strand."""
 
-import random
 import subprocess
 import sys
 
@@ -10,43 +9,28 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from oracle import random_transformers, revcomp
-from splicebert_vep import Annotator, Settings, WindowShape
+from embedded import LENGTH, LETTERS, WIDTH, opened, some_genome, some_model, theirs, write_work
+from oracle import revcomp
 from splicebert_vep.embedding import files as embedding_files
 from splicebert_vep.errors import BackendError, SettingsError
 from splicebert_vep.sequence.stitching import Kept, stitch
 
-LENGTH, WIDTH, KEEP = 1200, 60, 24
-LETTERS = "NACGT"  # token ids 5..9
-GENES = """\
-##gff-version 3
-c1\tx\tgene\t301\t900\t.\t-\t.\tID=gene:GM.2;gene_id=GM.2;Name=MINUS;biotype=protein_coding
-c1\tx\tmRNA\t301\t900\t.\t-\t.\tID=transcript:TM;Parent=gene:GM.2;transcript_id=TM
-c1\tx\texon\t301\t900\t.\t-\t.\tParent=transcript:TM
-"""
+KEEP = 24
 
 
 @pytest.fixture(scope="module")
 def model():
-    return random_transformers(layers=3)
+    return some_model()
 
 
 @pytest.fixture(scope="module")
 def genome():
-    random.seed(5)
-    bases = "".join(random.choices("ACGT", k=LENGTH))
-    return bases[:500] + "N" * 7 + bases[507:]
+    return some_genome()
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory, model, genome):
-    """A folder with a checkpoint, a FASTA, the FASTA of its other strand, and genes."""
-    folder = tmp_path_factory.mktemp("embed")
-    model.save_pretrained(folder / "model")
-    (folder / "c.fa").write_text(f">c1\n{genome}\n>short\n{genome[:40]}\n")
-    (folder / "other.fa").write_text(f">c1\n{revcomp(genome)}\n")
-    (folder / "genes.gff3").write_text(GENES)
-    return folder
+    return write_work(tmp_path_factory.mktemp("embed"), model, genome)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -56,24 +40,10 @@ def cache(tmp_path_factory):
         yield
 
 
-def opened(work, fasta="c.fa", batch_tokens=WIDTH + 2, **options):
-    settings = Settings(WindowShape(WIDTH, flank=10), batch_tokens=batch_tokens)
-    options = {"model": work / "model", "device": "cpu"} | options
-    return Annotator(work / fasta, work / "genes.gff3", settings=settings, **options)
-
-
 @pytest.fixture(scope="module")
 def annotator(work, cache):
     with opened(work) as annotator:
         yield annotator
-
-
-def theirs(model, sequence):
-    """Every layer's hidden states of one window, (nt, layers, H), by transformers."""
-    ids = torch.tensor([[2, *(5 + LETTERS.index(base) for base in sequence), 3]])
-    with torch.no_grad():
-        states = model(ids, output_hidden_states=True).hidden_states
-    return torch.stack(states)[:, 0, 1:-1].permute(1, 0, 2).numpy()
 
 
 def windows_by_hand(start, end, length, width=WIDTH, keep=KEEP):

@@ -26,9 +26,9 @@ def tuned(base, tmp_path_factory):
     return saved(base, folder)
 
 
-def saved(base, folder, task=TASK, labels=LABELS, pooled=False, window=60):
-    model, digest = begin(str(base), len(labels), seed=3, pooled=pooled)
-    save_classifier(model, FineTuned(task, labels, window, pooled, "base", digest), folder)
+def saved(base, folder, task=TASK, labels=LABELS, pooled=False, window=60, head="linear"):
+    model, digest = begin(str(base), len(labels), head=head, seed=3, pooled=pooled)
+    save_classifier(model, FineTuned(task, labels, window, pooled, "base", digest, head), folder)
     return folder
 
 
@@ -45,22 +45,23 @@ def test_transformers_reads_the_folder_and_gives_the_same_logits(tuned):
     assert theirs.config.id2label == dict(enumerate(LABELS)) and theirs.config.label2id["donor"] == 2
     batch = torch.from_numpy(tokens().astype(np.int64))
     with torch.inference_mode():
-        wanted = theirs.eval()(batch).logits
+        wanted = theirs.eval()(batch).logits[:, 1:-1]
         got = load_classifier(tuned).model(batch)
     assert (wanted - got).abs().max() < 1e-4
-    softmax = torch.softmax(wanted[:, 1:-1].double(), dim=-1).numpy()
+    softmax = torch.softmax(wanted.double(), dim=-1).numpy()
     assert SpliceSiteModel.open(tuned, "cpu").probabilities(tokens()) == pytest.approx(softmax, abs=1e-4)
 
 
 def test_a_pooled_folder_does_not_call_itself_what_transformers_computes_otherwise(base, tmp_path):
     """BertForSequenceClassification reads [CLS] through a pooler; ours is the mean over the nucleotides."""
     folder = saved(base, tmp_path, "sequence", ("a", "b"), pooled=True)
-    assert json.loads((folder / "config.json").read_text())["architectures"] == ["SpliceBertMeanClassifier"]
+    assert json.loads((folder / "config.json").read_text())["architectures"] == ["BertModel"]
     loaded = load_classifier(folder, "sequence")
     batch = torch.from_numpy(tokens().astype(np.int64))
     with torch.inference_mode():
         hidden = load_checkpoint(base).model.encode(batch).hidden
         wanted = torch.stack([row[1:-1].sum(dim=0) / 60 for row in hidden]) @ loaded.model.classifier.weight.T
+        wanted = wanted + loaded.model.classifier.bias
         assert (loaded.model(batch) - wanted).abs().max() < 1e-5
 
 
@@ -68,7 +69,7 @@ def test_the_same_weights_give_the_same_bytes_and_come_back(base, tuned, tmp_pat
     saved(base, tmp_path)
     for name in ("config.json", "model.safetensors", "vocab.txt"):
         assert (tmp_path / name).read_bytes() == (tuned / name).read_bytes()
-    one, _ = begin(str(base), 3, seed=3)
+    one, _ = begin(str(base), 3, head="linear", seed=3)
     two = load_classifier(tuned).model.state_dict()
     assert all(torch.equal(value, two[name]) for name, value in one.state_dict().items())
 
@@ -85,7 +86,7 @@ def test_a_fine_tuned_folder_is_no_model_of_annotate(tuned, run, command, tmp_pa
 
 def test_a_fine_tuned_folder_is_no_start_of_another_fine_tuning(tuned):
     with pytest.raises(ModelError, match="fine-tuned model, not a masked language model"):
-        begin(str(tuned), 3, seed=1)
+        begin(str(tuned), 3, head="linear", seed=1)
 
 
 def test_what_is_no_fine_tuned_folder_is_told(base, tuned, tmp_path):
@@ -114,6 +115,18 @@ def test_answers_that_are_not_finite_are_a_failure_of_the_model(base, tmp_path):
         model.probabilities(tokens())
 
 
-def test_an_official_folder_can_be_the_start(tmp_path):
-    folder = saved(tiny_model(tmp_path / "base", trained=None), tmp_path / "tuned")
+@pytest.mark.parametrize("head", ["linear", "convolution"])
+def test_an_official_folder_can_be_the_start(tmp_path, head):
+    folder = saved(tiny_model(tmp_path / "base", trained=None), tmp_path / "tuned", head=head)
     assert SpliceSiteModel.open(folder, "cpu").window == 60
+
+
+def test_a_head_begins_alike_whatever_was_drawn_before(base):
+    for head in ("linear", "convolution"):
+        torch.manual_seed(5)
+        one, _ = begin(str(base), 3, head=head, seed=1)
+        after = torch.rand(1)
+        two, _ = begin(str(base), 3, head=head, seed=1)
+        assert all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
+        torch.manual_seed(5)
+        assert torch.equal(after, torch.rand(1))  # and the caller's random numbers are as they would have been

@@ -228,10 +228,11 @@ def test_frozen_leaves_the_encoder_bit_for_bit(sources, base, tmp_path):
     folder, _ = tune(sources, tmp_path, base, dataclasses.replace(scaled(RECIPE, 3000), frozen=True))
     before = load_checkpoint(Path(base)).model.state_dict()
     after = load_classifier(folder).model.state_dict()
-    assert {name for name in after if name not in before} == {"classifier.weight", "classifier.bias"}
+    assert {name.split(".")[0] for name in after if name not in before} == {"classifier", "head"}
     assert all(torch.equal(before[name], after[name]) for name in after if name in before)
-    trained, _ = begin(base, 3, seed=1)
-    assert not torch.equal(trained.classifier.weight, after["classifier.weight"])
+    trained, _ = begin(base, 3, head="convolution", seed=1)
+    for name, value in trained.state_dict().items():
+        assert torch.equal(value, after[name]) == (name in before), name
 
 
 def test_what_is_not_frozen_is_trained(unbroken, base):
@@ -319,6 +320,7 @@ def test_after_calibration_each_label_is_expected_as_often_as_it_is_there(apart)
         ({"patience": -1}, "patience: -1"),
         ({"learning_rate": float("nan")}, "learning_rate: nan"),
         ({"validate_every": 0}, "validate_every: 0"),
+        ({"head": "pooler"}, "head: pooler"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused(change, said):

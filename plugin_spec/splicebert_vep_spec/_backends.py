@@ -131,6 +131,27 @@ class LayeredBackend(Backend, Protocol):
 
 
 @runtime_checkable
+class AttentiveBackend(LayeredBackend, Protocol):
+    """Run the network, and show the attention weights of every layer (``embed --attention``)."""
+
+    @property
+    def heads(self) -> int:
+        """Number of attention heads in a layer."""
+
+    def attention(self, tokens: Any, positions: Any, layers: Any) -> Any:
+        """Return attention weights (layers, N, heads, P, W + 2), float32; the last axis sums to 1.
+
+        Args:
+            tokens: as for ``forward``.
+            positions: (N, P) token indices of those that attend; what they attend to is every token.
+            layers: sequence of numbers, 1 (the first layer) to ``layers`` (the last).
+
+        Raises:
+            RuntimeError: as ``forward``.
+        """
+
+
+@runtime_checkable
 class BackendFactory(Protocol):
     """Open a backend by name (``--backend NAME``)."""
 

@@ -59,13 +59,15 @@ _output_option = cloup.option(
     "-O", "--output", required=True, type=PATH, metavar="FOLDER", help="The run; one that is there is resumed."
 )
 _frozen_option = cloup.option(
-    "--frozen", is_flag=True, help="Train the classifier only; the encoder stays as it was."
+    "--frozen", is_flag=True, help="Train the head only; the encoder stays as it was."
 )  # fmt: skip
 _seed_option = cloup.option("--seed", default=1, show_default=True, type=click.IntRange(0))
 _run_options = cloup.option_group(
     "How it is trained",
     cloup.option("--tokens", default=12_000_000, show_default=True, type=click.IntRange(1), metavar="N",
                  help="Tokens to train on at most."),
+    cloup.option("--head", default="convolution", show_default=True, type=click.Choice(["convolution", "linear"]),
+                 help="What stands on the encoder; 'linear' is transformers' layout."),
     _frozen_option,
     cloup.option("--site-weight", default=4.0, show_default=True, type=click.FloatRange(0, min_open=True), metavar="X",
                  help="Of a site's loss against another nucleotide's; probabilities are set right at the end."),
@@ -105,8 +107,8 @@ def finetune() -> None:
 @json_option
 def splice_sites(
     genomes: tuple[tuple[str, str, str], ...], hold_out: tuple[str, ...], validation: float, test_nt: int, output: str,
-    tokens: int, frozen: bool, site_weight: float, learning_rate: float, patience: int, seed: int, model: str,
-    device: str, precision: str, threads: int | None, as_json: bool,
+    tokens: int, head: str, frozen: bool, site_weight: float, learning_rate: float, patience: int, seed: int,
+    model: str, device: str, precision: str, threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Learn where acceptors and donors are.
 
@@ -115,7 +117,7 @@ def splice_sites(
     from splicebert_vep.training.splice_sites import finetune_splice_sites
 
     chosen, half = _machine(device, precision, threads)
-    recipe = _recipe(tokens, frozen, site_weight, learning_rate, patience, seed)
+    recipe = _recipe(tokens, head, frozen, site_weight, learning_rate, patience, seed)
     with progress_line() as progress:
         folder, rows = finetune_splice_sites(
             _sources(genomes), Path(output), hold_out=hold_out, base=model, recipe=recipe, validation_share=validation,
@@ -134,8 +136,8 @@ def splice_sites(
 @json_option
 def branchpoints(
     beds: tuple[str, ...], genomes: tuple[tuple[str, str, str], ...], hold_out: tuple[str, ...], validation: float,
-    test_nt: int, output: str, tokens: int, frozen: bool, site_weight: float, learning_rate: float, patience: int,
-    seed: int, model: str, device: str, precision: str, threads: int | None, as_json: bool,
+    test_nt: int, output: str, tokens: int, head: str, frozen: bool, site_weight: float, learning_rate: float,
+    patience: int, seed: int, model: str, device: str, precision: str, threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Learn where branchpoints are, from BED files.
 
@@ -145,7 +147,7 @@ def branchpoints(
     from splicebert_vep.training.branchpoints import finetune_branchpoints
 
     chosen, half = _machine(device, precision, threads)
-    recipe = _recipe(tokens, frozen, site_weight, learning_rate, patience, seed)
+    recipe = _recipe(tokens, head, frozen, site_weight, learning_rate, patience, seed)
     with progress_line() as progress:
         folder, rows = finetune_branchpoints(
             beds, _sources(genomes), Path(output), hold_out=hold_out, base=model, recipe=recipe,
@@ -168,6 +170,8 @@ def branchpoints(
                  help="How often every sequence is seen at most, on average."),
     cloup.option("--batch", default=32, show_default=True, type=click.IntRange(1), metavar="N",
                  help="Sequences of a step."),
+    cloup.option("--head", default="linear", show_default=True, type=click.Choice(["convolution", "linear"]),
+                 help="What stands on the encoder."),
     _frozen_option,
     cloup.option("--learning-rate", default=3e-4, show_default=True, type=click.FloatRange(0, 1, True, True)),
     cloup.option("--patience", default=5, show_default=True, type=click.IntRange(0), metavar="N",
@@ -177,9 +181,9 @@ def branchpoints(
 @_machine_options
 @json_option
 def sequence(
-    tsv: str, output: str, validation: float, test_share: float, epochs: int, batch: int, frozen: bool,
-    learning_rate: float, patience: int, seed: int, model: str, device: str, precision: str, threads: int | None,
-    as_json: bool,
+    tsv: str, output: str, validation: float, test_share: float, epochs: int, batch: int, head: str,
+    frozen: bool, learning_rate: float, patience: int, seed: int, model: str, device: str, precision: str,
+    threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Learn a class or a value of whole sequences.
 
@@ -191,7 +195,7 @@ def sequence(
 
     chosen, half = _machine(device, precision, threads)
     recipe = SequenceRecipe(
-        epochs=epochs, batch=batch, frozen=frozen, learning_rate=learning_rate, patience=patience, seed=seed
+        epochs=epochs, batch=batch, head=head, frozen=frozen, learning_rate=learning_rate, patience=patience, seed=seed
     )
     with progress_line() as progress:
         folder, rows = finetune_sequences(
@@ -223,12 +227,12 @@ def _sources(genomes: Sequence[tuple[str, str, str]]) -> list[Source]:
 
 
 def _recipe(
-    tokens: int, frozen: bool, site_weight: float, learning_rate: float, patience: int, seed: int
+    tokens: int, head: str, frozen: bool, site_weight: float, learning_rate: float, patience: int, seed: int
 ) -> FineTuneRecipe:
     from splicebert_vep.training.recipe import FineTuneRecipe, scaled
 
     recipe = FineTuneRecipe(
-        frozen=frozen, site_weight=site_weight, learning_rate=learning_rate, patience=patience, seed=seed
+        head=head, frozen=frozen, site_weight=site_weight, learning_rate=learning_rate, patience=patience, seed=seed
     )
     return scaled(recipe, tokens)
 

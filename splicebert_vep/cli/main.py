@@ -29,6 +29,7 @@ from .finetune import finetune
 from .genes import genes
 from .map import map_
 from .models import models
+from .oligo import oligo
 from .plot import plot
 from .plugins import plugins
 from .pretrain import pretrain
@@ -64,7 +65,7 @@ Exit codes:
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
         cloup.Section("Look at results", [report, plot]),
-        cloup.Section("Beyond zero-shot", [map_, embed, finetune]),
+        cloup.Section("Beyond zero-shot", [map_, embed, finetune, oligo]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate, calibrate]),

@@ -1,4 +1,5 @@
-"""Embeddings: hidden states of genes, regions and FASTA records, 5' to 3' of the transcript.
+"""Embeddings: hidden states of genes, regions, FASTA records and alleles, 5' to 3' of the transcript.
 
-``targets`` finds what is embedded, ``embed`` runs its windows and stitches them, ``files`` writes HDF5 and Parquet.
+``targets`` and ``variants`` find what is embedded, ``windows`` cuts it, ``embed`` runs the windows and stitches them,
+``files`` writes HDF5, Parquet and AnnData.
 """

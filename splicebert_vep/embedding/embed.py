@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from splicebert_vep.contract import GuardedBackend
-from splicebert_vep.errors import BackendError, SettingsError
-from splicebert_vep.genome.reference import Reference
-from splicebert_vep.sequence.stitching import Kept, stitch
-from splicebert_vep.sequence.tokens import Tokens, encode, reverse_complement, with_special
+from splicebert_vep.errors import BackendError
+from splicebert_vep.sequence.tokens import Tokens, encode, with_special
 from splicebert_vep.sequence.windows import Index
-from splicebert_vep_spec import BackendInfo, N
+from splicebert_vep_spec import N
 
-from .targets import Target
+from .windows import Named, Source, Window
 
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -37,12 +35,14 @@ class EmbedPlan:
         width: W.
         keep: longest part of a window that is kept.
         batch_tokens: upper bound of tokens in one forward call; one window is run whatever it takes.
+        attention: numbers of the layers whose attention weights are given, from 1.
     """
 
     layers: tuple[int, ...] | None
     width: int
     keep: int
     batch_tokens: int
+    attention: tuple[int, ...] = ()
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -57,7 +57,9 @@ class Piece(NamedTuple):
     first: int  # how many nucleotides of the target come before
     window: int  # genomic start of the window, 0-based on the forward strand
     tokens: Tokens  # (n,)
+    position: Index  # (n,) genomic, 0-based
     values: Floats  # (n, layers, H)
+    attention: Floats | None  # (layers, heads, n, n), from a nucleotide (third axis) to a nucleotide (last axis)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,17 +70,20 @@ class Embedding:
         target: where.
         layers: names of the layers.
         sequence: n letters A, C, G, T or N of the strand, as the model read them.
-        position: (n,) genomic position of each, 0-based.
+        position: (n,) genomic position of each, 0-based; -1 for a base of ALT that has none.
         window_start: (n,) genomic start of the window that each was read from, 0-based on the forward strand.
         values: (n, layers, H) float32.
+        attention: (attention layers, heads, n, n) float32, weights with which each nucleotide (third axis) attends to
+            each (last axis); the rest to 1 goes to what else is in the window. None when it was not asked for.
     """
 
-    target: Target
+    target: Named
     layers: tuple[str, ...]
     sequence: str
     position: Index
     window_start: Index
     values: Floats
+    attention: Floats | None
 
     @property
     def mean(self) -> Floats | None:
@@ -114,9 +119,8 @@ class Embeddings:
     """Embeddings of targets, computed while they are read; read again, they are computed again.
 
     Args:
-        targets: what is embedded.
-        plan: how.
-        reference: where the bases are.
+        source: gives the windows of what is embedded.
+        plan: what is computed.
         backend: the model.
         lock: held while the model runs.
         provenance: returns what determines the numbers.
@@ -125,25 +129,24 @@ class Embeddings:
 
     def __init__(
         self,
-        targets: Sequence[Target],
+        source: Source,
         plan: EmbedPlan,
         *,
-        reference: Reference,
         backend: GuardedBackend,
         lock: AbstractContextManager[object],
         provenance: Callable[[], Mapping[str, str]],
         warnings: Sequence[str] = (),
     ) -> None:
-        self.targets = targets
+        self.targets = source.targets
+        self.statuses = source.statuses
         self.plan = plan
         self.warnings = warnings
         self.hidden_size = backend.info.hidden_size
-        self._reference = reference
+        self.heads = backend.heads or 0
+        self._source = source
         self._backend = backend
         self._lock = lock
         self._provenance = provenance
-        for target in targets:
-            _check_length(target, reference.lengths[target.contig], plan, backend.info)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -160,9 +163,10 @@ class Embeddings:
                 target=target,
                 layers=self.plan.layer_names,
                 sequence="".join(letters(piece.tokens) for piece in pieces),
-                position=positions(target, 0, len(target)),
+                position=np.concatenate([piece.position for piece in pieces]),
                 window_start=np.repeat([piece.window for piece in pieces], [len(piece.tokens) for piece in pieces]),
                 values=np.concatenate([piece.values for piece in pieces]),
+                attention=pieces[0].attention,  # with which a target is one window
             )
 
     @property
@@ -173,17 +177,19 @@ class Embeddings:
             "Layers": ",".join(self.plan.layer_names),
             "Window": str(self.plan.width),
             "Keep": str(self.plan.keep),
+            **({"Attention": ",".join(map(str, self.plan.attention))} if self.plan.attention else {}),
         }
 
     def save(self, *paths: str, progress: Progress | None = None) -> None:
         """Write files, whole or not at all, in one go: memory is bounded by a batch of windows.
 
         Args:
-            paths: ``.h5`` or ``.hdf5`` for every nucleotide, ``.parquet`` for the mean of each target.
+            paths: ``.h5`` or ``.hdf5`` for every nucleotide and attention weights, ``.parquet`` or ``.h5ad`` (AnnData)
+                for the mean of each target.
             progress: called after every window.
 
         Raises:
-            SettingsError: another suffix, a path given twice, or h5py is not installed.
+            SettingsError: another suffix, a path given twice, no HDF5 for attention weights, or a library is missing.
             BackendError: the model failed.
             OutputError: a file cannot be written.
         """
@@ -200,111 +206,74 @@ class Embeddings:
         for batch in self._batches():
             yield from self._run(batch)
 
-    def _batches(self) -> Iterator[list[_Window]]:
-        """Yield windows of one length, as many as the batch holds."""
-        batch: list[_Window] = []
-        for window in self._windows():
-            full = (len(batch) + 1) * (window.width + 2) > self.plan.batch_tokens
-            if batch and (full or batch[0].width != window.width):
+    def _batches(self) -> Iterator[list[Window]]:
+        """Yield windows of one length, as many as the batch holds, and with them targets that have none."""
+        batch: list[Window] = []
+        count = width = 0
+        for window in self._source.windows():
+            length = len(window.tokens)
+            full = (count + 1) * (length + 2) > self.plan.batch_tokens
+            if length and count and (full or width != length):
                 yield batch
-                batch = []
+                batch, count = [], 0
             batch.append(window)
+            if length:
+                count, width = count + 1, length
         if batch:
             yield batch
 
-    def _windows(self) -> Iterator[_Window]:
-        for number, target in enumerate(self.targets):
-            length = self._reference.lengths[target.contig]
-            width = min(self.plan.width, length)
-            start, end = _on_strand(target.start, target.end, length, target.strand)
-            for kept in stitch(start, end, length, width=width, keep=self.plan.keep):
-                yield _Window(number, kept, width, kept.start - start)
-
-    def _run(self, batch: Sequence[_Window]) -> Iterator[Piece]:
-        starts = [self._genomic_start(window) for window in batch]
-        tokens = np.stack([self._tokens(window, start) for window, start in zip(batch, starts, strict=True)])
-        values = self._hidden(tokens)  # (layers, B, W, H)
-        if not np.isfinite(values).all():
-            raise BackendError("The model answered with numbers that are not finite.", where=self._place(batch))
-        for row, (window, start) in enumerate(zip(batch, starts, strict=True)):
-            part = slice(window.kept.start - window.kept.window, window.kept.end - window.kept.window)
-            yield Piece(window.target, window.first, start, tokens[row, part], values[:, row, part].swapaxes(0, 1))
+    def _run(self, batch: Sequence[Window]) -> Iterator[Piece]:
+        there = [window for window in batch if len(window.tokens)]
+        values = iter(self._hidden(np.stack([window.tokens for window in there])) if there else ())  # (W, layers, H)
+        nothing = np.empty((0, len(self.plan.layer_names), self.hidden_size), dtype=np.float32)
+        for window in batch:
+            found = next(values)[window.kept] if len(window.tokens) else nothing
+            attention = self._attention(window) if self.plan.attention else None
+            if not np.isfinite(found).all() or (attention is not None and not np.isfinite(attention).all()):
+                name = self.targets[window.target].name
+                raise BackendError("The model answered with numbers that are not finite.", where=name)
+            yield Piece(
+                window.target, window.first, window.start, window.tokens[window.kept], window.position, found, attention
+            )
 
     def _hidden(self, tokens: Tokens) -> Floats:
-        """Return hidden states, (layers, B, W, H), of windows (B, W)."""
+        """Return hidden states, (B, W, layers, H), of windows (B, W)."""
         count, width = tokens.shape
         every = np.tile(np.arange(1, width + 1), (count, 1))  # past [CLS]
+        framed, layers = with_special(tokens), self.plan.layers
+        if layers is None:
+            return np.moveaxis(self._told(lambda: self._backend.forward(framed, every).hidden[None]), 0, 2)
+        return np.moveaxis(self._told(lambda: self._backend.hidden_states(framed, every, layers)), 0, 2)
+
+    def _attention(self, window: Window) -> Floats:
+        """Return the weights, (layers, heads, n, n), between nucleotides that are kept; one window at a time."""
+        n, layers = len(window.position), self.plan.attention
+        if not n:
+            return np.empty((len(layers), self.heads, 0, 0), dtype=np.float32)
+        at = np.arange(1, len(window.tokens) + 1)[None, window.kept]  # past [CLS]
+        framed = with_special(window.tokens[None])
+        found = self._told(lambda: self._backend.attention(framed, at, layers)[:, 0, :, :, 1:-1])
+        return found[..., window.kept]
+
+    def _told(self, answer: Callable[[], Any]) -> Floats:
+        """Return what the backend answers, float32.
+
+        Raises:
+            BackendError: it failed.
+        """
         try:
             with self._lock:
-                if self.plan.layers is None:
-                    hidden = self._backend.forward(with_special(tokens), every).hidden[None]
-                else:
-                    hidden = self._backend.hidden_states(with_special(tokens), every, self.plan.layers)
+                tensor = answer()
         except RuntimeError as error:
             raise BackendError(
                 "The model failed.",
                 found=" ".join(str(error).split()),
                 remedy="a smaller --batch-tokens needs less room",
             ) from error
-        found: Floats = hidden.float().cpu().numpy()
+        found: Floats = tensor.float().cpu().numpy()
         return found
-
-    def _genomic_start(self, window: _Window) -> int:
-        target, start = self.targets[window.target], window.kept.window
-        length = self._reference.lengths[target.contig]
-        return _on_strand(start, start + window.width, length, target.strand)[0]
-
-    def _tokens(self, window: _Window, start: int) -> Tokens:
-        target = self.targets[window.target]
-        bases = self._reference.fetch(target.contig, start, start + window.width)
-        if b"U" in bases:  # the model would read it as N, and its answer would look right
-            raise SettingsError(
-                "A sequence is written as RNA.", needed="T in place of U", found="U", where=target.contig,
-                remedy="write U as T, e.g. seqkit seq --rna2dna in.fa",
-            )  # fmt: skip
-        tokens = encode(bases)
-        return reverse_complement(tokens) if target.strand == "-" else tokens
-
-    def _place(self, batch: Sequence[_Window]) -> str:
-        return ", ".join(dict.fromkeys(self.targets[window.target].name for window in batch))
-
-
-class _Window(NamedTuple):
-    """A window to run."""
-
-    target: int
-    kept: Kept  # on the target's strand
-    width: int
-    first: int  # nucleotides of the target before those kept
 
 
 def letters(tokens: Tokens) -> str:
     """Return tokens of nucleotides as text."""
     return "".join(_LETTERS[tokens].tolist())
-
-
-def positions(target: Target, first: int, end: int) -> Index:
-    """Return the genomic positions, 0-based, of a target's nucleotides [first, end), counted from its 5' end."""
-    along = np.arange(first, end, dtype=np.int64)
-    return target.start + along if target.strand == "+" else target.end - 1 - along
-
-
-def nucleotides(targets: Iterable[Target]) -> int:
-    """Count the nucleotides of targets."""
-    return sum(map(len, targets))
-
-
-def _on_strand(start: int, end: int, length: int, strand: str) -> tuple[int, int]:
-    """Turn an interval of the forward strand to one of the target's, counted from its 5' end, or back."""
-    return (start, end) if strand == "+" else (length - end, length - start)
-
-
-def _check_length(target: Target, length: int, plan: EmbedPlan, info: BackendInfo) -> None:
-    if info.fixed_window is not None and length < plan.width:
-        raise SettingsError(
-            f"Model {info.model} takes windows of one length only, and a sequence is shorter.",
-            needed=f"at least {plan.width} nt",
-            found=f"{target.contig} of {length} nt",
-            where=target.name,
-            remedy="choose a model that takes shorter windows, or give the sequence with what surrounds it",
-        )

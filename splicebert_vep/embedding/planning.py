@@ -12,6 +12,8 @@ from splicebert_vep.genome.guard import Observed
 
 from .embed import Embeddings, EmbedPlan
 from .targets import Target, Wanted, find_targets
+from .variants import AlleleWindows
+from .windows import Source, Stretches
 
 if TYPE_CHECKING:
     from splicebert_vep.annotator import Annotator
@@ -25,12 +27,18 @@ _PROVENANCE = (
     "ReferenceSHA256", "Plugins", "Quality",
 )  # fmt: skip
 _OF_GENES = ("Annotation", "AnnotationDigest")
+_OF_ALLELES = (*_OF_GENES, "Flank", "WindowMode", "Stride")
 _APART = 500_000  # nt between the places at which the builds are compared
 _COMPARED = 50  # nt
 
 
 def embeddings_of(
-    wanted: Wanted, layers: Layers, keep: int | None, annotator: Annotator, lock: AbstractContextManager[object]
+    wanted: Wanted,
+    layers: Layers,
+    keep: int | None,
+    attention: bool,
+    annotator: Annotator,
+    lock: AbstractContextManager[object],
 ) -> Embeddings:
     """Return what computes the embeddings when it is read; see ``Annotator.embed``.
 
@@ -40,20 +48,44 @@ def embeddings_of(
     settings, backend = annotator.settings, annotator.backend
     width = settings.window.width
     batch_tokens = settings.batch_tokens or backend.info.batch_tokens
-    plan = EmbedPlan(choose_layers(layers, backend), width, check_keep(keep, width), batch_tokens)
+    chosen = choose_layers(layers, backend)
+    whole = attention or wanted.vcf is not None
+    plan = EmbedPlan(
+        chosen, width, check_keep(keep, width, whole=whole), batch_tokens,
+        choose_attention(chosen, backend) if attention else (),
+    )  # fmt: skip
     warnings: list[str] = []
-    targets = find_targets(wanted, annotator.reference, annotator.genes.table, warnings)
-    if wanted.genes:
-        warnings += _check_build(annotator, [target for target in targets if target.gene])
+    source: Source
+    more: tuple[str, ...]
+    if wanted.vcf is not None:
+        source, more = _alleles(wanted, keep, annotator, warnings), _OF_ALLELES
+    else:
+        targets = find_targets(wanted, annotator.reference, annotator.genes.table, warnings)
+        if wanted.genes:
+            warnings += _check_build(annotator, [target for target in targets if target.gene])
+        fixed = None if backend.info.fixed_window is None else backend.info.model
+        source = Stretches(
+            targets, annotator.reference, width=width, keep=plan.keep, whole=attention, fixed=fixed
+        )  # fmt: skip
+        more = _OF_GENES if wanted.genes else ()
 
     def provenance() -> dict[str, str]:
         known = annotator.run.provenance
-        return {key: known[key] for key in (*_PROVENANCE, *(_OF_GENES if wanted.genes else ()))}
+        return {key: known[key] for key in (*_PROVENANCE, *more)}
 
-    return Embeddings(
-        targets, plan, reference=annotator.reference, backend=backend, lock=lock, provenance=provenance,
-        warnings=warnings,
-    )  # fmt: skip
+    return Embeddings(source, plan, backend=backend, lock=lock, provenance=provenance, warnings=warnings)
+
+
+def _alleles(wanted: Wanted, keep: int | None, annotator: Annotator, warnings: list[str]) -> AlleleWindows:
+    if wanted != Wanted(vcf=wanted.vcf) or keep is not None:
+        raise SettingsError(
+            "The windows of a VCF go without anything else.",
+            needed="a VCF without genes, regions, a BED file, records, strand or keep",
+            found=", ".join(key for key in ("genes", "regions", "bed", "records", "strand") if getattr(wanted, key))
+            or "keep",
+        )
+    assert wanted.vcf is not None
+    return AlleleWindows(wanted.vcf, annotator, warnings)
 
 
 def _check_build(annotator: Annotator, targets: Sequence[Target]) -> Sequence[str]:
@@ -99,17 +131,41 @@ def choose_layers(asked: Layers, backend: GuardedBackend) -> tuple[int, ...] | N
     return tuple(int(number) for number in numbers)
 
 
+def choose_attention(layers: tuple[int, ...] | None, backend: GuardedBackend) -> tuple[int, ...]:
+    """Return which of the asked layers attend: all but the embeddings.
+
+    Raises:
+        SettingsError: none does, or the backend shows no attention weights.
+    """
+    if backend.heads is None or layers is None:
+        raise SettingsError(
+            "The backend shows no attention weights.",
+            needed="a backend that offers attention",
+            found=f"model {backend.info.model}",
+            remedy="leave --attention out, or choose --backend torch",
+        )
+    attend = tuple(layer for layer in layers if layer)
+    if not attend:
+        raise SettingsError(
+            "The embeddings, layer 0, attend to nothing.", needed=f"a layer from 1 to {backend.layers}", found="0"
+        )
+    return attend
+
+
 def _told(asked: Layers) -> str:
     return asked if isinstance(asked, str) else ",".join(map(str, asked)) or "none"
 
 
-def check_keep(keep: int | None, width: int) -> int:
+def check_keep(keep: int | None, width: int, *, whole: bool = False) -> int:
     """Return how much of a window is kept, half of it when nothing is said.
+
+    Args:
+        whole: keep all of it when nothing is said.
 
     Raises:
         SettingsError: it is less than one nucleotide or more than the window.
     """
-    chosen = max(1, width // 2) if keep is None else keep
+    chosen = (width if whole else max(1, width // 2)) if keep is None else keep
     if not 1 <= chosen <= width:
         raise SettingsError(
             "The kept part does not fit the window.", needed=f"--keep from 1 to {width}", found=f"--keep {chosen}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from splicebert_vep.cohort.places import Stretch, bed_places, gene_places, region_stretches
 from splicebert_vep.errors import SettingsError
@@ -32,6 +33,10 @@ class Target:
     strand: str
     gene: str | None = None
 
+    COLUMNS: ClassVar[Mapping[str, type]] = {
+        "name": str, "contig": str, "start": int, "end": int, "strand": str, "gene": str,
+    }  # fmt: skip
+
     def __len__(self) -> int:
         return self.end - self.start
 
@@ -46,6 +51,7 @@ class Wanted:
         bed: path of a BED file, plain or gzip; column 6 is the strand.
         records: every record of the FASTA, as it is.
         strand: of regions, and of BED lines that name none.
+        vcf: path of a VCF or BCF, whose REF and ALT windows go without anything else; ``-`` is stdin.
     """
 
     genes: tuple[str, ...] = ()
@@ -53,6 +59,7 @@ class Wanted:
     bed: str | None = None
     records: bool = False
     strand: str | None = None
+    vcf: str | None = None
 
 
 def find_targets(wanted: Wanted, reference: Reference, table: GeneTable, warnings: list[str]) -> list[Target]:
@@ -73,7 +80,7 @@ def find_targets(wanted: Wanted, reference: Reference, table: GeneTable, warning
     if not found:
         raise SettingsError(
             "There is nothing to embed." if wanted.bed else "Nothing to embed was asked for.",
-            needed="genes, regions, a BED file with intervals, or the records of a FASTA",
+            needed="genes, regions, a BED file with intervals, the records of a FASTA, or a VCF",
             found=f"no interval in {wanted.bed}" if wanted.bed else "",
         )
     return found

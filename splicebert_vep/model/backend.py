@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from .registry import MODELS, check_known, quality_note, resolve_model
 _CPU_TOKENS = 2048  # what a layer writes of so many stays in the processor's cache
 _GPU_TOKENS = 65536  # enough to fill one
 _CHECK_WIDTH = 510
+_Answer = TypeVar("_Answer")
 
 
 class TorchBackend:
@@ -65,6 +66,11 @@ class TorchBackend:
         """Number of layers."""
         return self._model.config.num_hidden_layers
 
+    @property
+    def heads(self) -> int:
+        """Number of attention heads in a layer."""
+        return self._model.config.num_attention_heads
+
     def _choose(self, exact: SpliceBert, asked: str, width: int) -> tuple[SpliceBert, str]:
         """Return the network in the precision to compute in, and its name."""
         for precision in _candidates(asked, self._device):
@@ -88,6 +94,10 @@ class TorchBackend:
         at = self._to(positions)
         return torch.stack([pick(out.all_hidden[layer], at).float() for layer in layers])
 
+    def attention(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64], layers: Sequence[int]) -> torch.Tensor:
+        """Return the weights, (layers, N, heads, P, W + 2), with which token positions (N, P) attend to all tokens."""
+        return self._run(self._model.attention, self._to(tokens), self._to(positions), layers)
+
     def remember(
         self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]
     ) -> tuple[BackendOutput, tuple[KeysValues, ...]]:
@@ -108,7 +118,7 @@ class TorchBackend:
         return self._output(self._run(self._model.update, memory, *changed))
 
     @torch.inference_mode()
-    def _run(self, call: Callable[..., BertOutput], *arguments: Any, **options: Any) -> BertOutput:
+    def _run(self, call: Callable[..., _Answer], *arguments: Any, **options: Any) -> _Answer:
         with full_precision(self._device):
             return call(*arguments, **options)
 

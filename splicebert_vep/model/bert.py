@@ -10,6 +10,8 @@ Architecture: Devlin et al. 2019 (10.18653/v1/N19-1423), post-layer-norm, with t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -115,6 +117,15 @@ class Layer(nn.Module):
         updated: Tensor = self.feed_norm(hidden + self.feed_out(inner))  # (B, P, H)
         return updated
 
+    def attention(self, hidden: Tensor, keys: Tensor) -> Tensor:
+        """Return the weights with which tokens, (B, P, H), attend to those of ``keys``, (B, T, H): (B, A, P, T), fp32.
+
+        They are what ``forward`` multiplies the values with, which it does without ever writing them down.
+        """
+        query, key = self._split(self.query(hidden)).float(), self._split(keys).float()
+        weights: Tensor = (query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])).softmax(dim=-1)
+        return weights
+
     def _split(self, projected: Tensor) -> Tensor:
         return projected.view(*projected.shape[:2], self.heads, -1).transpose(1, 2)  # (B, T, H) -> (B, A, T, H/A)
 
@@ -170,6 +181,21 @@ class Encoder(nn.Module):
             (*states, hidden) if output_hidden_states else None,
             (*memory, context) if remember else None,
         )
+
+    def attention(self, tokens: Tensor, positions: Tensor, layers: Sequence[int]) -> Tensor:
+        """Return the weights with which tokens at some positions attend to all T: (layers, B, A, P, T), fp32.
+
+        Args:
+            tokens, positions: as for ``encode``.
+            layers: numbers of the layers, from 1.
+        """
+        states = self.encode(tokens, output_hidden_states=True).all_hidden
+        assert states is not None
+        found = []
+        for number in layers:
+            layer, entering = cast(Layer, self.layers[number - 1]), states[number - 1]  # (B, T, H)
+            found.append(layer.attention(pick(entering, positions), layer.keys_values(entering).keys))
+        return torch.stack(found)
 
     def embed(self, tokens: Tensor, first_position: int = 0) -> Tensor:
         """Look up what enters the first layer: (B, T) int64 to (B, T, H).

@@ -1,8 +1,9 @@
 """A fine-tuned network: the encoder with a classifier on it, and its folder.
 
-The folder is that of transformers' ``BertForTokenClassification`` (keys ``bert.*`` and ``classifier.*``; labels in
-``id2label``), with a section ``fine_tuned`` in its config: the task, the window, what it began as. A pooled one has the
-same keys and is no model of transformers, whose ``BertForSequenceClassification`` reads [CLS] instead of the mean.
+With a linear head the folder is that of transformers' ``BertForTokenClassification`` (keys ``bert.*`` and
+``classifier.*``; labels in ``id2label``); a convolution head adds ``head.*``. One of whole sequences is no model of
+transformers, whose ``BertForSequenceClassification`` reads [CLS] where ours takes the mean. A section ``fine_tuned`` of
+the config says the task, the window, what it began as.
 """
 
 from __future__ import annotations
@@ -13,34 +14,80 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from splicebert_vep.errors import ModelError
-from splicebert_vep.model.bert import BertConfig, Encoder
+from splicebert_vep.model.bert import BertConfig, Encoder, pick
 from splicebert_vep.model.checkpoint import Dialect, WeightTaker, find_weights, read_weights, sha256_of, write_model
 from splicebert_vep.model.config import MULTIMOLECULE, official_config, read_config, read_json, vocabulary_rows
 
-_CLASSIFIER = {"classifier.weight": "classifier.weight", "classifier.bias": "classifier.bias"}
+
+class Convolutions(nn.Module):
+    """Residual convolutions over the nucleotides of a window: what lies at a distance, wherever in the window.
+
+    The encoder knows places by absolute positions, so it has to learn a motif with a tract before it anew for every
+    place; a convolution does not. Each nucleotide sees 100 nt on either side.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.inlet = nn.Linear(size, CHANNELS)
+        self.first = nn.ModuleList(_convolution(dilation) for dilation in _DILATIONS)
+        self.second = nn.ModuleList(_convolution(dilation) for dilation in _DILATIONS)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Turn hidden states of nucleotides, (B, W, H), into (B, W, CHANNELS)."""
+        x = self.inlet(hidden).transpose(1, 2)  # (B, C, W)
+        for first, second in zip(self.first, self.second, strict=True):
+            x = x + second(F.gelu(first(F.gelu(x))))
+        found: Tensor = x.transpose(1, 2)
+        return found
+
+
+CHANNELS = 64
+_KERNEL, _DILATIONS = 11, (1, 1, 4, 4)
+
+
+def _convolution(dilation: int) -> nn.Conv1d:
+    return nn.Conv1d(CHANNELS, CHANNELS, _KERNEL, padding=_KERNEL // 2 * dilation, dilation=dilation)
+
+
+LINEAR, CONVOLUTION = HEADS = ("linear", "convolution")
 
 
 class Classifier(Encoder):
-    """The encoder with a linear layer on its last hidden states.
+    """The encoder with a head on its last hidden states.
 
     Args:
         labels: how many numbers an answer has.
+        head: ``linear``, or ``convolution`` before the linear layer.
         pooled: one answer per window, from the mean over its nucleotides, instead of one per nucleotide.
     """
 
-    def __init__(self, config: BertConfig, labels: int, *, pooled: bool = False) -> None:
+    def __init__(self, config: BertConfig, labels: int, *, head: str = LINEAR, pooled: bool = False) -> None:
         super().__init__(config)
         self.pooled = pooled
-        self.classifier = nn.Linear(config.hidden_size, labels)
+        self.head = Convolutions(config.hidden_size) if head == CONVOLUTION else None
+        self.classifier = nn.Linear(config.hidden_size if self.head is None else CHANNELS, labels)
 
     def forward(self, tokens: Tensor, positions: Tensor | None = None, *, first_position: int = 0) -> Tensor:
-        """Return logits (B, P, labels) at token positions (B, P), None for all; (B, labels) when pooled."""
-        hidden = self.encode(tokens, positions, first_position=first_position).hidden  # (B, P, H)
+        """Return logits (B, P, labels) at token positions (B, P), None for the W nucleotides; (B, labels) when pooled.
+
+        Args:
+            tokens: (B, W + 2) int64, ``[CLS] x1..xW [SEP]``.
+            first_position: position of token 0; other than 0 in training only.
+        """
+        if self.head is None and positions is not None and not self.pooled:
+            return self._classified(self.encode(tokens, positions, first_position=first_position).hidden)
+        hidden = self.encode(tokens, first_position=first_position).hidden[:, 1:-1]  # (B, W, H)
+        if self.head is not None:
+            hidden = self.head(hidden)
         if self.pooled:
-            hidden = hidden[:, 1:-1].mean(dim=1)  # (B, H), without [CLS] and [SEP]
+            return self._classified(hidden.mean(dim=1))
+        return pick(self._classified(hidden), None if positions is None else positions - 1)
+
+    def _classified(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.classifier(hidden)
         return logits
 
@@ -56,6 +103,7 @@ class FineTuned:
         pooled: one answer per window.
         base: model it began as, or ``random``.
         base_sha256: of that model's weights, or ``none``.
+        head: ``linear`` or ``convolution``.
     """
 
     task: str
@@ -64,6 +112,7 @@ class FineTuned:
     pooled: bool
     base: str
     base_sha256: str
+    head: str = LINEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +130,7 @@ def save_classifier(model: Classifier, about: FineTuned, folder: Path) -> None:
     Raises:
         OutputError: the folder or a file cannot be written.
     """
-    kind = "SpliceBertMeanClassifier" if about.pooled else "BertForTokenClassification"
+    kind = "BertModel" if about.pooled or about.head != LINEAR else "BertForTokenClassification"
     section: dict[str, Any] = {key: value for key, value in asdict(about).items() if key != "labels"}
     config = {
         **official_config(model.config),
@@ -90,7 +139,12 @@ def save_classifier(model: Classifier, about: FineTuned, folder: Path) -> None:
         "label2id": {label: number for number, label in enumerate(about.labels)},
         "fine_tuned": section,
     }
-    write_model(model, Dialect().names(model.config.num_hidden_layers) | _CLASSIFIER, config, folder)
+    write_model(model, Dialect().names(model.config.num_hidden_layers) | _head_names(model), config, folder)
+
+
+def _head_names(model: Classifier) -> dict[str, str]:
+    """Return the keys of what is not the encoder's: the names themselves."""
+    return {name: name for name in model.state_dict() if name.startswith(("head.", "classifier."))}
 
 
 def load_classifier(folder: Path, task: str | None = None) -> LoadedClassifier:
@@ -117,11 +171,11 @@ def load_classifier(folder: Path, task: str | None = None) -> LoadedClassifier:
     config, weights_file = described.config, find_weights(folder)
     taker = WeightTaker(read_weights(weights_file), weights_file)
     state = taker.take(config, Dialect(), described.file_vocab_size)
-    shapes = {"weight": (len(about.labels), config.hidden_size), "bias": (len(about.labels),)}
-    state |= {ours: taker.pop(key, shapes[key.split(".")[1]]) for ours, key in _CLASSIFIER.items()}
-    taker.finish()
     with torch.device("meta"):
-        model = Classifier(config, len(about.labels), pooled=about.pooled)
+        model = Classifier(config, len(about.labels), head=about.head, pooled=about.pooled)
+    shapes = model.state_dict()
+    state |= {name: taker.pop(key, tuple(shapes[name].shape)) for name, key in _head_names(model).items()}
+    taker.finish()
     model.to_empty(device="cpu").load_state_dict(state)
     return LoadedClassifier(model.eval(), about, sha256_of(weights_file))
 
@@ -134,6 +188,8 @@ def _about(raw: Mapping[str, Any], file: Path) -> FineTuned:
     except (KeyError, TypeError) as error:
         raise _not_ours(file, f"{type(error).__name__}: {error}") from error
     window, positions = about.window, raw["max_position_embeddings"]
+    if about.head not in HEADS:
+        raise _not_ours(file, f"a head of kind {about.head!r}")
     if not isinstance(window, int) or not 1 <= window <= positions - 2 or not labels:
         raise _not_ours(file, f"a window of {window!r} for {positions} positions and {len(labels)} labels")
     return about

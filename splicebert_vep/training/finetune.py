@@ -120,7 +120,7 @@ class LabelNucleotides:
         bases, labels = self._windows.draw(rng, plan.windows, plan.width, plan.stage.site_share)
         shown, targets = hide_stretches(rng, bases, labels, recipe.hidden_share)
         tokens = torch.from_numpy(with_special(shown).astype(np.int64)).to(device)
-        logits: Tensor = model(tokens, first_position=plan.first_position)[:, 1:-1]  # (B, W, K)
+        logits: Tensor = model(tokens, first_position=plan.first_position)  # (B, W, K)
         truth = torch.from_numpy(targets.astype(np.int64)).to(device)
         weight = torch.full((logits.shape[-1],), recipe.site_weight, device=device)
         weight[0] = 1.0
@@ -229,7 +229,7 @@ def finetune(
         OutputError: something cannot be written.
     """
     learned = LabelNucleotides(recipe, training, validation)
-    model, base_sha256 = begin(base, len(training.names), seed=recipe.seed)
+    model, base_sha256 = begin(base, len(training.names), head=recipe.head, seed=recipe.seed)
     if recipe.window > widest(model.config):
         raise SettingsError(
             "The window is wider than the model was trained for.", needed=f"at most {widest(model.config)} nt",
@@ -240,9 +240,10 @@ def finetune(
         logits, labels = answers(answer_of(best, device), _about(validation, _CALIBRATED), width=recipe.window)
         best.classifier.bias.add_(torch.from_numpy(calibrated(logits, labels)).to(best.classifier.bias))
 
+    about = FineTuned(task, training.names, recipe.window, False, base, base_sha256, recipe.head)
     return train_head(
-        model, learned, recipe.optimisation(), FineTuned(task, training.names, recipe.window, False, base, base_sha256),
-        path, finish=finish, frozen=recipe.frozen, device=device, half=half, say=say, progress=progress,
+        model, learned, recipe.optimisation(), about, path, finish=finish, frozen=recipe.frozen, device=device,
+        half=half, say=say, progress=progress,
         identity={
             "recipe": asdict(recipe), "task": task, "base": base, "base_sha256": base_sha256,
             "training_sha256": training.digest, "validation_sha256": validation.digest,

@@ -22,7 +22,7 @@ RANDOM = "random"
 """Name of a start from random weights, with the sizes of the bundled model."""
 
 
-def begin(base: str, labels: int, *, seed: int, pooled: bool = False) -> tuple[Classifier, str]:
+def begin(base: str, labels: int, *, head: str, seed: int, pooled: bool = False) -> tuple[Classifier, str]:
     """Return a classifier on the encoder of a model, or on a random one of the bundled model's sizes, and the digest
     of the model's weights.
 
@@ -35,13 +35,11 @@ def begin(base: str, labels: int, *, seed: int, pooled: bool = False) -> tuple[C
         fresh = SpliceBert(loaded.config)
         initialise(fresh, neighbour_layers=2, seed=seed)
         start = fresh
-    model = Classifier(loaded.config, labels, pooled=pooled)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        model.classifier.weight.normal_(0.0, 0.02, generator=generator)
-        model.classifier.bias.zero_()
-    kept = model.state_dict().keys()
-    model.load_state_dict({k: v for k, v in start.state_dict().items() if k in kept}, strict=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Classifier(loaded.config, labels, head=head, pooled=pooled)
+    encoder = {name: value for name, value in start.state_dict().items() if name in model.state_dict()}
+    model.load_state_dict(model.state_dict() | encoder)
     return model, "none" if base == RANDOM else loaded.weights_sha256
 
 
@@ -82,7 +80,7 @@ def train_head(
         path: the run's folder, see ``run_folder.py``.
         identity: what determines the run.
         finish: changes the best weights into those that are kept.
-        frozen: train the classifier only.
+        frozen: train the head and the classifier only.
         half: run the network in bf16.
         say: told how it goes.
         progress: told which step is done, and of how many.
@@ -92,7 +90,7 @@ def train_head(
         OutputError: something cannot be written.
     """
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not frozen or name.startswith("classifier."))
+        parameter.requires_grad_(not frozen or name.startswith(("head.", "classifier.")))
     model.to(device).train()
     with RunFolder(path, json.dumps(identity, indent=1) + "\n") as folder:
         train(model, learned, how, folder, device=device, half=half, say=say, progress=progress)

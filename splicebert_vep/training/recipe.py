@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.model.bert import BertConfig
+from splicebert_vep.model.classifier import CONVOLUTION, HEADS, LINEAR
 from splicebert_vep.model.config import VOCABULARY
 
 from .loop import Optimisation
@@ -249,7 +250,8 @@ class FineTuneRecipe:
         site_weight: of a site's loss against that of another nucleotide; probabilities are set right at the end.
         hidden_share: of the windows, those in which a stretch of 15 to 30 nt is masked, so that the model can be asked
             what hiding a stretch does.
-        frozen: train the classifier only, and leave the encoder as it was.
+        head: what stands on the encoder: ``convolution``, or ``linear`` for transformers' layout.
+        frozen: train the head only, and leave the encoder as it was.
         learning_rate: at its peak; see ``Recipe``.
         validate_every: steps between validations; a checkpoint is saved at each.
         patience: validations without a better mean AUPRC after which the training stops; 0 never stops it.
@@ -263,6 +265,7 @@ class FineTuneRecipe:
     parts: int = 1
     site_weight: float = 4.0
     hidden_share: float = 0.1
+    head: str = CONVOLUTION
     frozen: bool = False
     learning_rate: float = 1e-3
     warmup_steps: int = 200
@@ -289,6 +292,7 @@ class FineTuneRecipe:
         yield "clip", self.clip, 0 < self.clip < math.inf
         yield "seed", self.seed, 0 <= self.seed < 2**63
         yield "patience", self.patience, self.patience >= 0
+        yield "head", self.head, self.head in HEADS
         yield "stages", len(self.stages), len(self.stages) > 0
         for stage in self.stages:
             yield from stage.rules(self.batch_tokens, self.parts)
@@ -322,7 +326,8 @@ class SequenceRecipe:
     Args:
         epochs: how often, on average, every sequence is seen at most.
         batch: sequences of one step.
-        frozen: train the classifier only, and leave the encoder as it was.
+        head: what stands on the encoder: ``linear`` or ``convolution``.
+        frozen: train the head only, and leave the encoder as it was.
         learning_rate: at its peak; see ``Recipe``.
         warmup_share: of the steps, those in which the learning rate rises.
         patience: epochs without a better figure after which the training stops; 0 never stops it.
@@ -330,6 +335,7 @@ class SequenceRecipe:
 
     epochs: int = 20
     batch: int = 32
+    head: str = LINEAR
     frozen: bool = False
     learning_rate: float = 3e-4
     warmup_share: float = 0.1
@@ -353,6 +359,7 @@ class SequenceRecipe:
         yield "clip", self.clip, 0 < self.clip < math.inf
         yield "seed", self.seed, 0 <= self.seed < 2**63
         yield "patience", self.patience, self.patience >= 0
+        yield "head", self.head, self.head in HEADS
 
     def epoch(self, sequences: int) -> int:
         """Return the steps of an epoch; there is a validation after each."""

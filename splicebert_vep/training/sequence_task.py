@@ -165,8 +165,8 @@ def finetune_sequences(
             say(f"test has no {label}, so there will be no figure of it")
     learned = AnswerSequences(recipe, split.training, split.validation)
     labels = split.training.labels
-    model, base_sha256 = begin(base, len(labels), seed=recipe.seed, pooled=True)
-    about = FineTuned(TASK, labels, split.longest, True, base, base_sha256)
+    model, base_sha256 = begin(base, len(labels), head=recipe.head, seed=recipe.seed, pooled=True)
+    about = FineTuned(TASK, labels, split.longest, True, base, base_sha256, recipe.head)
     folder = train_head(
         model, learned, recipe.optimisation(len(split.training), learned.watch), about, path,
         finish=lambda best: learned.finish(best, device), frozen=recipe.frozen, device=device, half=half, say=say,

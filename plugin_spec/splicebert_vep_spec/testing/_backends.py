@@ -10,6 +10,7 @@ from .._backends import (
     MASK,
     SEP,
     A,
+    AttentiveBackend,
     BackendFactory,
     BackendInfo,
     BackendOptions,
@@ -90,6 +91,21 @@ class BackendConformance:
         values = _flat(states[1]), _flat(backend.forward(array(tokens), array(positions)).hidden.tolist())
         worst = max(abs(a - b) for a, b in zip(*values, strict=True))
         assert worst <= _TOLERANCE, f"layer {layers} of hidden_states differs by {worst} from hidden of forward"
+
+    def test_attention_weights_of_a_token_sum_to_one(self) -> None:
+        backend = self._factory().open(self.options)
+        if not isinstance(backend, AttentiveBackend):
+            return
+        array = subject(self, "array", "staticmethod(numpy.array)")
+        tokens, positions = self._windows(backend, 2)
+        weights = backend.attention(array(tokens), array(positions), (1, backend.layers))
+        needed, found = (2, 2, backend.heads, 4, len(tokens[0])), tuple(weights.shape)
+        assert found == needed, f"attention has shape {found}; needed (layers, N, heads, P, W + 2) = {needed}"
+        assert min(_flat(weights.tolist())) >= 0, "an attention weight is negative"
+        worst = max(abs(total - 1) for total in _flat(weights.sum(-1).tolist()))
+        assert worst <= _TOLERANCE, f"attention weights of a token sum to 1 but for {worst}"
+        repeated = weights[:, :, :, 1], weights[:, :, :, 3]
+        assert _flat(repeated[0].tolist()) == _flat(repeated[1].tolist()), "a position asked twice has two answers"
 
     def _factory(self) -> BackendFactory:
         factory: BackendFactory = subject(self, "factory", "MyFactory()")
