@@ -61,18 +61,17 @@ def losses(folder):
 
 
 def test_a_planted_motif_is_learned_as_a_splice_site(base, tmp_path):
-    motif = [source(tmp_path, {"1": "+-" * 20, "2": "+-"}, donor="G" * 12, acceptor="T" * 12)]
-    stages = (Stage(20, 30, 150_000, 1.0, anywhere=True), Stage(60, 60, 80_000, 1.0))
+    motif = [source(tmp_path, {"1": "+-" * 10, "2": "+-"})]
     recipe = FineTuneRecipe(
-        stages, batch_tokens=400, learning_rate=1e-3, site_weight=1.0, hidden_share=0.0, warmup_steps=30,
-        validate_every=100, patience=0,
+        (Stage(30, 60, 20_000, 1.0),), batch_tokens=500, learning_rate=3e-3, site_weight=1.0, hidden_share=0.0,
+        warmup_steps=5, validate_every=40,
     )  # fmt: skip
     said = []
     folder, rows = tune(motif, tmp_path / "run", base, recipe, say=said.append, validation_share=0.1)
     assert [(row["test"], row["label"]) for row in rows] == [("test 2", "acceptor"), ("test 2", "donor")]
     for row in rows:  # by chance 8 of 6,000 nucleotides: .0013
         assert row["nucleotides"] == 6000 and row["sites"] == 8
-        assert row["auprc"] > 0.1 and row["top_k"] >= 0.25
+        assert row["auprc"] > 0.5 and row["top_k"] >= 0.5
         assert row["expected"] == pytest.approx(8, rel=0.5)
     assert json.loads((tmp_path / "run/figures.json").read_text()) == rows
     about = load_classifier(folder).about
@@ -228,9 +227,9 @@ def test_frozen_leaves_the_encoder_bit_for_bit(sources, base, tmp_path):
     folder, _ = tune(sources, tmp_path, base, dataclasses.replace(scaled(RECIPE, 3000), frozen=True))
     before = load_checkpoint(Path(base)).model.state_dict()
     after = load_classifier(folder).model.state_dict()
-    assert {name.split(".")[0] for name in after if name not in before} == {"classifier", "head"}
+    assert {name.split(".")[0] for name in after if name not in before} == {"classifier"}
     assert all(torch.equal(before[name], after[name]) for name in after if name in before)
-    trained, _ = begin(base, 3, head="convolution", seed=1)
+    trained, _ = begin(base, 3, head="linear", seed=1)
     for name, value in trained.state_dict().items():
         assert torch.equal(value, after[name]) == (name in before), name
 

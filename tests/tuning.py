@@ -16,7 +16,7 @@ DONOR, ACCEPTOR = "GTAAGTACGT", "TTTCTTTTCTTTGCAG"  # planted: a tiny model can 
 
 RECIPE = FineTuneRecipe(
     stages=(Stage(20, 40, 5000, 0.8, anywhere=True), Stage(60, 60, 5000, 0.5)),
-    batch_tokens=500, warmup_steps=3, learning_rate=3e-3, validate_every=5,
+    batch_tokens=500, head="linear", warmup_steps=3, learning_rate=3e-3, validate_every=5,
 )  # fmt: skip
 
 

@@ -140,13 +140,14 @@ def finetune_branchpoints(
     Every nucleotide of the genes that no BED line names is taken for none.
 
     Args:
-        beds: a BED file of each of the sources, in their order; see ``BedPositions``.
+        beds: a BED file of each of the sources, in their order, plain or gzip; a line is one base, column 6 its strand.
 
     The others are those of ``finetune_splice_sites``.
 
     Raises:
-        SettingsError: there are not as many BED files as genomes.
-        SpliceBertError: see ``BedPositions``, ``split_genes`` and ``finetune``.
+        SettingsError: there are not as many BED files as genomes, or a line is longer than a base or has no strand.
+        CorpusError: no line lies in a gene.
+        SpliceBertError: see ``finetune_splice_sites``.
     """
     if len(beds) != len(sources):
         raise SettingsError(

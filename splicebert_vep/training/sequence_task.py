@@ -135,7 +135,8 @@ def finetune_sequences(
     """Train and test; return the model's folder, and a row of figures per class, or one for the values.
 
     Args:
-        file: TSV, see ``read_sequences``.
+        file: TSV with the columns ``sequence``, either ``label`` (classes) or ``value`` (numbers), and optionally
+            ``split`` (train, validation or test).
         path: the run's folder; a run that is there is gone on with, and tested again. ``figures.json`` has the rows,
             ``predictions.tsv`` what the model says of every sequence of the test part.
         base: model to begin as, or ``random``.
@@ -146,7 +147,7 @@ def finetune_sequences(
         say, progress: told how it goes.
 
     Raises:
-        LabelError: see ``read_sequences``.
+        LabelError: the file is no such table, a line cannot be read, or a part has nothing to learn from.
         SettingsError: the folder holds another run, another process trains in it, or the training diverged.
         ModelError: the model to begin as cannot be loaded.
         OutputError: something cannot be written.

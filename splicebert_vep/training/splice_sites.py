@@ -33,7 +33,7 @@ def finetune_splice_sites(
     """Train and test; return the model's folder, and a row of figures per test set and kind of site.
 
     Args:
-        sources: genomes, see ``split_genes`` for what is taken of them.
+        sources: genomes, of which protein-coding and lncRNA genes are taken.
         path: the run's folder; a run that is there is gone on with, and tested again. ``figures.json`` has the rows.
         hold_out: ``SPECIES`` or ``SPECIES:CONTIG``.
         base: model to begin as, or ``random``.
@@ -45,7 +45,12 @@ def finetune_splice_sites(
         say, progress: told how it goes.
 
     Raises:
-        SpliceBertError: see ``split_genes`` and ``finetune``.
+        SettingsError: what is to be held out is not there, the folder holds another run, another process trains in it,
+            or the training diverged.
+        CorpusError: there is no gene, or no site of a kind, to train on or to stop by.
+        ModelError: the model to begin as cannot be loaded.
+        OutputError: something cannot be written.
+        SpliceBertError: a reference or annotation cannot be read.
     """
     return finetune_on_genes(
         SpliceSiteModel, exon_edges, sources, path, hold_out=hold_out, base=base, recipe=recipe,
