@@ -58,12 +58,12 @@ class Stage:
     site_share: float
     anywhere: bool = False
 
-    def rules(self, batch_tokens: int, parts: int) -> Iterator[Rule]:
-        """Yield what a stage of steps of so many tokens is held to."""
-        yield "window", f"{self.shortest}..{self.longest}", 1 <= self.shortest <= self.longest
-        yield "tokens of a stage", self.tokens, self.tokens > 0
-        yield "site_share", self.site_share, 0 <= self.site_share <= 1
-        yield "batch_tokens by parts", f"{batch_tokens} by {parts}", batch_tokens >= parts * (self.longest + 2)
+
+def _stage_rules(stage: Stage, batch_tokens: int, parts: int) -> Iterator[Rule]:
+    yield "window", f"{stage.shortest}..{stage.longest}", 1 <= stage.shortest <= stage.longest
+    yield "tokens of a stage", stage.tokens, stage.tokens > 0
+    yield "site_share", stage.site_share, 0 <= stage.site_share <= 1
+    yield "batch_tokens by parts", f"{batch_tokens} by {parts}", batch_tokens >= parts * (stage.longest + 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Recipe:
         yield "neighbour_layers", self.neighbour_layers, 0 <= self.neighbour_layers <= self.layers
         yield "stages", len(self.stages), len(self.stages) > 0
         for stage in self.stages:
-            yield from stage.rules(self.batch_tokens, self.parts)
+            yield from _stage_rules(stage, self.batch_tokens, self.parts)
         if isinstance(self.heads, int) and self.heads > 0:
             divided = self.hidden_size % self.heads == 0
             yield "hidden_size by heads", f"{self.hidden_size} by {self.heads}", divided
@@ -295,7 +295,7 @@ class FineTuneRecipe:
         yield "head", self.head, self.head in HEADS
         yield "stages", len(self.stages), len(self.stages) > 0
         for stage in self.stages:
-            yield from stage.rules(self.batch_tokens, self.parts)
+            yield from _stage_rules(stage, self.batch_tokens, self.parts)
         if self.stages:
             longest = max(stage.longest for stage in self.stages)
             yield "longest window of the last stage", self.window, self.window == longest
