@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    return [source(tmp_path_factory.mktemp("genome"), {"1": "+-+-+-+-+-", "2": "+-"})]
+    return [source(tmp_path_factory.mktemp("genome"), {"1": "+-+-+", "2": "+"})]
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def losses(folder):
 def test_a_planted_motif_is_learned_as_a_splice_site(base, tmp_path):
     motif = [source(tmp_path, {"1": "+-" * 10, "2": "+-"})]
     recipe = FineTuneRecipe(
-        (Stage(30, 60, 20_000, 1.0),), batch_tokens=500, learning_rate=3e-3, site_weight=1.0, hidden_share=0.0,
-        warmup_steps=5, validate_every=40,
+        (Stage(30, 60, 12_000, 1.0),), batch_tokens=500, learning_rate=3e-3, site_weight=1.0, hidden_share=0.0,
+        warmup_steps=5, validate_every=24,
     )  # fmt: skip
     said = []
     folder, rows = tune(motif, tmp_path / "run", base, recipe, say=said.append, validation_share=0.1)
@@ -105,7 +105,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("at", [3, 5, 8, 19])
+@pytest.mark.parametrize("at", [3, 5, 19])
 def test_a_run_broken_off_goes_on_as_if_it_had_not_been(unbroken, sources, base, tmp_path, monkeypatch, at):
     plain = LabelNucleotides.loss
 
@@ -185,7 +185,7 @@ def test_another_recipe_model_or_genome_in_the_folder_is_refused(unbroken, sourc
     elif change == "base":
         base = "random"
     elif change == "genome":
-        sources = [source(tmp_path, {"1": "+-+-+-+-+-", "2": "+-"}, first=1)]
+        sources = [source(tmp_path, {"1": "+-+-+", "2": "+"}, first=1)]
     else:
         options["hold_out"] = []
     if base == "random":
