@@ -106,6 +106,13 @@ def test_what_is_no_fine_tuned_folder_is_told(base, tuned, tmp_path):
             load_classifier(tmp_path)
 
 
+def test_positions_may_be_read_only_and_of_any_integer_type(tuned):
+    model = SpliceSiteModel.open(tuned, "cpu")
+    wanted = model.probabilities(tokens(1))[:, 4:7]
+    at = np.broadcast_to(np.arange(5, 8, dtype=np.int32), (1, 3))
+    assert model.probabilities(tokens(1), at) == pytest.approx(wanted, abs=1e-6)
+
+
 def test_answers_that_are_not_finite_are_a_failure_of_the_model(base, tmp_path):
     model = SpliceSiteModel.open(saved(base, tmp_path), "cpu")
     assert isinstance(model._model, Classifier)

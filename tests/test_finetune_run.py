@@ -82,6 +82,13 @@ def test_a_planted_motif_is_learned_as_a_splice_site(base, tmp_path):
     assert said[2] == "test test 2: 6,000 nt; 0 genes are left out as paralogs"
 
 
+def test_what_the_figures_need_is_asked_for_before_training(sources, base, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(SettingsError, match="needs sklearn"):
+        tune(sources, tmp_path / "run", base)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_leaves_its_log_and_its_best_weights(unbroken):
     steps, validations = read_log(unbroken / "train.csv"), read_log(unbroken / "validation.csv")
     assert [int(row["step"]) for row in steps] == list(range(1, 21))

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -263,3 +264,21 @@ def test_the_command_prints_figures_and_bad_input_ends_in_a_message(classes, bas
     code, out, err = run("finetune", "sequence", tmp_path / "bad.tsv", "--model", base, "-O", tmp_path / "other")
     assert code == 3 and not out and f"{tmp_path / 'bad.tsv'}:2" in err and "Traceback" not in err
     assert not (tmp_path / "other").exists()
+
+
+def test_labels_are_written_as_they_are(base, tmp_path):
+    texts, surplus = made(120, seed=4)
+    names = ['a\\b"c' if value > 0 else "e'f,g h" for value in surplus]
+    file = write(tmp_path / "t.tsv", ["sequence", "label"], zip(texts, names, strict=True))
+    finetune_sequences(file, tmp_path / "run", base=base, recipe=dataclasses.replace(RECIPE, epochs=1))
+    header, *rows = [line.split("\t") for line in (tmp_path / "run/predictions.tsv").read_text().splitlines()]
+    assert header == ["line", "sequence", "label", "predicted", 'p_a\\b"c', "p_e'f,g h"]
+    for row in rows:
+        assert (row[1], row[2]) == (texts[int(row[0]) - 2], names[int(row[0]) - 2])
+
+
+def test_what_the_figures_need_is_asked_for_before_training(classes, base, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(SettingsError, match="needs sklearn"):
+        finetune_sequences(classes, tmp_path / "run", base=base, recipe=RECIPE)
+    assert not (tmp_path / "run").exists()

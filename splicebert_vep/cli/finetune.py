@@ -207,13 +207,11 @@ def sequence(
 
 
 def _machine(device: str, precision: str, threads: int | None) -> tuple[torch.device, bool]:
-    """Return the device, and whether to train in bf16; see that what the end needs is there."""
+    """Return the device, and whether to train in bf16."""
     import torch
 
-    from splicebert_vep.extras import require
     from splicebert_vep.model.devices import choose_device
 
-    require("sklearn")
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = choose_device(device)

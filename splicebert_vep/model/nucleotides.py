@@ -30,7 +30,7 @@ class NucleotideModel(TunedModel):
                 found=", ".join(self.labels), where=str(folder),
             )  # fmt: skip
 
-    def probabilities(self, tokens: Tokens, positions: NDArray[np.int64] | None = None) -> Probabilities:
+    def probabilities(self, tokens: Tokens, positions: NDArray[np.integer] | None = None) -> Probabilities:
         """Return the probability of every label, (N, P, K) float64, of windows in transcript orientation.
 
         Args:

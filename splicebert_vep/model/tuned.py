@@ -57,7 +57,7 @@ class TunedModel:
         return cls(Path(folder), choose_device(device))
 
     @torch.inference_mode()
-    def _logits(self, tokens: Tokens, positions: NDArray[np.int64] | None = None) -> torch.Tensor:
+    def _logits(self, tokens: Tokens, positions: NDArray[np.integer] | None = None) -> torch.Tensor:
         """Return the model's answers to windows (N, W + 2), as float64 on the CPU."""
         width = tokens.shape[1] - 2
         if width > self.window:
@@ -67,7 +67,7 @@ class TunedModel:
             )  # fmt: skip
         try:
             with full_precision(self._device):
-                at = None if positions is None else torch.from_numpy(positions).to(self._device)
+                at = None if positions is None else torch.from_numpy(positions.astype(np.int64)).to(self._device)
                 logits = self._model(torch.from_numpy(tokens.astype(np.int64)).to(self._device), at).cpu().double()
         except RuntimeError as error:
             raise BackendError(one_line(error)) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from splicebert_vep.extras import require
 from splicebert_vep.files import whole_or_not
 from splicebert_vep.model.nucleotides import NucleotideModel
 
@@ -50,8 +51,10 @@ def finetune_on_genes(
     The others are those of ``finetune_splice_sites``.
 
     Raises:
+        SettingsError: scikit-learn is not installed.
         SpliceBertError: see ``split_genes`` and ``finetune``.
     """
+    require("sklearn")
     recipe, device = recipe or FineTuneRecipe(), device or torch.device("cpu")
     split = split_genes(
         sources, hold_out, validation_share=validation_share, margin=recipe.window // 2 + 1, test_nt=test_nt,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from splicebert_vep.extras import require
 from splicebert_vep.files import whole_or_not
 from splicebert_vep.model.classifier import Classifier, FineTuned
 from splicebert_vep.model.registry import DEFAULT_MODEL
@@ -148,10 +148,12 @@ def finetune_sequences(
 
     Raises:
         LabelError: the file is no such table, a line cannot be read, or a part has nothing to learn from.
-        SettingsError: the folder holds another run, another process trains in it, or the training diverged.
+        SettingsError: scikit-learn is not installed, the folder holds another run, another process trains in it, or the
+            training diverged.
         ModelError: the model to begin as cannot be loaded.
         OutputError: something cannot be written.
     """
+    require("sklearn")
     recipe, device = recipe or SequenceRecipe(), device or torch.device("cpu")
     split = read_sequences(file, widest(config_of(base)), validation_share=validation_share, test_share=test_share)
     for name, part in (("training", split.training), ("validation", split.validation), ("test", split.test)):
@@ -198,8 +200,7 @@ def _tested(model: SequenceModel, test: LabelledSequences, path: Path) -> Rows:
         said = [[f"{value:.6g}"] for value in values.tolist()]
         rows = [asdict(value_figures(values, test.targets))]
     with whole_or_not(path / PREDICTIONS) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, escapechar="\\")
-        writer.writerow(header)
-        writer.writerows([line, text, known, *more] for line, text, known, more in
-                         zip(test.lines, test.texts, truth, said, strict=True))  # fmt: skip
+        handle.write("\t".join(header) + "\n")
+        for line, text, known, more in zip(test.lines, test.texts, truth, said, strict=True):
+            handle.write("\t".join([str(line), text, known, *more]) + "\n")
     return rows

@@ -45,8 +45,8 @@ def finetune_splice_sites(
         say, progress: told how it goes.
 
     Raises:
-        SettingsError: what is to be held out is not there, the folder holds another run, another process trains in it,
-            or the training diverged.
+        SettingsError: scikit-learn is not installed, what is to be held out is not there, the folder holds another run,
+            another process trains in it, or the training diverged.
         CorpusError: there is no gene, or no site of a kind, to train on or to stop by.
         ModelError: the model to begin as cannot be loaded.
         OutputError: something cannot be written.
