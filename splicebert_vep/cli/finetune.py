@@ -16,8 +16,6 @@ from .console import print_json, print_table, progress_line, say
 from .options import device_option, json_option
 
 if TYPE_CHECKING:  # torch takes seconds to import, and ``--help`` does without
-    import torch
-
     from splicebert_vep.training.corpus import Source
     from splicebert_vep.training.recipe import FineTuneRecipe
 
@@ -114,9 +112,10 @@ def splice_sites(
 
     Labels are the exon edges of all transcripts; sequence is that of protein-coding and lncRNA genes.
     """
+    from splicebert_vep.training.heads import machine
     from splicebert_vep.training.splice_sites import finetune_splice_sites
 
-    chosen, half = _machine(device, precision, threads)
+    chosen, half = machine(device, precision, threads)
     recipe = _recipe(tokens, head, frozen, site_weight, learning_rate, patience, seed)
     with progress_line() as progress:
         folder, rows = finetune_splice_sites(
@@ -145,8 +144,9 @@ def branchpoints(
     that of protein-coding and lncRNA genes; each of its nucleotides that no line names counts as none.
     """
     from splicebert_vep.training.branchpoints import finetune_branchpoints
+    from splicebert_vep.training.heads import machine
 
-    chosen, half = _machine(device, precision, threads)
+    chosen, half = machine(device, precision, threads)
     recipe = _recipe(tokens, head, frozen, site_weight, learning_rate, patience, seed)
     with progress_line() as progress:
         folder, rows = finetune_branchpoints(
@@ -190,10 +190,11 @@ def sequence(
     TSV has the columns sequence, either label (classes) or value (numbers), and optionally split (train, validation,
     test). FOLDER/predictions.tsv has what the model says of the test sequences.
     """
+    from splicebert_vep.training.heads import machine
     from splicebert_vep.training.recipe import SequenceRecipe
     from splicebert_vep.training.sequence_task import finetune_sequences
 
-    chosen, half = _machine(device, precision, threads)
+    chosen, half = machine(device, precision, threads)
     recipe = SequenceRecipe(
         epochs=epochs, batch=batch, head=head, frozen=frozen, learning_rate=learning_rate, patience=patience, seed=seed
     )
@@ -204,18 +205,6 @@ def sequence(
         )  # fmt: skip
     _print(rows, as_json)
     say(f"the model is in {folder}")
-
-
-def _machine(device: str, precision: str, threads: int | None) -> tuple[torch.device, bool]:
-    """Return the device, and whether to train in bf16."""
-    import torch
-
-    from splicebert_vep.model.devices import choose_device
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    chosen = choose_device(device)
-    return chosen, precision == "bf16" or precision == "auto" and chosen.type == "cuda"
 
 
 def _sources(genomes: Sequence[tuple[str, str, str]]) -> list[Source]:

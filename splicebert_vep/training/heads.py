@@ -12,6 +12,7 @@ from splicebert_vep.model.bert import BertConfig, Encoder, SpliceBert
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.classifier import Classifier, FineTuned, save_classifier
 from splicebert_vep.model.config import read_config
+from splicebert_vep.model.devices import choose_device
 from splicebert_vep.model.registry import DEFAULT_MODEL, resolve_model
 
 from .initial import initialise
@@ -41,6 +42,22 @@ def begin(base: str, labels: int, *, head: str, seed: int, pooled: bool = False)
     encoder = {name: value for name, value in start.state_dict().items() if name in model.state_dict()}
     model.load_state_dict(model.state_dict() | encoder)
     return model, "none" if base == RANDOM else loaded.weights_sha256
+
+
+def machine(device: str, precision: str, threads: int | None) -> tuple[torch.device, bool]:
+    """Return the device for a name of ``choose_device``, and whether to train in bf16: ``auto`` does on a CUDA GPU.
+
+    Args:
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        threads: CPU threads; None leaves torch's.
+
+    Raises:
+        SettingsError: the device is not there.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen = choose_device(device)
+    return chosen, precision == "bf16" or precision == "auto" and chosen.type == "cuda"
 
 
 def config_of(base: str) -> BertConfig:
