@@ -19,6 +19,12 @@ if TYPE_CHECKING:  # torch takes seconds to import, and ``--help`` does without
     from splicebert_vep.training.corpus import Source
     from splicebert_vep.training.recipe import FineTuneRecipe
 
+_EPILOG = """\b
+Examples:
+  splicebert-vep finetune splice-sites --genome human GRCh38.fa grch38 --hold-out human:chr22 -O sites
+  splicebert-vep finetune branchpoints bp.bed --genome human GRCh38.fa grch38 --hold-out human:chr22 -O branchpoints
+  splicebert-vep finetune sequence exons.tsv -O exons
+"""
 _SITES_EPILOG = """\b
 Examples:
   splicebert-vep finetune splice-sites --genome human GRCh38.fa grch38 --hold-out human:chr22 -O sites
@@ -88,7 +94,7 @@ _machine_options = cloup.option_group(
 )  # fmt: skip
 
 
-@cloup.group()
+@cloup.group(epilog=_EPILOG)
 def finetune() -> None:
     """Fine-tune a model on labels of nucleotides or sequences.
 
