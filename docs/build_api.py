@@ -29,6 +29,16 @@ CHAPTERS: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
             "Oligo",
             "Embeddings",
             "Embedding",
+            "finetune_splice_sites",
+            "finetune_branchpoints",
+            "finetune_sequences",
+            "Source",
+            "FineTuneRecipe",
+            "SequenceRecipe",
+            "Stage",
+            "SpliceSiteModel",
+            "BranchpointModel",
+            "SequenceModel",
             "Variant",
             "Summary",
             "Settings",
@@ -91,7 +101,8 @@ def _object(item: griffe.Class | griffe.Function, name: str, level: str) -> str:
         parts.append(f"```text\n{shown}\n```\n")
     parts.append(_docstring(item))
     if isinstance(item, griffe.Class):
-        for member in item.members.values():
+        for found in item.all_members.values():
+            member = found.final_target if isinstance(found, griffe.Alias) else found  # an inherited one is an alias
             if member.name.startswith("_") and member.name != "__getitem__" or not member.docstring:
                 continue
             if isinstance(member, griffe.Function):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .embedding.embed import Embeddings as Embeddings
     from .errors import SpliceBertError as SpliceBertError
     from .joining.beside import Beside as Beside
+    from .model.branchpoints import BranchpointModel as BranchpointModel
+    from .model.sequences import SequenceModel as SequenceModel
+    from .model.splice_sites import SpliceSiteModel as SpliceSiteModel
     from .mutagenesis.dependency import Dependency as Dependency
     from .mutagenesis.dependency import dependency_of as dependency_of
     from .mutagenesis.region_map import RegionMap as RegionMap
@@ -30,6 +33,13 @@ if TYPE_CHECKING:
     from .settings import DeltaSettings as DeltaSettings
     from .settings import Settings as Settings
     from .summary import Summary as Summary
+    from .training.branchpoints import finetune_branchpoints as finetune_branchpoints
+    from .training.corpus import Source as Source
+    from .training.recipe import FineTuneRecipe as FineTuneRecipe
+    from .training.recipe import SequenceRecipe as SequenceRecipe
+    from .training.recipe import Stage as Stage
+    from .training.sequence_task import finetune_sequences as finetune_sequences
+    from .training.splice_sites import finetune_splice_sites as finetune_splice_sites
     from .variants import Variant as Variant
 
 __version__ = "0.1.0"
@@ -38,21 +48,31 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Annotator": "annotator",
     "Beside": "joining.beside",
+    "BranchpointModel": "model.branchpoints",
+    "DeltaSettings": "settings",
     "Dependency": "mutagenesis.dependency",
     "Embedding": "embedding.embed",
     "Embeddings": "embedding.embed",
+    "FineTuneRecipe": "training.recipe",
     "Oligo": "oligos.results",
     "Oligos": "oligos.results",
     "Profile": "profile",
     "RegionMap": "mutagenesis.region_map",
     "ScoredVariant": "results",
-    "DeltaSettings": "settings",
+    "SequenceModel": "model.sequences",
+    "SequenceRecipe": "training.recipe",
     "Settings": "settings",
+    "Source": "training.corpus",
     "SpliceBertError": "errors",
+    "SpliceSiteModel": "model.splice_sites",
+    "Stage": "training.recipe",
     "Summary": "summary",
     "Variant": "variants",
     "WindowShape": "sequence.windows",
     "dependency_of": "mutagenesis.dependency",
+    "finetune_branchpoints": "training.branchpoints",
+    "finetune_sequences": "training.sequence_task",
+    "finetune_splice_sites": "training.splice_sites",
     "map_region": "mutagenesis.region_map",
     "oligos_of": "oligos.oligos",
 }

@@ -12,7 +12,7 @@
     │   ├── StoreError              a score store is damaged, not one, or holds another value for an allele
     │   ├── CohortError             a manifest, plan or shard of a cohort cannot be used, or shards are missing
     │   ├── CalibrationError        a calibration table is damaged, of other scores, or cannot be made
-    │   ├── LabelError              labelled variants are not such a table, or a row cannot be read
+    │   ├── LabelError              labelled variants or sequences are no such table, or a row cannot be read
     │   ├── SettingsError           an option value that cannot be honoured
     │   └── BuildError              VCF, FASTA and annotation are not of the same genome build (exit code 4)
     ├── OutputError                 an output could not be written whole (exit code 5)

@@ -33,6 +33,22 @@ class GenePlace(NamedTuple):
     row: int
 
 
+class BedLine(NamedTuple):
+    """A line of a BED file as it is; 0-based half-open.
+
+    Args:
+        name, strand: columns 4 and 6; None where the line has none.
+        where: file and line, for messages.
+    """
+
+    contig: str
+    start: int
+    end: int
+    name: str | None
+    strand: str | None
+    where: str
+
+
 class BedPlace(NamedTuple):
     """A line of a BED file.
 
@@ -178,10 +194,22 @@ def region_stretches(texts: Sequence[str], reference: Reference) -> Iterator[Str
 
 
 def bed_places(path: str, reference: Reference) -> Iterator[BedPlace]:
-    """Yield the lines of a BED file, plain or gzip, that are intervals.
+    """Yield the intervals of a BED file, plain or gzip.
 
     Raises:
         SettingsError: the file or a line cannot be read, or an interval does not lie on the FASTA.
+    """
+    for line in bed_lines(path):
+        contig = _contig(line.contig, reference, line.where)
+        stretch = _within(Stretch(contig, line.start, line.end), reference.lengths[contig], line.where)
+        yield BedPlace(stretch, line.name, line.strand, line.where)
+
+
+def bed_lines(path: str) -> Iterator[BedLine]:
+    """Yield the lines of a BED file, plain or gzip, that are intervals, wherever these lie.
+
+    Raises:
+        SettingsError: the file or a line cannot be read.
     """
     try:
         with open(path, "rb") as handle:
@@ -189,7 +217,7 @@ def bed_places(path: str, reference: Reference) -> Iterator[BedPlace]:
         with gzip.open(path, "rt", encoding="utf-8") if packed else open(path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip() and not line.startswith(_NOT_INTERVALS):
-                    yield _interval(line, reference, f"{path}:{number}")
+                    yield _interval(line, f"{path}:{number}")
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise SettingsError(
             "The BED file cannot be read.",
@@ -199,7 +227,7 @@ def bed_places(path: str, reference: Reference) -> Iterator[BedPlace]:
         ) from error
 
 
-def _interval(line: str, reference: Reference, where: str) -> BedPlace:
+def _interval(line: str, where: str) -> BedLine:
     cells = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
     if len(cells) < 3 or not (cells[1].isdecimal() and cells[2].isdecimal()) or int(cells[1]) >= int(cells[2]):
         raise SettingsError(
@@ -208,10 +236,8 @@ def _interval(line: str, reference: Reference, where: str) -> BedPlace:
             found=repr(line.rstrip("\r\n")[:60]),
             where=where,
         )
-    contig = _contig(cells[0], reference, where)
-    stretch = _within(Stretch(contig, int(cells[1]), int(cells[2])), reference.lengths[contig], where)
     name, strand = (cells[at] if len(cells) > at else None for at in (3, 5))
-    return BedPlace(stretch, name, strand, where)
+    return BedLine(cells[0], int(cells[1]), int(cells[2]), name, strand, where)
 
 
 def _contig(name: str, reference: Reference, where: str) -> str:

@@ -102,11 +102,19 @@ def load_checkpoint(folder: Path) -> LoadedModel:
     ``vocab.txt`` may be missing where the order of tokens is fixed, that is in all but multimolecule's layout.
 
     Raises:
-        ModelError: a file is missing or unreadable, the config describes another network, or a weight is missing,
-            unexpected, of another shape or type, or not finite.
+        ModelError: a file is missing or unreadable, the config describes another network or a fine-tuned model, or a
+            weight is missing, unexpected, of another shape or type, or not finite.
     """
     described = read_config(folder / "config.json")
     config = described.config
+    if described.task is not None:
+        raise ModelError(
+            "The folder holds a fine-tuned model, not a masked language model.",
+            needed="a model that guesses hidden nucleotides, as SpliceBERT and what 'pretrain' writes do",
+            found=f"a model of 'finetune {described.task}', which answers with other labels",
+            where=str(folder),
+            remedy="give the model that it began as",
+        )
     rows = vocabulary_rows(folder / "vocab.txt", described)
     weights_file = find_weights(folder)
     weights = read_weights(weights_file)

@@ -1,8 +1,9 @@
 """A fine-tuned network: the encoder with a classifier on it, and its folder.
 
 With a linear head the folder is that of transformers' ``BertForTokenClassification`` (keys ``bert.*`` and
-``classifier.*``; labels in ``id2label``); a convolution head adds ``head.*``. A section ``fine_tuned`` of the config
-says the task, the window, what it began as.
+``classifier.*``; labels in ``id2label``); a convolution head adds ``head.*``. One of whole sequences is no model of
+transformers, whose ``BertForSequenceClassification`` reads [CLS] where ours takes the mean. A section ``fine_tuned`` of
+the config says the task, the window, what it began as.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from splicebert_vep.errors import ModelError
 from splicebert_vep.model.bert import BertConfig, Encoder, pick
 from splicebert_vep.model.checkpoint import Dialect, WeightTaker, find_weights, read_weights, sha256_of, write_model
-from splicebert_vep.model.config import OURS, official_config, read_config, read_json, vocabulary_rows
+from splicebert_vep.model.config import MULTIMOLECULE, official_config, read_config, read_json, vocabulary_rows
 
 
 class Convolutions(nn.Module):
@@ -164,8 +165,8 @@ def load_classifier(folder: Path, task: str | None = None) -> LoadedClassifier:
             "The model was fine-tuned for something else.", needed=f"a model of 'finetune {task}'", found=about.task,
             where=str(folder),
         )  # fmt: skip
-    if described.layout != OURS:
-        raise _not_ours(file, f"max_trained_length missing ({described.layout} layout)")
+    if described.layout == MULTIMOLECULE:
+        raise _not_ours(file, f"the layout of {described.layout}")
     vocabulary_rows(folder / "vocab.txt", described)
     config, weights_file = described.config, find_weights(folder)
     taker = WeightTaker(read_weights(weights_file), weights_file)

@@ -20,11 +20,18 @@ _RNA_NAMES = {"[PAD]": "<pad>", "[UNK]": "<unk>", "[CLS]": "<cls>", "[SEP]": "<e
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Hold what the config says: the network we build, and how large the vocabulary of the file is."""
+    """Hold what the config says.
+
+    Args:
+        config: of the network we build.
+        file_vocab_size: how large the vocabulary of the file is.
+        task: of ``finetune``, where the folder holds a fine-tuned model; else None.
+    """
 
     config: BertConfig
     layout: str
     file_vocab_size: int
+    task: str | None = None
 
 
 def read_config(file: Path) -> Description:
@@ -87,7 +94,9 @@ def read_config(file: Path) -> Description:
         layer_norm_eps=eps,
         max_trained_length=trained,
     )
-    return Description(config, layout, vocab_size)
+    section = raw.get("fine_tuned")
+    task = str(section.get("task", "unknown")) if isinstance(section, dict) else None
+    return Description(config, layout, vocab_size, task)
 
 
 def official_config(config: BertConfig) -> dict[str, object]:

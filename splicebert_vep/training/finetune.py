@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,28 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from splicebert_vep.errors import CorpusError, SettingsError
-from splicebert_vep.model.bert import Encoder, SpliceBert
-from splicebert_vep.model.checkpoint import load_checkpoint
-from splicebert_vep.model.classifier import Classifier, FineTuned, save_classifier
-from splicebert_vep.model.registry import resolve_model
+from splicebert_vep.model.classifier import Classifier, FineTuned
 from splicebert_vep.sequence.tokens import Tokens, with_special
 from splicebert_vep_spec import MASK
 
-from .initial import initialise
+from .heads import begin, train_head, widest
 from .labelled import UNLABELLED, Labelled, Labels
-from .loop import Loss, train
+from .loop import Loss
 from .recipe import FineTuneRecipe
-from .run_folder import RunFolder
 from .sampling import step_rng
 from .site_metrics import site_figures
 from .stages import StagePlan
 from .stitched import answers
 
-RANDOM = "random"
-"""Name of a start from random weights, with the sizes of the bundled model."""
-
 _SHORTEST_HIDDEN, _LONGEST_HIDDEN = 15, 30  # nt, as long as splice-switching oligos are
 _VALIDATED, _CALIBRATED = 150_000, 1_000_000  # nucleotides, about
+_LEAST_ROUNDS, _MOST_ROUNDS = 100, 2_000
 
 
 class LabelWindows:
@@ -91,13 +83,24 @@ class LabelNucleotides:
 
     Args:
         training, validation: with the same labels.
+
+    Raises:
+        CorpusError: one of them lacks a label, or no site lies in a stretch as long as a window.
     """
 
     def __init__(self, recipe: FineTuneRecipe, training: Labelled, validation: Labelled) -> None:
+        for what, part in (("training", training), ("validation", validation)):
+            for name in part.names:
+                if not part.count(name):
+                    raise CorpusError(
+                        f"There is no {name} among the nucleotides for {what}.",
+                        needed=f"each of {', '.join(part.names)}",
+                        found=", ".join(f"{part.count(other):,} {other}" for other in part.names),
+                        remedy="give more genes, or choose another --validation",
+                    )
         self._recipe = recipe
         self._plan = StagePlan(recipe.stages, batch_tokens=recipe.batch_tokens, parts=recipe.parts, seed=recipe.seed)
         self._windows = LabelWindows(training, recipe.window)
-        LabelWindows(validation, recipe.window)  # told now that it has no site
         self.validation = _about(validation, _VALIDATED)
 
     @property
@@ -174,21 +177,23 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return found
 
 
-def calibrated(logits: NDArray[np.floating], labels: Labels, rounds: int = 100) -> NDArray[np.float64]:
+def calibrated(logits: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
     """Return what to add to the logits, (K,), so that every label is expected as often as it is there.
 
     A model that was shown more sites than a gene has, each with more weight, expects too many of them.
 
     Args:
         logits: (n, K).
-        labels: (n,); each site's label has to be there.
+        labels: (n,); each of the K has to be there.
     """
     counted = labels != UNLABELLED
     z, truth = logits[counted].astype(np.float64), labels[counted]
     there = np.bincount(truth, minlength=z.shape[1])
     shift = np.zeros(z.shape[1])
-    for _ in range(rounds):
+    for number in range(_MOST_ROUNDS):  # the surer the model, the smaller the steps
         expected = softmax(z + shift).sum(axis=0)
+        if number >= _LEAST_ROUNDS and np.allclose(expected, there, rtol=1e-3, atol=0):
+            break
         shift += np.log(there / expected)
     found: NDArray[np.float64] = shift - shift[0]
     return found
@@ -225,55 +230,33 @@ def finetune(
     """
     learned = LabelNucleotides(recipe, training, validation)
     model, base_sha256 = begin(base, len(training.names), head=recipe.head, seed=recipe.seed)
-    if recipe.window > (model.config.max_trained_length or model.config.max_position_embeddings - 2):
+    if recipe.window > widest(model.config):
         raise SettingsError(
-            "The window is wider than the model was trained for.",
-            needed=f"at most {model.config.max_trained_length}", found=f"{recipe.window}",
+            "The window is wider than the model was trained for.", needed=f"at most {widest(model.config)} nt",
+            found=f"{recipe.window} nt",
         )  # fmt: skip
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not recipe.frozen or name.startswith(("head.", "classifier.")))
-    model.to(device).train()
+
+    def finish(best: Classifier) -> None:
+        logits, labels = answers(answer_of(best, device), _about(validation, _CALIBRATED), width=recipe.window)
+        best.classifier.bias.add_(torch.from_numpy(calibrated(logits, labels)).to(best.classifier.bias))
+
     about = FineTuned(task, training.names, recipe.window, False, base, base_sha256, recipe.head)
-    identity = json.dumps(
-        {"recipe": asdict(recipe), "task": task, "base": base, "base_sha256": base_sha256,
-         "training_sha256": training.digest, "validation_sha256": validation.digest}, indent=1,
-    ) + "\n"  # fmt: skip
-    with RunFolder(path, identity) as folder:
-        train(model, learned, recipe.optimisation(), folder, device=device, half=half, say=say, progress=progress)
-        folder.load_best(model)
-        model.eval()
-        logits, labels = answers(answer_of(model, device), _about(validation, _CALIBRATED), width=recipe.window)
-        finished = deepcopy(model)
-        with torch.no_grad():
-            finished.classifier.bias.add_(torch.from_numpy(calibrated(logits, labels)).to(finished.classifier.bias))
-        save_classifier(finished, about, folder.model)
-    return folder.model
-
-
-def begin(base: str, labels: int, *, head: str, seed: int, pooled: bool = False) -> tuple[Classifier, str]:
-    """Return a classifier on the encoder of a model, or on a random one of the bundled model's sizes, and the digest
-    of the model's weights.
-
-    Raises:
-        ModelError: the model cannot be loaded.
-    """
-    loaded = load_checkpoint(resolve_model("splicebert-mini" if base == RANDOM else base))
-    start: Encoder = loaded.model
-    if base == RANDOM:
-        fresh = SpliceBert(loaded.config)
-        initialise(fresh, neighbour_layers=2, seed=seed)
-        start = fresh
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Classifier(loaded.config, labels, head=head, pooled=pooled)
-    encoder = {name: value for name, value in start.state_dict().items() if name in model.state_dict()}
-    model.load_state_dict(model.state_dict() | encoder)
-    return model, "none" if base == RANDOM else loaded.weights_sha256
+    return train_head(
+        model, learned, recipe.optimisation(), about, path, finish=finish, frozen=recipe.frozen, device=device,
+        half=half, say=say, progress=progress,
+        identity={
+            "recipe": asdict(recipe), "task": task, "base": base, "base_sha256": base_sha256,
+            "training_sha256": training.digest, "validation_sha256": validation.digest,
+        },
+    )  # fmt: skip
 
 
 def _about(labelled: Labelled, nucleotides: int) -> Labelled:
-    """Return the first stretches that have so many nucleotides in all, drawn in an order of their own."""
+    """Return the first stretches that have so many nucleotides in all and every label, in an order of their own."""
     order = np.random.default_rng(0).permutation(len(labelled.stretches))
     lengths = np.diff(labelled.offsets)[order] - 2 * labelled.margin
     count = int(np.searchsorted(np.cumsum(lengths), nucleotides)) + 1
+    spans = [slice(int(labelled.offsets[row]), int(labelled.offsets[row + 1])) for row in order]
+    for label in range(len(labelled.names)):
+        count = max(count, 1 + next(n for n, span in enumerate(spans) if (labelled.labels[span] == label).any()))
     return labelled.take(order[:count].tolist())

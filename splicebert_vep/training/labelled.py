@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from splicebert_vep.errors import CorpusError
 from splicebert_vep.genome.gene_table import HAS_ACCEPTOR, HAS_DONOR, GeneTable
 from splicebert_vep.genome.reference import Reference
-from splicebert_vep.model.splice_sites import ACCEPTOR, DONOR, LABELS, NEITHER
+from splicebert_vep.model.splice_sites import ACCEPTOR, DONOR, LABELS
 from splicebert_vep.sequence.tokens import Tokens, encode, reverse_complement
 from splicebert_vep_spec import N
 
@@ -109,25 +110,38 @@ def joined(parts: Sequence[Labelled]) -> Labelled:
     )
 
 
-def splice_site_labels(table: GeneTable, reference: Reference, rows: Iterable[int], margin: int) -> Labelled:
-    """Label the splice sites of all transcripts of all genes of the table in the stretches of some genes.
+class Sites(Protocol):
+    """Where the nucleotides of each kind are on a genome.
 
-    An acceptor is the first nucleotide of an exon that an intron precedes, a donor the last of one that an intron
-    follows. A nucleotide that is both (an exon of one base) has no label.
+    Attributes:
+        names: of the labels; the first is that of a nucleotide that is none of the others.
+    """
+
+    names: tuple[str, ...]
+
+    def within(self, number: int, stretch: Stretch, name: str) -> Ints:
+        """Return the positions of a kind that lie in a stretch of the table's contig ``number``, ascending."""
+
+
+def label_genes(table: GeneTable, reference: Reference, rows: Iterable[int], margin: int, sites: Sites) -> Labelled:
+    """Label all sites, of whatever gene, in the stretches of some genes.
+
+    A nucleotide that is of two kinds has no label.
 
     Args:
         rows: genes to take, numbers of rows of the table.
+
+    Raises:
+        CorpusError: the genes have no base.
     """
-    sites = _Sites(table)
     bases, labels, stretches = [], [], []
     for number, stretch in _stretches(table, reference, rows):
         start, end = stretch.start - margin, stretch.end + margin
         tokens = _fetch(reference, stretch.contig, start, end)
-        found = np.full(len(tokens), LABELS.index(NEITHER), dtype=np.uint8)
-        for name in (ACCEPTOR, DONOR):
+        found = np.zeros(len(tokens), dtype=np.uint8)
+        for label, name in enumerate(sites.names[1:], start=1):
             at = sites.within(number, stretch, name) - start
-            taken = found[at] != LABELS.index(NEITHER)
-            found[at] = np.where(taken, UNLABELLED, LABELS.index(name))
+            found[at] = np.where(found[at] == 0, label, UNLABELLED)
         found[:margin] = found[len(found) - margin :] = UNLABELLED
         if stretch.minus:
             tokens, found = reverse_complement(tokens), found[::-1]
@@ -146,7 +160,7 @@ def splice_site_labels(table: GeneTable, reference: Reference, rows: Iterable[in
         )
     lengths = [len(part) for part in bases]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Labelled(LABELS, np.concatenate(bases), np.concatenate(labels), offsets, margin, tuple(stretches))
+    return Labelled(sites.names, np.concatenate(bases), np.concatenate(labels), offsets, margin, tuple(stretches))
 
 
 def _fetch(reference: Reference, contig: str, start: int, end: int) -> Tokens:
@@ -184,8 +198,14 @@ def _stretch(table: GeneTable, contig: str, group: Sequence[int], end: int) -> S
     return Stretch(contig, start, end, minus, tuple(table.gene_ids[row] for row in group))
 
 
-class _Sites:
-    """Genomic positions of every donor's and acceptor's exonic nucleotide, by contig and strand."""
+class ExonEdges:
+    """The splice sites of all transcripts of all genes of a table.
+
+    An acceptor is the first nucleotide of an exon that an intron precedes, a donor the last of one that an intron
+    follows; an exon of one base is both.
+    """
+
+    names: tuple[str, ...] = LABELS
 
     def __init__(self, table: GeneTable) -> None:
         contig = np.repeat(table.gene_contig, np.diff(table.exon_offsets))
@@ -201,6 +221,10 @@ class _Sites:
                     self._found[number, minus, name] = np.unique(at[kept])
 
     def within(self, number: int, stretch: Stretch, name: str) -> Ints:
-        """Return the positions that lie in a stretch of the table's contig ``number``."""
-        found = self._found[number, stretch.minus, name]
-        return found[np.searchsorted(found, stretch.start) : np.searchsorted(found, stretch.end)]
+        """Return the acceptors or donors in a stretch of the table's contig ``number``."""
+        return between(self._found[number, stretch.minus, name], stretch)
+
+
+def between(positions: Ints, stretch: Stretch) -> Ints:
+    """Return those of ascending positions that lie in a stretch."""
+    return positions[np.searchsorted(positions, stretch.start) : np.searchsorted(positions, stretch.end)]

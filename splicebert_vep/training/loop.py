@@ -30,7 +30,7 @@ class Loss:
         correct: how many answers were right; a tensor, so that nobody waits for the device.
         count: answers that count.
         tokens: that went through the network.
-        of: answers that ``correct`` is of; None for all that count.
+        of: answers that ``correct`` is of; None for all that count, 0 where none can be right or wrong.
     """
 
     total: Tensor
@@ -197,7 +197,7 @@ def train(
                     **task.describe(step),
                     "learning_rate": f"{rate:.6g}",
                     "loss": f"{cost / max(1, count):.6f}",
-                    "accuracy": f"{correct / max(1, of):.6f}",
+                    "accuracy": f"{correct / of:.6f}" if of else "",
                     "gradient_norm": f"{float(norm):.4f}",
                     "tokens_per_second": f"{speed:.0f}",
                 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,9 +13,31 @@ from typing import Any, TypeVar
 
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.model.bert import BertConfig
+from splicebert_vep.model.classifier import CONVOLUTION, HEADS, LINEAR
 from splicebert_vep.model.config import VOCABULARY
 
 from .loop import Optimisation
+
+Rule = tuple[str, object, bool]
+"""What is held to a rule, its value, and whether it follows it."""
+
+
+def _check(rules: Iterable[Rule]) -> None:
+    wrong = [f"{what}: {value}" for what, value, right in rules if not right]
+    if wrong:
+        raise SettingsError("The recipe cannot be followed.", found="; ".join(wrong))
+
+
+def _above_0(recipe: object, *names: str) -> Iterator[Rule]:
+    for name in names:
+        value = getattr(recipe, name)
+        yield name, value, isinstance(value, int) and value > 0
+
+
+def _shares(recipe: object, *names: str) -> Iterator[Rule]:
+    for name in names:
+        value = getattr(recipe, name)
+        yield name, value, isinstance(value, int | float) and 0 <= value < 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +57,13 @@ class Stage:
     tokens: int
     site_share: float
     anywhere: bool = False
+
+
+def _stage_rules(stage: Stage, batch_tokens: int, parts: int) -> Iterator[Rule]:
+    yield "window", f"{stage.shortest}..{stage.longest}", 1 <= stage.shortest <= stage.longest
+    yield "tokens of a stage", stage.tokens, stage.tokens > 0
+    yield "site_share", stage.site_share, 0 <= stage.site_share <= 1
+    yield "batch_tokens by parts", f"{batch_tokens} by {parts}", batch_tokens >= parts * (stage.longest + 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +108,22 @@ class Recipe:
         Raises:
             SettingsError: naming every value that breaks a rule.
         """
-        wrong = [f"{what}: {value}" for what, value, right in self._rules() if not right]
-        if wrong:
-            raise SettingsError("The recipe cannot be followed.", found="; ".join(wrong))
+        _check(self._rules())
 
-    def _rules(self) -> Iterator[tuple[str, object, bool]]:
+    def _rules(self) -> Iterator[Rule]:
         """Yield what is held to a rule, its value, and whether it follows it."""
         counts = ("hidden_size", "layers", "heads", "intermediate_size", "batch_tokens", "parts", "warmup_steps")
-        for name in (*counts, "validate_every", "save_every"):
-            value = getattr(self, name)
-            yield name, value, isinstance(value, int) and value > 0
-        for name, low, high in (
-            ("learning_rate", 0, 1), ("final_share", 0, 1), ("weight_decay", 0, 1), ("clip", 0, math.inf),
-            ("selected", 0, 1), ("unknown", 0, 1), ("layer_norm_eps", 0, 1),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            yield name, value, isinstance(value, int | float) and low <= value < high
+        yield from _above_0(self, *counts, "validate_every", "save_every")
+        yield from _shares(
+            self, "learning_rate", "final_share", "weight_decay", "selected", "unknown", "layer_norm_eps"
+        )
+        yield "clip", self.clip, isinstance(self.clip, int | float) and 0 <= self.clip < math.inf
         yield "betas", self.betas, len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         yield "seed", self.seed, isinstance(self.seed, int) and 0 <= self.seed < 2**63
         yield "neighbour_layers", self.neighbour_layers, 0 <= self.neighbour_layers <= self.layers
         yield "stages", len(self.stages), len(self.stages) > 0
         for stage in self.stages:
-            yield "window", f"{stage.shortest}..{stage.longest}", 1 <= stage.shortest <= stage.longest
-            yield "tokens of a stage", stage.tokens, stage.tokens > 0
-            yield "site_share", stage.site_share, 0 <= stage.site_share <= 1
-            yield (
-                "batch_tokens by parts",
-                f"{self.batch_tokens} by {self.parts}",
-                (self.batch_tokens >= self.parts * (stage.longest + 2)),
-            )
+            yield from _stage_rules(stage, self.batch_tokens, self.parts)
         if isinstance(self.heads, int) and self.heads > 0:
             divided = self.hidden_size % self.heads == 0
             yield "hidden_size by heads", f"{self.hidden_size} by {self.heads}", divided
@@ -249,7 +265,7 @@ class FineTuneRecipe:
     parts: int = 1
     site_weight: float = 4.0
     hidden_share: float = 0.1
-    head: str = "convolution"
+    head: str = CONVOLUTION
     frozen: bool = False
     learning_rate: float = 1e-3
     warmup_steps: int = 200
@@ -259,6 +275,30 @@ class FineTuneRecipe:
     seed: int = 1
     validate_every: int = 400
     patience: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse a recipe that cannot be followed.
+
+        Raises:
+            SettingsError: naming every value that breaks a rule.
+        """
+        _check(self._rules())
+
+    def _rules(self) -> Iterator[Rule]:
+        yield from _above_0(self, "batch_tokens", "parts", "warmup_steps", "validate_every")
+        yield from _shares(self, "learning_rate", "final_share", "weight_decay")
+        yield "hidden_share", self.hidden_share, 0 <= self.hidden_share <= 1
+        yield "site_weight", self.site_weight, 0 < self.site_weight < math.inf
+        yield "clip", self.clip, 0 < self.clip < math.inf
+        yield "seed", self.seed, 0 <= self.seed < 2**63
+        yield "patience", self.patience, self.patience >= 0
+        yield "head", self.head, self.head in HEADS
+        yield "stages", len(self.stages), len(self.stages) > 0
+        for stage in self.stages:
+            yield from _stage_rules(stage, self.batch_tokens, self.parts)
+        if self.stages:
+            longest = max(stage.longest for stage in self.stages)
+            yield "longest window of the last stage", self.window, self.window == longest
 
     @property
     def window(self) -> int:
@@ -276,6 +316,62 @@ class FineTuneRecipe:
             learning_rate=self.learning_rate, warmup_steps=self.warmup_steps, final_share=self.final_share,
             betas=(0.9, 0.98), weight_decay=self.weight_decay, clip=self.clip, validate_every=self.validate_every,
             save_every=self.validate_every, watch="auprc", patience=self.patience,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRecipe:
+    """How a model is fine-tuned on whole sequences.
+
+    Args:
+        epochs: how often, on average, every sequence is seen at most.
+        batch: sequences of one step.
+        head: what stands on the encoder: ``linear`` or ``convolution``.
+        frozen: train the head only, and leave the encoder as it was.
+        learning_rate: at its peak; see ``Recipe``.
+        warmup_share: of the steps, those in which the learning rate rises.
+        patience: epochs without a better figure after which the training stops; 0 never stops it.
+    """
+
+    epochs: int = 20
+    batch: int = 32
+    head: str = LINEAR
+    frozen: bool = False
+    learning_rate: float = 3e-4
+    warmup_share: float = 0.1
+    final_share: float = 0.02
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    seed: int = 1
+    patience: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse a recipe that cannot be followed.
+
+        Raises:
+            SettingsError: naming every value that breaks a rule.
+        """
+        _check(self._rules())
+
+    def _rules(self) -> Iterator[Rule]:
+        yield from _above_0(self, "epochs", "batch")
+        yield from _shares(self, "learning_rate", "warmup_share", "final_share", "weight_decay")
+        yield "clip", self.clip, 0 < self.clip < math.inf
+        yield "seed", self.seed, 0 <= self.seed < 2**63
+        yield "patience", self.patience, self.patience >= 0
+        yield "head", self.head, self.head in HEADS
+
+    def epoch(self, sequences: int) -> int:
+        """Return the steps of an epoch; there is a validation after each."""
+        return max(1, math.ceil(sequences / self.batch))
+
+    def optimisation(self, sequences: int, watch: str) -> Optimisation:
+        """Return how the loop takes its steps."""
+        epoch = self.epoch(sequences)
+        return Optimisation(
+            learning_rate=self.learning_rate, warmup_steps=max(1, round(self.warmup_share * self.epochs * epoch)),
+            final_share=self.final_share, betas=(0.9, 0.98), weight_decay=self.weight_decay, clip=self.clip,
+            validate_every=epoch, save_every=epoch, watch=watch, patience=self.patience,
         )  # fmt: skip
 
 

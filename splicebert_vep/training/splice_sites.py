@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from splicebert_vep.files import whole_or_not
-from splicebert_vep.model.splice_sites import TASK, SpliceSiteModel
+from splicebert_vep.model.registry import DEFAULT_MODEL
+from splicebert_vep.model.splice_sites import SpliceSiteModel
 
 from .corpus import Source
-from .finetune import finetune
+from .gene_tasks import Rows, finetune_on_genes
 from .recipe import FineTuneRecipe
-from .site_metrics import site_figures
-from .split import TestSet, split_genes
-from .stitched import answers
-
-FIGURES = "figures.json"
+from .split import exon_edges
 
 
 def finetune_splice_sites(
@@ -29,7 +21,7 @@ def finetune_splice_sites(
     path: Path,
     *,
     hold_out: Sequence[str] = (),
-    base: str = "splicebert-mini",
+    base: str = DEFAULT_MODEL,
     recipe: FineTuneRecipe | None = None,
     validation_share: float = 0.05,
     test_nt: int = 3_000_000,
@@ -37,44 +29,30 @@ def finetune_splice_sites(
     half: bool = False,
     say: Callable[[str], None] = lambda line: None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> tuple[Path, list[dict[str, Any]]]:
+) -> tuple[Path, Rows]:
     """Train and test; return the model's folder, and a row of figures per test set and kind of site.
 
     Args:
-        sources: genomes, see ``split_genes`` for what is taken of them.
+        sources: genomes, of which protein-coding and lncRNA genes are taken.
         path: the run's folder; a run that is there is gone on with, and tested again. ``figures.json`` has the rows.
         hold_out: ``SPECIES`` or ``SPECIES:CONTIG``.
         base: model to begin as, or ``random``.
+        recipe: how it is trained; None for the default.
+        validation_share: of the genes that are not held out, those that stop the training.
+        test_nt: about how many nucleotides of a held-out contig are tested, in whole genes.
+        device: None for the CPU.
         half: train in bf16.
         say, progress: told how it goes.
 
     Raises:
-        SpliceBertError: see ``split_genes`` and ``finetune``.
+        SettingsError: scikit-learn is not installed, what is to be held out is not there, the folder holds another run,
+            another process trains in it, or the training diverged.
+        CorpusError: there is no gene, or no site of a kind, to train on or to stop by.
+        ModelError: the model to begin as cannot be loaded.
+        OutputError: something cannot be written.
+        SpliceBertError: a reference or annotation cannot be read.
     """
-    recipe, device = recipe or FineTuneRecipe(), device or torch.device("cpu")
-    split = split_genes(
-        sources, hold_out, validation_share=validation_share, margin=recipe.window // 2 + 1, test_nt=test_nt
-    )
-    for name, part in (("training", split.training), ("validation", split.validation)):
-        sites = ", ".join(f"{part.count(label):,} {label}s" for label in part.names[1:])
-        say(f"{name}: {len(part.stretches):,} stretches, {part.nucleotides:,} nt, {sites}")
-    for test in split.tests:
-        say(f"test {test.name}: {test.labelled.nucleotides:,} nt; {test.paralogs} genes are left out as paralogs")
-    folder = finetune(
-        recipe, split.training, split.validation, base, path, task=TASK, device=device, half=half, say=say,
-        progress=progress,
+    return finetune_on_genes(
+        SpliceSiteModel, exon_edges, sources, path, hold_out=hold_out, base=base, recipe=recipe,
+        validation_share=validation_share, test_nt=test_nt, device=device, half=half, say=say, progress=progress,
     )  # fmt: skip
-    model = SpliceSiteModel(folder, device)
-    rows = [row for test in split.tests for row in tested(model, test, progress)]
-    with whole_or_not(path / FIGURES) as temporary:
-        temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    return folder, rows
-
-
-def tested(
-    model: SpliceSiteModel, test: TestSet, progress: Callable[[str, int, int], None] | None = None
-) -> list[dict[str, Any]]:
-    """Return a row of figures per kind of site; see ``SiteFigures`` for its columns, and ``test`` for the name."""
-    told = partial(progress, f"testing on {test.name}") if progress else lambda done, of: None
-    found, labels = answers(model.probabilities, test.labelled, width=model.window, progress=told)
-    return [{"test": test.name, **asdict(figure)} for figure in site_figures(found, labels, test.labelled.names)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from splicebert_vep.sequence.tokens import encode, reverse_complement
 from splicebert_vep_spec import A
 
 from .corpus import Source, draw, kinds, overlapping
-from .labelled import Labelled, joined, splice_site_labels
+from .labelled import ExonEdges, Labelled, Sites, joined, label_genes
 
 _WORD = 7  # amino acids
 _LIKENESS = 0.02
@@ -29,7 +30,7 @@ class TestSet:
     """Held-out protein-coding genes of one contig.
 
     Args:
-        name: species and contig.
+        name: species and contig; and the FASTA, where a species has two with that contig.
         paralogs: genes that were left out since their protein is like that of a gene that is trained on.
     """
 
@@ -42,11 +43,16 @@ class TestSet:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Sequence to train on, to stop by, and to test on."""
+    """Sequence to train on, to stop by, and to test on.
+
+    Args:
+        untested: what was held out and has no gene that can be tested, a sentence each.
+    """
 
     training: Labelled
     validation: Labelled
     tests: tuple[TestSet, ...]
+    untested: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -54,11 +60,25 @@ class _Open:
     source: Source
     table: GeneTable
     reference: Reference
+    sites: Sites
+
+    def label(self, rows: Sequence[int], margin: int) -> Labelled:
+        return label_genes(self.table, self.reference, rows, margin, self.sites)
+
+
+FindSites = Callable[[int, GeneTable, Reference], Sites]
+"""Return the sites of a genome, from its number among the sources, its genes and its bases."""
+
+
+def exon_edges(_: int, table: GeneTable, __: Reference) -> Sites:
+    """Return the splice sites of a genome; see ``FindSites``."""
+    return ExonEdges(table)
 
 
 def split_genes(
-    sources: Sequence[Source], hold_out: Sequence[str], *, validation_share: float, margin: int, test_nt: int
-) -> Split:
+    sources: Sequence[Source], hold_out: Sequence[str], *, validation_share: float, margin: int, test_nt: int,
+    find_sites: FindSites = exon_edges,
+) -> Split:  # fmt: skip
     """Divide the protein-coding and lncRNA genes of genomes.
 
     Genes that overlap, on either strand, go together. Of what is not held out, a hash of species, contig and start
@@ -70,37 +90,45 @@ def split_genes(
         validation_share: of the groups of overlapping genes, between 0 and 1.
         margin: see ``Labelled``.
         test_nt: about how many nucleotides a test set has; whole genes, in the order of a hash.
+        find_sites: what is labelled.
 
     Raises:
-        SettingsError: nothing is called what is to be held out.
+        SettingsError: nothing is called what is to be held out, or no FASTA has it.
         CorpusError: there is no gene to train on or to stop by.
         SpliceBertError: a reference or annotation cannot be read.
     """
-    opened = [_Open(source, load_table(source.annotation), Reference(source.reference)) for source in sources]
+    opened: list[_Open] = []
     try:
+        for number, source in enumerate(sources):
+            table, reference = load_table(source.annotation), Reference(source.reference)
+            opened.append(_Open(source, table, reference, find_sites(number, table, reference)))
         held = _held_out(opened, hold_out)
         rows = [_divide(one, held[number], validation_share) for number, one in enumerate(opened)]
         trained = np.unique(np.concatenate([_words(o, r) for o, (t, _, _) in zip(opened, rows, strict=True) for r in t]
                                            or [np.empty(0, dtype=np.int64)]))  # fmt: skip
-        training = [
-            splice_site_labels(o.table, o.reference, t, margin) for o, (t, _, _) in zip(opened, rows, strict=True) if t
-        ]
-        validation = [
-            splice_site_labels(o.table, o.reference, v, margin) for o, (_, v, _) in zip(opened, rows, strict=True) if v
-        ]
+        training = [one.label(some, margin) for one, (some, _, _) in zip(opened, rows, strict=True) if some]
+        validation = [one.label(some, margin) for one, (_, some, _) in zip(opened, rows, strict=True) if some]
         if not training or not validation:
             raise CorpusError(
-                f"There is no gene to {'stop' if training else 'train'} by.",
+                f"There is no gene to {'stop by' if training else 'train on'}.",
                 needed="genes on contigs that are not held out, some of them for validation",
                 found=f"{len(training)} genomes with genes to train on, {len(validation)} with genes for validation",
                 remedy="hold out less, or choose another --validation",
             )
-        tests = [
-            test
-            for one, (_, _, contigs) in zip(opened, rows, strict=True)
-            for test in _tests(one, contigs, trained, margin, test_nt)
-        ]
-        return Split(joined(training), joined(validation), tuple(tests))
+        named = Counter(_name(one, number) for one, (_, _, c) in zip(opened, rows, strict=True) for number in c)
+        tests: list[TestSet] = []
+        untested: list[str] = []
+        for one, (_, _, contigs) in zip(opened, rows, strict=True):
+            for number, genes in contigs.items():
+                name = _name(one, number)
+                if named[name] > 1:
+                    name += f" ({one.source.reference.name})"
+                found = _test(one, name, genes, trained, margin, test_nt)
+                if isinstance(found, TestSet):
+                    tests.append(found)
+                else:
+                    untested.append(found)
+        return Split(joined(training), joined(validation), tuple(tests), tuple(untested))
     finally:
         for one in opened:
             one.reference.close()
@@ -110,20 +138,20 @@ def _held_out(opened: Sequence[_Open], asked: Sequence[str]) -> list[set[int]]:
     """Return the numbers of held-out contigs of each genome's table."""
     held: list[set[int]] = [set() for _ in opened]
     for word in asked:
-        species, _, contig = word.partition(":")
+        species, colon, contig = word.partition(":")
         matched = False
         for number, one in enumerate(opened):
             if one.source.species != species:
                 continue
-            names = ContigNames(one.table.contigs)
-            found = names.find(contig) if contig else None
-            chosen = range(len(one.table.contigs)) if not contig else [one.table.contigs.index(found)] if found else []
+            contigs = one.table.contigs
+            found = ContigNames(contigs).find(contig) if colon else None
+            chosen = range(len(contigs)) if not colon else [contigs.index(found)] if found else []
             held[number].update(chosen)
-            matched |= bool(chosen)
+            matched |= any(one.reference.find(contigs[row]) for row in chosen)
         if not matched:
             raise SettingsError(
                 "What is to be held out is not there.",
-                needed="SPECIES or SPECIES:CONTIG of a genome given",
+                needed="SPECIES or SPECIES:CONTIG of a genome given, with the contig in both FASTA and annotation",
                 found=word,
                 where=f"genomes of {', '.join(sorted({one.source.species for one in opened}))}",
             )
@@ -152,28 +180,31 @@ def _divide(one: _Open, held: set[int], share: float) -> tuple[list[int], list[i
     return training, validation, tests
 
 
-def _tests(
-    one: _Open, contigs: dict[int, list[int]], trained: NDArray[np.int64], margin: int, limit: int
-) -> list[TestSet]:
-    found = []
-    for number, rows in contigs.items():
-        name = f"{one.source.species} {one.table.contigs[number]}"
-        kept, taken, paralogs = [], 0, 0
-        for row in sorted(rows, key=lambda row: draw(f"{one.source.species}:{one.table.gene_ids[row]}")):
-            start, end = int(one.table.gene_start[row]), int(one.table.gene_end[row])
-            if taken >= limit:
-                break
-            words = _words(one, row)
-            if not len(words):  # N, or no reading frame
-                continue
-            if np.isin(words, trained, assume_unique=True).mean() > _LIKENESS:
-                paralogs += 1
-                continue
-            kept.append(row)
-            taken += end - start
-        if kept:
-            found.append(TestSet(name, splice_site_labels(one.table, one.reference, kept, margin), paralogs))
-    return found
+def _name(one: _Open, number: int) -> str:
+    return f"{one.source.species} {one.table.contigs[number]}"
+
+
+def _test(
+    one: _Open, name: str, rows: Sequence[int], trained: NDArray[np.int64], margin: int, limit: int
+) -> TestSet | str:
+    """Return what is tested of a held-out contig, or why nothing is."""
+    kept, taken, paralogs = [], 0, 0
+    for row in sorted(rows, key=lambda row: draw(f"{one.source.species}:{one.table.gene_ids[row]}")):
+        start, end = int(one.table.gene_start[row]), int(one.table.gene_end[row])
+        if taken >= limit:
+            break
+        words = _words(one, row)
+        if not len(words):  # N, or no reading frame
+            continue
+        if np.isin(words, trained, assume_unique=True).mean() > _LIKENESS:
+            paralogs += 1
+            continue
+        kept.append(row)
+        taken += end - start
+    if kept:
+        return TestSet(name, one.label(kept, margin), paralogs)
+    genes = f"none of {len(rows):,} protein-coding genes can be tested"
+    return f"{name}: {genes}, {paralogs:,} are like a gene trained on"
 
 
 def _words(one: _Open, row: int) -> NDArray[np.int64]:
