@@ -296,7 +296,7 @@ def test_a_real_splice_site_model_is_read_as_it_answers(annotator, genome, head)
             hidden = ids.copy()
             hidden[oligo.start - low + 1 : oligo.end - low + 1] = [4] * len(oligo)
             with torch.no_grad():
-                p = torch.softmax(network(torch.tensor([ids, hidden])), -1)[:, edge - low + 1]
+                p = torch.softmax(network(torch.tensor([ids, hidden])), -1)[:, edge - low]
             change = p[1] - p[0]
             assert oligo.changes[kind].head == pytest.approx(float(change[1 if kind == "acceptor" else 2]), abs=1e-5)
 
