@@ -84,7 +84,6 @@ def oligo(
         raise click.UsageError("every output needs a name of its own, which no input has")
     from splicebert_vep.extras import require
     from splicebert_vep.files import check_place, is_stdout
-    from splicebert_vep.model.registry import resolve_splice_model
     from splicebert_vep.model.splice_sites import SpliceSiteModel
     from splicebert_vep.oligos.oligos import oligos_of
     from splicebert_vep.oligos.tables import check_table, text, write_oligos
@@ -104,7 +103,7 @@ def oligo(
     with open_annotator(reference=reference, **computed, **model) as annotator:
         head = None
         if splice_model != "none":
-            head = SpliceSiteModel.open(resolve_splice_model(splice_model), model["device"], model["threads"])
+            head = SpliceSiteModel.open(splice_model, model["device"], model["threads"])
         note = f"splice-site model {head.name}, {head.weights_sha256[:12]}" if head else ""
         introduce(annotator.backend.info, note)
         with progress_line() as progress:
