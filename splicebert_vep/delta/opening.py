@@ -36,10 +36,9 @@ class Delta:
         if not self.provenance:
             return ""
         masked = ", masked" if self.provenance["DeltaMasked"] == "yes" else ""
-        return (
-            f"delta scores by {self.provenance[NAME]}, within {self.provenance['DeltaDistance']} nt{masked}; "
-            f"{self.provenance['SpliceModelQuality']}"
-        )
+        first, dot, rest = self.provenance["SpliceModelQuality"].partition(". ")
+        quality = f"{first}; docs/models.md has the figures" if dot and rest else first
+        return f"delta scores by {self.provenance[NAME]}, within {self.provenance['DeltaDistance']} nt{masked}; {quality}"
 
 
 def open_delta(
