@@ -38,7 +38,8 @@ class Delta:
         masked = ", masked" if self.provenance["DeltaMasked"] == "yes" else ""
         first, dot, rest = self.provenance["SpliceModelQuality"].partition(". ")
         quality = f"{first}; docs/models.md has the figures" if dot and rest else first
-        return f"delta scores by {self.provenance[NAME]}, within {self.provenance['DeltaDistance']} nt{masked}; {quality}"
+        within = f"within {self.provenance['DeltaDistance']} nt{masked}"
+        return f"delta scores by {self.provenance[NAME]}, {within}; {quality}"
 
 
 def open_delta(

@@ -21,9 +21,7 @@ class SpliceSiteModel(NucleotideModel):
     known_labels = LABELS
 
     @classmethod
-    def open(
-        cls, folder: str | Path = DEFAULT_SPLICE_MODEL, device: str = "auto", threads: int | None = None
-    ) -> Self:
+    def open(cls, folder: str | Path = DEFAULT_SPLICE_MODEL, device: str = "auto", threads: int | None = None) -> Self:
         """Load the bundled model by its name, or that of a folder that ``finetune splice-sites`` wrote.
 
         Args:
