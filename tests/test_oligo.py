@@ -621,6 +621,7 @@ def test_the_command_takes_a_splice_site_model_and_ranks_by_it(run, work, annota
     assert code == 0 and "splice-site model head" in err, err
     told = dict(line[3:].split("=", 1) for line in out.splitlines() if line.startswith("## "))
     assert (told["RankedBy"], told["SpliceModel"], told["SpliceModelWindow"]) == ("head", "head", "100")
+    assert f"splice-site model head, {told['SpliceModelSHA256'][:12]}; quality not measured" in err, err
     asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=SpliceSiteModel.open(folder, "cpu"), **FEW)
     names, *lines = (line.split("\t") for line in out.splitlines() if not line.startswith("##"))
     for line, oligo in zip(lines, asked.oligos, strict=True):

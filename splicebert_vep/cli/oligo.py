@@ -84,7 +84,7 @@ def oligo(
         raise click.UsageError("every output needs a name of its own, which no input has")
     from splicebert_vep.extras import require
     from splicebert_vep.files import check_place, is_stdout
-    from splicebert_vep.model.registry import resolve_splice_model
+    from splicebert_vep.model.registry import quality_note, resolve_splice_model
     from splicebert_vep.model.splice_sites import SpliceSiteModel
     from splicebert_vep.oligos.oligos import oligos_of
     from splicebert_vep.oligos.tables import check_table, text, write_oligos
@@ -102,10 +102,12 @@ def oligo(
         "radius": _FLANK, "scores": (),
     }  # fmt: skip
     with open_annotator(reference=reference, **computed, **model) as annotator:
-        head = None
+        head, note = None, ""
         if splice_model != "none":
-            head = SpliceSiteModel.open(resolve_splice_model(splice_model), model["device"], model["threads"])
-        note = f"splice-site model {head.name}, {head.weights_sha256[:12]}" if head else ""
+            folder = resolve_splice_model(splice_model)
+            head = SpliceSiteModel.open(folder, model["device"], model["threads"])
+            quality = quality_note(folder) or "quality not measured"
+            note = f"splice-site model {head.name}, {head.weights_sha256[:12]}; {quality}"
         introduce(annotator.backend.info, note)
         with progress_line() as progress:
             found = oligos_of(
