@@ -42,3 +42,10 @@ def test_options_without_effect_on_the_null_backend_are_named(run):
     _, _, err = run("score", "17-43047641-A-C", *NULL, "--model", "splicebert-mini", "--device", "cpu")
     assert "--model and --device: no effect with --backend null" in err
     assert "no effect" not in run("score", "17-43047641-A-C", *NULL)[2]
+
+
+def test_options_of_delta_scores_that_nobody_asked_for_are_named(run):
+    _, _, err = run("score", "17-43047641-A-C", *NULL, "--masked", "--delta-distance", 60)
+    assert "--delta-distance and --masked: no effect without delta scores" in err
+    asked = run("score", "17-43047641-A-C", *NULL, "--scores", "DS_DL", "--masked", "--device", "cpu")
+    assert asked[0] == 0 and "no effect" not in asked[2]

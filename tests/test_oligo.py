@@ -221,7 +221,7 @@ def test_offsets_have_no_zero_and_region_words_run_with_the_transcript(annotator
 class Share:
     """A splice-site model whose p(donor) is half the share of bases that are seen, p(acceptor) a quarter of it."""
 
-    name, weights_sha256 = "share", "0" * 64
+    name, weights_sha256, quality = "share", "0" * 64, "Measured: a share."
 
     def __init__(self, genome, window=WIDTH):
         self.window = window
@@ -621,6 +621,8 @@ def test_the_command_takes_a_splice_site_model_and_ranks_by_it(run, work, annota
     assert code == 0 and "splice-site model head" in err, err
     told = dict(line[3:].split("=", 1) for line in out.splitlines() if line.startswith("## "))
     assert (told["RankedBy"], told["SpliceModel"], told["SpliceModelWindow"]) == ("head", "head", "100")
+    assert told["SpliceModelQuality"] == "not measured"
+    assert f"splice-site model head, {told['SpliceModelSHA256'][:12]}; quality not measured" in err, err
     asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=SpliceSiteModel.open(folder, "cpu"), **FEW)
     names, *lines = (line.split("\t") for line in out.splitlines() if not line.startswith("##"))
     for line, oligo in zip(lines, asked.oligos, strict=True):

@@ -101,10 +101,12 @@ def oligo(
         "radius": _FLANK, "scores": (),
     }  # fmt: skip
     with open_annotator(reference=reference, **computed, **model) as annotator:
-        head = None
+        head, note = None, ""
         if splice_model != "none":
             head = SpliceSiteModel.open(splice_model, model["device"], model["threads"])
-        note = f"splice-site model {head.name}, {head.weights_sha256[:12]}" if head else ""
+            note = (
+                f"splice-site model {head.name}, {head.weights_sha256[:12]}; {head.quality or 'quality not measured'}"
+            )
         introduce(annotator.backend.info, note)
         with progress_line() as progress:
             found = oligos_of(

@@ -143,8 +143,12 @@ def opening_of(
     """Return what the shared options say of the Annotator; torch is imported here, not for ``--help``."""
     from splicebert_vep.opening import Opening
 
+    delta = any(name == "delta" or name.startswith(("DS_", "DP_")) for name in scores)
     if backend == "null":
-        _say_without_effect("model", "device", "precision")
+        why = "with --backend null, which is no model and runs on the CPU"
+        _say_without_effect(why, "model", *([] if delta else ["device"]), "precision")
+    if not delta and "delta_distance" in click.get_current_context().params:
+        _say_without_effect("without delta scores (--scores delta)", "splice-model", "delta-distance", "masked")
     return Opening(
         reference=reference, annotation=annotation, model=model, backend=backend, device=device, precision=precision,
         threads=threads, batch_tokens=batch_tokens, window=window, flank=flank, window_mode=window_mode, scores=scores,
@@ -158,8 +162,8 @@ def open_annotator(store: str | None = None, **options: Any) -> Annotator:
     return opening_of(**options).open(store=store)
 
 
-def _say_without_effect(*names: str) -> None:
+def _say_without_effect(why: str, *names: str) -> None:
     source = click.get_current_context().get_parameter_source
-    given = [f"--{name}" for name in names if source(name) is ParameterSource.COMMANDLINE]
+    given = [f"--{name}" for name in names if source(name.replace("-", "_")) is ParameterSource.COMMANDLINE]
     if given:
-        say(f"{' and '.join(given)}: no effect with --backend null, which is no model and runs on the CPU")
+        say(f"{' and '.join(given)}: no effect {why}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from splicebert_vep.errors import ModelError
-from splicebert_vep.model.registry import quality_note, resolve_splice_model
+from splicebert_vep.model.registry import resolve_splice_model
 from splicebert_vep.model.splice_sites import SpliceSiteModel
 from splicebert_vep.settings import Settings, asked_scores
 from splicebert_vep_spec import Scorer, SequenceScorer
@@ -78,7 +78,7 @@ def open_delta(
     provenance = {
         NAME: about.name,
         SHA256: about.weights_sha256,
-        "SpliceModelQuality": quality_note(folder) or "quality not measured",
+        "SpliceModelQuality": opened.quality or "quality not measured",
         "DeltaDistance": str(settings.delta.distance),
         "DeltaMasked": "yes" if settings.delta.masked else "no",
     }

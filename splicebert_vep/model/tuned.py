@@ -15,6 +15,7 @@ from splicebert_vep.sequence.tokens import Tokens
 from .classifier import load_classifier
 from .devices import choose_device, full_precision, suited_tokens
 from .passes import one_line
+from .registry import quality_note
 
 
 class TunedModel:
@@ -26,6 +27,7 @@ class TunedModel:
         window: nucleotides that it sees at once, at most.
         base: model that it began as.
         weights_sha256: of its weights file, lower-case hex.
+        quality: how good it was measured to be, in a sentence or two; empty when nothing is known.
         batch_tokens: tokens in one call that suit the device.
     """
 
@@ -40,6 +42,7 @@ class TunedModel:
         self.window = loaded.about.window
         self.base = loaded.about.base
         self.weights_sha256 = loaded.weights_sha256
+        self.quality = quality_note(folder) or ""
         self.batch_tokens = suited_tokens(device)
 
     @classmethod

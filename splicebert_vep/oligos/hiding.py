@@ -47,6 +47,10 @@ class SpliceModel(Protocol):
         """SHA-256 of the weights."""
 
     @property
+    def quality(self) -> str:
+        """How good it was measured to be; empty when nothing is known."""
+
+    @property
     def window(self) -> int:
         """Nucleotides that it sees at once."""
 

@@ -299,6 +299,7 @@ def _provenance(
     told = {key: run[key] for key in _PROVENANCE}
     told["SpliceModel"] = splice_model.name if splice_model else "none"
     told["SpliceModelSHA256"] = splice_model.weights_sha256 if splice_model else "none"
+    told["SpliceModelQuality"] = (splice_model.quality or "not measured") if splice_model else "none"
     told["SpliceModelWindow"] = str(splice_model.window) if splice_model else "none"
     told |= {"Target": aim.name, "Strand": aim.strand, **more}
     for one in found:
