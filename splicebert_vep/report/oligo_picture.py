@@ -22,7 +22,7 @@ _BEST = 10  # oligos that are marked
 #: A measure's words, and what it takes from the change of a site.
 _MEASURES: dict[str, tuple[str, Callable[[Change], float | None]]] = {
     "zero-shot": ("ln p of the site", lambda change: change.log_p),
-    "head": ("p of the splice-site model", lambda change: change.head),
+    "head": ("the model's p", lambda change: change.head),
 }
 
 
@@ -98,7 +98,8 @@ def _write_head(figure: Any, found: Oligos, width: float, height: float) -> None
     figure.text(left, 1 - 0.22 / height, plain_words(f"oligos to {found.goal} {aim.name}"), fontsize=13,
                 fontweight="bold", va="center")  # fmt: skip
     place = f"{plain(found.region.contig)}:{found.region.start + 1:,}-{found.region.end:,} ({aim.strand} strand)"
-    bases = ", ".join(f"{one.site.kind} {one.bases} p {np.exp(one.log_p):.2g}" for one in found.sites)
+    ranked = {one.site.kind: np.exp(one.log_p) if found.measure == "zero-shot" else one.head for one in found.sites}
+    bases = ", ".join(f"{one.site.kind} {one.bases} p {ranked[one.site.kind]:.2g}" for one in found.sites)
     figure.text(left, 1 - 0.48 / height, plain_words(f"{place}; {bases} with nothing hidden"), va="center")
 
 
