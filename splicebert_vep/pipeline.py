@@ -149,20 +149,12 @@ class Scoring:
     def cut(self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped]) -> Cut:
         """Gene & strand -> windows and their tokens."""
         in_gene = [k for k, found in enumerate(genes) if not isinstance(found, Skipped)]
-        lengths = [self.reference.lengths[alleles[k].contig] for k in in_gene]
-        placed = windows.place([alleles[k] for k in in_gene], lengths, self.shape)
-        skipped = {
-            in_gene[i]: windows.no_room(alleles[in_gene[i]], lengths[i], self.shape)
-            for i in np.flatnonzero(~placed.fits).tolist()
-        }
+        lengths = self.reference.lengths
+        placed, found = windows.place_and_cut([alleles[k] for k in in_gene], lengths, self.reference.fetch, self.shape)
+        without = [in_gene[i] for i in np.flatnonzero(~placed.fits).tolist()]
+        skipped = {k: windows.no_room(alleles[k], lengths[alleles[k].contig], self.shape) for k in without}
         fits = np.flatnonzero(placed.fits)
-        start, fitting = placed.start[fits], [in_gene[i] for i in fits.tolist()]
-        cut_of = [alleles[k] for k in fitting]
-        bases = [
-            self.reference.fetch(allele.contig, *windows.region(allele, at, self.shape.width))
-            for allele, at in zip(cut_of, start.tolist(), strict=True)
-        ]
-        found = windows.cut(cut_of, start, bases, self.shape)
+        fitting = [in_gene[i] for i in fits.tolist()]
         skipped.update((fitting[i], windows.not_clean(self.shape)) for i in np.flatnonzero(~found.clean).tolist())
         row_of = {fitting[i]: i for i in np.flatnonzero(found.clean).tolist()}
         return Cut(found, found.n_frac.tolist(), placed.tiled[fits].tolist(), row_of, skipped)

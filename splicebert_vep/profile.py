@@ -24,11 +24,9 @@ from .results import ScoredVariant
 from .scoring.likelihood import log_p
 from .sequence import windows
 from .sequence.across import Across, across
-from .sequence.tokens import with_special
+from .sequence.tokens import LETTERS, with_special
 from .sequence.windows import Index, Mask, WindowShape
 from .variants import Variant
-
-_LETTERS = np.array(list("?????NACGT"))  # by token
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +163,7 @@ def _expected(tokens: NDArray[np.uint8], backend: Backend) -> NDArray[np.float64
 
 
 def _letters(tokens: NDArray[np.uint8], there: Mask) -> str:
-    return "".join(np.where(there, _LETTERS[tokens], "-").tolist())
+    return "".join(np.where(there, LETTERS[tokens], "-").tolist())
 
 
 def _within(columns: Across, site: Interval | None) -> Mask:

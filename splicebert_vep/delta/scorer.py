@@ -143,14 +143,8 @@ class _Work:
     def _cut(self, alleles: Iterable[Allele], bases: Bases) -> tuple[Windows, Mapping[Allele, int]]:
         """Return windows, and the row of every allele that has one without N near its span."""
         short = [allele for allele in alleles if windows.check_length(allele, self._shape) is None]
-        placed = windows.place(short, [bases.lengths[allele.contig] for allele in short], self._shape)
-        fits = np.flatnonzero(placed.fits)
-        fitting, start = [short[i] for i in fits.tolist()], placed.start[fits]
-        around = [
-            bases.fetch(allele.contig, *windows.region(allele, at, self._shape.width))
-            for allele, at in zip(fitting, start.tolist(), strict=True)
-        ]
-        cut = windows.cut(fitting, start, around, self._shape)
+        placed, cut = windows.place_and_cut(short, bases.lengths, bases.fetch, self._shape)
+        fitting = [short[i] for i in np.flatnonzero(placed.fits).tolist()]
         return cut, {allele: i for i, allele in enumerate(fitting) if cut.clean[i]}
 
     def _answers(self, tokens: Tokens, ids: Index, reach: Index) -> tuple[Probabilities, Mapping[int, Skipped]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from splicebert_vep.contract import GuardedBackend
 from splicebert_vep.errors import BackendError
-from splicebert_vep.sequence.tokens import Tokens, encode, with_special
+from splicebert_vep.sequence.tokens import Tokens, encode, letters, with_special
 from splicebert_vep.sequence.windows import Index
 from splicebert_vep_spec import N
 
@@ -22,8 +22,6 @@ from .windows import Named, Source, Window
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
-
-_LETTERS = np.array(list("?????NACGT"))  # by token
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +270,3 @@ class Embeddings:
             ) from error
         found: Floats = tensor.float().cpu().numpy()
         return found
-
-
-def letters(tokens: Tokens) -> str:
-    """Return tokens of nucleotides as text."""
-    return "".join(_LETTERS[tokens].tolist())

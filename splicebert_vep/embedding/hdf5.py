@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .embed import Embeddings, Piece, letters
+from splicebert_vep.sequence.tokens import letters
+
+from .embed import Embeddings, Piece
 from .windows import columns, filled
 
 FORMAT = "splicebert-vep embeddings 1"

@@ -43,6 +43,11 @@ class BertConfig:
     max_trained_length: int | None
 
     @property
+    def longest_window(self) -> int:
+        """The longest window the model was trained for, in nucleotides."""
+        return self.max_trained_length or self.max_position_embeddings - 2  # [CLS] and [SEP]
+
+    @property
     def fixed_length(self) -> bool:
         """True for a model that was trained on windows of one length only.
 

@@ -83,7 +83,7 @@ class LoadedModel:
     @property
     def max_window(self) -> int:
         """The longest window the model was trained for, in nucleotides."""
-        return self.config.max_trained_length or self.config.max_position_embeddings - 2  # [CLS] and [SEP]
+        return self.config.longest_window
 
     @property
     def fixed_window(self) -> int | None:

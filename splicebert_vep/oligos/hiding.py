@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from splicebert_vep.contract import GuardedBackend
 from splicebert_vep.errors import BackendError, SettingsError
 from splicebert_vep.scoring.likelihood import log_p
-from splicebert_vep.sequence.tokens import Tokens, encode, reverse_complement, with_special
+from splicebert_vep.sequence.tokens import Tokens, encode, letters, reverse_complement, with_special
 from splicebert_vep.sequence.windows import Index, Mask
 from splicebert_vep_spec import MASK, A, N
 
@@ -32,7 +32,6 @@ Progress = Callable[[str, int, int], None]
 _Ask = Callable[[Tokens], Floats]  # framed windows (B, W + 2) to a number each, (B,)
 _SITE = 2  # nt
 _CLASS = {"acceptor": 1, "donor": 2}  # of a splice-site model's answer; 0 is neither
-_LETTERS = "?????NACGT"  # by token
 
 
 class SpliceModel(Protocol):
@@ -135,7 +134,7 @@ def hide(
         progress(int((~there).sum()) * (1 if classes is None else 2))  # which nothing is run for
     return Hidden(
         site=site,
-        bases="".join(_LETTERS[token] for token in model.tokens[model.site].tolist()),
+        bases=letters(model.tokens[model.site]),
         log_p=log_p_whole,
         head=head,
         window=(narrow.start, narrow.start + len(narrow.tokens)),

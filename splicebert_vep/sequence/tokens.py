@@ -14,6 +14,9 @@ for _letters, _token in ((b"Aa", A), (b"Cc", C), (b"Gg", G), (b"Tt", T)):
     for _letter in _letters:
         _ENCODE[_letter] = _token
 
+#: Letters by token.
+LETTERS = np.array(list("?????NACGT"))
+
 _COMPLEMENT = np.arange(10, dtype=np.uint8)
 _COMPLEMENT[[A, C, G, T]] = (T, G, C, A)
 
@@ -22,6 +25,11 @@ def encode(bases: bytes | NDArray[np.uint8]) -> Tokens:
     """Return the token of every base, (L,) uint8; whatever is not A, C, G or T (in any case) becomes N."""
     raw = np.frombuffer(bases, dtype=np.uint8) if isinstance(bases, bytes) else bases
     return _ENCODE[raw]
+
+
+def letters(tokens: Tokens) -> str:
+    """Return tokens (L,) as letters A, C, G, T or N; ? for any other token."""
+    return "".join(LETTERS[tokens].tolist())
 
 
 def reverse_complement(tokens: Tokens) -> Tokens:

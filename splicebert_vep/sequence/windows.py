@@ -6,7 +6,7 @@ half-open; ``WindowPairs`` turn to transcript orientation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -204,6 +204,25 @@ def cut(alleles: Sequence[Allele], start: Index, bases: Sequence[bytes], shape: 
     alt[rows, offset[rows] + within] = encode("".join([allele.alt for allele in alleles]).encode("ascii"))
     n_frac, clean = _n_context(tokens, first, offset, ref_length, ref, shape.flank)
     return Windows(start, offset, ref_length, alt_length, ref, ref_right, alt, n_frac, clean)
+
+
+def place_and_cut(
+    alleles: Sequence[Allele], lengths: Mapping[str, int], fetch: Callable[[str, int, int], bytes], shape: WindowShape
+) -> tuple[Placements, Windows]:
+    """Choose where the windows of n alleles start, and cut those that fit: rows of the windows are the places that do.
+
+    Args:
+        lengths: of the contigs.
+        fetch: returns the upper-case bases of a contig's interval, 0-based half-open.
+    """
+    placed = place(alleles, [lengths[allele.contig] for allele in alleles], shape)
+    fits = np.flatnonzero(placed.fits)
+    fitting, start = [alleles[i] for i in fits.tolist()], placed.start[fits]
+    bases = [
+        fetch(allele.contig, *region(allele, at, shape.width))
+        for allele, at in zip(fitting, start.tolist(), strict=True)
+    ]
+    return placed, cut(fitting, start, bases, shape)
 
 
 def pair(windows: Windows, rows: Sequence[int], contexts: Sequence[GeneContext]) -> WindowPairs:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from splicebert_vep.cohort.places import BedLine, bed_lines
 from splicebert_vep.errors import CorpusError, SettingsError
@@ -17,7 +16,7 @@ from splicebert_vep.genome.reference import Reference
 from splicebert_vep.model.branchpoints import LABELS, BranchpointModel
 from splicebert_vep.model.registry import DEFAULT_MODEL
 
-from .corpus import Source, kinds
+from .corpus import Source, gene_rows
 from .gene_tasks import Rows, finetune_on_genes
 from .labelled import Ints, Stretch, between
 from .recipe import FineTuneRecipe
@@ -87,18 +86,14 @@ class _Genes:
     """Which positions lie in the genes that sequence is taken from, by the table's number of the contig and strand."""
 
     def __init__(self, table: GeneTable, reference: Reference) -> None:
-        coding, noncoding = kinds(table)
-        self._starts: dict[tuple[int, bool], NDArray[np.int64]] = {}
-        self._reach: dict[tuple[int, bool], NDArray[np.int64]] = {}
-        for number, contig in enumerate(table.contigs):
-            name = reference.find(contig)
-            inside = table.gene_end <= (reference.lengths[name] if name else 0)
+        nothing = np.empty(0, dtype=np.int64)
+        self._starts = {(number, minus): nothing for number in range(len(table.contigs)) for minus in (False, True)}
+        self._reach = dict(self._starts)
+        for number, _, rows in gene_rows(table, reference):
             for minus in (False, True):
-                rows = (
-                    (coding | noncoding) & inside & (table.gene_contig == number) & ((table.gene_strand < 0) == minus)
-                )
-                self._starts[number, minus] = table.gene_start[rows]  # ascending, as the table is
-                self._reach[number, minus] = np.maximum.accumulate(table.gene_end[rows])
+                of = rows[(table.gene_strand[rows] < 0) == minus]
+                self._starts[number, minus] = table.gene_start[of]  # ascending, as the table is
+                self._reach[number, minus] = np.maximum.accumulate(table.gene_end[of])
 
     def hold(self, number: int, minus: bool, position: int) -> bool:
         """Tell whether a position lies in a gene of its strand."""

@@ -216,17 +216,12 @@ class _Gene:
 
 def _genes(source: Source, held_out_share: float, least: int) -> Iterator[_Gene]:
     table = load_table(source.annotation)
-    coding, noncoding = kinds(table)
+    coding, _ = kinds(table)
     taken = 0
     with Reference(source.reference) as reference:
-        for number, contig in enumerate(table.contigs):
-            name = reference.find(contig)
-            if name is None:
-                continue
-            inside = table.gene_end <= reference.lengths[name]
-            rows = np.flatnonzero((table.gene_contig == number) & (coding | noncoding) & inside)
+        for number, name, rows in gene_rows(table, reference):
             for group in overlapping(table, rows):
-                first = f"{source.species}:{contig}:{table.gene_start[group[0]]}"
+                first = f"{source.species}:{table.contigs[number]}:{table.gene_start[group[0]]}"
                 held_out = draw(first) < held_out_share
                 for row in _outermost(table, group):
                     bases = encode(reference.fetch(name, int(table.gene_start[row]), int(table.gene_end[row])))
@@ -249,6 +244,17 @@ def kinds(table: GeneTable) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     coding = np.array([biotype == "protein_coding" for biotype in table.biotypes], dtype=np.bool_)
     noncoding = np.array([b == "lncRNA" or b in _OLD_LNCRNA for b in table.biotypes], dtype=np.bool_)
     return coding, noncoding
+
+
+def gene_rows(table: GeneTable, reference: Reference) -> Iterator[tuple[int, str, Ints]]:
+    """Yield, for each of the table's contigs that the FASTA has, its number, the FASTA's name of it, and the rows of
+    the protein-coding and lncRNA genes that lie wholly on it, ascending."""
+    coding, noncoding = kinds(table)
+    for number, contig in enumerate(table.contigs):
+        name = reference.find(contig)
+        if name is not None:
+            inside = table.gene_end <= reference.lengths[name]
+            yield number, name, np.flatnonzero((table.gene_contig == number) & (coding | noncoding) & inside)
 
 
 def _gene(table: GeneTable, row: int, bases: Tokens, name: str, held_out: bool, coding: bool) -> _Gene:

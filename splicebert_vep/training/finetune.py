@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,11 @@ from splicebert_vep.model.classifier import Classifier, FineTuned
 from splicebert_vep.sequence.tokens import Tokens, with_special
 from splicebert_vep_spec import MASK
 
-from .heads import begin, train_head, widest
+from .heads import begin, train_head
 from .labelled import UNLABELLED, Labelled, Labels
 from .loop import Loss
 from .recipe import FineTuneRecipe
-from .sampling import step_rng
+from .sampling import anywhere, step_rng
 from .site_metrics import site_figures
 from .stages import StagePlan
 from .stitched import answers
@@ -64,11 +63,7 @@ class LabelWindows:
 
     def _anywhere(self, rng: np.random.Generator, count: int, width: int) -> NDArray[np.int64]:
         room = np.maximum(np.diff(self._labelled.offsets) - width + 1, 0)
-        reach = np.cumsum(room)
-        at = rng.integers(reach[-1], size=count)
-        row = np.searchsorted(reach, at, side="right")
-        starts: NDArray[np.int64] = self._labelled.offsets[row] + at - (reach[row] - room[row])
-        return starts
+        return anywhere(rng, self._labelled.offsets[:-1], room, count)
 
     def _around(self, rng: np.random.Generator, count: int, width: int) -> NDArray[np.int64]:
         chosen = rng.integers(len(self._sites), size=count)
@@ -230,9 +225,9 @@ def finetune(
     """
     learned = LabelNucleotides(recipe, training, validation)
     model, base_sha256 = begin(base, len(training.names), head=recipe.head, seed=recipe.seed)
-    if recipe.window > widest(model.config):
+    if recipe.window > model.config.longest_window:
         raise SettingsError(
-            "The window is wider than the model was trained for.", needed=f"at most {widest(model.config)} nt",
+            "The window is wider than the model was trained for.", needed=f"at most {model.config.longest_window} nt",
             found=f"{recipe.window} nt",
         )  # fmt: skip
 
@@ -242,12 +237,9 @@ def finetune(
 
     about = FineTuned(task, training.names, recipe.window, False, base, base_sha256, recipe.head)
     return train_head(
-        model, learned, recipe.optimisation(), about, path, finish=finish, frozen=recipe.frozen, device=device,
-        half=half, say=say, progress=progress,
-        identity={
-            "recipe": asdict(recipe), "task": task, "base": base, "base_sha256": base_sha256,
-            "training_sha256": training.digest, "validation_sha256": validation.digest,
-        },
+        model, learned, recipe.optimisation(), about, path, recipe=recipe,
+        digests=(training.digest, validation.digest), finish=finish, device=device, half=half, say=say,
+        progress=progress,
     )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from splicebert_vep.model.registry import DEFAULT_MODEL, resolve_model
 
 from .initial import initialise
 from .loop import Optimisation, Task, train
+from .recipe import FineTuneRecipe, SequenceRecipe
 from .run_folder import RunFolder
 
 RANDOM = "random"
@@ -69,11 +71,6 @@ def config_of(base: str) -> BertConfig:
     return read_config(resolve_model(DEFAULT_MODEL if base == RANDOM else base) / "config.json").config
 
 
-def widest(config: BertConfig) -> int:
-    """Return the longest window that a model was trained for, nt."""
-    return config.max_trained_length or config.max_position_embeddings - 2  # [CLS] and [SEP]
-
-
 def train_head(
     model: Classifier,
     learned: Task,
@@ -81,9 +78,9 @@ def train_head(
     about: FineTuned,
     path: Path,
     *,
-    identity: Mapping[str, object],
+    recipe: FineTuneRecipe | SequenceRecipe,
+    digests: tuple[str, str],
     finish: Callable[[Classifier], None],
-    frozen: bool,
     device: torch.device,
     half: bool = False,
     say: Callable[[str], None] = lambda line: None,
@@ -95,9 +92,9 @@ def train_head(
         model: as ``begin`` gave it; changed in place.
         about: what the model's folder says of it.
         path: the run's folder, see ``run_folder.py``.
-        identity: what determines the run.
+        recipe: with ``about`` and ``digests``, what determines the run.
+        digests: SHA-256 of what is trained on, and of what stops it.
         finish: changes the best weights into those that are kept.
-        frozen: train the head and the classifier only.
         half: run the network in bf16.
         say: told how it goes.
         progress: told which step is done, and of how many.
@@ -107,8 +104,13 @@ def train_head(
         OutputError: something cannot be written.
     """
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not frozen or name.startswith(("head.", "classifier.")))
+        parameter.requires_grad_(not recipe.frozen or name.startswith(("head.", "classifier.")))
     model.to(device).train()
+    training, validation = digests
+    identity = {
+        "recipe": asdict(recipe), "task": about.task, "base": about.base, "base_sha256": about.base_sha256,
+        "training_sha256": training, "validation_sha256": validation,
+    }  # fmt: skip
     with RunFolder(path, json.dumps(identity, indent=1) + "\n") as folder:
         train(model, learned, how, folder, device=device, half=half, say=say, progress=progress)
         folder.load_best(model)

@@ -22,6 +22,8 @@ from splicebert_vep.model.splice_sites import ACCEPTOR, DONOR, LABELS
 from splicebert_vep.sequence.tokens import Tokens, encode, reverse_complement
 from splicebert_vep_spec import N
 
+from .corpus import overlapping
+
 Ints = NDArray[np.int64]
 Labels = NDArray[np.uint8]
 
@@ -174,28 +176,17 @@ def _fetch(reference: Reference, contig: str, start: int, end: int) -> Tokens:
 
 def _stretches(table: GeneTable, reference: Reference, rows: Iterable[int]) -> Iterator[tuple[int, Stretch]]:
     """Join genes that overlap on one strand, in the table's order of contigs, ``+`` before ``-``."""
-    chosen = sorted(rows)
+    chosen = np.array(sorted(rows), dtype=np.int64)
     for number, contig in enumerate(table.contigs):
         name = reference.find(contig)
         if name is None:
             continue
         for strand in (1, -1):
-            of = [row for row in chosen if table.gene_contig[row] == number and table.gene_strand[row] == strand]
-            group: list[int] = []
-            reach = -1
-            for row in of:
-                if group and table.gene_start[row] >= reach:
-                    yield number, _stretch(table, name, group, reach)
-                    group = []
-                group.append(row)
-                reach = max(reach, int(table.gene_end[row]))
-            if group:
-                yield number, _stretch(table, name, group, reach)
-
-
-def _stretch(table: GeneTable, contig: str, group: Sequence[int], end: int) -> Stretch:
-    start, minus = int(table.gene_start[group[0]]), bool(table.gene_strand[group[0]] < 0)
-    return Stretch(contig, start, end, minus, tuple(table.gene_ids[row] for row in group))
+            here = (table.gene_contig[chosen] == number) & (table.gene_strand[chosen] == strand)
+            for group in overlapping(table, chosen[here]):
+                start, end = int(table.gene_start[group[0]]), int(table.gene_end[group].max())
+                genes = tuple(table.gene_ids[row] for row in group)
+                yield number, Stretch(name, start, end, strand < 0, genes)
 
 
 class ExonEdges:

@@ -78,18 +78,14 @@ class WindowSampler:
 
     def _anywhere(self, rng: np.random.Generator, count: int, width: int) -> Ints:
         room = np.maximum(self._lengths - width + 1, 0)
-        reach = np.cumsum(room)
-        if not len(reach) or reach[-1] == 0:
+        if not room.any():
             raise CorpusError(
                 f"No {self._kind} of the corpus is as long as a window.",
                 needed=f"one of at least {width} nt",
                 found=f"{len(room)} of at most {max(self._lengths, default=0)} nt",
                 remedy="make the corpus from more sequence or with another --held-out, or choose shorter windows",
             )
-        at = rng.integers(reach[-1], size=count)
-        gene = np.searchsorted(reach, at, side="right")
-        starts: Ints = self._starts[gene] + at - (reach[gene] - room[gene])
-        return starts
+        return anywhere(rng, self._starts, room, count)
 
     def _around(self, rng: np.random.Generator, count: int, width: int) -> Ints:
         fits = np.flatnonzero(self._junction_end - self._junction_start >= width)
@@ -106,6 +102,20 @@ class WindowSampler:
         start = self._junctions[row] - rng.integers(1, width, size=count)
         starts: Ints = np.clip(start, self._junction_start[row], self._junction_end[row] - width)
         return starts
+
+
+def anywhere(rng: np.random.Generator, starts: Ints, room: Ints, count: int) -> Ints:
+    """Draw starts of windows, (count,), each with equal chance.
+
+    Args:
+        starts: (S,) where each stretch of an axis starts.
+        room: (S,) how many windows it has room for; not 0 for all.
+    """
+    reach = np.cumsum(room)
+    at = rng.integers(reach[-1], size=count)
+    row = np.searchsorted(reach, at, side="right")
+    drawn: Ints = starts[row] + at - (reach[row] - room[row])
+    return drawn
 
 
 def step_rng(seed: int, step: int, part: int) -> np.random.Generator:

@@ -19,7 +19,7 @@ from splicebert_vep.model.sequences import TASK, VALUE, SequenceModel, of_one_le
 
 from .finetune import calibrated, softmax
 from .gene_tasks import Rows, write_figures
-from .heads import begin, config_of, train_head, widest
+from .heads import begin, config_of, train_head
 from .labelled import Labels
 from .loop import Loss
 from .recipe import SequenceRecipe
@@ -155,7 +155,8 @@ def finetune_sequences(
     """
     require("sklearn")
     recipe, device = recipe or SequenceRecipe(), device or torch.device("cpu")
-    split = read_sequences(file, widest(config_of(base)), validation_share=validation_share, test_share=test_share)
+    longest = config_of(base).longest_window
+    split = read_sequences(file, longest, validation_share=validation_share, test_share=test_share)
     for name, part in (("training", split.training), ("validation", split.validation), ("test", split.test)):
         classes = [f"{part.count(number):,} {label}" for number, label in enumerate(part.labels) if part.classes]
         say(f"{name}: {len(part):,} sequences{', ' if classes else ''}{', '.join(classes)}")
@@ -172,12 +173,8 @@ def finetune_sequences(
     about = FineTuned(TASK, labels, split.longest, True, base, base_sha256, recipe.head)
     folder = train_head(
         model, learned, recipe.optimisation(len(split.training), learned.watch), about, path,
-        finish=lambda best: learned.finish(best, device), frozen=recipe.frozen, device=device, half=half, say=say,
-        progress=progress,
-        identity={
-            "recipe": asdict(recipe), "task": TASK, "base": base, "base_sha256": base_sha256,
-            "training_sha256": split.training.digest, "validation_sha256": split.validation.digest,
-        },
+        recipe=recipe, digests=(split.training.digest, split.validation.digest),
+        finish=lambda best: learned.finish(best, device), device=device, half=half, say=say, progress=progress,
     )  # fmt: skip
     rows = _tested(SequenceModel(folder, device), split.test, path) if len(split.test) else []
     write_figures(path, rows)

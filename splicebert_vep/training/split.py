@@ -17,7 +17,7 @@ from splicebert_vep.genome.reference import Reference
 from splicebert_vep.sequence.tokens import encode, reverse_complement
 from splicebert_vep_spec import A
 
-from .corpus import Source, draw, kinds, overlapping
+from .corpus import Source, draw, gene_rows, kinds, overlapping
 from .labelled import ExonEdges, Labelled, Sites, joined, label_genes
 
 _WORD = 7  # amino acids
@@ -161,21 +161,16 @@ def _held_out(opened: Sequence[_Open], asked: Sequence[str]) -> list[set[int]]:
 def _divide(one: _Open, held: set[int], share: float) -> tuple[list[int], list[int], dict[int, list[int]]]:
     """Return rows to train on, rows for validation, and rows to test on by contig."""
     table = one.table
-    coding, noncoding = kinds(table)
+    coding, _ = kinds(table)
     training: list[int] = []
     validation: list[int] = []
     tests: dict[int, list[int]] = {}
-    for number, contig in enumerate(table.contigs):
-        name = one.reference.find(contig)
-        if name is None:
-            continue
-        inside = table.gene_end <= one.reference.lengths[name]
-        rows = np.flatnonzero((table.gene_contig == number) & (coding | noncoding) & inside)
+    for number, _, rows in gene_rows(table, one.reference):
         if number in held:
             tests[number] = [row for row in rows.tolist() if coding[row]]
             continue
         for group in overlapping(table, rows):
-            chosen = draw(f"{one.source.species}:{contig}:{table.gene_start[group[0]]}") < share
+            chosen = draw(f"{one.source.species}:{table.contigs[number]}:{table.gene_start[group[0]]}") < share
             (validation if chosen else training).extend(group)
     return training, validation, tests
 
