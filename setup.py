@@ -30,7 +30,7 @@ setup(
         "splicebert_vep": ["py.typed"],
         "splicebert_vep.genome": ["tables/*.npz"],
         "splicebert_vep.model": ["bundled/*/*"],
-        "splicebert_vep.report": ["template/*"],
+        "splicebert_vep.tools.report": ["template/*"],
     },
     python_requires=">=3.11",
     install_requires=[

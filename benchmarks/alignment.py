@@ -18,8 +18,7 @@ import torch
 from window_pairs import window_pairs
 
 from splicebert_vep import Annotator, Settings, Variant
-from splicebert_vep.scoring.divergence import context_score
-from splicebert_vep.scoring.likelihood import log_p
+from splicebert_vep.scoring.scorers import context_score, log_p
 from splicebert_vep.sequence.tokens import Tokens, with_special
 from splicebert_vep_spec import Allele, GeneContext, Status
 

@@ -21,11 +21,9 @@ from common import lines, print_table, say
 from scipy.stats import ks_2samp, kstest, mannwhitneyu
 
 from splicebert_vep import Annotator, Settings, Variant
-from splicebert_vep.calibration.background import SCORES, ScoredSnv, contigs_of, score_random
-from splicebert_vep.calibration.classes import REGION_CLASSES, region_class
-from splicebert_vep.calibration.draw import Sampler
-from splicebert_vep.calibration.table import CalibrationTable, steps
+from splicebert_vep.scoring.percentiles import REGION_CLASSES, CalibrationTable, region_class, steps
 from splicebert_vep.settings import PERCENTILES
+from splicebert_vep.tools.calibrate import SCORES, Sampler, ScoredSnv, contigs_of, score_random
 from splicebert_vep_spec import ScoredContext, Status
 
 GENE = "BRCA1"

@@ -19,8 +19,8 @@ from common import lines, print_table, say
 from scipy.stats import mannwhitneyu
 
 from splicebert_vep import Annotator, DeltaSettings, Settings, Variant
-from splicebert_vep.calibration.classes import region_class
 from splicebert_vep.model.registry import DEFAULT_SPLICE_MODEL
+from splicebert_vep.scoring.percentiles import region_class
 from splicebert_vep_spec import ScoredContext, Status
 
 GENE = "BRCA1"

@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splicebert_vep import Annotator
-from splicebert_vep.embedding.embed import Embedding
-from splicebert_vep.genome.annotation import load_table
+from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.gene_table import HAS_ACCEPTOR, HAS_DONOR, REPORTED, GeneTable
-from splicebert_vep.training.corpus import Corpus, Source, build_corpus
+from splicebert_vep.tools.embed import Embedding
+from splicebert_vep.train.corpus import Corpus, Source, build_corpus
 from splicebert_vep_spec import A, C, G, T
 
 Floats = NDArray[np.float64]

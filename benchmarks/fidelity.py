@@ -23,13 +23,12 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
 from splicebert_vep import Annotator, Settings, Variant
-from splicebert_vep.evaluation.benches import BenchRow, score_labelled
-from splicebert_vep.evaluation.labelled import read_labelled
-from splicebert_vep.evaluation.references import open_references
 from splicebert_vep.plugins import load_plugins
+from splicebert_vep.scoring.plan import plan_scores
 from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep.settings import MASKED_RADIUS, plan_scores
-from splicebert_vep.vcf.reader import open_vcf
+from splicebert_vep.settings import MASKED_RADIUS
+from splicebert_vep.train.evaluate import BenchRow, open_references, read_labelled, score_labelled
+from splicebert_vep.vcf.read import open_vcf
 from splicebert_vep_spec import BackendOptions, Status
 
 SCORES = ("LLR", "PLLR", "KL_CTX", "KL_SS", "EMB_COS", "EMB_L2")

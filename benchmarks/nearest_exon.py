@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import click
 
-from splicebert_vep.genome.annotation import load_table
+from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.gene_index import GeneIndex
-from splicebert_vep.vcf.reader import open_vcf
+from splicebert_vep.vcf.read import open_vcf
 
 
 @click.command()

@@ -27,7 +27,7 @@ import numpy as np
 from common import print_table, say
 
 from splicebert_vep import Annotator, Oligo, Oligos, oligos_of
-from splicebert_vep.model.splice_sites import SpliceSiteModel
+from splicebert_vep.model.tuned import SpliceSiteModel
 
 CLASSES = ("tract", "flank", "exon", "deep")
 LENGTH = 20  # nt

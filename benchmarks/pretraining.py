@@ -14,10 +14,10 @@ from pathlib import Path
 import click
 import torch
 
-from splicebert_vep.training.corpus import Corpus
-from splicebert_vep.training.pretrain import pretrain
-from splicebert_vep.training.recipe import MINI, Recipe, Stage, scaled
-from splicebert_vep.training.run_folder import read_log
+from splicebert_vep.train.corpus import Corpus
+from splicebert_vep.train.loop import read_log
+from splicebert_vep.train.pretrain import pretrain
+from splicebert_vep.train.recipe import MINI, Recipe, Stage, scaled
 
 HALVES = (Stage(30, 62, 1_000_000, site_share=1.0, anywhere=True), Stage(510, 510, 1_000_000, site_share=0.8))
 TRIALS = {

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 from splicebert_vep.genome.reference import Reference
-from splicebert_vep.model.splice_sites import SpliceSiteModel
+from splicebert_vep.model.tuned import SpliceSiteModel
 from splicebert_vep.sequence.tokens import encode, reverse_complement
-from splicebert_vep.training.corpus import Source
-from splicebert_vep.training.site_metrics import site_figures
-from splicebert_vep.training.split import split_genes
-from splicebert_vep.training.stitched import answers
+from splicebert_vep.train.corpus import Source
+from splicebert_vep.train.finetune import answers
+from splicebert_vep.train.labels import split_genes
+from splicebert_vep.train.metrics import site_figures
 from splicebert_vep_spec import A, N
 
 CONTEXT = 5_000  # nt on either side

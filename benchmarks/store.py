@@ -19,8 +19,8 @@ import click
 import numpy as np
 from common import machine, print_table, say
 
-from splicebert_vep.store.score_store import AlleleKey, ScoreStore, StoredScores
-from splicebert_vep.store.spaces import Space
+from splicebert_vep.provenance import Space
+from splicebert_vep.store.store import AlleleKey, ScoreStore, StoredScores
 
 CHUNK = 1024
 BLOCK = 30_000  # rows in one transaction

@@ -13,33 +13,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .annotator import Annotator as Annotator
-    from .embedding.embed import Embedding as Embedding
-    from .embedding.embed import Embeddings as Embeddings
     from .errors import SpliceBertError as SpliceBertError
-    from .joining.beside import Beside as Beside
-    from .model.branchpoints import BranchpointModel as BranchpointModel
-    from .model.sequences import SequenceModel as SequenceModel
-    from .model.splice_sites import SpliceSiteModel as SpliceSiteModel
-    from .mutagenesis.dependency import Dependency as Dependency
-    from .mutagenesis.dependency import dependency_of as dependency_of
-    from .mutagenesis.region_map import RegionMap as RegionMap
-    from .mutagenesis.region_map import map_region as map_region
-    from .oligos.oligos import oligos_of as oligos_of
-    from .oligos.results import Oligo as Oligo
-    from .oligos.results import Oligos as Oligos
-    from .profile import Profile as Profile
+    from .joins.join import Beside as Beside
+    from .model.tuned import BranchpointModel as BranchpointModel
+    from .model.tuned import SequenceModel as SequenceModel
+    from .model.tuned import SpliceSiteModel as SpliceSiteModel
     from .results import ScoredVariant as ScoredVariant
+    from .results import Summary as Summary
     from .sequence.windows import WindowShape as WindowShape
     from .settings import DeltaSettings as DeltaSettings
     from .settings import Settings as Settings
-    from .summary import Summary as Summary
-    from .training.branchpoints import finetune_branchpoints as finetune_branchpoints
-    from .training.corpus import Source as Source
-    from .training.recipe import FineTuneRecipe as FineTuneRecipe
-    from .training.recipe import SequenceRecipe as SequenceRecipe
-    from .training.recipe import Stage as Stage
-    from .training.sequence_task import finetune_sequences as finetune_sequences
-    from .training.splice_sites import finetune_splice_sites as finetune_splice_sites
+    from .tools.embed import Embedding as Embedding
+    from .tools.embed import Embeddings as Embeddings
+    from .tools.map import Dependency as Dependency
+    from .tools.map import RegionMap as RegionMap
+    from .tools.map import dependency_of as dependency_of
+    from .tools.map import map_region as map_region
+    from .tools.oligo import Oligo as Oligo
+    from .tools.oligo import Oligos as Oligos
+    from .tools.oligo import oligos_of as oligos_of
+    from .tools.plot import Profile as Profile
+    from .train.corpus import Source as Source
+    from .train.finetune import finetune_branchpoints as finetune_branchpoints
+    from .train.finetune import finetune_splice_sites as finetune_splice_sites
+    from .train.recipe import FineTuneRecipe as FineTuneRecipe
+    from .train.recipe import SequenceRecipe as SequenceRecipe
+    from .train.recipe import Stage as Stage
+    from .train.sequences import finetune_sequences as finetune_sequences
     from .variants import Variant as Variant
 
 __version__ = "0.1.0"
@@ -47,34 +47,34 @@ __version__ = "0.1.0"
 #: Public name -> where it lives. They are imported when asked for: torch takes seconds, and ``--help`` does without.
 _PUBLIC = {
     "Annotator": "annotator",
-    "Beside": "joining.beside",
-    "BranchpointModel": "model.branchpoints",
+    "Beside": "joins.join",
+    "BranchpointModel": "model.tuned",
     "DeltaSettings": "settings",
-    "Dependency": "mutagenesis.dependency",
-    "Embedding": "embedding.embed",
-    "Embeddings": "embedding.embed",
-    "FineTuneRecipe": "training.recipe",
-    "Oligo": "oligos.results",
-    "Oligos": "oligos.results",
-    "Profile": "profile",
-    "RegionMap": "mutagenesis.region_map",
+    "Dependency": "tools.map",
+    "Embedding": "tools.embed",
+    "Embeddings": "tools.embed",
+    "FineTuneRecipe": "train.recipe",
+    "Oligo": "tools.oligo",
+    "Oligos": "tools.oligo",
+    "Profile": "tools.plot",
+    "RegionMap": "tools.map",
     "ScoredVariant": "results",
-    "SequenceModel": "model.sequences",
-    "SequenceRecipe": "training.recipe",
+    "SequenceModel": "model.tuned",
+    "SequenceRecipe": "train.recipe",
     "Settings": "settings",
-    "Source": "training.corpus",
+    "Source": "train.corpus",
     "SpliceBertError": "errors",
-    "SpliceSiteModel": "model.splice_sites",
-    "Stage": "training.recipe",
-    "Summary": "summary",
+    "SpliceSiteModel": "model.tuned",
+    "Stage": "train.recipe",
+    "Summary": "results",
     "Variant": "variants",
     "WindowShape": "sequence.windows",
-    "dependency_of": "mutagenesis.dependency",
-    "finetune_branchpoints": "training.branchpoints",
-    "finetune_sequences": "training.sequence_task",
-    "finetune_splice_sites": "training.splice_sites",
-    "map_region": "mutagenesis.region_map",
-    "oligos_of": "oligos.oligos",
+    "dependency_of": "tools.map",
+    "finetune_branchpoints": "train.finetune",
+    "finetune_sequences": "train.sequences",
+    "finetune_splice_sites": "train.finetune",
+    "map_region": "tools.map",
+    "oligos_of": "tools.oligo",
 }
 __all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
 

@@ -5,48 +5,227 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import NoReturn, overload
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, overload
 
-from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Value
+from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status, Value
 
-from .adapters.rows import columns, rows
-from .annotation import FileAnnotator
-from .calibration.percentiles import plan_percentiles
-from .chunks import GuardedChunks
-from .delta.opening import open_delta
-from .embedding.embed import Embeddings
-from .embedding.planning import Layers, embeddings_of
-from .embedding.targets import Wanted
+from . import __version__
 from .errors import SettingsError
-from .genome.annotation import load_table
+from .genome.gene_build import load_table
 from .genome.gene_index import GeneIndex
-from .genome.guard import BuildGuard
+from .genome.guard import BuildGuard, Observed
 from .genome.reference import Reference
-from .identity import space_of
-from .joining.beside import Beside
-from .joining.joins import parse_joins
+from .joins.join import Beside, parse_joins
 from .model.engine import Engine
 from .model.registry import DEFAULT_SPLICE_MODEL
-from .pipeline import Pipeline, Record, Scoring
+from .outputs.tables import columns, rows
+from .outputs.write import Outputs, check_emit, plan_outputs
 from .plugins import Plugins, load_plugins
-from .profile import Profile, profile_of
-from .provenance import provenance_of, scored_by
-from .remembered import Remembered
-from .results import ScoredVariant
-from .settings import (
-    Settings,
-    check_window,
-    plan_scores,
-    with_choice,
-)
-from .store.score_store import ScoreStore
-from .store.spaces import Space
-from .summary import Summary
-from .variants import Variant, VariantLike, as_variant
-from .vcf.writer import Kind
+from .provenance import Space, provenance_of, scored_by, space_of
+from .results import ScoredVariant, Summary
+from .scoring.cache import Recurring, Remembered
+from .scoring.delta import open_delta
+from .scoring.percentiles import plan_percentiles
+from .scoring.pipeline import Pipeline, Record, Scoring
+from .scoring.plan import plan_scores, with_choice
+from .settings import Settings, check_window
+from .store.store import ScoreStore
+from .variants import MAX_POS, Region, Variant, VariantLike, as_variant
+from .vcf.header import VcfHeader
+from .vcf.read import open_vcf
+from .vcf.write import Kind
+
+if TYPE_CHECKING:
+    from .tools.embed import Embeddings, Layers
+    from .tools.plot import Profile
+
+
+_CHUNKS_HELD = 8  # read at most so far ahead of the first score to tell the build
+
+R = TypeVar("R", bound=Record)
+
+
+class GuardedChunks(Generic[R]):
+    """Chunks of records that the build guard has seen.
+
+    Reads ahead until the guard has seen enough to tell the build, or the input ends, or enough is held; it goes on
+    watching after that.
+
+    Args:
+        records: in their order.
+        size: records in a chunk.
+        guard: the build guard; None where the records have passed one before.
+
+    Raises:
+        BuildError: FASTA, annotation and records are not of one build.
+    """
+
+    def __init__(self, records: Iterable[R], size: int, guard: BuildGuard | None) -> None:
+        self._records = iter(records)
+        self._size = size
+        self._guard = guard
+        self._held: list[list[R]] = []
+        for chunk in islice(self._read(), _CHUNKS_HELD):
+            self._held.append(chunk)
+            if guard is None or guard.decided:
+                return
+        if guard and len(self._held) < _CHUNKS_HELD:
+            guard.finish()
+
+    def held(self) -> Sequence[R]:
+        """Return the records read ahead of the first chunk."""
+        return [record for chunk in self._held for record in chunk]
+
+    def __iter__(self) -> Iterator[list[R]]:
+        """Yield every chunk once; those held are let go one by one."""
+        while self._held:
+            yield self._held.pop(0)
+        yield from self._read()
+
+    def finish(self) -> list[str]:
+        """Return the guard's sentences for the user, once all chunks have been read."""
+        return self._guard.finish() if self._guard else []
+
+    def _read(self) -> Iterator[list[R]]:
+        while chunk := list(islice(self._records, self._size)):
+            if self._guard:
+                self._guard.observe(Observed(record.chrom, record.pos, record.ref) for record in chunk)
+            yield chunk
+
+
+_EXPECTED = 0.1  # share of ALTs; the build guard stops at as many mismatches, but cannot tell where the FASTA holds N
+_DOUBTS = {
+    Status.REF_MISMATCH: "is it the right FASTA",
+    Status.NO_CONTIG: "does the FASTA lack contigs of the VCF",
+}
+
+Report = Callable[[Sequence[Record]], Sequence[RecordReport]]
+"""What turns a chunk of records into reports: a pipeline."""
+
+_R = TypeVar("_R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class FileAnnotator:
+    """Annotate files against one reference and annotation.
+
+    Args:
+        reference: the FASTA.
+        genes: the annotation.
+        annotation: its name, for messages.
+        plugins: whose adapters write, and who are told when a run starts and ends.
+        run: fields and provenance.
+        chunk_records: records that are worked on together.
+    """
+
+    reference: Reference
+    genes: GeneIndex
+    annotation: str
+    plugins: Plugins
+    run: RunInfo
+    chunk_records: int
+
+    def annotate(
+        self,
+        source: str,
+        target: str,
+        report: Report,
+        *,
+        emit: Sequence[str] = ("flat",),
+        kind: Kind | None = None,
+        region: str | None = None,
+        join: Sequence[str] = (),
+        evidence: Sequence[str] = (),
+        recurring: Recurring | None = None,
+        planned: bool = False,
+        progress: Callable[[Summary, float | None], None] | None = None,
+    ) -> Summary:
+        """Annotate a VCF or BCF.
+
+        Args:
+            report: makes the reports.
+            recurring: where ``report`` is its own; it remembers what was rendered of them.
+            planned: whether the file, as it is, has passed the build guard before.
+
+        The other arguments and errors are as for ``Annotator.annotate``.
+        """
+        words = parse_joins(join)
+        plan = plan_outputs(
+            emit,
+            target,
+            kind,
+            self.plugins.adapters,
+            self.plugins.origins("adapter"),
+            source=source,
+            reference=str(self.reference.path),
+        )
+        summary = Summary()
+        where = None if region is None else self._region(region)
+        began = time.monotonic()
+        with (
+            open_vcf(source) as reader,
+            Beside(words, evidence, self.plugins, self.reference, reader.header.infos(), self.run) as beside,
+        ):
+            plan.spare(beside.files)
+            run = beside.run
+            contigs = reader.header.contigs()
+            guard = None if planned else self.guard(contigs)
+            if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
+                raise SettingsError(
+                    "The region lies on a contig that neither the VCF's header nor the FASTA knows.", found=where.chrom
+                )
+            chunks = GuardedChunks(self._in_region(reader, where), self.chunk_records, guard)
+            self.plugins.run_started(run)
+            held, lengths = chunks.held(), self.reference.lengths
+            with Outputs(plan, run, reader.header, held, lengths, __version__, recurring) as outputs:
+                for chunk in chunks:
+                    reports = tuple(beside.add(chunk, report(chunk)))  # which nobody takes anything out of
+                    summary.add(reports)
+                    outputs.write(chunk, reports)
+                    if progress:
+                        progress(summary, reader.share_read())
+                summary.warnings.extend(chunks.finish())
+                summary.warnings.extend(beside.warnings())
+        if where and not summary.records:
+            summary.warnings.append(f"no record lies in the region {region}")
+        for status, doubt in _DOUBTS.items():
+            if summary.status[status] > summary.alleles * _EXPECTED:
+                share = f"{summary.status[status]:,} of {summary.alleles:,} ALTs are {status}"
+                summary.warnings.append(f"{share}: {doubt}?")
+        summary.notes.extend(beside.notes)
+        summary.provenance = run.provenance
+        summary.seconds = time.monotonic() - began
+        summary.warnings.extend(outputs.warnings)
+        self.plugins.run_finished(run, summary.by_status())
+        return summary
+
+    def guard(self, header: Mapping[str, int | None]) -> BuildGuard:
+        """Return the build guard for a file with these contigs in its header."""
+        return BuildGuard(header, self.reference, self.genes, self.annotation)
+
+    def check_emit(self, words: Sequence[str], header: VcfHeader) -> None:
+        """Find out whether the outputs asked for take an input with this header; raises as ``annotate`` would."""
+        check_emit(words, self.plugins.adapters, self.plugins.origins("adapter"), self.run, header)
+
+    def _region(self, text: str) -> Region:
+        """Read a region; a contig whose own name holds a colon (HLA-A*01:01) is known by the reference."""
+        return Region(text, 1, MAX_POS) if self.reference.find(text) else Region.parse(text)
+
+    def _in_region(self, records: Iterable[_R], region: Region | None) -> Iterator[_R]:
+        if region is None:
+            yield from records
+            return
+        contig = self.reference.find(region.chrom)
+        for record in records:
+            same = record.chrom == region.chrom or (contig is not None and self.reference.find(record.chrom) == contig)
+            if same and record.pos <= region.last and record.pos + len(record.ref) - 1 >= region.first:
+                yield record
 
 
 class Annotator:
@@ -238,6 +417,8 @@ class Annotator:
         """
         self._check_usable()
         result = variant if isinstance(variant, ScoredVariant) else self.score(variant)
+        from .tools.plot import profile_of
+
         with self._lock:
             return profile_of(
                 result, gene, reference=self.reference, genes=self.genes, shape=self.settings.window,
@@ -271,6 +452,8 @@ class Annotator:
             >>> annotator.embed(genes=["BRCA1"], layers="all").save("BRCA1.h5", "BRCA1.parquet")
         """
         self._check_usable()
+        from .tools.embed import Wanted, embeddings_of
+
         wanted = Wanted(tuple(genes), tuple(regions), bed, records, strand, vcf)
         return embeddings_of(wanted, layers, keep, attention, self, self._lock)
 

@@ -6,20 +6,16 @@ from collections.abc import Sequence
 
 from splicebert_vep_spec import Adapter, BackendFactory, JoinAdapter, Scorer, SequenceScorer, hookimpl
 
-from .adapters.csq import CsqAdapter
-from .adapters.flat import FlatAdapter
-from .adapters.joins.pangolin import pangolin_join
-from .adapters.joins.spliceai import spliceai_joins
-from .adapters.joins.table import TableJoin
-from .adapters.parquet import ParquetAdapter
-from .adapters.text import JsonlAdapter, TsvAdapter
-from .adapters.vep import VepAdapter
-from .delta.scorer import DeltaScorer
+from .joins.spliceai import pangolin_join, spliceai_joins
+from .joins.table import TableJoin
 from .model.backend import TorchBackendFactory
 from .model.null import NullBackendFactory
-from .scoring.divergence import DivergenceScorer
-from .scoring.embedding import EmbeddingScorer
-from .scoring.likelihood import LikelihoodScorer
+from .outputs.csq import CsqAdapter
+from .outputs.flat import FlatAdapter
+from .outputs.tables import JsonlAdapter, ParquetAdapter, TsvAdapter
+from .outputs.vep import VepAdapter
+from .scoring.delta import DeltaScorer
+from .scoring.scorers import DivergenceScorer, EmbeddingScorer, LikelihoodScorer
 
 
 @hookimpl

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib import import_module
 
 
 class SpliceBertError(Exception):
@@ -130,3 +131,23 @@ def suggestion(unknown: Iterable[str], known: Iterable[str]) -> str:
     by_folded = {name.casefold(): name for name in known}
     found = [by_folded[guess] for word in unknown for guess in difflib.get_close_matches(word.casefold(), by_folded, 1)]
     return f"did you mean {', '.join(found)}?" if found else ""
+
+
+def require(*modules: str, extra: str = "training") -> None:
+    """See before hours of work that what its end needs is there.
+
+    Args:
+        extra: of this package, which brings the modules.
+
+    Raises:
+        SettingsError: one of the modules cannot be imported.
+    """
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise SettingsError(
+                f"This needs {module}, which is not installed.",
+                found=str(error),
+                remedy=f"pip install 'splicebert-vep[{extra}]'",
+            ) from error

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from .annotator import Annotator
-from .genome.annotation import is_built_in
-from .model.devices import default_threads
+from .genome.gene_build import is_built_in
+from .model.backend import default_threads
 from .model.registry import DEFAULT_SPLICE_MODEL, MODELS
 from .sequence.windows import WindowShape
 from .settings import DeltaSettings, Settings

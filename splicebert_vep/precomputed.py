@@ -22,19 +22,18 @@ from splicebert_vep_spec import (
 )
 
 from . import __version__
-from .adapters.flat import PREFIX, FlatAdapter
 from .errors import StoreError
-from .identity import ABOUT_WINDOW, field_of, score_digest
-from .remembered import STORED, WINDOW_MODES
+from .outputs.flat import PREFIX, FlatAdapter
+from .provenance import ABOUT_WINDOW, Space, field_of, score_digest
+from .scoring.cache import STORED, WINDOW_MODES
+from .scoring.plan import ScorePlan
 from .sequence.alleles import trim
-from .settings import WINDOW_MODE, ScorePlan
+from .settings import WINDOW_MODE
 from .store.exchange import Exported
-from .store.score_store import AlleleKey, StoredScores
-from .store.spaces import Space
+from .store.store import AlleleKey, StoredScores
 from .vcf.header import VcfHeader
 from .vcf.info import InfoEncoder
-from .vcf.reader import open_vcf
-from .vcf.records import BcfRecord, TextRecord
+from .vcf.read import BcfRecord, TextRecord, open_vcf
 
 #: Header line with the columns of the scores' space, a JSON list.
 COLUMNS = "SpliceBERT_columns"

@@ -2,14 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from splicebert_vep_spec import BackendInfo
 
 from . import __version__
 from .genome.reference import Reference
-from .identity import score_digest
-from .settings import DISCLAIMER, N_FRAC, SCORE_VERSION, WINDOW_MODE, ScorePlan, Settings
+from .scoring.plan import PlannedScorer, ScorePlan
+from .settings import DISCLAIMER, N_FRAC, SCORE_VERSION, WINDOW_MODE, Settings
+
+_TOLERANCE = {"fp32": 1e-4}
+_HALF = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Scores that one way of scoring gave.
+
+    Args:
+        score_digest: of model, window, engine and score version, see ``splicebert_vep.provenance``.
+        annotation_digest: of the gene annotation.
+        columns: what a row holds: ``FIELD=scorer/version`` as it was asked for, in ``( )`` what was computed only where
+            it had to choose between genes.
+        provenance: of the run that made the space.
+    """
+
+    score_digest: str
+    annotation_digest: str
+    columns: tuple[str, ...]
+    provenance: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
+
+    @property
+    def tolerance(self) -> float:
+        """How far two computations of a score may lie apart: 1e-4; .05 in half precision, where GPUs differ."""
+        return _TOLERANCE.get(self.provenance.get("Precision", "fp32"), _HALF)
+
+    def serves(self, columns: Sequence[str], of: Space) -> bool:
+        """Tell whether rows of this space answer a run that asks for ``columns`` of space ``of``."""
+        same = (self.score_digest, self.annotation_digest) == (of.score_digest, of.annotation_digest)
+        return same and set(columns) <= set(self.columns)
+
+
+#: What of a run's provenance determines its scores. Batch size, threads and the kind of device do not.
+SCORED_BY = (
+    "Backend", "WeightsSHA256", "Architecture", "Window", "Flank", "WindowMode", "Stride", "EngineMode", "Radius",
+    "Precision", "ScoreVersion",
+)  # fmt: skip
+
+#: Columns about the window that every stored score carries besides the fields asked for.
+ABOUT_WINDOW = (N_FRAC.id, WINDOW_MODE.id)
+
+
+def score_digest(provenance: Mapping[str, str]) -> str:
+    """Return the SHA-256 of what determines scores, as hex.
+
+    A model without weights of its own (the null backend's, some plugin's) is known by its name.
+
+    Raises:
+        KeyError: the provenance lacks one of ``SCORED_BY``.
+    """
+    parts = [(key, provenance[key]) for key in SCORED_BY]
+    if provenance["WeightsSHA256"] == "none":
+        parts.append(("Model", provenance["Model"]))
+    return hashlib.sha256("".join(f"{key}={value}\n" for key, value in parts).encode()).hexdigest()
+
+
+def asked_columns(plan: ScorePlan) -> tuple[str, ...]:
+    """Return the store's columns of the scores that a run asks for, with who computes them."""
+    return tuple(_columns(plan.scorers))
+
+
+def space_of(provenance: Mapping[str, str], plan: ScorePlan, choice_plan: ScorePlan) -> Space:
+    """Return the space of a store that a run reads and fills."""
+    asked = asked_columns(plan)
+    choosing = tuple(f"({name})" for name in _columns(choice_plan.scorers) if name not in asked)
+    columns = (*asked, *choosing, *ABOUT_WINDOW)
+    return Space(provenance["ScoreDigest"], provenance["AnnotationDigest"], columns, dict(provenance))
+
+
+def field_of(column: str) -> str:
+    """Return the field that a column holds."""
+    return column.strip("()").partition("=")[0]
+
+
+def _columns(scorers: Iterable[PlannedScorer]) -> list[str]:
+    return [
+        f"{field}={planned.scorer.name}/{planned.scorer.version}" for planned in scorers for field in planned.fields
+    ]
+
 
 _NOT_ZERO_SHOT = "delta scores by a model fine-tuned on annotated splice sites"
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
-from splicebert_vep_spec import NEEDS, BackendInfo, FieldSpec, Scorer, SequenceScorer
+from splicebert_vep_spec import BackendInfo, FieldSpec
 
-from .contract import Origin
-from .errors import SettingsError, suggestion
+from .errors import SettingsError
 from .model.local import Local
 from .sequence.windows import WindowShape
 
@@ -127,116 +125,6 @@ class Settings:
             )
         if (self.batch_tokens is not None and self.batch_tokens < 1) or self.chunk_records < 1:
             raise SettingsError("Batch tokens and chunk records must be at least 1.")
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedScorer:
-    """A scorer, the fields asked of it, and where it comes from."""
-
-    scorer: Scorer | SequenceScorer
-    asked: frozenset[str]
-    origin: Origin
-
-    @property
-    def fields(self) -> list[str]:
-        """Ids of the asked fields, in the scorer's order."""
-        return [field.id for field in self.scorer.fields if field.id in self.asked]
-
-    def is_integer(self, field: str) -> bool:
-        """Tell whether a field's values are whole numbers."""
-        return any(known.id == field and known.type == "Integer" for known in self.scorer.fields)
-
-    def needs(self) -> frozenset[str]:
-        """Return what the engine has to compute for these fields; nothing for what reads the sequence alone.
-
-        Raises:
-            PluginError: the scorer failed.
-        """
-        if not isinstance(self.scorer, Scorer):
-            return frozenset()
-        with self.origin.guarding("needs"):
-            needs = self.scorer.needs(self.asked)
-        if not isinstance(needs, Set) or not needs <= NEEDS:
-            raise self.origin.broken("needs", needed=f"a set of some of {', '.join(sorted(NEEDS))}", found=repr(needs))
-        return frozenset(needs)
-
-
-@dataclass(frozen=True, slots=True)
-class ScorePlan:
-    """Which scorer computes which of the asked fields.
-
-    Args:
-        scorers: the scorers to run.
-        fields: every field of the output, scores first, in the scorers' order.
-        needs: what the engine has to compute for them.
-    """
-
-    scorers: tuple[PlannedScorer, ...]
-    fields: tuple[FieldSpec, ...]
-    needs: frozenset[str]
-
-    @property
-    def offsets(self) -> frozenset[str]:
-        """Return the ids of fields that count from POS."""
-        return frozenset(field.id for field in self.fields if field.from_pos)
-
-
-def asked_scores(scorers: Sequence[Scorer | SequenceScorer], settings: Settings) -> frozenset[str]:
-    """Return the names that a run asks for, known or not: groups are taken apart, of a percentile it is the score."""
-    default = {field.id for scorer in scorers for field in scorer.fields if field.default}
-    groups = {
-        ZERO_SHOT: default,
-        DELTA: {field.id for scorer in scorers if scorer.name == DELTA for field in scorer.fields},
-    }
-    asked = set[str]()
-    for name in settings.scores or (ZERO_SHOT,):
-        asked |= groups.get(name, {PERCENTILES.get(name, name)})
-    return frozenset(asked)
-
-
-def plan_scores(
-    scorers: Sequence[Scorer | SequenceScorer], origins: Mapping[str, Origin], settings: Settings
-) -> ScorePlan:
-    """Choose scorers and fields for a run; origins are by the scorers' names.
-
-    Of a percentile its score is planned; ``calibration.percentiles`` adds the percentile itself.
-
-    Raises:
-        SettingsError: a score was asked for that no scorer offers.
-    """
-    known = {field.id: field for scorer in scorers for field in scorer.fields}
-    asked = asked_scores(scorers, settings)
-    unknown = sorted(asked - set(known))
-    if unknown:
-        offered = (*known, *PERCENTILES, *GROUPS)
-        raise SettingsError(
-            "An unknown score was asked for.",
-            needed=f"some of {', '.join(offered)}",
-            found=", ".join(unknown),
-            remedy=suggestion(unknown, offered) or "see 'splicebert-vep plugins' for every score and its description",
-        )
-    chosen = []
-    for scorer in scorers:
-        mine = frozenset(field.id for field in scorer.fields) & asked
-        if mine:
-            chosen.append(PlannedScorer(scorer, mine, origins[scorer.name]))
-    window = (N_FRAC, WINDOW_MODE) if settings.window.mode == "tiled" else (N_FRAC,)
-    needs = frozenset[str]().union(*(planned.needs() for planned in chosen))
-    return ScorePlan(tuple(chosen), (*(known[i] for i in known if i in asked), *window), needs)
-
-
-def with_choice(
-    plan: ScorePlan, scorers: Sequence[Scorer | SequenceScorer], origins: Mapping[str, Origin]
-) -> ScorePlan:
-    """Return the plan that also computes KL_CTX, by which flat output chooses between genes; output fields stay."""
-    owner = next((scorer for scorer in scorers if any(field.id == CHOICE for field in scorer.fields)), None)
-    if owner is None or any(CHOICE in planned.asked for planned in plan.scorers):
-        return plan
-    asked = {planned.scorer.name: planned.asked for planned in plan.scorers}
-    asked[owner.name] = asked.get(owner.name, frozenset()) | {CHOICE}
-    chosen = tuple(PlannedScorer(s, asked[s.name], origins[s.name]) for s in scorers if s.name in asked)
-    needs = plan.needs.union(*(planned.needs() for planned in chosen))
-    return ScorePlan(chosen, plan.fields, needs)
 
 
 def check_window(shape: WindowShape, info: BackendInfo) -> None:

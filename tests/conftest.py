@@ -6,7 +6,7 @@ import pytest
 
 from splicebert_vep import plugins
 from splicebert_vep.cli import main as program
-from splicebert_vep.contract import PLUGINS_VARIABLE
+from splicebert_vep.plugins import PLUGINS_VARIABLE
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with a thread for every core would stand in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -10,7 +10,8 @@ import torch
 from splicebert_vep.errors import BackendError
 from splicebert_vep.model.bert import BertConfig
 from splicebert_vep.model.classifier import CONVOLUTION, LINEAR, Classifier, FineTuned, save_classifier
-from splicebert_vep.model.splice_sites import LABELS, TASK
+from splicebert_vep.model.tuned import SPLICE_LABELS as LABELS
+from splicebert_vep.model.tuned import SPLICE_SITES as TASK
 
 LETTERS = "....." + "NACGT"  # of token ids
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-from splicebert_vep.contract import GuardedBackend
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
-from splicebert_vep.pipeline import Pipeline, Scoring
-from splicebert_vep.plugins import load_plugins
+from splicebert_vep.plugins import GuardedBackend, load_plugins
+from splicebert_vep.scoring.pipeline import Pipeline, Scoring
+from splicebert_vep.scoring.plan import plan_scores, with_choice
 from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep.settings import Settings, plan_scores, with_choice
+from splicebert_vep.settings import Settings
 from splicebert_vep_spec import Backend, GeneContext, Interval, hookimpl
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -1,7 +1,7 @@
 """Scores for tests of the store, and processes that write and read one at the same time."""
 
-from splicebert_vep.store.score_store import AlleleKey, ScoreStore, StoredScores
-from splicebert_vep.store.spaces import Space
+from splicebert_vep.provenance import Space
+from splicebert_vep.store.store import AlleleKey, ScoreStore, StoredScores
 
 SPACE = Space("s" * 64, "a" * 64, ("LLR=likelihood/1", "KL_CTX=divergence/1"), {"Model": "m", "Precision": "fp32"})
 OTHER = Space("t" * 64, "a" * 64, ("LLR=likelihood/1",), {"Model": "other"})

@@ -8,17 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers import gene
-from splicebert_vep.adapters.flat import FlatAdapter
-from splicebert_vep.adapters.parquet import ParquetAdapter
-from splicebert_vep.adapters.rows import columns, rows
-from splicebert_vep.adapters.text import JsonlAdapter, TsvAdapter
-from splicebert_vep.adapters.vep import VepAdapter
-from splicebert_vep.contract import Origin
 from splicebert_vep.errors import OutputError, PluginError, SettingsError
-from splicebert_vep.outputs import Outputs, plan_outputs
-from splicebert_vep.table_files import TableFile, TextFile
+from splicebert_vep.outputs.flat import FlatAdapter
+from splicebert_vep.outputs.tables import JsonlAdapter, ParquetAdapter, TsvAdapter, columns, rows
+from splicebert_vep.outputs.vep import VepAdapter
+from splicebert_vep.outputs.write import Outputs, TableFile, TextFile, plan_outputs
+from splicebert_vep.plugins import Origin
 from splicebert_vep.vcf.header import VcfHeader
-from splicebert_vep.vcf.records import TextRecord
+from splicebert_vep.vcf.read import TextRecord
 from splicebert_vep_spec import (
     Allele,
     AlleleReport,

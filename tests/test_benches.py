@@ -14,14 +14,22 @@ import pytest
 from helpers import SHARED, FakeReference
 from oracle import Oracle, random_transformers, revcomp
 from splicebert_vep.errors import LabelError, SettingsError
-from splicebert_vep.evaluation.benches import BenchRow, score_labelled
-from splicebert_vep.evaluation.labelled import LabelledVariant, read_labelled
-from splicebert_vep.evaluation.metrics import DISTANCE, EVERYTHING, WITHOUT_SITES, judge
 from splicebert_vep.model.backend import TorchBackend
-from splicebert_vep.model.config import VOCABULARY
+from splicebert_vep.model.bert import VOCABULARY
 from splicebert_vep.plugins import load_plugins
+from splicebert_vep.scoring.plan import plan_scores
 from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep.settings import Settings, plan_scores
+from splicebert_vep.settings import Settings
+from splicebert_vep.train.evaluate import (
+    DISTANCE,
+    EVERYTHING,
+    WITHOUT_SITES,
+    BenchRow,
+    LabelledVariant,
+    judge,
+    read_labelled,
+    score_labelled,
+)
 from splicebert_vep_spec import BackendOptions, FieldSpec, Interval, Skipped, Status
 
 GENOME = "".join(random.Random(4).choice("ACGT") for _ in range(1200))

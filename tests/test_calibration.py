@@ -12,17 +12,15 @@ from scipy.stats import kstest
 
 from helpers import gene
 from splicebert_vep import Annotator, Settings
-from splicebert_vep.calibration import percentiles
-from splicebert_vep.calibration.background import calibrate_into, score_random
-from splicebert_vep.calibration.classes import REGION_CLASSES, region_class
-from splicebert_vep.calibration.draw import Sampler
-from splicebert_vep.calibration.table import CalibrationTable, write_table
 from splicebert_vep.errors import CalibrationError, SettingsError
-from splicebert_vep.genome.annotation import load_table
+from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.gene_index import GeneIndex
 from splicebert_vep.genome.reference import Reference
-from splicebert_vep.identity import score_digest
+from splicebert_vep.provenance import score_digest
+from splicebert_vep.scoring import percentiles
+from splicebert_vep.scoring.percentiles import REGION_CLASSES, CalibrationTable, region_class, write_table
 from splicebert_vep.sequence.windows import WindowShape
+from splicebert_vep.tools.calibrate import Sampler, calibrate_into, score_random
 from test_cli import FASTA, cache, info, records  # noqa: F401  (a fixture)
 
 NULL = ["-R", FASTA, "--backend", "null"]
@@ -169,7 +167,7 @@ def test_positions_and_bases_of_a_class_have_equal_chance(genome):
 
 
 def test_a_genome_too_large_to_go_through_is_drawn_from(genome, monkeypatch):
-    monkeypatch.setattr("splicebert_vep.calibration.draw._MOST", 1000)
+    monkeypatch.setattr("splicebert_vep.tools.calibrate._MOST", 1000)
     drawn = Sampler(*genome, ["plus", "minus"], seed=1).take(dict.fromkeys(REGION_CLASSES, 10**6))
     alleles = [one.allele for one in drawn]
     assert len(set(alleles)) == len(alleles)

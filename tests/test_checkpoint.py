@@ -15,9 +15,8 @@ from safetensors.torch import load_file, save_file
 
 import splicebert_vep_spec as spec
 from splicebert_vep.errors import ModelError
-from splicebert_vep.model.bert import BertOutput
+from splicebert_vep.model.bert import VOCABULARY, BertOutput
 from splicebert_vep.model.checkpoint import LoadedModel, load_checkpoint, sha256_of
-from splicebert_vep.model.config import VOCABULARY
 from splicebert_vep.model.registry import resolve_model
 
 State = dict[str, torch.Tensor]

@@ -12,8 +12,8 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from splicebert_vep.cli import console
 from splicebert_vep.cli import main as program
+from splicebert_vep.cli import options as console
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.model.registry import MODELS
 from splicebert_vep_spec import Status
@@ -241,7 +241,7 @@ from splicebert_vep.cli.main import main
 try:
     main(["--version"])
 finally:
-    logging.getLogger("splicebert_vep.pipeline").warning("FAILED %s", "chr1:5")
+    logging.getLogger("splicebert_vep.scoring.pipeline").warning("FAILED %s", "chr1:5")
     logging.getLogger("tensorflow.core").warning("retracing")
     logging.warning("Skipping record")
     logging.getLogger("tensorflow").info("nothing")

@@ -176,7 +176,7 @@ def test_a_broken_plugin_and_a_wrong_allow_list_are_found(examine, monkeypatch):
 
 
 def test_a_library_that_cannot_be_imported_is_a_finding(examine, monkeypatch):
-    monkeypatch.setitem(sys.modules, "splicebert_vep.model.devices", None)
+    monkeypatch.setitem(sys.modules, "splicebert_vep.model.backend", None)
     code, found = examine()
     assert (code, failures(found)) == (1, [("device", "device"), ("model", "model")])  # a model needs a device
     assert "ModuleNotFoundError" in found["device", "device"]["found"]

@@ -10,7 +10,7 @@ import pytest
 from helpers import Point, plugin
 from splicebert_vep.cli import main as program
 from splicebert_vep.cli.main import cli
-from splicebert_vep.contract import PLUGINS_VARIABLE
+from splicebert_vep.plugins import PLUGINS_VARIABLE
 from splicebert_vep.settings import RESERVED_COMMANDS
 from splicebert_vep_spec import FieldSpec, Refused
 

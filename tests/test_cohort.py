@@ -12,7 +12,7 @@ from splicebert_vep.cohort import planning, schedulers
 from splicebert_vep.cohort.inputs import read_manifest
 from splicebert_vep.cohort.plan import Plan
 from splicebert_vep.errors import CohortError
-from splicebert_vep.store.score_store import ScoreStore
+from splicebert_vep.store.store import ScoreStore
 from test_cli import EXAMPLES, FASTA, VCF, cache, info, records  # noqa: F401  (a fixture)
 
 NULL = ["-R", FASTA, "--backend", "null"]
@@ -395,7 +395,7 @@ def test_a_gene_that_failed_is_counted_and_tried_again(run, tmp_path, monkeypatc
     listed = tmp_path / "m.txt"
     listed.write_text(f"{EXAMPLES / 'overlapping.vcf'}\n")
     again = ["cohort", "run", listed, *NULL, "-O", tmp_path / "out"]
-    from splicebert_vep.pipeline import Scoring
+    from splicebert_vep.scoring.pipeline import Scoring
     from splicebert_vep_spec import ScoredContext, Status
 
     outcomes = Scoring.outcomes

@@ -9,7 +9,7 @@ from corpora import GENE, gene_text, reverse_complement, write_genome
 from splicebert_vep.errors import CorpusError
 from splicebert_vep.genome.gene_table import HAS_ACCEPTOR, HAS_DONOR
 from splicebert_vep.sequence.tokens import encode
-from splicebert_vep.training.corpus import Corpus, Source, build_corpus, pack
+from splicebert_vep.train.corpus import Corpus, Source, build_corpus, pack
 
 
 def corpus_of(folder, strands, held_out=0.0, **options):

@@ -13,13 +13,13 @@ import cyvcf2
 import pytest
 
 from helpers import SHARED, gene
-from splicebert_vep.adapters.csq import CsqAdapter
-from splicebert_vep.adapters.flat import FlatAdapter
-from splicebert_vep.contract import Origin
 from splicebert_vep.errors import SettingsError
-from splicebert_vep.outputs import Outputs, plan_outputs
+from splicebert_vep.outputs.csq import CsqAdapter
+from splicebert_vep.outputs.flat import FlatAdapter
+from splicebert_vep.outputs.write import Outputs, plan_outputs
+from splicebert_vep.plugins import Origin
 from splicebert_vep.vcf.header import VcfHeader
-from splicebert_vep.vcf.records import TextRecord
+from splicebert_vep.vcf.read import TextRecord
 from splicebert_vep_spec import Allele, AlleleReport, FieldSpec, RecordReport, RunInfo, ScoredContext, Status
 from test_cli import EXAMPLES, NULL, cache, info, records  # noqa: F401  (a fixture)
 

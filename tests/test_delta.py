@@ -6,11 +6,12 @@ import pytest
 
 from deltas import EVENTS, StandIn, plain, spelled
 from helpers import FakeReference, gene
-from splicebert_vep.delta.scorer import DeltaScorer, SpliceModelName
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.genome.gene_index import GeneIndex
+from splicebert_vep.scoring.delta import DeltaScorer, SpliceModelName
+from splicebert_vep.scoring.plan import plan_scores
 from splicebert_vep.sequence.alleles import normalise
-from splicebert_vep.settings import DeltaSettings, Settings, plan_scores
+from splicebert_vep.settings import DeltaSettings, Settings
 from splicebert_vep_spec import FieldSpec, Refused, Skipped, Status
 from splicebert_vep_spec.testing import SequenceScorerConformance
 
@@ -190,7 +191,7 @@ def test_masked_hides_gains_at_annotated_sites_and_losses_elsewhere():
 
 
 def test_annotated_sites_are_the_exonic_bases_beside_them(tmp_path):
-    from splicebert_vep.genome.annotation import load_table
+    from splicebert_vep.genome.gene_build import load_table
 
     gtf = tmp_path / "two.gtf"
     lines = []

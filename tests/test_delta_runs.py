@@ -13,8 +13,8 @@ from cohorts import snvs as every_snv
 from cohorts import write_cohort
 from deltas import StandIn, plain, write_model
 from splicebert_vep import Annotator, Settings
-from splicebert_vep.delta import opening
 from splicebert_vep.genome.reference import Reference
+from splicebert_vep.scoring import delta as opening
 from splicebert_vep.settings import DeltaSettings
 from test_cli import EXAMPLES, FASTA, NULL, info, pipe, records
 from test_cohort import unpacked

@@ -11,9 +11,9 @@ import torch
 
 from embedded import LENGTH, LETTERS, WIDTH, opened, some_genome, some_model, theirs, write_work
 from oracle import revcomp
-from splicebert_vep.embedding import files as embedding_files
 from splicebert_vep.errors import BackendError, SettingsError
-from splicebert_vep.sequence.stitching import Kept, stitch
+from splicebert_vep.sequence.windows import Kept, stitch
+from splicebert_vep.tools import embed_files as embedding_files
 
 KEEP = 24
 

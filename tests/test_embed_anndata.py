@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from embedded import opened, some_genome, some_model, write_work
-from splicebert_vep.embedding.files import check_outputs
 from splicebert_vep.errors import SettingsError
+from splicebert_vep.tools.embed_files import check_outputs
 
 
 @pytest.fixture(scope="module")

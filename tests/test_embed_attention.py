@@ -7,8 +7,8 @@ import torch
 
 from embedded import GENES, LENGTH, WIDTH, ids_of, opened, some_genome, some_model, theirs, write_work
 from oracle import revcomp
-from splicebert_vep.contract import GuardedBackend, Origin
 from splicebert_vep.errors import BackendError, PluginError, SettingsError
+from splicebert_vep.plugins import GuardedBackend, Origin
 from splicebert_vep_spec import BackendOptions
 from splicebert_vep_spec.testing import BackendConformance
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
-from splicebert_vep import scores as scores_module
 from splicebert_vep.errors import BackendError, PluginError
 from splicebert_vep.model import engine as engine_module
-from splicebert_vep.model import passes as passes_module
+from splicebert_vep.model import engine as passes_module
+from splicebert_vep.model.engine import ReadBack
 from splicebert_vep.model.null import NullBackend
-from splicebert_vep.model.readback import ReadBack
 from splicebert_vep.plugins import load_plugins
-from splicebert_vep.settings import PlannedScorer, ScorePlan
+from splicebert_vep.scoring import plan as scores_module
+from splicebert_vep.scoring.plan import PlannedScorer, ScorePlan
 from splicebert_vep_spec import NEEDS_HIDDEN, NEEDS_MASKED, NEEDS_PAIRS, BackendOutput, FieldSpec, Status
 
 GENOME = "ACGTTGCATC" * 120

@@ -10,8 +10,8 @@ from pathlib import Path
 import cyvcf2
 import pytest
 
-from splicebert_vep.calibration import classes
 from splicebert_vep.cli import main as program
+from splicebert_vep.scoring import percentiles as classes
 from splicebert_vep_spec import Status
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from splicebert_vep.errors import CorpusError, SettingsError
-from splicebert_vep.genome.annotation import load_table
+from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.reference import Reference
-from splicebert_vep.model.branchpoints import BranchpointModel
 from splicebert_vep.model.classifier import load_classifier
-from splicebert_vep.training.branchpoints import BedPositions, finetune_branchpoints
-from splicebert_vep.training.labelled import label_genes
-from splicebert_vep.training.recipe import scaled
+from splicebert_vep.model.tuned import BranchpointModel
+from splicebert_vep.train.finetune import BedPositions, finetune_branchpoints
+from splicebert_vep.train.labels import label_genes
+from splicebert_vep.train.recipe import scaled
 from splicebert_vep_spec import A, T
 from tuning import RECIPE, genome, source, tiny_model
 

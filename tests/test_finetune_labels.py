@@ -5,12 +5,11 @@ import pytest
 
 from corpora import GENE, reverse_complement
 from splicebert_vep.errors import CorpusError
-from splicebert_vep.genome.annotation import load_table
+from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.sequence.tokens import encode
-from splicebert_vep.training.finetune import LabelWindows, hide_stretches
-from splicebert_vep.training.labelled import UNLABELLED, ExonEdges, joined, label_genes
-from splicebert_vep.training.stitched import answers
+from splicebert_vep.train.finetune import LabelWindows, answers, hide_stretches
+from splicebert_vep.train.labels import UNLABELLED, ExonEdges, joined, label_genes
 from splicebert_vep_spec import MASK, N
 from tuning import genome
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from splicebert_vep.training.labelled import UNLABELLED
-from splicebert_vep.training.sequence_metrics import class_figures, value_figures
-from splicebert_vep.training.site_metrics import site_figures
+from splicebert_vep.train.labels import UNLABELLED
+from splicebert_vep.train.metrics import class_figures, site_figures, value_figures
 
 NAMES = ("neither", "acceptor", "donor")
 

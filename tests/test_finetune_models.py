@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from splicebert_vep.errors import BackendError, ModelError
-from splicebert_vep.model.branchpoints import BranchpointModel
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.classifier import Classifier, FineTuned, load_classifier, save_classifier
-from splicebert_vep.model.splice_sites import LABELS, TASK, SpliceSiteModel
-from splicebert_vep.training.heads import begin
+from splicebert_vep.model.tuned import SPLICE_LABELS as LABELS
+from splicebert_vep.model.tuned import SPLICE_SITES as TASK
+from splicebert_vep.model.tuned import BranchpointModel, SpliceSiteModel
+from splicebert_vep.train.finetune import begin
 from tuning import tiny_model
 
 

@@ -13,18 +13,16 @@ import pytest
 import torch
 
 from splicebert_vep.errors import CorpusError, SettingsError
-from splicebert_vep.genome.annotation import load_table
+from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.classifier import load_classifier
-from splicebert_vep.model.splice_sites import SpliceSiteModel
-from splicebert_vep.training import finetune as module
-from splicebert_vep.training.finetune import LabelNucleotides, calibrated, softmax
-from splicebert_vep.training.heads import begin
-from splicebert_vep.training.labelled import UNLABELLED, ExonEdges, label_genes
-from splicebert_vep.training.recipe import FineTuneRecipe, Stage, scaled
-from splicebert_vep.training.run_folder import RunFolder, read_log
-from splicebert_vep.training.splice_sites import finetune_splice_sites
+from splicebert_vep.model.tuned import SpliceSiteModel
+from splicebert_vep.train import finetune as module
+from splicebert_vep.train.finetune import LabelNucleotides, begin, calibrated, finetune_splice_sites, softmax
+from splicebert_vep.train.labels import UNLABELLED, ExonEdges, label_genes
+from splicebert_vep.train.loop import RunFolder, read_log
+from splicebert_vep.train.recipe import FineTuneRecipe, Stage, scaled
 from tuning import RECIPE, genome, source, tiny_model
 
 CPU = torch.device("cpu")

@@ -13,11 +13,10 @@ import torch
 from splicebert_vep.errors import LabelError, SettingsError
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.classifier import load_classifier
-from splicebert_vep.model.sequences import SequenceModel, of_one_length, sequence_tokens
-from splicebert_vep.training.recipe import SequenceRecipe
-from splicebert_vep.training.run_folder import read_log
-from splicebert_vep.training.sequence_task import AnswerSequences, finetune_sequences
-from splicebert_vep.training.sequences import read_sequences
+from splicebert_vep.model.tuned import SequenceModel, of_one_length, sequence_tokens
+from splicebert_vep.train.loop import read_log
+from splicebert_vep.train.recipe import SequenceRecipe
+from splicebert_vep.train.sequences import AnswerSequences, finetune_sequences, read_sequences
 from tuning import tiny_model
 
 RECIPE = SequenceRecipe(epochs=12, batch=16, learning_rate=3e-3, patience=0)

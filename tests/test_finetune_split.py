@@ -7,12 +7,11 @@ import pytest
 
 from corpora import GENE, gene_text
 from splicebert_vep.errors import CorpusError, SettingsError
-from splicebert_vep.genome.annotation import load_table
+from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.reference import Reference
-from splicebert_vep.training import split as module
-from splicebert_vep.training.corpus import Source
-from splicebert_vep.training.labelled import ExonEdges
-from splicebert_vep.training.split import split_genes
+from splicebert_vep.train import labels as module
+from splicebert_vep.train.corpus import Source
+from splicebert_vep.train.labels import ExonEdges, split_genes
 from tuning import genome, source
 
 # Typed from the table of the standard genetic code (NCBI translation table 1), first base T C A G, then second, third.

@@ -10,8 +10,7 @@ import pytest
 
 from gene_snippets import ENSEMBL_GFF3, ENSEMBL_GTF, GENCODE_GFF3, REFSEQ_GFF3, choice_gff3, tabbed, write
 from splicebert_vep.errors import AnnotationError
-from splicebert_vep.genome.annotation import load_table
-from splicebert_vep.genome.gene_build import compile_genes, read_contig_lengths
+from splicebert_vep.genome.gene_build import compile_genes, load_table, read_contig_lengths
 from splicebert_vep.genome.gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED
 
 A, D, R = HAS_ACCEPTOR, HAS_DONOR, REPORTED

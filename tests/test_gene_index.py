@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gene_snippets import ENSEMBL_GFF3, write
-from splicebert_vep.genome.annotation import load_table
-from splicebert_vep.genome.gene_build import SHORTEST_INTRON, compile_genes
+from splicebert_vep.genome.gene_build import SHORTEST_INTRON, compile_genes, load_table
 from splicebert_vep.genome.gene_index import NEAR_SITE, GeneIndex
 from splicebert_vep_spec import GeneContext, Interval
 

@@ -13,9 +13,8 @@ from click.testing import CliRunner
 from gene_snippets import ENSEMBL_GFF3, tabbed, write
 from splicebert_vep.cli.genes import genes
 from splicebert_vep.errors import AnnotationError
-from splicebert_vep.genome.annotation import load_table
 from splicebert_vep.genome.contigs import canonical_name
-from splicebert_vep.genome.gene_build import compile_genes
+from splicebert_vep.genome.gene_build import compile_genes, load_table
 from splicebert_vep.genome.gene_table import CHOICES, REPORTED, GeneTable
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

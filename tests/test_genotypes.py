@@ -2,8 +2,7 @@
 
 import pytest
 
-from splicebert_vep.vcf.genotypes import carriers
-from splicebert_vep.vcf.records import TextRecord
+from splicebert_vep.vcf.read import TextRecord, carriers
 
 
 def record(alts, *samples):

@@ -14,8 +14,8 @@ import pytest
 
 from joining import PANGOLIN, SPLICEAI, annotated, genome, open_annotator, tabixed, vcf, words
 from splicebert_vep import Annotator, Settings
-from splicebert_vep.adapters.joins.outcome import MEANINGS, Joined
 from splicebert_vep.errors import BuildError, SettingsError, VcfError
+from splicebert_vep.joins.match import MEANINGS, Joined
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers import FakeReference
-from splicebert_vep.adapters.joins.entries import vcf_row
-from splicebert_vep.adapters.joins.rows import AlleleRows, Row
-from splicebert_vep.joining.sources import RefCheck
+from splicebert_vep.joins.join import RefCheck
+from splicebert_vep.joins.match import AlleleRows, Row, vcf_row
 from splicebert_vep_spec import JoinRequest
 from splicebert_vep_spec.testing import MadeUpTable
 

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from helpers import ALL_SCORES, Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
 from splicebert_vep import Annotator, Settings, Variant
-from splicebert_vep.contract import GuardedBackend
 from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.model.backend import TorchBackend
 from splicebert_vep.model.local import Local, around, count_around
-from splicebert_vep.plugins import load_plugins
-from splicebert_vep.vcf.reader import open_vcf
+from splicebert_vep.plugins import GuardedBackend, load_plugins
+from splicebert_vep.vcf.read import open_vcf
 from splicebert_vep_spec import BackendOptions, BackendOutput, Status
 
 GENOME = "".join(random.Random(7).choices("ACGT", k=1500))

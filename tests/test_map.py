@@ -9,8 +9,8 @@ import pytest
 
 from splicebert_vep import Annotator, Settings, dependency_of, map_region
 from splicebert_vep.errors import SettingsError
-from splicebert_vep.report.map_picture import draw_dependency, draw_map, usual_scores
 from splicebert_vep.sequence.tokens import with_special
+from splicebert_vep.tools.map_picture import draw_dependency, draw_map, usual_scores
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
 FASTA = EXAMPLES / "brca1.fa.gz"

@@ -20,8 +20,7 @@ from safetensors.torch import load_file
 from splicebert_vep.errors import DownloadError, ModelError, SpliceBertError
 from splicebert_vep.model import registry
 from splicebert_vep.model.checkpoint import load_checkpoint
-from splicebert_vep.model.download import pull
-from splicebert_vep.model.registry import MODELS, read_record, resolve_model
+from splicebert_vep.model.registry import MODELS, pull, read_record, resolve_model
 
 ARCHIVED, OPEN, UNKNOWN = "SpliceBERT.1024nt", "multimolecule/splicebert", "SpliceBERT.510nt"
 BUNDLED = resolve_model("splicebert-mini")

@@ -15,12 +15,13 @@ from splicebert_vep import Annotator, Settings, WindowShape, oligos_of
 from splicebert_vep.errors import BackendError, BuildError, SettingsError
 from splicebert_vep.model.bert import BertConfig
 from splicebert_vep.model.classifier import Classifier, FineTuned, save_classifier
-from splicebert_vep.model.splice_sites import LABELS, TASK, SpliceSiteModel
-from splicebert_vep.oligos import hiding, off_targets
-from splicebert_vep.oligos.off_targets import count_occurrences
-from splicebert_vep.oligos.tables import COLUMNS
-from splicebert_vep.oligos.tiles import complement, longest_stem, self_complementarity
-from splicebert_vep.report.oligo_picture import draw_oligos, mean_change
+from splicebert_vep.model.tuned import SPLICE_LABELS as LABELS
+from splicebert_vep.model.tuned import SPLICE_SITES as TASK
+from splicebert_vep.model.tuned import SpliceSiteModel
+from splicebert_vep.tools import oligo as hiding
+from splicebert_vep.tools import oligo as off_targets
+from splicebert_vep.tools.oligo import COLUMNS, complement, count_occurrences, longest_stem, self_complementarity
+from splicebert_vep.tools.oligo_picture import draw_oligos, mean_change
 
 LENGTH, WIDTH = 1200, 120
 #: Exons of the gene, 0-based half-open; the second has AG before it and GT behind it.

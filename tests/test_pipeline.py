@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 
 from helpers import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
 from oracle import random_transformers
-from splicebert_vep.contract import Origin
 from splicebert_vep.errors import PluginError, SettingsError
-from splicebert_vep.model.backend import TorchBackend
-from splicebert_vep.model.devices import choose_device
+from splicebert_vep.model.backend import TorchBackend, choose_device
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
-from splicebert_vep.pipeline import Pipeline, Scoring
+from splicebert_vep.plugins import Origin
+from splicebert_vep.scoring.pipeline import Pipeline, Scoring
+from splicebert_vep.scoring.plan import PlannedScorer, ScorePlan
 from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep.settings import PlannedScorer, ScorePlan
 from splicebert_vep_spec import A, BackendOptions, BackendOutput, C, FieldSpec, G, Status, T
 
 RNG = random.Random(7)

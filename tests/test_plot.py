@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from splicebert_vep import Annotator
-from splicebert_vep.report.drawing import svg
-from splicebert_vep.report.picture import draw
+from splicebert_vep.tools.drawing import svg
+from splicebert_vep.tools.plot import draw
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
 FASTA = EXAMPLES / "brca1.fa.gz"

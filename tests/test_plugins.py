@@ -12,10 +12,11 @@ import splicebert_vep_spec
 from helpers import Point, plugin
 from splicebert_vep import plugins
 from splicebert_vep.cli import main as program
-from splicebert_vep.contract import PLUGINS_VARIABLE
 from splicebert_vep.errors import PluginError, SettingsError
+from splicebert_vep.plugins import PLUGINS_VARIABLE
+from splicebert_vep.scoring.plan import plan_scores
 from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep.settings import Settings, check_window, plan_scores
+from splicebert_vep.settings import Settings, check_window
 from splicebert_vep_spec import PROJECT, BackendInfo, FieldSpec, Refused, RunInfo, hookspec
 
 

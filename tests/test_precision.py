@@ -6,8 +6,7 @@ import torch
 
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.model import backend as module
-from splicebert_vep.model.backend import TorchBackend
-from splicebert_vep.model.precision import agreement
+from splicebert_vep.model.backend import TorchBackend, agreement
 from splicebert_vep_spec import BackendOptions, BackendOutput
 
 WIDTH = 100

@@ -8,12 +8,12 @@ import pytest
 from saturated import NULL, TWO_GENES, body, opening, text_of, write_tiny
 from splicebert_vep import Annotator, Settings
 from splicebert_vep.cohort.places import Places
-from splicebert_vep.cohort.saturate import Saturation, saturate
 from splicebert_vep.errors import StoreError, VcfError
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.precomputed import read_precomputed
 from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep.store.score_store import ScoreStore
+from splicebert_vep.store.store import ScoreStore
+from splicebert_vep.tools.saturate import Saturation, saturate
 from splicebert_vep_spec import Allele
 from test_cli import FASTA, cache, info, records  # noqa: F401  (a fixture)
 

@@ -17,13 +17,10 @@ from corpora import write_genome
 from splicebert_vep.errors import CorpusError, ModelError, SettingsError
 from splicebert_vep.model.bert import SpliceBert
 from splicebert_vep.model.checkpoint import load_checkpoint
-from splicebert_vep.training.corpus import Source, build_corpus
-from splicebert_vep.training.initial import initialise
-from splicebert_vep.training.loop import Processes
-from splicebert_vep.training.pretrain import MaskedLanguageModelling, identity, masked_loss, pretrain
-from splicebert_vep.training.recipe import MINI, PRESETS, Recipe, Stage, load_recipe, scaled
-from splicebert_vep.training.run_folder import RunFolder, read_log
-from splicebert_vep.training.sampling import mask_windows
+from splicebert_vep.train.corpus import Source, build_corpus
+from splicebert_vep.train.loop import Processes, RunFolder, mask_windows, read_log
+from splicebert_vep.train.pretrain import MaskedLanguageModelling, identity, initialise, masked_loss, pretrain
+from splicebert_vep.train.recipe import MINI, PRESETS, Recipe, Stage, load_recipe, scaled
 
 CPU = torch.device("cpu")
 TINY = Recipe(

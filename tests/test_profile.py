@@ -8,7 +8,7 @@ import pytest
 
 from splicebert_vep import Annotator, Settings, WindowShape
 from splicebert_vep.errors import SettingsError
-from splicebert_vep.sequence.across import across
+from splicebert_vep.sequence.windows import across
 from splicebert_vep_spec import Allele
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"

@@ -9,10 +9,9 @@ import torch
 
 from corpora import write_genome
 from splicebert_vep.errors import CorpusError
-from splicebert_vep.evaluation.counts import REACH, CountModel
-from splicebert_vep.evaluation.regions import REGIONS, _labels, measure_regions
-from splicebert_vep.training.corpus import Source, build_corpus
-from splicebert_vep.training.sampling import WindowSampler
+from splicebert_vep.train.corpus import Source, build_corpus
+from splicebert_vep.train.loop import WindowSampler
+from splicebert_vep.train.regions import REACH, REGIONS, CountModel, _labels, measure_regions
 from splicebert_vep_spec import MASK, BackendOutput, G
 
 

@@ -8,11 +8,11 @@ from helpers import ALL_SCORES, Point, gene, plugin
 from splicebert_vep import Annotator, Settings
 from splicebert_vep.errors import StoreError
 from splicebert_vep.genome.reference import Reference
-from splicebert_vep.identity import SCORED_BY, score_digest
 from splicebert_vep.model.null import NullBackend
-from splicebert_vep.remembered import gene_keys
+from splicebert_vep.provenance import SCORED_BY, score_digest
+from splicebert_vep.scoring.cache import gene_keys
 from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep.store.score_store import ScoreStore
+from splicebert_vep.store.store import ScoreStore
 from splicebert_vep_spec import Status
 from test_cli import FASTA
 

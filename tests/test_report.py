@@ -10,10 +10,7 @@ from pathlib import Path
 import pytest
 
 from reported import PROVENANCE, SPLICEAI, info, maker, scored, write
-from splicebert_vep.report.collecting import collect
-from splicebert_vep.report.places import place_of
-from splicebert_vep.report.reading import AnnotatedVcf, Row
-from splicebert_vep.report.words import STATUSES
+from splicebert_vep.tools.report.collect import STATUSES, AnnotatedVcf, Row, collect, place_of
 from splicebert_vep_spec import Status
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"

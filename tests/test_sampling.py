@@ -5,8 +5,8 @@ import pytest
 
 from corpora import write_genome
 from splicebert_vep.errors import CorpusError
-from splicebert_vep.training.corpus import Source, build_corpus
-from splicebert_vep.training.sampling import IGNORED, WindowSampler, mask_windows, step_rng
+from splicebert_vep.train.corpus import Source, build_corpus
+from splicebert_vep.train.loop import IGNORED, WindowSampler, mask_windows, step_rng
 from splicebert_vep_spec import CLS, MASK, SEP, A, N, T
 
 

@@ -10,18 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saturated import NULL, REGION, TWO_GENES, StoppedError, body, opening, stop_at, text_of, write_tiny
-from splicebert_vep.cohort import saturate as saturating
 from splicebert_vep.cohort import schedulers
 from splicebert_vep.cohort.places import Places, Stretch, find_places, merged
 from splicebert_vep.cohort.plan import Plan
-from splicebert_vep.cohort.saturate import Saturation, saturate
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.files import locked
-from splicebert_vep.genome.annotation import load_table
+from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.precomputed import read_precomputed
-from splicebert_vep.sequence.alleles import anchored, classify, normalise
-from splicebert_vep.sequence.every_allele import every_allele
+from splicebert_vep.sequence.alleles import anchored, classify, every_allele, normalise
+from splicebert_vep.tools import saturate as saturating
+from splicebert_vep.tools.saturate import Saturation, saturate
 from splicebert_vep_spec import Allele
 from test_cli import FASTA, cache, info, records  # noqa: F401  (a fixture)
 

@@ -5,9 +5,13 @@ import math
 import pytest
 import torch
 
-from splicebert_vep.scoring.divergence import DivergenceScorer, context_score, divergence
-from splicebert_vep.scoring.embedding import EmbeddingScorer
-from splicebert_vep.scoring.likelihood import LikelihoodScorer
+from splicebert_vep.scoring.scorers import (
+    DivergenceScorer,
+    EmbeddingScorer,
+    LikelihoodScorer,
+    context_score,
+    divergence,
+)
 from splicebert_vep_spec import AlignedBatch, MaskedSite, Side
 
 FLANK = 2

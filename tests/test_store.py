@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splicebert_vep.errors import OutputError, StoreError
-from splicebert_vep.store import connection
+from splicebert_vep.provenance import Space
+from splicebert_vep.store import store as connection
 from splicebert_vep.store.exchange import export_space, import_scores, merge_store, read_export
-from splicebert_vep.store.score_store import AlleleKey, ScoreStore
-from splicebert_vep.store.spaces import Space
+from splicebert_vep.store.store import AlleleKey, ScoreStore
 from stored import NAMES, OTHER, SPACE, key, read_until_all, row, write_all
 
 

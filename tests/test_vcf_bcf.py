@@ -19,13 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splicebert_vep.errors import OutputError, VcfError
-from splicebert_vep.vcf.bcf import FloatFields, line_of
-from splicebert_vep.vcf.complete import complete_for_bcf
-from splicebert_vep.vcf.htslib import TextToBcf
+from splicebert_vep.vcf.bcf import FloatFields, TextToBcf, line_of
 from splicebert_vep.vcf.info import Annotation, InfoEncoder
-from splicebert_vep.vcf.reader import open_vcf
-from splicebert_vep.vcf.records import BcfRecord
-from splicebert_vep.vcf.writer import open_writer
+from splicebert_vep.vcf.read import BcfRecord, open_vcf
+from splicebert_vep.vcf.write import complete_for_bcf, open_writer
 from splicebert_vep_spec import InfoField
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "vcf"

@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 
 from splicebert_vep.errors import OutputError, VcfError
 from splicebert_vep.vcf.info import InfoEncoder
-from splicebert_vep.vcf.reader import open_vcf
-from splicebert_vep.vcf.records import TextRecord
-from splicebert_vep.vcf.writer import kind_of, open_writer
+from splicebert_vep.vcf.read import TextRecord, open_vcf
+from splicebert_vep.vcf.write import kind_of, open_writer
 from splicebert_vep_spec import InfoField
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "vcf"

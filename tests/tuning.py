@@ -8,9 +8,9 @@ from pathlib import Path
 from corpora import write_genome
 from splicebert_vep.model.bert import BertConfig, SpliceBert
 from splicebert_vep.model.checkpoint import save_checkpoint
-from splicebert_vep.training.corpus import Source
-from splicebert_vep.training.initial import initialise
-from splicebert_vep.training.recipe import FineTuneRecipe, Stage
+from splicebert_vep.train.corpus import Source
+from splicebert_vep.train.pretrain import initialise
+from splicebert_vep.train.recipe import FineTuneRecipe, Stage
 
 DONOR, ACCEPTOR = "GTAAGTACGT", "TTTCTTTTCTTTGCAG"  # planted: a tiny model can learn them
 

@@ -14,31 +14,39 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
-from splicebert_vep.errors import suggestion
 from splicebert_vep_spec import Status
 
+from ..errors import suggestion
+from ..variants import Variant
 from .complete import PATH, complete_outputs, complete_statuses
-from .console import clock, dumb_terminal, introduce, say, warn
 from .options import (
     annotation_option,
+    clock,
     computed_options,
+    dumb_terminal,
     evidence_option,
+    introduce,
     join_option,
+    json_option,
     machine_options,
     open_annotator,
+    print_json,
     reference_option,
+    say,
     split_words,
     store_option,
+    warn,
 )
 
 if TYPE_CHECKING:
-    from splicebert_vep.summary import Summary
+    from ..results import Summary
+
 
 STRICT_CODE = 8
 #: Options that name a file to read, and what it is called where an output would replace it.
 _READ = {"store": "score store", "calibration": "calibration table", "annotation": "gene annotation"}
 _KINDS = {"v": "vcf", "z": "vcf.gz", "b": "bcf"}
-_EPILOG = """\b
+_ANNOTATE_EPILOG = """\b
 Examples:
   splicebert-vep annotate in.vcf.gz -R GRCh38.fa -A grch38 -O out.vcf.gz
   splicebert-vep annotate in.vcf -R GRCh37.fa -A grch37 --emit flat,vep,parquet=scores.parquet -O out.bcf
@@ -55,7 +63,7 @@ Stop a workflow when the input does not fit the reference:
 """
 
 
-@cloup.command(epilog=_EPILOG)
+@cloup.command(epilog=_ANNOTATE_EPILOG)
 @cloup.argument("source", metavar="[IN]", required=False, type=PATH)
 @cloup.option_group(
     "Input and output",
@@ -111,7 +119,7 @@ def annotate(
     if given == "-" and sys.stdin.isatty():
         raise click.UsageError("no input: give a VCF or BCF as IN, or pipe one in")
     if given != "-" and (os.path.isdir(given) or not os.path.exists(given)):
-        from splicebert_vep.vcf.reader import open_vcf
+        from ..vcf.read import open_vcf
 
         open_vcf(given)  # says what is wrong, before the seconds that model and reference take
     ignored = [flag for flag, value in (("-D", distance), ("-M", mask)) if value is not None]
@@ -146,7 +154,7 @@ def annotate(
 
 
 def _check_read(model: Mapping[str, Any], target: str, emit: Sequence[str]) -> None:
-    from splicebert_vep.genome.annotation import is_built_in
+    from ..genome.gene_build import is_built_in
 
     written = [target, *(word.partition("=")[2] for word in emit)]
     real = [os.path.realpath(path) for path in written if path not in ("", "-")]
@@ -158,7 +166,7 @@ def _check_read(model: Mapping[str, Any], target: str, emit: Sequence[str]) -> N
 
 def _joined(words: Sequence[str]) -> Iterator[str]:
     """Yield the files that joins read: those named, the tables that they declare, and indexes."""
-    from splicebert_vep.adapters.joins.declaration import read_declaration
+    from ..joins.table import read_declaration
 
     for word in words:
         path = word.partition("=")[2]
@@ -222,7 +230,7 @@ def _report(summary: Summary) -> None:
 
 
 def _write_summary(path: str, summary: Summary) -> None:
-    from splicebert_vep.files import whole_or_not
+    from ..files import whole_or_not
 
     content = {
         "records": summary.records,
@@ -244,3 +252,45 @@ def _check_strict(summary: Summary, strict: Sequence[str]) -> int:
         say("--strict: " + ", ".join(f"{word} {count:,}" for word, count in met.items()))
         return STRICT_CODE
     return 0
+
+
+_SCORE_EPILOG = """\b
+Examples:
+  splicebert-vep score chr17-43071077-T-C 17:43049195:C:T -R GRCh38.fa
+  splicebert-vep score 17-41197701-G-A -R GRCh37.fa -A grch37 --scores LLR,KL_SS
+  splicebert-vep score 17-43047641-A-C -R GRCh38.fa --json | jq '.rows[0].KL_SS'
+  splicebert-vep score 17-43047641-A-C -R GRCh38.fa --join spliceai=spliceai_scores.vcf.gz
+"""
+
+
+@cloup.command(epilog=_SCORE_EPILOG)
+@cloup.argument("variants", metavar="CHROM-POS-REF-ALT...", nargs=-1, required=True)
+@cloup.option_group(
+    "Input and output", reference_option, annotation_option, join_option, evidence_option, store_option, json_option
+)
+@computed_options
+@machine_options
+def score(
+    variants: tuple[str, ...], join: tuple[str, ...], evidence: tuple[str, ...], as_json: bool, **model: Any
+) -> None:
+    """Score variants given by hand.
+
+    POS is 1-based as in VCF, so do not give SPDI; chr17, 17 and NC_000017.11 are the same contig. JSON has the
+    columns of 'annotate --emit tsv' in full precision.
+    """
+    asked = [Variant.parse(variant) for variant in variants]  # before the seconds that a model takes
+    with open_annotator(**model) as annotator, annotator.beside(join, evidence) as beside:
+        introduce(annotator.backend.info, annotator.note)
+        results = annotator.score(asked, beside=beside)
+        if as_json:
+            from ..outputs.tables import objects
+
+            content = [row for result in results for row in objects(result.report, beside.run)]
+            print_json({"provenance": {**annotator.run.provenance, **beside.run.provenance}, "rows": content})
+        else:
+            for result in results:
+                click.echo(result)
+        for warning in beside.warnings():
+            warn(warning)
+        for note in beside.notes:
+            say(note)

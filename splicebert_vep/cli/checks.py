@@ -15,13 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from splicebert_vep import __version__
-from splicebert_vep.contract import PLUGINS_VARIABLE
-from splicebert_vep.errors import AnnotationError, SettingsError, SpliceBertError, suggestion
-from splicebert_vep.files import cache_root
-from splicebert_vep.plugins import inspect_plugins
-
-from .console import folded, shortened
+from .. import __version__
+from ..errors import AnnotationError, SettingsError, SpliceBertError, suggestion
+from ..files import cache_root
+from ..plugins import PLUGINS_VARIABLE, inspect_plugins
+from .options import folded, shortened
 
 State = Literal["ok", "note", "warn", "FAIL"]
 
@@ -99,13 +97,13 @@ def _versions(group: str) -> Iterator[Finding]:
             yield Finding(group, package, "ok", metadata.version(package))
         except metadata.PackageNotFoundError:
             yield Finding(group, package, "warn", "not installed as a package", "install splicebert-vep with pip")
-    from splicebert_vep.vcf.htslib import htslib_version
+    from ..vcf.bcf import htslib_version
 
     yield Finding(group, "htslib", "ok", htslib_version())
 
 
 def _device(group: str, *, asked: str) -> Iterator[Finding]:
-    from splicebert_vep.model.devices import choose_device, devices
+    from ..model.backend import choose_device, devices
 
     for name, there in devices().items():
         yield Finding(group, name, "ok", there or "not available")
@@ -115,10 +113,10 @@ def _device(group: str, *, asked: str) -> Iterator[Finding]:
 def _model(group: str, *, model: str, device: str) -> Iterator[Finding]:
     import numpy as np
 
-    from splicebert_vep.model.backend import TorchBackend
-    from splicebert_vep.model.devices import choose_device
-    from splicebert_vep.sequence.tokens import encode, with_special
     from splicebert_vep_spec import BackendOptions
+
+    from ..model.backend import TorchBackend, choose_device
+    from ..sequence.tokens import encode, with_special
 
     try:
         choose_device(device)
@@ -152,7 +150,7 @@ def _model(group: str, *, model: str, device: str) -> Iterator[Finding]:
 
 
 def _genes(group: str, *, annotation: str) -> Iterator[Finding]:
-    from splicebert_vep.genome.annotation import load_table
+    from ..genome.gene_build import load_table
 
     table = load_table(annotation)
     found = f"{len(table):,} genes on {len(table.contigs):,} contigs, assembly {table.assembly or 'not said'}"
@@ -160,10 +158,10 @@ def _genes(group: str, *, annotation: str) -> Iterator[Finding]:
 
 
 def _reference(group: str, *, reference: str, annotation: str) -> Iterator[Finding]:
-    from splicebert_vep.genome.annotation import load_table
-    from splicebert_vep.genome.gene_index import GeneIndex
-    from splicebert_vep.genome.guard import BuildGuard, Observed
-    from splicebert_vep.genome.reference import Reference
+    from ..genome.gene_build import load_table
+    from ..genome.gene_index import GeneIndex
+    from ..genome.guard import BuildGuard, Observed
+    from ..genome.reference import Reference
 
     with Reference(reference) as fasta:
         bases = sum(fasta.lengths.values())

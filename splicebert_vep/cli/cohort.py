@@ -13,23 +13,29 @@ import click
 import cloup
 
 from .complete import PATH, complete_outputs
-from .console import clock, introduce, print_json, progress_line, say, shortened, warn
 from .options import (
     annotation_option,
+    clock,
     computed_options,
+    introduce,
     json_option,
     machine_options,
     opening_of,
+    print_json,
+    progress_line,
     reference_option,
+    say,
     scheduler_option,
+    shortened,
     split_words,
     store_option,
+    warn,
 )
 
 if TYPE_CHECKING:
-    from splicebert_vep.cohort.merge import Merged
-    from splicebert_vep.cohort.planning import Cohort
-    from splicebert_vep.cohort.run import Planned
+    from ..cohort.merge import Merged
+    from ..cohort.planning import Cohort
+    from ..cohort.run import Planned
 
 _MANIFEST = "MANIFEST"
 _SHOWN = 10
@@ -108,7 +114,7 @@ def run_command(
     MANIFEST is a table of paths (and, after a tab, names), a pattern in quotes, or one VCF or BCF of many samples.
     FOLDER gets annotated/, cohort.parquet and cohort.json.
     """
-    from splicebert_vep.cohort.run import run_cohort
+    from ..cohort.run import run_cohort
 
     if scheduler and model["threads"] is None:
         model["threads"] = 1  # of each worker
@@ -138,8 +144,8 @@ def plan_command(
 
     Prints how many units there are; they are numbered from 1.
     """
-    from splicebert_vep.cohort.run import make_plan
-    from splicebert_vep.files import locked
+    from ..cohort.run import make_plan
+    from ..files import locked
 
     asked = _cohort(manifest, folder, emit, store, model)
     with (
@@ -164,7 +170,7 @@ def work_command(folder: str, units: tuple[str, ...]) -> None:
     UNIT is a number, a range such as 1-40, or 'missing' for all that have no shard. Never opens the store; any number
     of processes may work at once.
     """
-    from splicebert_vep.cohort.run import missing_units, work_units
+    from ..cohort.run import missing_units, work_units
 
     with progress_line() as progress:
         asked: list[int] = []
@@ -181,9 +187,9 @@ def merge_command(folder: str) -> None:
 
     Names the units whose shards are missing, and stops.
     """
-    from splicebert_vep.cohort.merge import merge
-    from splicebert_vep.cohort.plan import Plan
-    from splicebert_vep.files import locked
+    from ..cohort.merge import merge
+    from ..cohort.plan import Plan
+    from ..files import locked
 
     with Plan(Path(folder)):  # says that there is none before a folder is made
         pass
@@ -211,10 +217,10 @@ def diff_command(old: str, new: str, output: str, summary: str | None, threshold
     allele in a gene: NEW_ALLELE, GONE_ALLELE, NEW_GENE, GONE_GENE, STATUS, CONTEXT or SCORE. chr17 and 17 are the same
     contig. The exit code is 0 whether or not anything changed.
     """
-    from splicebert_vep.cohort.diff import compare
-    from splicebert_vep.cohort.diff_outputs import check_destinations, text_blocks, write_changes
-    from splicebert_vep.cohort.diff_summary import write_summary
-    from splicebert_vep.files import is_stdout
+    from ..cohort.diff import compare
+    from ..cohort.diff_outputs import check_destinations, text_blocks, write_changes
+    from ..cohort.diff_summary import write_summary
+    from ..files import is_stdout
 
     check_destinations(old, new, output, summary)
     found = compare(old, new, threshold)
@@ -236,10 +242,10 @@ def diff_command(old: str, new: str, output: str, summary: str | None, threshold
 
 
 def _cohort(manifest: str, folder: str, emit: tuple[str, ...], store: str | None, model: Mapping[str, Any]) -> Cohort:
-    from splicebert_vep.cohort.inputs import read_manifest
-    from splicebert_vep.cohort.planning import Cohort
-    from splicebert_vep.cohort.run import STORE, decided
-    from splicebert_vep.files import reporting
+    from ..cohort.inputs import read_manifest
+    from ..cohort.planning import Cohort
+    from ..cohort.run import STORE, decided
+    from ..files import reporting
 
     inputs = read_manifest(manifest)
     where = os.path.abspath(store or os.path.join(folder, STORE))
@@ -251,7 +257,7 @@ def _cohort(manifest: str, folder: str, emit: tuple[str, ...], store: str | None
 
 
 def _dry_run(manifest: str, folder: str, emit: tuple[str, ...], store: str | None, model: Mapping[str, Any]) -> None:
-    from splicebert_vep.cohort.run import STORE, estimate, make_plan
+    from ..cohort.run import STORE, estimate, make_plan
 
     where = store or os.path.join(folder, STORE)
     with tempfile.TemporaryDirectory(prefix="splicebert-vep-") as scratch:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 import click
 from click.shell_completion import CompletionItem
 
-from splicebert_vep.errors import SpliceBertError
-from splicebert_vep.model.registry import MODELS
 from splicebert_vep_spec import Status
+
+from ..errors import SpliceBertError
+from ..model.registry import MODELS
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -24,7 +25,7 @@ def complete_models(_: click.Context, __: click.Parameter, incomplete: str) -> l
 
 def complete_annotations(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the built-in gene tables, and files."""
-    from splicebert_vep.genome.annotation import BUILT_IN
+    from ..genome.gene_build import BUILT_IN
 
     return _names_or("file", BUILT_IN, incomplete)
 
@@ -51,8 +52,8 @@ def complete_statuses(_: click.Context, __: click.Parameter, incomplete: str) ->
 
 def _offered(kind: str) -> list[str]:
     """Return names of what is installed; nothing when that cannot be told, because nobody would read the reason."""
-    from splicebert_vep.plugins import inspect_plugins
-    from splicebert_vep.settings import GROUPS, PERCENTILES
+    from ..plugins import inspect_plugins
+    from ..settings import GROUPS, PERCENTILES
 
     try:
         plugins = inspect_plugins()

@@ -9,13 +9,10 @@ from typing import Any
 
 import cloup
 
-from splicebert_vep.genome.annotation import load_table
-from splicebert_vep.genome.gene_build import DEFAULT_BIOTYPES, compile_genes, read_contig_lengths
-from splicebert_vep.genome.gene_table import CHOICES, GeneTable
-
+from ..genome.gene_build import DEFAULT_BIOTYPES, compile_genes, load_table, read_contig_lengths
+from ..genome.gene_table import CHOICES, GeneTable
 from .complete import PATH, complete_annotations
-from .console import print_json, print_table, say, shortened
-from .options import json_option
+from .options import json_option, print_json, print_table, say, shortened
 
 _EPILOG = """\b
 Examples:

@@ -8,37 +8,135 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 import cloup
 
-from splicebert_vep import __version__
-from splicebert_vep.errors import SpliceBertError
+from splicebert_vep_spec import Command
 
-from .annotate import annotate
-from .calibrate import calibrate
+from .. import __version__
+from ..errors import SpliceBertError
+from ..plugins import Origin, inspect_plugins
+from .annotate import annotate, score
 from .cohort import cohort
 from .completion import completion
-from .console import describe, describe_usage, fail, say
-from .corpus import corpus
-from .doctor import doctor
-from .embed import embed
-from .evaluate import evaluate
-from .finetune import finetune
 from .genes import genes
-from .map import map_
 from .models import models
-from .oligo import oligo
-from .plot import plot
-from .plugins import plugins
-from .pretrain import pretrain
-from .program import Program
-from .report import report
-from .saturate import saturate
-from .score import score
-from .store import store
-from .validate import validate
+from .options import describe, describe_usage, fail, folded, say, warn
+from .plugins import doctor, plugins
+from .report import map_, plot, report
+from .store import saturate, store
+from .tools import calibrate, embed, oligo
+from .train import corpus, evaluate, finetune, pretrain, validate
+
+_SIGPIPE_CODE = 128 + signal.SIGPIPE
+_MEMORY = "splicebert_vep.cli.main"
+
+
+class Program(cloup.Group):
+    """A group whose commands come from this program and, by name, from plugins.
+
+    Plugins are imported only for a word that is no command of the program's own, for ``--help``, and when the shell
+    asks for the commands there are.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a closed pipe ends with the code a shell gives for SIGPIPE, as Unix filters do."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            # What is left in Python's buffer would fail once more at exit and be reported then.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(_SIGPIPE_CODE)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command of the program's own, else of a plugin.
+
+        Raises:
+            SettingsError: the environment names a plugin that is not installed.
+        """
+        return super().get_command(ctx, cmd_name) or self._plugin_commands(ctx)[0].get(cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands; without those of plugins when the environment does not tell which."""
+        try:
+            return [*super().list_commands(ctx), *self._plugin_commands(ctx)[0]]
+        except SpliceBertError:
+            return super().list_commands(ctx)
+
+    def handle_bad_command_name(
+        self, bad_name: str, valid_names: list[str], error: click.UsageError
+    ) -> click.UsageError:
+        """Suggest a similar name, and say which plugins are broken: the command may be one of theirs."""
+        ctx = click.get_current_context()
+        commands, broken = self._plugin_commands(ctx)
+        for name in broken:
+            warn(_broken(name))
+        return super().handle_bad_command_name(bad_name, [*valid_names, *commands], error)
+
+    def list_sections(self, ctx: click.Context, include_default_section: bool = True) -> list[cloup.Section]:
+        """Return the sections of the help page; a plugin that is broken is named on stderr and left out."""
+        sections = super().list_sections(ctx, include_default_section)
+        try:
+            commands, broken = self._plugin_commands(ctx)
+        except SpliceBertError as error:
+            warn(f"{folded(error.problem)} See 'splicebert-vep plugins'.")
+            return sections
+        for name in broken:
+            warn(_broken(name))
+        return [*sections, cloup.Section("Commands of plugins", list(commands.values()))]
+
+    def _plugin_commands(self, ctx: click.Context) -> tuple[dict[str, PluginCommand], list[str]]:
+        """Return the commands of plugins, and the names of broken plugins; looked up once for a command line."""
+        if _MEMORY not in ctx.meta:
+            plugins = inspect_plugins(builtins=False)
+            origins = plugins.origins("command")
+            commands = {name: PluginCommand(origins[name], item) for name, item in plugins.commands.items()}
+            ctx.meta[_MEMORY] = commands, [plugin.name for plugin in plugins.installed if plugin.error]
+        found: tuple[dict[str, PluginCommand], list[str]] = ctx.meta[_MEMORY]
+        return found
+
+
+def _broken(name: str) -> str:
+    return f"plugin {name} is broken, and its commands are missing; 'splicebert-vep plugins' says why"
+
+
+class PluginCommand(click.Command):
+    """A command of a plugin; every word after its name goes to it untouched, ``--help`` too.
+
+    Args:
+        origin: where it comes from.
+        command: what it does.
+    """
+
+    def __init__(self, origin: Origin, command: Command) -> None:
+        super().__init__(origin.name, short_help=f"{command.summary} (plugin {origin.plugin})", add_help_option=False)
+        self._origin, self._command = origin, command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Leave the words to the plugin."""
+        ctx.args = list(args)
+        return ctx.args
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command and return its exit code.
+
+        Raises:
+            SettingsError: it refused what the user asked for.
+            PluginError: it raised anything else, or returned no exit code.
+        """
+        with self._origin.guarding("run"):
+            try:
+                code: object = self._command.run(ctx.args)
+            except SystemExit as ended:  # as argparse ends after --help and after wrong usage
+                code = 0 if ended.code is None else ended.code
+        if not isinstance(code, int) or isinstance(code, bool):
+            raise self._origin.broken("run", needed="an exit code, an int", found=repr(code))
+        return code
+
 
 _SIGINT_CODE = 128 + signal.SIGINT
 _EPILOG = """\b

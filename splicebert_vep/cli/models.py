@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
-from splicebert_vep.model.registry import (
+from ..model.registry import (
     MODELS,
     KnownModel,
     PullRecord,
@@ -21,13 +21,11 @@ from splicebert_vep.model.registry import (
     read_record,
     resolve_model,
 )
-
 from .complete import complete_models
-from .console import print_json, print_table, say, warn
-from .options import json_option
+from .options import json_option, print_json, print_table, say, warn
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` and `list` do without
-    from splicebert_vep.model.checkpoint import LoadedModel
+    from ..model.checkpoint import LoadedModel
 
 
 _EPILOG = """\b
@@ -93,7 +91,7 @@ def pull_model(name: str, sha256: str | None, unverified: bool, url: str | None)
 
     It goes into the cache, and is proven on the way.
     """
-    from splicebert_vep.model.download import pull
+    from ..model.registry import pull
 
     folder = pull(
         name, cache=cache_dir(), base_url=url, sha256=sha256, unverified=unverified, progress=_Progress().report
@@ -188,7 +186,7 @@ def _shown(value: Any) -> str:
 
 def _load(name_or_folder: str) -> tuple[Path, LoadedModel, KnownModel | None, PullRecord | None]:
     """Load a model and find out which known one it is: by its name, by its record, or by its checksum."""
-    from splicebert_vep.model.checkpoint import load_checkpoint
+    from ..model.checkpoint import load_checkpoint
 
     folder = resolve_model(name_or_folder)
     loaded = load_checkpoint(folder)

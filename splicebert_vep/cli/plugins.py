@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
 
-from splicebert_vep.contract import Origin
-from splicebert_vep.errors import PluginError
-from splicebert_vep.plugins import Installed, inspect_plugins
 from splicebert_vep_spec import InfoAdapter, MergingAdapter, TextAdapter
 
-from .console import describe, print_json, print_table
-from .options import json_option
+from ..errors import PluginError
+from ..plugins import Installed, Origin, inspect_plugins
+from .complete import PATH
+from .options import annotation_option, describe, device_option, json_option, model_option, print_json, print_table, put
+
+if TYPE_CHECKING:
+    from .checks import Finding
+
 
 _KINDS = ("backend", "scorer", "adapter", "join", "command")
-_EPILOG = """\b
+_PLUGINS_EPILOG = """\b
 Examples:
   splicebert-vep plugins
   splicebert-vep plugins --json | jq '.plugins[] | select(.state == "broken") | .name, .error.remedy'
@@ -26,7 +30,7 @@ Examples:
 """
 
 
-@cloup.command(epilog=_EPILOG)
+@cloup.command(epilog=_PLUGINS_EPILOG)
 @json_option
 def plugins(as_json: bool) -> None:
     """List the installed plugins and what they offer.
@@ -128,3 +132,50 @@ def _counts(plugin: Mapping[str, Any]) -> str:
 
 def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+_COLOURS = {"ok": "green", "note": "cyan", "warn": "yellow", "FAIL": "red"}
+_BROKEN_CODE = 1
+_DOCTOR_EPILOG = """\b
+Examples:
+  splicebert-vep doctor
+  splicebert-vep doctor -R GRCh38.fa -A grch38 --model SpliceBERT.1024nt --device cuda
+  splicebert-vep doctor --json | jq '.checks[] | select(.state != "ok")'
+"""
+
+
+@cloup.command(epilog=_DOCTOR_EPILOG)
+@cloup.option("-R", "--reference", type=PATH, metavar="FASTA", help="Look at this reference too.")
+@annotation_option
+@model_option
+@device_option
+@json_option
+def doctor(reference: str | None, annotation: str, model: str, device: str, as_json: bool) -> int:
+    """Check whether this installation can work.
+
+    Looks at versions, device, model, genes, reference, plugins, cache, disk and environment. Nothing goes over a
+    network. Exit code 1 when a check fails; a warning is no failure.
+    """
+    from .checks import examine
+
+    found: list[Finding] = []
+    for group, findings in examine(model=model, device=device, annotation=annotation, reference=reference):
+        found += findings
+        if not as_json:
+            put(click.style(group, bold=True))
+            print_table(((_state(finding), finding.name, _text(finding)) for finding in findings), "  ", wrap=True)
+    failed = [finding for finding in found if finding.state == "FAIL"]
+    warned = [finding for finding in found if finding.state == "warn"]
+    if as_json:
+        print_json({"ok": not failed, "checks": [asdict(finding) for finding in found]})
+    else:
+        put(f"{len(found)} checks: {len(failed)} failed, {len(warned)} with a warning")
+    return _BROKEN_CODE if failed else 0
+
+
+def _state(finding: Finding) -> str:
+    return click.style(finding.state, fg=_COLOURS[finding.state])
+
+
+def _text(finding: Finding) -> str:
+    return f"{finding.found}; {finding.remedy}" if finding.remedy else finding.found

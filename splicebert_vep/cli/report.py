@@ -11,21 +11,32 @@ import click
 import cloup
 from click.core import ParameterSource
 
-from splicebert_vep import __version__
-from splicebert_vep.errors import SettingsError, suggestion
-
-from .complete import PATH
-from .console import introduce, progress_line, say
-from .options import annotation_option, machine_options, opening_of
+from .. import __version__
+from ..errors import SettingsError, suggestion
+from ..variants import Variant
+from .complete import PATH, complete_scores
+from .options import (
+    annotation_option,
+    computed_options,
+    introduce,
+    machine_options,
+    open_annotator,
+    opening_of,
+    progress_line,
+    reference_option,
+    say,
+    split_words,
+    warn,
+)
 
 if TYPE_CHECKING:
-    from splicebert_vep.report.collecting import Collected
-    from splicebert_vep.report.page import Picture
-    from splicebert_vep.report.reading import AnnotatedVcf
+    from ..tools.report.collect import AnnotatedVcf, Collected
+    from ..tools.report.page import Picture
+
 
 #: KL_SS was measured best, here (docs/models.md) and in the published figures.
 _USUAL = ("KL_SS", "KL_CTX")
-_EPILOG = """\b
+_REPORT_EPILOG = """\b
 Examples:
   splicebert-vep report out.vcf.gz -o report.html
   splicebert-vep report out.vcf.gz -R GRCh38.fa -o report.html --by KL_SS --pictures 5
@@ -33,7 +44,7 @@ Examples:
 """
 
 
-@cloup.command(epilog=_EPILOG)
+@cloup.command(epilog=_REPORT_EPILOG)
 @cloup.argument("source", metavar="IN", type=PATH)
 @cloup.option_group(
     "Output",
@@ -73,11 +84,10 @@ def report(
         raise click.UsageError("stdin has no name: give --sample")
     if sample is not None and os.path.basename(sample) != sample:
         raise click.UsageError("--sample is part of a file name, which has no slash")
-    from splicebert_vep.files import whole_or_not
-    from splicebert_vep.report.collecting import collect
-    from splicebert_vep.report.multiqc import write_multiqc
-    from splicebert_vep.report.page import check_page, render
-    from splicebert_vep.report.reading import AnnotatedVcf
+    from ..files import whole_or_not
+    from ..tools.report.collect import AnnotatedVcf, collect
+    from ..tools.report.multiqc import write_multiqc
+    from ..tools.report.page import check_page, render
 
     if target is not None:
         check_page()
@@ -100,7 +110,7 @@ def report(
 
 
 def _check_score(vcf: AnnotatedVcf, by: str) -> None:
-    from splicebert_vep.report.collecting import scores_of
+    from ..tools.report.collect import scores_of
 
     scores = scores_of(vcf.fields)
     if by not in scores:
@@ -115,7 +125,7 @@ def _check_score(vcf: AnnotatedVcf, by: str) -> None:
 
 def _draw(vcf: AnnotatedVcf, found: Collected, count: int, **given: Any) -> list[Picture]:
     """Draw the first rows with the settings that the file names; what was given on the command line goes before."""
-    from splicebert_vep.report.pictures import check_same, draw_pictures
+    from ..tools.report.page import check_same, draw_pictures
 
     rows = found.top[:count]
     with opening_of(**_as_annotated(vcf.provenance, given, vcf.name)).open() as annotator:
@@ -132,9 +142,9 @@ def _draw(vcf: AnnotatedVcf, found: Collected, count: int, **given: Any) -> list
 
 def _as_annotated(provenance: Mapping[str, str], given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the options that a run was made with, and in place of them what was given now."""
-    from splicebert_vep.genome.annotation import is_built_in
-    from splicebert_vep.model.registry import MODELS
-    from splicebert_vep.report.picture import SCORES
+    from ..genome.gene_build import is_built_in
+    from ..model.registry import MODELS
+    from ..tools.plot import SCORES
 
     context = click.get_current_context()
     chosen = dict(given)
@@ -172,3 +182,132 @@ def _as_annotated(provenance: Mapping[str, str], given: Mapping[str, Any], where
 
 def _sample_of(name: str) -> str:
     return re.sub(r"(\.vcf|\.bcf)?(\.b?gz)?\Z", "", os.path.basename(name)) or "sample"
+
+
+_PLOT_EPILOG = """\b
+Examples:
+  splicebert-vep plot chr17-43071077-T-C -R GRCh38.fa -o variant.png
+  splicebert-vep plot 17:43047641:A:C -R GRCh38.fa --gene BRCA1 -o variant.svg
+"""
+
+
+@cloup.command(epilog=_PLOT_EPILOG)
+@cloup.argument("variant", metavar="CHROM-POS-REF-ALT")
+@cloup.option_group(
+    "Input and output",
+    reference_option,
+    annotation_option,
+    cloup.option("-o", "--output", "target", required=True, type=PATH, metavar="FILE", help=".png, .svg or .pdf."),
+    cloup.option("--gene", metavar="SYMBOL|ID", help="Where the variant lies in several. Default: as 'score' reports."),
+)
+@computed_options
+@machine_options
+def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:
+    """Draw one variant: KL divergence and logos of REF and ALT.
+
+    The variant is given as for 'score'. From top to bottom: exons and introns in transcript direction; how much the
+    model's expectation of each base changes; its probabilities of A, C, G, T at the splice sites and the variant.
+    """
+    from ..tools.drawing import check_picture, save
+    from ..tools.plot import draw
+
+    asked = Variant.parse(variant)
+    check_picture(target)
+    with open_annotator(**model) as annotator:
+        introduce(annotator.backend.info)
+        save(draw(annotator.profile(asked, gene)), target)
+    say(f"wrote {target}")
+
+
+_MAP_EPILOG = """\b
+Examples:
+  splicebert-vep map chr17:43047640-43047650 -R GRCh38.fa -o map.tsv --picture map.png
+  splicebert-vep map chr17:43047640-43047650 -R GRCh38.fa -o map.parquet --gene BRCA1 --score KL_CTX
+  splicebert-vep map chr17:43047640-43047650 -R GRCh38.fa -o map.tsv --dependency pairs.parquet
+"""
+
+
+@cloup.command("map", epilog=_MAP_EPILOG)
+@cloup.argument("region", metavar="CHROM:START-END")
+@cloup.option_group(
+    "Input and output",
+    reference_option,
+    annotation_option,
+    cloup.option("-o", "--output", "table", required=True, type=PATH, metavar="FILE",
+                 help=".tsv or .parquet: one row per SNV."),
+    cloup.option("--picture", type=PATH, metavar="FILE", help="Heat maps over exons and logo: .png, .svg or .pdf."),
+    cloup.option("--dependency", type=PATH, metavar="FILE",
+                 help=".tsv or .parquet: KL divergence at every position when another is mutated."),
+    cloup.option("--dependency-picture", type=PATH, metavar="FILE", help="The same as .png, .svg or .pdf."),
+    cloup.option("--gene", metavar="SYMBOL|ID",
+                 help="Where the region touches several. Default: the only one, or the only protein-coding one."),
+    cloup.option("--score", multiple=True, callback=split_words, metavar="FIELD,...", shell_complete=complete_scores,
+                 help="Scores in --picture. Default: KL_SS (KL_CTX where no SNV has it) and LLR."),
+)  # fmt: skip
+@computed_options
+@machine_options
+def map_(
+    region: str, table: str, picture: str | None, dependency: str | None, dependency_picture: str | None,
+    gene: str | None, score: tuple[str, ...], **model: Any,
+) -> None:  # fmt: skip
+    """Score every SNV of a region: in-silico mutagenesis.
+
+    The region is 1-based with both ends, at most 5,000 nt (1,000 with a dependency map), and lies in one gene.
+    Scores are those of 'score'. An SNV that has none has a row with its status. Pictures run in transcript
+    direction, on the transcribed strand.
+    """
+    outputs = [path for path in (table, picture, dependency, dependency_picture) if path is not None]
+    real = [os.path.realpath(path) for path in outputs]
+    inputs = {os.path.realpath(model[name]) for name in ("reference", "annotation", "calibration") if model[name]}
+    if len(set(real)) < len(real) or inputs & set(real):
+        raise click.UsageError("every output needs a name of its own, which no input has")
+    from ..errors import require
+    from ..files import check_place
+    from ..tools.drawing import check_picture, save
+    from ..tools.map import (
+        check_length,
+        check_scores,
+        check_table,
+        dependency_of,
+        map_region,
+        stretch_of,
+        write_dependency,
+        write_map,
+    )
+    from ..tools.map_picture import draw_dependency, draw_map
+
+    for path in filter(None, (table, dependency)):
+        check_table(path)
+    for path in filter(None, (picture, dependency_picture)):
+        check_picture(path)
+        require("matplotlib", extra="report")
+    for path in outputs:
+        check_place(path)
+    pairs = dependency is not None or dependency_picture is not None
+    with open_annotator(**model) as annotator:
+        check_scores(score, annotator.plan.fields)
+        if pairs:
+            stretch = stretch_of(region, annotator)
+            check_length(stretch.end - stretch.start)
+        introduce(annotator.backend.info, annotator.note)
+        with progress_line() as progress:
+            found = map_region(annotator, region, gene, progress=progress)
+            followed = dependency_of(annotator, found, progress=progress) if pairs else None
+        run = annotator.run
+        drawn = [(draw_map(found, score), picture)] if picture is not None else []
+        if followed is not None and dependency_picture is not None:
+            drawn.append((draw_dependency(found, followed), dependency_picture))
+        write_map(found, table, run)
+        if followed is not None and dependency is not None:
+            write_dependency(found, followed, dependency, run)
+        for figure, path in drawn:
+            save(figure, path)
+    for path in outputs:
+        say(f"wrote {path}")
+    counts = found.statuses()
+    say(
+        f"{found.gene.symbol or found.gene.gene_id}: {len(found.results):,} SNVs; by status: "
+        + ", ".join(f"{word} {count:,}" for word, count in counts.items())
+    )
+    if picture is not None and found.expected() is None:
+        warn("the picture has no logo: p(base) is read from LLR, which --scores left out")

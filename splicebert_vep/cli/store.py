@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
 
-from splicebert_vep.errors import StoreError
-
+from ..errors import StoreError
 from .complete import PATH
-from .console import print_json, print_table, say, warn
 from .options import (
     annotation_option,
+    clock,
     computed_options,
+    introduce,
     json_option,
     machine_options,
     opening_of,
+    print_json,
+    print_table,
+    progress_line,
     reference_option,
+    say,
+    scheduler_option,
+    warn,
 )
 
 if TYPE_CHECKING:
-    from splicebert_vep.store.score_store import ScoreStore
-    from splicebert_vep.store.spaces import Space
+    from ..provenance import Space
+    from ..store.store import ScoreStore
+
 
 _SHOWN = 10
-_EPILOG = """\b
+_STORE_EPILOG = """\b
 Examples:
   splicebert-vep store info scores.sqlite
   splicebert-vep store import scores.sqlite BRCA1.vcf.gz
@@ -67,7 +74,7 @@ Examples:
 _store_argument = cloup.argument("path", metavar="STORE", type=PATH)
 
 
-@cloup.group(epilog=_EPILOG)
+@cloup.group(epilog=_STORE_EPILOG)
 def store() -> None:
     """Look into score stores, and move scores.
 
@@ -114,9 +121,9 @@ def import_command(path: str, files: tuple[str, ...], beside: bool) -> None:
     store's are refused, as is another value for an allele that it holds. A file is taken in blocks: one that is
     refused half-way may have left some; the same command again changes nothing.
     """
-    from splicebert_vep.precomputed import read_precomputed
-    from splicebert_vep.store.exchange import import_scores, read_export
-    from splicebert_vep.store.score_store import ScoreStore
+    from ..precomputed import read_precomputed
+    from ..store.exchange import import_scores, read_export
+    from ..store.store import ScoreStore
 
     with ScoreStore(path) as opened:
         for file in files:
@@ -133,7 +140,7 @@ def export(path: str, target: str, space: int | None) -> None:
 
     One row per allele and gene, in full precision; 'store import' takes it back.
     """
-    from splicebert_vep.store.exchange import export_space
+    from ..store.exchange import export_space
 
     if os.path.realpath(target) in [os.path.realpath(f"{path}{end}") for end in ("", "-wal", "-shm")]:
         raise click.UsageError("the output would replace the store")
@@ -150,8 +157,8 @@ def merge(path: str, sources: tuple[str, ...]) -> None:
 
     Every space goes where it belongs; another value for an allele is an error.
     """
-    from splicebert_vep.store.exchange import merge_store
-    from splicebert_vep.store.score_store import ScoreStore
+    from ..store.exchange import merge_store
+    from ..store.store import ScoreStore
 
     with ScoreStore(path) as into:
         for source in sources:
@@ -167,7 +174,7 @@ def merge(path: str, sources: tuple[str, ...]) -> None:
 )  # fmt: skip
 def prune(path: str, numbers: tuple[int, ...]) -> None:
     """Remove whole spaces from a store, and give back their room."""
-    from splicebert_vep.store.score_store import ScoreStore
+    from ..store.store import ScoreStore
 
     with ScoreStore(path) as opened:
         chosen = [_chosen(opened, number) for number in numbers]
@@ -190,7 +197,7 @@ def verify(path: str, sample: int, seed: int, **model: Any) -> int:
     Reads the whole file, then scores random alleles with the model and settings given and compares them with what is
     stored. Exit code 1 when they differ, or none could be compared.
     """
-    from splicebert_vep.verifying import verify as verify_store
+    from ..tools.verify import verify as verify_store
 
     with _open(path) as opened:
         damage = opened.check()
@@ -214,7 +221,7 @@ def verify(path: str, sample: int, seed: int, **model: Any) -> int:
 
 
 def _open(path: str) -> ScoreStore:
-    from splicebert_vep.store.score_store import ScoreStore
+    from ..store.store import ScoreStore
 
     return ScoreStore(path, writing=False)
 
@@ -252,3 +259,104 @@ def _is_parquet(path: str) -> bool:
             return handle.read(4) == b"PAR1"
     except OSError as error:
         raise StoreError("The file cannot be opened.", found=error.strerror or str(error), where=path) from error
+
+
+_SATURATE_EPILOG = """\b
+Examples:
+  splicebert-vep saturate --gene BRCA1 -R GRCh38.fa -A grch38 -O BRCA1.vcf.gz
+  splicebert-vep saturate --gene BRCA1 --gene BRCA2 --indels -R GRCh38.fa -O brca.vcf.gz --dry-run
+  splicebert-vep saturate --region chr17:43044295-43125364 -R GRCh38.fa -O region.vcf.gz
+  splicebert-vep saturate --bed exons.bed.gz -R GRCh38.fa -O exons.vcf.gz --scheduler local:8
+"""
+
+
+@cloup.command(epilog=_SATURATE_EPILOG)
+@cloup.option_group(
+    "Which alleles",
+    cloup.option(
+        "--gene",
+        "genes",
+        multiple=True,
+        metavar="SYMBOL|ID",
+        help="All of a gene's span, with records for every gene that overlaps it; may be repeated.",
+    ),
+    cloup.option(
+        "--region", "regions", multiple=True, metavar="CHROM:START-END", help="1-based with both ends; may be repeated."
+    ),
+    cloup.option("--bed", type=PATH, metavar="FILE", help="Intervals, 0-based half-open, plain or gzip."),
+    cloup.option("--indels", is_flag=True, help="Insertions of 1 nt and deletions of 1 to 4 nt as well as SNVs."),
+)
+@cloup.option_group(
+    "Input and output",
+    cloup.option(
+        "-O",
+        "--output",
+        required=True,
+        type=PATH,
+        metavar="OUT.vcf.gz",
+        help="Sites-only VCF with its index; OUT.vcf.gz.work beside it holds work in progress.",
+    ),
+    reference_option,
+    annotation_option,
+)
+@cloup.option_group(
+    "How it runs",
+    cloup.option("--dry-run", is_flag=True, help="Say how many alleles there are and what they will cost; no more."),
+    scheduler_option,
+)
+@computed_options
+@machine_options
+def saturate(
+    genes: tuple[str, ...], regions: tuple[str, ...], bed: str | None, indels: bool, output: str, dry_run: bool,
+    scheduler: str | None, **model: Any,
+) -> None:  # fmt: skip
+    """Score every SNV of genes or regions into one file.
+
+    The file has one record per ALT and gene, as VEP's --custom and vcfanno read it, with exact numbers: 'store import'
+    takes it. Positions that are not A, C, G or T, or in no gene, have no record. A run that was killed goes on with the
+    same command and ends with the same bytes.
+    """
+    from ..cohort.places import Places
+    from ..cohort.run import Planned, decided
+    from ..tools.saturate import Saturation
+    from ..tools.saturate import dry_run as planned_only
+    from ..tools.saturate import saturate as run
+
+    if scheduler and model["threads"] is None:
+        model["threads"] = 1  # of each worker
+    opening, info = decided(opening_of(**model))
+    introduce(info)
+    asked = Saturation(Places(genes, regions, bed), opening, indels)
+    if dry_run:
+        with progress_line() as progress:
+            found, warnings = planned_only(asked, progress)
+        for text in warnings:
+            warn(text)
+        _say_counts(found.counts, "dry run")
+        assert found.rate is not None
+        cost = f"{found.rate:,.1f} alleles/s, measured on {found.measured}"
+        say(f"about {clock(found.seconds)} to score them on this machine ({cost})")
+        return
+
+    def planned(found: Planned) -> None:
+        if found.note:
+            say(found.note)
+        _say_counts(found.counts, "plan taken up" if found.resumed else "planned")
+
+    with progress_line() as progress:
+        done = run(output, asked, scheduler=scheduler, progress=progress, planned=planned)
+    for text in done.warnings:
+        warn(text)
+    status = ", ".join(f"{word} {count:,}" for word, count in done.status.items())
+    say(f"{done.records:,} records in {output}; by status: {status}")
+    if failed := done.status.get("FAILED"):
+        warn(
+            f"{failed:,} records FAILED and have no scores; SpliceBERT_REASON says why, 'store import' leaves them out"
+        )
+
+
+def _say_counts(counts: Mapping[str, int], what: str) -> None:
+    say(
+        f"{what}: {counts['positions']:,} positions, {counts['not_acgt']:,} of them not A, C, G or T and "
+        f"{counts['no_gene']:,} in no gene; {counts['distinct']:,} alleles in {counts['units']:,} units"
+    )

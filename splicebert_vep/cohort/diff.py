@@ -16,9 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from splicebert_vep.adapters.flat import CONTEXT_FIELDS
-from splicebert_vep.errors import SettingsError
-
+from ..errors import SettingsError
+from ..outputs.flat import CONTEXT_FIELDS
 from .diff_tables import About, CohortTable, Floats, Ints, Kind, Words, contigs, positions, without_version, words
 
 #: Columns about the gene, in the order of the table.

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from splicebert_vep.adapters.parquet import RowsWriter
-from splicebert_vep.adapters.text import cell
-from splicebert_vep.errors import SettingsError
-from splicebert_vep.files import is_stdout, whole_or_not
 from splicebert_vep_spec import Value, format_value
 
+from ..errors import SettingsError
+from ..files import is_stdout, whole_or_not
+from ..outputs.tables import RowsWriter, cell
 from .diff import Change, Changes, Comparison, shown
 from .diff_tables import table_path
 from .names import SUMMARY

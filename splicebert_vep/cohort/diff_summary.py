@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from splicebert_vep.files import whole_or_not
-from splicebert_vep.identity import SCORED_BY
 from splicebert_vep_spec import Value, format_value
 
+from ..files import whole_or_not
+from ..provenance import SCORED_BY
 from .diff import CONTEXT, Change, Changes, Comparison
 from .diff_outputs import rows
 

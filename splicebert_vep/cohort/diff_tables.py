@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from splicebert_vep.adapters.rows import columns
-from splicebert_vep.errors import CohortError
-from splicebert_vep.genome.contigs import canonical_name
 from splicebert_vep_spec import RunInfo
 
+from ..errors import CohortError
+from ..genome.contigs import canonical_name
+from ..outputs.tables import columns
 from .names import COUNTS, SUMMARY, TABLE
 
 Ints = NDArray[np.int64]

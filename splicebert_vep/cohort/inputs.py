@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from splicebert_vep.errors import CohortError
+from ..errors import CohortError
 
 _SUFFIXES = (".vcf.gz", ".vcf.bgz", ".vcf", ".bcf")
 _HEADS = (b"\x1f\x8b", b"BCF\x02", b"##fileformat=VCF")

@@ -11,23 +11,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from splicebert_vep.annotation import FileAnnotator
-from splicebert_vep.calibration.percentiles import plan_percentiles
-from splicebert_vep.delta.opening import recalled_delta
-from splicebert_vep.errors import CohortError
-from splicebert_vep.files import remove_left_over, reporting, whole_or_not
-from splicebert_vep.genome.annotation import load_table
-from splicebert_vep.genome.gene_index import GeneIndex
-from splicebert_vep.genome.reference import Reference
-from splicebert_vep.pipeline import Pipeline, in_order
-from splicebert_vep.plugins import load_plugins
-from splicebert_vep.recurring import Recurring
-from splicebert_vep.remembered import STORED, Columns, Remembered
-from splicebert_vep.settings import plan_scores
-from splicebert_vep.store.score_store import AlleleKey, ScoreStore, StoredScores
-from splicebert_vep.vcf.reader import open_vcf
 from splicebert_vep_spec import Allele, RunInfo, ScoredContext, Status
 
+from ..annotator import FileAnnotator
+from ..errors import CohortError
+from ..files import remove_left_over, reporting, whole_or_not
+from ..genome.gene_build import load_table
+from ..genome.gene_index import GeneIndex
+from ..genome.reference import Reference
+from ..plugins import load_plugins
+from ..scoring.cache import STORED, Columns, Recurring, Remembered
+from ..scoring.delta import recalled_delta
+from ..scoring.percentiles import plan_percentiles
+from ..scoring.pipeline import Pipeline, in_order
+from ..scoring.plan import plan_scores
+from ..store.store import AlleleKey, ScoreStore, StoredScores
+from ..vcf.read import open_vcf
 from .inputs import signature_of
 from .names import SUMMARY, TABLE
 from .plan import SHARDS, Plan

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from splicebert_vep.errors import SettingsError, suggestion
-from splicebert_vep.genome.gene_table import GeneTable
-from splicebert_vep.genome.reference import Reference
-from splicebert_vep.variants import MAX_POS, Region
+from ..errors import SettingsError, suggestion
+from ..genome.gene_table import GeneTable
+from ..genome.reference import Reference
+from ..variants import MAX_POS, Region
 
 _VERSION = re.compile(r"\.\d+\Z")
 _NOT_INTERVALS = ("#", "track", "browser")

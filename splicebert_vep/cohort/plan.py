@@ -16,11 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from splicebert_vep.errors import CohortError, OutputError
-from splicebert_vep.files import temporary_name
-from splicebert_vep.opening import Opening
-from splicebert_vep.store.spaces import Space
 from splicebert_vep_spec import Allele
+
+from ..errors import CohortError, OutputError
+from ..files import temporary_name
+from ..opening import Opening
+from ..provenance import Space
 
 UNIT = 256  # alleles
 PLAN, SHARDS = "plan.sqlite", "shards"

@@ -8,19 +8,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from splicebert_vep import __version__
-from splicebert_vep.annotation import FileAnnotator
-from splicebert_vep.annotator import Annotator
-from splicebert_vep.chunks import GuardedChunks
-from splicebert_vep.errors import CohortError, InputError, SettingsError
-from splicebert_vep.opening import Opening
-from splicebert_vep.pipeline import Pipeline
-from splicebert_vep.remembered import Remembered
-from splicebert_vep.vcf.genotypes import carriers
-from splicebert_vep.vcf.reader import open_vcf
-from splicebert_vep.vcf.records import VcfRecord
 from splicebert_vep_spec import Allele, Skipped
 
+from .. import __version__
+from ..annotator import Annotator, FileAnnotator, GuardedChunks
+from ..errors import CohortError, InputError, SettingsError
+from ..opening import Opening
+from ..scoring.cache import Remembered
+from ..scoring.pipeline import Pipeline
+from ..vcf.read import VcfRecord, carriers, open_vcf
 from .inputs import Input
 from .plan import UNIT, About, PlanWriter
 

@@ -10,13 +10,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from splicebert_vep.annotator import Annotator
-from splicebert_vep.errors import CohortError
-from splicebert_vep.files import locked, remove_left_over
-from splicebert_vep.opening import Opening
-from splicebert_vep.plugins import load_plugins
 from splicebert_vep_spec import BackendInfo, BackendOptions
 
+from ..annotator import Annotator
+from ..errors import CohortError
+from ..files import locked, remove_left_over
+from ..opening import Opening
+from ..plugins import load_plugins
 from .merge import ANNOTATED, Merged, commit, forget_failed, has_failed, is_done, merge
 from .plan import PLAN, SHARDS, Plan
 from .planning import Cohort, plan_cohort

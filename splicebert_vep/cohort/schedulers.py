@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from splicebert_vep.errors import InputError, OutputError, PluginError, SettingsError
-
+from ..errors import InputError, OutputError, PluginError, SettingsError
 from .plan import Plan
 from .work import Worker, give_up, work_anywhere
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from splicebert_vep.errors import CohortError
-from splicebert_vep.files import whole_or_not
-from splicebert_vep.pipeline import needs_choice, skipped_outcome
-from splicebert_vep.remembered import Columns, gene_keys
-from splicebert_vep.store.score_store import StoredScores
-from splicebert_vep.store.spaces import Space
 from splicebert_vep_spec import Allele, GeneContext, ScoredContext, Skipped, Status
+
+from ..errors import CohortError
+from ..files import whole_or_not
+from ..provenance import Space
+from ..scoring.cache import Columns, gene_keys
+from ..scoring.pipeline import needs_choice, skipped_outcome
+from ..store.store import StoredScores
 
 #: Stands for all genes of an allele whose unit failed as a whole.
 EVERY_GENE = ""

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from splicebert_vep.adapters.parquet import RowsWriter, schema_of
-from splicebert_vep.adapters.rows import rows
-from splicebert_vep.files import whole_or_not
-from splicebert_vep.genome.reference import Reference
-from splicebert_vep.pipeline import ScoringLike
-from splicebert_vep.sequence.alleles import anchored
 from splicebert_vep_spec import AlleleReport, RecordReport, RunInfo, ScoredContext, Status, Value
 
+from ..files import whole_or_not
+from ..genome.reference import Reference
+from ..outputs.tables import RowsWriter, rows, schema_of
+from ..scoring.pipeline import ScoringLike
+from ..sequence.alleles import anchored
 from .names import COUNTS
 from .plan import Known, Plan
 

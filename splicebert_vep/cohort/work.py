@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from splicebert_vep import __version__
-from splicebert_vep.annotator import Annotator
-from splicebert_vep.errors import CohortError
-from splicebert_vep.files import reporting
-from splicebert_vep.genome.reference import Reference
-from splicebert_vep.remembered import Columns, gene_keys
-from splicebert_vep.store.spaces import Space
-
+from .. import __version__
+from ..annotator import Annotator
+from ..errors import CohortError
+from ..files import reporting
+from ..genome.reference import Reference
+from ..provenance import Space
+from ..scoring.cache import Columns, gene_keys
 from .plan import Plan
 from .shards import Scored, failed, write_shard
 

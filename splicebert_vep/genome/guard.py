@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from splicebert_vep.errors import BuildError
-
+from ..errors import BuildError
 from .contigs import is_mitochondrial
 from .gene_index import GeneIndex
 from .reference import Reference

@@ -13,9 +13,8 @@ from types import TracebackType
 
 import pyfaidx
 
-from splicebert_vep.errors import FastaError, OutputError
-from splicebert_vep.files import cache_root, temporary_name, whole_or_not
-
+from ..errors import FastaError, OutputError
+from ..files import cache_root, temporary_name, whole_or_not
 from .contigs import ContigNames
 
 _BLOCK = 1 << 18  # nt; neighbouring windows come from one block

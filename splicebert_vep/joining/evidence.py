@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from splicebert_vep.errors import SettingsError, suggestion
 from splicebert_vep_spec import (
     FieldSpec,
     RecordReport,
@@ -16,6 +15,8 @@ from splicebert_vep_spec import (
     SequenceScorer,
     Value,
 )
+
+from ..errors import SettingsError, suggestion
 
 #: SpliceAI's side, whether joined or scored.
 SPLICEAI = "SpliceAI_DS_MAX"

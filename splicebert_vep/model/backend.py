@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from typing import Any, TypeVar
@@ -11,14 +13,118 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from splicebert_vep.errors import SettingsError
-from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
+from splicebert_vep_spec import CLS, NUCLEOTIDES, SEP, A, BackendInfo, BackendOptions, BackendOutput
 
+from ..errors import SettingsError
 from .bert import BertConfig, BertOutput, KeysValues, SpliceBert, pick
 from .checkpoint import load_checkpoint
-from .devices import choose_device, full_precision, suited_tokens
-from .precision import AGREEMENT, DTYPES, agreement
 from .registry import MODELS, check_known, quality_note, resolve_model
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+AGREEMENT = 0.999
+"""Least rank correlation with fp32 of the context score, whose logarithm of small divergences suffers first."""
+
+_PAIRS = 256
+_PAIRS_PER_CALL = 16
+_FLANK = 100
+
+Forward = Callable[[NDArray[np.uint8], NDArray[np.int64]], BackendOutput]
+
+
+def agreement(exact: Forward, half: Forward, width: int) -> float:
+    """Return Spearman's correlation of the context score of random SNVs between two precisions; 0 with a NaN.
+
+    Args:
+        exact, half: the same network's ``forward`` in fp32 and in the other precision.
+        width: W of the windows, at least 3.
+    """
+    scores = [np.concatenate(list(_context_scores(forward, width))) for forward in (exact, half)]
+    if not np.isfinite(scores).all():
+        return 0.0
+    first, second = (np.argsort(np.argsort(score)) for score in scores)
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _context_scores(forward: Forward, width: int) -> Iterator[NDArray[np.float64]]:
+    rng = np.random.default_rng(0)
+    middle, flank = width // 2, min(_FLANK, (width - 1) // 2)
+    d = np.arange(1, flank + 1)
+    read = np.concatenate([middle - d, middle + d])
+    for _ in range(0, _PAIRS, _PAIRS_PER_CALL):
+        ref = rng.integers(4, size=(_PAIRS_PER_CALL, width))
+        alt = ref.copy()
+        alt[:, middle] = (ref[:, middle] + rng.integers(1, 4, _PAIRS_PER_CALL)) % 4
+        both = np.pad(A + np.concatenate([ref, alt]), ((0, 0), (1, 1)), constant_values=((0, 0), (CLS, SEP)))
+        out = forward(both.astype(np.uint8), np.tile(read + 1, (len(both), 1)))
+        p, q = torch.log_softmax(out.logits[..., NUCLEOTIDES].double(), dim=-1).cpu().chunk(2)
+        kl = (q.exp() * (q - p)).sum(dim=-1)
+        yield ((kl[:, :flank] + kl[:, flank:]) / 2).clamp(min=1e-6).log().mean(dim=1).numpy()
+
+
+_CPU_TOKENS = 2048  # what a layer writes of so many stays in the processor's cache
+_GPU_TOKENS = 65536  # enough to fill one
+_FORCE_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+
+
+def devices() -> dict[str, str | None]:
+    """Return what is behind ``cpu``, ``cuda`` and ``mps``, in words; None where there is no such device."""
+    cuda = mps = None
+    threads = torch.get_num_threads()
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        cuda = f"{', '.join(names)}; CUDA {torch.version.cuda}"
+    if torch.backends.mps.is_available():
+        mps = "Apple GPU"
+    return {"cpu": f"{threads} thread{'' if threads == 1 else 's'}", "cuda": cuda, "mps": mps}
+
+
+def default_threads() -> int:
+    """Return how many CPU threads torch takes on this machine when nobody says."""
+    return torch.get_num_threads()
+
+
+def suited_tokens(device: torch.device) -> int:
+    """Return how many tokens in one forward call suit a device."""
+    return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute in fp32 whatever the caller's autocast or TF32 settings are, and leave these as they were."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def choose_device(asked: str) -> torch.device:
+    """Return the device for ``auto`` (a CUDA GPU, else the CPU), ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        SettingsError: it is not there, or the word is none of these.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked == "auto":
+        asked = "cuda" if there["cuda"] else "cpu"
+    if asked == "cuda" and os.environ.get(_FORCE_TF32) == "1":
+        raise SettingsError(
+            f"{_FORCE_TF32} makes CUDA round fp32 to 10 bits, whatever the program asks for.",
+            needed="the variable unset",
+            found=f"{_FORCE_TF32}=1",
+            remedy=f"unset {_FORCE_TF32}",
+        )
+    if not there.get(asked, False):
+        raise SettingsError(
+            f"Device {asked} is not available.",
+            needed=f"one of auto, {', '.join(name for name in there if there[name])}",
+            found=asked,
+            remedy="for a GPU install a torch build that supports it, see README",
+        )
+    return torch.device(asked)
+
 
 _CHECK_WIDTH = 510
 _Answer = TypeVar("_Answer")

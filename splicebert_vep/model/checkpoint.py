@@ -24,13 +24,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from splicebert_vep.errors import ModelError
-from splicebert_vep.files import reporting, whole_or_not
-from splicebert_vep.model.bert import BertConfig, Encoder, SpliceBert
-from splicebert_vep.model.config import (
+from ..errors import ModelError
+from ..files import reporting, whole_or_not
+from .bert import (
     MULTIMOLECULE,
     VOCABULARY,
+    BertConfig,
     Description,
+    Encoder,
+    SpliceBert,
     official_config,
     read_config,
     vocabulary_rows,

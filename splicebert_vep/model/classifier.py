@@ -17,10 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from splicebert_vep.errors import ModelError
-from splicebert_vep.model.bert import BertConfig, Encoder, pick
-from splicebert_vep.model.checkpoint import Dialect, WeightTaker, find_weights, read_weights, sha256_of, write_model
-from splicebert_vep.model.config import MULTIMOLECULE, official_config, read_config, read_json, vocabulary_rows
+from ..errors import ModelError
+from .bert import MULTIMOLECULE, BertConfig, Encoder, official_config, pick, read_config, read_json, vocabulary_rows
+from .checkpoint import Dialect, WeightTaker, find_weights, read_weights, sha256_of, write_model
 
 
 class Convolutions(nn.Module):

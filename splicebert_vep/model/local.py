@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from splicebert_vep.sequence.windows import Index, Mask
+from ..sequence.windows import Index, Mask
 
 
 @dataclass(frozen=True, slots=True)

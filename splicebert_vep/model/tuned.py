@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -9,13 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from splicebert_vep.errors import BackendError, SettingsError
-from splicebert_vep.sequence.tokens import Tokens
-
+from ..errors import BackendError, ModelError, SettingsError
+from ..sequence.tokens import Tokens, encode, with_special
+from .backend import choose_device, full_precision, suited_tokens
 from .classifier import load_classifier
-from .devices import choose_device, full_precision, suited_tokens
-from .passes import one_line
-from .registry import quality_note
+from .engine import one_line
+from .registry import DEFAULT_SPLICE_MODEL, quality_note, resolve_splice_model
 
 
 class TunedModel:
@@ -79,3 +79,158 @@ class TunedModel:
         if not torch.isfinite(logits).all():
             raise BackendError(f"the {self.task} model returned values that are not finite")
         return logits  # type: ignore[no-any-return]
+
+
+Probabilities = NDArray[np.float64]
+
+
+class NucleotideModel(TunedModel):
+    """Run a model that answers for every nucleotide of a window."""
+
+    known_labels: ClassVar[tuple[str, ...]]
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        super().__init__(folder, device)
+        if self.labels != self.known_labels or self._model.pooled:
+            raise ModelError(
+                "The model has other labels than its task.", needed=", ".join(self.known_labels),
+                found=", ".join(self.labels), where=str(folder),
+            )  # fmt: skip
+
+    def probabilities(self, tokens: Tokens, positions: NDArray[np.integer] | None = None) -> Probabilities:
+        """Return the probability of every label, (N, P, K) float64, of windows in transcript orientation.
+
+        Args:
+            tokens: (N, W + 2) uint8, ``[CLS] x1..xW [SEP]``.
+            positions: (N, P) token indices to answer at; None for the W nucleotides in order.
+
+        Raises:
+            SettingsError: W is more than ``window``; what lies beyond was never trained.
+            BackendError: the model failed, or answered with values that are not finite.
+        """
+        if positions is None:
+            width = tokens.shape[1] - 2
+            positions = np.tile(np.arange(1, width + 1, dtype=np.int64), (len(tokens), 1))
+        found: Probabilities = torch.softmax(self._logits(tokens, positions), dim=-1).numpy()
+        return found
+
+
+#: Labels of the task, in the order of its probabilities. An acceptor is the first nucleotide of an exon, a donor the
+#: last: the convention of SpliceAI (Jaganathan et al. 2019, 10.1016/j.cell.2018.12.015).
+SPLICE_LABELS = NO_SITE, ACCEPTOR, DONOR = "neither", "acceptor", "donor"
+SPLICE_SITES = "splice-sites"
+
+
+class SpliceSiteModel(NucleotideModel):
+    """Run a model of ``finetune splice-sites``: p(neither), p(acceptor) and p(donor) of every nucleotide."""
+
+    task = SPLICE_SITES
+    known_labels = SPLICE_LABELS
+
+    @classmethod
+    def open(cls, folder: str | Path = DEFAULT_SPLICE_MODEL, device: str = "auto", threads: int | None = None) -> Self:
+        """Load the bundled model by its name, or that of a folder that ``finetune splice-sites`` wrote.
+
+        Args:
+            device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+            threads: CPU threads; None leaves torch's.
+
+        Raises:
+            ModelError: there is no such model, or the folder does not hold what it should.
+            SettingsError: the device is not there.
+        """
+        return super().open(resolve_splice_model(folder), device, threads)
+
+
+#: Labels of the task, in the order of its probabilities.
+BRANCHPOINT_LABELS = NO_BRANCHPOINT, BRANCHPOINT = "neither", "branchpoint"
+BRANCHPOINTS = "branchpoints"
+
+
+class BranchpointModel(NucleotideModel):
+    """Run a model of ``finetune branchpoints``: p(neither) and p(branchpoint) of every nucleotide."""
+
+    task = BRANCHPOINTS
+    known_labels = BRANCHPOINT_LABELS
+
+
+SEQUENCES = "sequence"
+VALUE = "value"
+"""The only label of a model that answers with a number."""
+
+_BATCH = 8192  # tokens in one call
+_LETTERS = frozenset("ACGTNacgtn")
+
+
+class SequenceModel(TunedModel):
+    """Run a model of ``finetune sequence``: the probability of each class, or a value, of a sequence."""
+
+    task = SEQUENCES
+
+    def probabilities(self, sequences: Sequence[str]) -> NDArray[np.float64]:
+        """Return the probability of every label, (n, K) float64.
+
+        Args:
+            sequences: letters A, C, G, T and N, 5' to 3' of the transcript, as long as the model takes them.
+
+        Raises:
+            SettingsError: a sequence cannot be read, or the model answers with values.
+            BackendError: the model failed, or answered with what is not finite.
+        """
+        if self.labels == (VALUE,):
+            raise SettingsError("The model has no classes.", needed="its values", found="probabilities asked for")
+        found: NDArray[np.float64] = torch.softmax(self._answers(sequences), dim=-1).numpy()
+        return found
+
+    def values(self, sequences: Sequence[str]) -> NDArray[np.float64]:
+        """Return the value of every sequence, (n,) float64; arguments and errors are those of ``probabilities``."""
+        if self.labels != (VALUE,):
+            raise SettingsError("The model has classes.", needed="its probabilities", found="values asked for")
+        found: NDArray[np.float64] = self._answers(sequences)[:, 0].numpy()
+        return found
+
+    def _answers(self, sequences: Sequence[str]) -> torch.Tensor:
+        tokens = []
+        for number, text in enumerate(sequences):
+            try:
+                tokens.append(sequence_tokens(text, self.window))
+            except ValueError as error:
+                raise SettingsError(
+                    "A sequence cannot be read.", found=str(error), where=f"sequence {number + 1}"
+                ) from error
+        found = torch.empty((len(tokens), len(self.labels)), dtype=torch.float64)
+        for rows, windows in of_one_length(tokens, _BATCH):
+            found[rows] = self._logits(windows)
+        return found
+
+
+def sequence_tokens(text: str, longest: int) -> Tokens:
+    """Return the tokens (L,) of a sequence of A, C, G, T and N.
+
+    Raises:
+        ValueError: it is empty or too long, or holds another letter; the message says which.
+    """
+    if not text:
+        raise ValueError("an empty sequence")
+    for at, letter in enumerate(text):
+        if letter not in _LETTERS:
+            rna = "; write U as T" if letter in "Uu" else ""
+            raise ValueError(f"the letter {letter!r} at position {at + 1}{rna}")
+    if len(text) > longest:
+        raise ValueError(f"{len(text):,} nt, where the model takes at most {longest:,}")
+    return encode(text.encode("ascii"))
+
+
+def of_one_length(sequences: Sequence[Tokens], batch_tokens: int) -> Iterator[tuple[NDArray[np.int64], Tokens]]:
+    """Yield batches of sequences of one length: their numbers (N,), and them as windows (N, L + 2).
+
+    Args:
+        batch_tokens: of a batch at most, if that is a sequence or more.
+    """
+    lengths = np.array([len(one) for one in sequences], dtype=np.int64)
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        count = max(1, batch_tokens // (length + 2))
+        for at in range(0, len(rows), count):
+            chosen = rows[at : at + count]
+            yield chosen, with_special(np.stack([sequences[row] for row in chosen]))

@@ -12,11 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from splicebert_vep.errors import StoreError
-from splicebert_vep.files import whole_or_not
-
-from .score_store import AlleleKey, ScoreStore, StoredScores
-from .spaces import Space
+from ..errors import StoreError
+from ..files import whole_or_not
+from ..provenance import Space
+from .store import AlleleKey, ScoreStore, StoredScores
 
 _FORMAT = b"splicebert-vep scores 1"
 _BATCH = 16384

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from splicebert_vep.errors import VcfError
 from splicebert_vep_spec import InfoField
 
+from ..errors import VcfError
 from .info import is_ours
 
 PROVENANCE = "SpliceBERT_provenance"

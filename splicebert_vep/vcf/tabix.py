@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import pysam
 
-from splicebert_vep.errors import VcfError
+from ..errors import VcfError
 
 _BGZF = b"\x1f\x8b\x08\x04"
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")

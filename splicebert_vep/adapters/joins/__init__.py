@@ -1,1 +1,0 @@
-"""Joins with what other programs have scored."""

@@ -1,0 +1,628 @@
+"""``splicebert-vep evaluate``: how well scores rank the harmful among labelled SNVs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import cloup
+
+from ..model.registry import DEFAULT_MODEL
+from .complete import PATH, complete_models, complete_scores
+from .options import (
+    delta_distance_option,
+    device_option,
+    introduce,
+    json_option,
+    model_option,
+    print_json,
+    print_table,
+    progress_line,
+    say,
+    splice_model_option,
+    split_words,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from splicebert_vep_spec import Backend
+
+    from ..train.corpus import Source
+    from ..train.evaluate import BenchFigure, BenchProtocol, BenchRow, Estimate
+    from ..train.loop import Answers
+    from ..train.recipe import FineTuneRecipe
+
+
+_CORPUS_EPILOG = """\b
+Examples:
+  splicebert-vep corpus --genome human GRCh38.fa grch38 -O human.corpus
+  splicebert-vep corpus --genome human GRCh38.fa grch38 --genome mouse GRCm39.fa mouse.gtf.gz -O two.corpus
+"""
+
+
+@cloup.command(epilog=_CORPUS_EPILOG)
+@cloup.option(
+    "--genome", "genomes", nargs=3, type=(str, PATH, str), multiple=True, required=True,
+    metavar="SPECIES FASTA ANNOTATION",
+    help="A genome to take genes from; may be repeated, also for one species. ANNOTATION is what -A takes elsewhere.",
+)  # fmt: skip
+@cloup.option("-O", "--output", required=True, type=PATH, metavar="FILE", help="Corpus to write.")
+@cloup.option(
+    "--held-out", type=click.FloatRange(0, 1, max_open=True), default=0.05,
+    show_default=True, metavar="SHARE", help="Share of the genes kept for validation.",
+)  # fmt: skip
+def corpus(genomes: tuple[tuple[str, str, str], ...], output: str, held_out: float) -> None:
+    """Pack genes for 'pretrain'.
+
+    Taken are protein-coding and lncRNA genes, introns included, on the transcribed strand, as far as the FASTA holds
+    them; two bits per base.
+    """
+    from ..train.corpus import Source, build_corpus
+
+    sources = [Source(species, Path(fasta), annotation) for species, fasta, annotation in genomes]
+    built = build_corpus(sources, held_out)
+    built.save(Path(output))
+    say(
+        f"{len(built.names):,} genes, {len(built):,} nt; {int(built.held_out.sum()):,} genes are held out; "
+        f"SHA-256 of the content {built.digest}"
+    )
+
+
+_PRETRAIN_EPILOG = """\b
+Examples:
+  splicebert-vep pretrain human.corpus -O run --preset mini
+  splicebert-vep pretrain human.corpus -O run --preset mini          (again: goes on where it was killed)
+  torchrun --nproc-per-node 4 -m splicebert_vep.cli.main pretrain human.corpus -O run --preset base
+  splicebert-vep pretrain --preset mini --print-recipe > mine.json
+  splicebert-vep pretrain human.corpus -O run --preset mine.json
+"""
+
+
+@cloup.command(epilog=_PRETRAIN_EPILOG)
+@cloup.argument("corpus", metavar="CORPUS", type=PATH, required=False)
+@cloup.option("-O", "--output", type=PATH, metavar="FOLDER", help="Folder of the run; one that is there is resumed.")
+@cloup.option(
+    "--preset",
+    "recipe",
+    default="mini",
+    show_default=True,
+    metavar="mini|base|FILE.json",
+    help="What is trained, and how; a file is a recipe of your own.",
+)
+@cloup.option(
+    "--tokens", type=click.IntRange(1), metavar="N", help="Train on N tokens in all; stages keep their proportions."
+)
+@cloup.option("--seed", type=click.IntRange(0), metavar="N", help="Of weights, windows, masks. Default: the recipe's.")
+@cloup.option("--print-recipe", is_flag=True, help="Print the recipe as JSON and stop.")
+@device_option
+@cloup.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Of the network's products; auto is bf16 on a CUDA GPU, else fp32.",
+)
+@cloup.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: torch's choice, all cores.")
+def pretrain(
+    corpus: str | None,
+    output: str | None,
+    recipe: str,
+    tokens: int | None,
+    seed: int | None,
+    print_recipe: bool,
+    device: str,
+    precision: str,
+    threads: int | None,
+) -> None:
+    """Train a model of your own on a file of 'corpus'.
+
+    The same command goes on with a run that was killed, with the windows that it would have had. FOLDER/model is
+    what --model takes; FOLDER/train.csv, validation.csv and curve.png show how it went.
+    """
+    import dataclasses
+
+    from ..train.recipe import load_recipe, scaled
+
+    chosen = load_recipe(recipe)
+    if tokens is not None:
+        chosen = scaled(chosen, tokens)
+    if seed is not None:
+        chosen = dataclasses.replace(chosen, seed=seed)
+    if print_recipe:
+        click.echo(chosen.to_json(), nl=False)
+        return
+    if corpus is None or output is None:
+        raise click.UsageError("CORPUS and -O/--output are needed.")
+
+    from ..errors import require
+    from ..train.corpus import Corpus
+    from ..train.loop import draw_curve, joined
+    from ..train.pretrain import pretrain as run
+
+    require("matplotlib")
+    with joined(device, threads) as (chosen_device, processes):
+        half = precision == "bf16" or precision == "auto" and chosen_device.type == "cuda"
+        packed, folder = Corpus.load(Path(corpus)), Path(output)
+        model = run(chosen, packed, folder, device=chosen_device, processes=processes, half=half, say=say)
+        if processes.first:
+            draw_curve(folder)
+            say(f"the model is in {model}")
+
+
+_FINETUNE_EPILOG = """\b
+Examples:
+  splicebert-vep finetune splice-sites --genome human GRCh38.fa grch38 --hold-out human:chr22 -O sites
+  splicebert-vep finetune branchpoints bp.bed --genome human GRCh38.fa grch38 --hold-out human:chr22 -O branchpoints
+  splicebert-vep finetune sequence exons.tsv -O exons
+"""
+_SITES_EPILOG = """\b
+Examples:
+  splicebert-vep finetune splice-sites --genome human GRCh38.fa grch38 --hold-out human:chr22 -O sites
+  splicebert-vep finetune splice-sites --genome human GRCh38.fa grch38 --genome mouse GRCm39.fa mouse.gtf.gz
+    --hold-out human:chr22 --hold-out mouse -O sites                  (test on another species)
+"""
+_BRANCHPOINTS_EPILOG = """\b
+Examples:
+  splicebert-vep finetune branchpoints bp.bed --genome human GRCh38.fa grch38 --hold-out human:chr22 -O branchpoints
+  splicebert-vep finetune branchpoints human.bed mouse.bed --genome human GRCh38.fa grch38
+    --genome mouse GRCm39.fa mouse.gtf.gz --hold-out mouse -O branchpoints
+"""
+_SEQUENCE_EPILOG = """\b
+Examples:
+  splicebert-vep finetune sequence exons.tsv -O exons
+  splicebert-vep finetune sequence exons.tsv --frozen -O probe        (a linear probe of the encoder)
+"""
+
+_genome_options = cloup.option_group(
+    "Genes",
+    cloup.option(
+        "--genome", "genomes", nargs=3, type=(str, PATH, str), multiple=True, required=True,
+        metavar="SPECIES FASTA ANNOTATION",
+        help="A genome to take genes from; may be repeated. ANNOTATION is what -A takes.",
+    ),
+    cloup.option(
+        "--hold-out", multiple=True, metavar="SPECIES[:CONTIG]",
+        help="Test on the protein-coding genes of a contig, or of a genome, and train on none of it. May be repeated.",
+    ),
+    cloup.option("--validation", default=0.05, show_default=True, type=click.FloatRange(0, 1, True, True),
+                 metavar="SHARE", help="Of the other genes, those that stop the training."),
+    cloup.option("--test-nt", default=3_000_000, show_default=True, type=click.IntRange(1), metavar="N",
+                 help="About how many nucleotides of a held-out contig are tested, in whole genes."),
+)  # fmt: skip
+_output_option = cloup.option(
+    "-O", "--output", required=True, type=PATH, metavar="FOLDER", help="The run; one that is there is resumed."
+)
+_frozen_option = cloup.option(
+    "--frozen", is_flag=True, help="Train the head only; the encoder stays as it was."
+)  # fmt: skip
+_seed_option = cloup.option("--seed", default=1, show_default=True, type=click.IntRange(0))
+_run_options = cloup.option_group(
+    "How it is trained",
+    cloup.option("--tokens", default=12_000_000, show_default=True, type=click.IntRange(1), metavar="N",
+                 help="Tokens to train on at most."),
+    cloup.option("--head", default="convolution", show_default=True, type=click.Choice(["convolution", "linear"]),
+                 help="What stands on the encoder; 'linear' is transformers' layout."),
+    _frozen_option,
+    cloup.option("--site-weight", default=4.0, show_default=True, type=click.FloatRange(0, min_open=True), metavar="X",
+                 help="Of a site's loss against another nucleotide's; probabilities are set right at the end."),
+    cloup.option("--learning-rate", default=1e-3, show_default=True, type=click.FloatRange(0, 1, True, True)),
+    cloup.option("--patience", default=10, show_default=True, type=click.IntRange(0), metavar="N",
+                 help="Stop after N validations (each 400 steps) without a better AUPRC; 0 never stops."),
+    _seed_option,
+)  # fmt: skip
+_machine_options = cloup.option_group(
+    "Model and machine",
+    cloup.option(
+        "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FOLDER|random",
+        shell_complete=complete_models, help="What it begins as; 'random' has the sizes of the bundled model.",
+    ),
+    device_option,
+    cloup.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+                 help="Of the network's products; auto is bf16 on a CUDA GPU, else fp32."),
+    cloup.option("--threads", type=click.IntRange(1), metavar="N",
+                 help="CPU threads. Default: torch's choice, all cores."),
+)  # fmt: skip
+
+
+@cloup.group(epilog=_FINETUNE_EPILOG)
+def finetune() -> None:
+    """Fine-tune a model on labels of nucleotides or sequences.
+
+    The same command goes on with a run that was killed. FOLDER/model is what it gives, FOLDER/train.csv and
+    validation.csv show how it went, FOLDER/figures.json how good it is on what was held out.
+    """
+
+
+@finetune.command("splice-sites", epilog=_SITES_EPILOG)
+@_genome_options
+@_output_option
+@_run_options
+@_machine_options
+@json_option
+def splice_sites(
+    genomes: tuple[tuple[str, str, str], ...], hold_out: tuple[str, ...], validation: float, test_nt: int, output: str,
+    tokens: int, head: str, frozen: bool, site_weight: float, learning_rate: float, patience: int, seed: int,
+    model: str, device: str, precision: str, threads: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Learn where acceptors and donors are.
+
+    Labels are the exon edges of all transcripts; sequence is that of protein-coding and lncRNA genes.
+    """
+    from ..train.finetune import finetune_splice_sites, machine
+
+    chosen, half = machine(device, precision, threads)
+    recipe = _recipe(tokens, head, frozen, site_weight, learning_rate, patience, seed)
+    with progress_line() as progress:
+        folder, rows = finetune_splice_sites(
+            _sources(genomes), Path(output), hold_out=hold_out, base=model, recipe=recipe, validation_share=validation,
+            test_nt=test_nt, device=chosen, half=half, say=say, progress=progress,
+        )  # fmt: skip
+    _print(rows, as_json)
+    say(f"the model is in {folder}")
+
+
+@finetune.command("branchpoints", epilog=_BRANCHPOINTS_EPILOG)
+@cloup.argument("beds", metavar="BED...", type=PATH, nargs=-1, required=True)
+@_genome_options
+@_output_option
+@_run_options
+@_machine_options
+@json_option
+def branchpoints(
+    beds: tuple[str, ...], genomes: tuple[tuple[str, str, str], ...], hold_out: tuple[str, ...], validation: float,
+    test_nt: int, output: str, tokens: int, head: str, frozen: bool, site_weight: float, learning_rate: float,
+    patience: int, seed: int, model: str, device: str, precision: str, threads: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Learn where branchpoints are, from BED files.
+
+    One BED per --genome, in the same order. A line is one base (end is start + 1), column 6 its strand. Sequence is
+    that of protein-coding and lncRNA genes; each of its nucleotides that no line names counts as none.
+    """
+    from ..train.finetune import finetune_branchpoints, machine
+
+    chosen, half = machine(device, precision, threads)
+    recipe = _recipe(tokens, head, frozen, site_weight, learning_rate, patience, seed)
+    with progress_line() as progress:
+        folder, rows = finetune_branchpoints(
+            beds, _sources(genomes), Path(output), hold_out=hold_out, base=model, recipe=recipe,
+            validation_share=validation, test_nt=test_nt, device=chosen, half=half, say=say, progress=progress,
+        )  # fmt: skip
+    _print(rows, as_json)
+    say(f"the model is in {folder}")
+
+
+@finetune.command("sequence", epilog=_SEQUENCE_EPILOG)
+@cloup.argument("tsv", metavar="TSV", type=PATH)
+@_output_option
+@cloup.option_group(
+    "How it is trained",
+    cloup.option("--validation", default=0.1, show_default=True, type=click.FloatRange(0, 1, True, True),
+                 metavar="SHARE", help="Of the sequences, those that stop the training; without a column split."),
+    cloup.option("--test", "test_share", default=0.1, show_default=True, type=click.FloatRange(0, 1, False, True),
+                 metavar="SHARE", help="Of the sequences, those that are tested; without a column split."),
+    cloup.option("--epochs", default=20, show_default=True, type=click.IntRange(1), metavar="N",
+                 help="How often every sequence is seen at most, on average."),
+    cloup.option("--batch", default=32, show_default=True, type=click.IntRange(1), metavar="N",
+                 help="Sequences of a step."),
+    cloup.option("--head", default="linear", show_default=True, type=click.Choice(["convolution", "linear"]),
+                 help="What stands on the encoder."),
+    _frozen_option,
+    cloup.option("--learning-rate", default=3e-4, show_default=True, type=click.FloatRange(0, 1, True, True)),
+    cloup.option("--patience", default=5, show_default=True, type=click.IntRange(0), metavar="N",
+                 help="Stop after N epochs without a better AUPRC, or rank correlation; 0 never stops."),
+    _seed_option,
+)  # fmt: skip
+@_machine_options
+@json_option
+def sequence(
+    tsv: str, output: str, validation: float, test_share: float, epochs: int, batch: int, head: str,
+    frozen: bool, learning_rate: float, patience: int, seed: int, model: str, device: str, precision: str,
+    threads: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Learn a class or a value of whole sequences.
+
+    TSV has the columns sequence, either label (classes) or value (numbers), and optionally split (train, validation,
+    test). FOLDER/predictions.tsv has what the model says of the test sequences.
+    """
+    from ..train.finetune import machine
+    from ..train.recipe import SequenceRecipe
+    from ..train.sequences import finetune_sequences
+
+    chosen, half = machine(device, precision, threads)
+    recipe = SequenceRecipe(
+        epochs=epochs, batch=batch, head=head, frozen=frozen, learning_rate=learning_rate, patience=patience, seed=seed
+    )
+    with progress_line() as progress:
+        folder, rows = finetune_sequences(
+            Path(tsv), Path(output), base=model, recipe=recipe, validation_share=validation, test_share=test_share,
+            device=chosen, half=half, say=say, progress=progress,
+        )  # fmt: skip
+    _print(rows, as_json)
+    say(f"the model is in {folder}")
+
+
+def _sources(genomes: Sequence[tuple[str, str, str]]) -> list[Source]:
+    from ..train.corpus import Source
+
+    return [Source(species, Path(fasta), annotation) for species, fasta, annotation in genomes]
+
+
+def _recipe(
+    tokens: int, head: str, frozen: bool, site_weight: float, learning_rate: float, patience: int, seed: int
+) -> FineTuneRecipe:
+    from ..train.recipe import FineTuneRecipe, scaled
+
+    recipe = FineTuneRecipe(
+        head=head, frozen=frozen, site_weight=site_weight, learning_rate=learning_rate, patience=patience, seed=seed
+    )
+    return scaled(recipe, tokens)
+
+
+#: Columns of figures: key, heading, how a value is printed.
+_HEADINGS = {
+    "test": ("held out", "{}"), "label": ("label", "{}"), "nucleotides": ("nucleotides", "{:,}"),
+    "sites": ("sites", "{:,}"), "sequences": ("sequences", "{:,}"), "members": ("members", "{:,}"),
+    "auprc": ("AUPRC", "{:.4f}"), "top_k": ("top-k", "{:.4f}"), "mcc": ("MCC", "{:.4f}"),
+    "expected": ("expected", "{:,.0f}"), "spearman": ("Spearman", "{:.4f}"), "r2": ("R2", "{:.4f}"),
+}  # fmt: skip
+
+
+def _print(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Print figures; without any, an empty list or nothing."""
+    if as_json:
+        print_json(rows)
+    elif rows:
+        cells = [
+            tuple("-" if row[key] is None else _HEADINGS[key][1].format(row[key]) for key in rows[0]) for row in rows
+        ]
+        print_table([tuple(_HEADINGS[key][0] for key in rows[0]), *cells])
+
+
+_WINDOWS = 512  # of each kind, for the loss: its standard error is then about .003 nat
+_VALIDATE_EPILOG = """\b
+Examples:
+  splicebert-vep validate human.corpus
+  splicebert-vep validate human.corpus --model splicebert-mini --model run/model --nucleotides 300
+"""
+
+
+@cloup.command(epilog=_VALIDATE_EPILOG)
+@cloup.argument("corpus", metavar="CORPUS", type=PATH)
+@cloup.option(
+    "--model", "models", multiple=True, default=(DEFAULT_MODEL,), show_default=True, metavar="NAME|FOLDER",
+    shell_complete=complete_models, help="A model to measure; may be repeated.",
+)  # fmt: skip
+@cloup.option(
+    "--nucleotides", type=click.IntRange(1), default=1000, show_default=True, metavar="N", help="Hidden, of each kind."
+)
+@cloup.option(
+    "--window", type=click.IntRange(9), default=510, show_default=True, metavar="NT",
+    help="Bases that the model sees at once.",
+)  # fmt: skip
+@device_option
+@cloup.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: torch's choice.")
+@json_option
+def validate(
+    corpus: str, models: tuple[str, ...], nucleotides: int, window: int, device: str, threads: int | None, as_json: bool
+) -> None:
+    """Measure how well hidden nucleotides are guessed.
+
+    Nucleotides of a corpus' held-out genes are hidden one at a time. Beside each model stands a count of what lies
+    between the same four neighbours on either side, in the genes that are not held out. A model that is more
+    surprised than that count, in any kind of region, is not trained.
+    """
+    from splicebert_vep_spec import BackendOptions
+
+    from ..plugins import load_plugins
+    from ..sequence.windows import WindowShape
+    from ..settings import check_window
+    from ..train.corpus import Corpus
+    from ..train.loop import WindowSampler, held_out_batches, measure
+    from ..train.regions import CountModel, measure_regions
+
+    packed = Corpus.load(Path(corpus))
+    plugins = load_plugins()
+    backends = [plugins.open_backend("torch", BackendOptions(name, device, threads)) for name in models]
+    for backend in backends:
+        check_window(WindowShape(window), backend.info)
+    counts = CountModel(WindowSampler(packed), window)  # takes a minute, so all that can be wrong comes before
+    batches = held_out_batches(WindowSampler(packed, held_out=True), window, _WINDOWS)
+    found = []
+    for backend in backends:
+        rows = measure_regions(backend, packed, counts, nucleotides=nucleotides, width=window)
+        whole = measure(_answers(backend), batches)
+        found.append((backend.info, rows, whole))
+    if as_json:
+        print_json(
+            {
+                "corpus_sha256": packed.digest,
+                "models": [
+                    {"model": asdict(info), "regions": [asdict(row) for row in rows], "masked": whole}
+                    for info, rows, whole in found
+                ],
+            }
+        )
+        return
+    head = ("region", "nucleotides", "count", *(info.model for info, _, _ in found))
+    first = found[0][1]
+    say("accuracy and perplexity; * marks where the count model is less surprised")
+    print_table(
+        [
+            head,
+            *(
+                (
+                    row.region,
+                    f"{row.nucleotides:,}",
+                    f"{row.count_accuracy:.3f} {row.count_perplexity:.3f}",
+                    *(
+                        f"{rows[i].accuracy:.3f} {rows[i].perplexity:.3f}" + ("" if rows[i].beats_counts else " *")
+                        for _, rows, _ in found
+                    ),
+                )
+                for i, row in enumerate(first)
+            ),
+            *((name, "", "", *(f"{whole[name]:.4f}" for _, _, whole in found)) for name in found[0][2]),
+        ]
+    )
+
+
+def _answers(backend: Backend) -> Answers:
+    return lambda batch: backend.forward(batch.tokens, batch.positions).logits
+
+
+_EVALUATE_EPILOG = """\b
+Examples:
+  splicebert-vep evaluate mfass.tsv -R GRCh38=hg38.fa -R GRCh37=hg19.fa
+  splicebert-vep evaluate mine.tsv -R hg38.fa --model run/model --picture curves.png --rows scores.tsv
+  splicebert-vep evaluate vexseq.tsv --harmful-below -24
+  splicebert-vep evaluate mfass.tsv -R GRCh38=hg38.fa -R GRCh37=hg19.fa --scores zero-shot,delta
+"""
+
+
+@cloup.command(epilog=_EVALUATE_EPILOG)
+@cloup.argument("labelled", metavar="TSV", type=PATH)
+@cloup.option(
+    "-R", "--reference", "references", multiple=True, metavar="[ASSEMBLY=]FASTA",
+    help="Reference of the rows that name this assembly, or of those that name none; may be repeated.",
+)  # fmt: skip
+@cloup.option(
+    "--harmful-below", type=float, default=-0.5, show_default=True, metavar="X", help="A delta_psi below X is harmful."
+)
+@cloup.option(
+    "--protocol", "protocols", multiple=True, type=click.Choice(["published", "own"]),
+    help="Exon-centred windows as published, or variant-centred as 'annotate' takes them. Default: both.",
+)  # fmt: skip
+@cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once.")
+@cloup.option("--flank", default=100, show_default=True, metavar="NT", help="Bases on each side that count.")
+@cloup.option(
+    "--scores", "named", multiple=True, callback=split_words, metavar="FIELD,...", shell_complete=complete_scores,
+    help="Scores to judge; delta: the delta scores. Default: all that have a direction, but delta scores.",
+)  # fmt: skip
+@splice_model_option
+@delta_distance_option
+@cloup.option("--resamples", type=click.IntRange(10), default=1000, show_default=True, help="For the intervals.")
+@cloup.option("--picture", type=PATH, metavar="FILE.png", help="Draw the precision-recall curves.")
+@cloup.option("--rows", "rows_file", type=PATH, metavar="FILE.tsv", help="Write every row's scores.")
+@model_option
+@device_option
+@cloup.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: torch's choice.")
+@json_option
+def evaluate(
+    labelled: str, references: tuple[str, ...], harmful_below: float, protocols: tuple[BenchProtocol, ...],
+    window: int, flank: int, named: tuple[str, ...], splice_model: str, delta_distance: int, resamples: int,
+    picture: str | None, rows_file: str | None, model: str, device: str, threads: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure how well scores rank harmful SNVs.
+
+    The SNVs are those of an assay of exon inclusion. TSV has the columns chrom pos ref alt strand exon_start exon_end
+    delta_psi (exon 0-based half-open), assembly where rows are of several, or those of Vex-seq's, whose rows carry
+    their sequence. Every figure stands beside that of the distance to the splice site on the same rows. Intervals are
+    the middle 95 % of bootstrap values.
+    """
+    from splicebert_vep_spec import BackendOptions, Scorer
+
+    from ..errors import LabelError, require
+    from ..plugins import load_plugins
+    from ..scoring.delta import open_delta
+    from ..scoring.plan import plan_scores
+    from ..sequence.windows import WindowShape
+    from ..settings import DeltaSettings, Settings
+    from ..train.evaluate import (
+        PROTOCOLS,
+        directed,
+        draw_precision_recall,
+        judge,
+        open_references,
+        read_labelled,
+        score_labelled,
+    )
+
+    require("sklearn", *(["matplotlib"] if picture else []))
+    variants = read_labelled(Path(labelled))
+    plugins = load_plugins()
+    of_model = [scorer for scorer in plugins.scorers if isinstance(scorer, Scorer)]
+    every = tuple(field.id for scorer in of_model for field in scorer.fields if field.direction != "none")
+    settings = Settings(WindowShape(window, flank), named or every, delta=DeltaSettings(delta_distance))
+    delta = open_delta(plugins.scorers, settings, splice_model, device=device, threads=threads)
+    plan = plan_scores(delta.scorers, plugins.origins("scorer"), settings)
+    scores = tuple(field.id for field in plan.fields if field.direction != "none")
+    with open_references(references) as opened:
+        backend = plugins.open_backend("torch", BackendOptions(model, device, threads))
+        introduce(backend.info, delta.note)
+        rows: dict[BenchProtocol, list[BenchRow]] = {}
+        figures: list[BenchFigure] = []
+        for protocol in protocols or PROTOCOLS:
+            rows[protocol] = score_labelled(variants, opened, backend, plan, protocol, shape=settings.window)
+            _report_skipped(protocol, rows[protocol])
+            figures += judge(rows[protocol], plan.fields, protocol, harmful_below, resamples=resamples)
+    if any(variant.sequence is not None for variant in variants):
+        warn("rows carry their own short sequence: these figures compare with nothing published")
+    if not figures:
+        assemblies = sorted({variant.assembly or "none" for variant in variants})
+        raise LabelError(
+            "There is nothing to judge.",
+            needed="scored rows, some with an effect below --harmful-below and some without",
+            found=f"none; assemblies named by the rows: {', '.join(assemblies) or 'no rows'}",
+            where=labelled,
+            remedy="name the assembly of a reference as the rows do: -R ASSEMBLY=FASTA",
+        )
+    if as_json:
+        judged = [asdict(figure) for figure in figures]
+        print_json({"model": asdict(backend.info), **delta.provenance, "figures": judged})
+    else:
+        _print_figures(figures)
+    if picture:
+        draw_precision_recall(Path(picture), rows, figures, directed(plan.fields), harmful_below)
+    if rows_file:
+        _write_rows(Path(rows_file), rows, scores)
+
+
+def _report_skipped(protocol: str, rows: Sequence[BenchRow]) -> None:
+    skipped = Counter(row.skipped.status.value for row in rows if row.skipped)
+    unlabelled = sum(row.skipped is None and row.variant.effect is None for row in rows)
+    counts = [f"{word} {number:,}" for word, number in sorted(skipped.items())]
+    counts += [f"without effect {unlabelled:,}"] if unlabelled else []
+    scored = len(rows) - sum(skipped.values()) - unlabelled
+    say(f"{protocol}: {scored:,} of {len(rows):,} rows count" + (f"; not: {', '.join(counts)}" if counts else ""))
+
+
+def _print_figures(figures: Sequence[BenchFigure]) -> None:
+    head = ("protocol", "rows", "score", "n", "harmful", "missing", "average precision", "AUROC", "by distance's")
+    print_table(
+        [
+            head,
+            *(
+                (
+                    figure.protocol, figure.subset, figure.score, str(figure.variants), str(figure.positives),
+                    str(figure.missing), _interval(figure.average_precision), _interval(figure.auroc),
+                    _interval(figure.ratio, 2),
+                )
+                for figure in figures
+            ),
+        ]
+    )  # fmt: skip
+
+
+def _interval(estimate: Estimate, digits: int = 3) -> str:
+    return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f}-{estimate.high:.{digits}f})"
+
+
+def _write_rows(path: Path, rows: Mapping[BenchProtocol, Sequence[BenchRow]], scores: Sequence[str]) -> None:
+    from splicebert_vep_spec import format_value
+
+    from ..files import whole_or_not
+
+    head = ("protocol", "line", "chrom", "pos", "ref", "alt", "effect", "distance", "in_site", "status", *scores)
+    with whole_or_not(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as handle:
+        handle.write("\t".join(head) + "\n")
+        for protocol, scored in rows.items():
+            for row in scored:
+                one = row.variant
+                status = row.skipped.status.value if row.skipped else "OK"
+                about = (protocol, one.line, one.chrom, one.start + 1, one.ref, one.alt, one.effect, one.distance)
+                cells = (*about, int(one.in_site), status, *(row.values.get(score) for score in scores))
+                handle.write("\t".join(format_value(cell) for cell in cells) + "\n")

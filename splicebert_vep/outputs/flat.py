@@ -1,0 +1,117 @@
+"""Flat INFO: one key per field, one value per ALT, for bcftools, vcfanno, slivar and spreadsheets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from operator import attrgetter
+from typing import TypeVar
+
+from splicebert_vep_spec import GeneContext, InfoField, RecordReport, RunInfo, Value
+
+T = TypeVar("T")
+
+
+def per_run(make: Callable[[RunInfo], T]) -> Callable[[RunInfo], T]:
+    """Remember what a function returned for the last run it was called with.
+
+    Runs are told apart by identity, because they hold mappings and have no hash. Threads may share the function.
+    """
+    last: tuple[RunInfo, T] | None = None
+
+    @wraps(make)
+    def of_run(run: RunInfo) -> T:
+        nonlocal last
+        known = last  # read once: another thread may put another run there
+        if known is None or known[0] is not run:
+            known = last = run, make(run)
+        return known[1]
+
+    return of_run
+
+
+PREFIX = "SpliceBERT_"
+
+
+@dataclass(frozen=True, slots=True)
+class ContextField:
+    """A column about the gene: its id, its VCF description, and the attribute of ``GeneContext`` that it shows."""
+
+    id: str
+    description: str
+    attribute: str
+
+
+#: Columns about the gene, in output order.
+CONTEXT_FIELDS: tuple[ContextField, ...] = (
+    ContextField("SYMBOL", "Gene symbol", "symbol"),
+    ContextField("GENE", "Gene id", "gene_id"),
+    ContextField("TRANSCRIPT", "Reported transcript", "transcript_id"),
+    ContextField("STRAND", "Strand of the gene", "strand"),
+    ContextField("REGION", "CDS, 5_prime_UTR, 3_prime_UTR, exon or intron", "region"),
+    ContextField(
+        "SITE_OFFSET",
+        "Distance to the nearest exon: +5 or -12 intronic as in HGVS; 3 exonic, from the nearest site (1 = edge base)",
+        "site_offset",
+    ),
+    ContextField(
+        "SITE_HIT",
+        "donor, acceptor or both: the span touches an annotated splice-site dinucleotide of any transcript",
+        "site_hit",
+    ),
+)
+STATUS_DESCRIPTION = "Why an ALT has or has no scores: OK or the reason word, see docs/statuses.md"
+
+_shown = attrgetter(*(field.attribute for field in CONTEXT_FIELDS))
+_NO_GENE: tuple[Value, ...] = (None,) * len(CONTEXT_FIELDS)
+
+
+def context_values(context: GeneContext | None) -> tuple[Value, ...]:
+    """Return the values of ``CONTEXT_FIELDS``, all missing where there is no gene."""
+    values: tuple[Value, ...] = _NO_GENE if context is None else _shown(context)
+    return values
+
+
+@per_run
+def score_ids(run: RunInfo) -> tuple[str, ...]:
+    """Return the ids of a run's scores, in output order."""
+    return tuple(field.id for field in run.fields)
+
+
+@per_run
+def _lines(run: RunInfo) -> tuple[InfoField, ...]:
+    """Return the INFO lines in the order of a record's values."""
+    return (
+        *(InfoField(f"{PREFIX}{f.id}", f.number, f.type, f.description) for f in run.fields),
+        *(InfoField(f"{PREFIX}{field.id}", "A", "String", field.description) for field in CONTEXT_FIELDS),
+        InfoField(f"{PREFIX}NGENES", "A", "Integer", "Number of genes the allele overlaps; values are of one of them"),
+        InfoField(f"{PREFIX}STATUS", "A", "String", STATUS_DESCRIPTION),
+    )
+
+
+@per_run
+def _keys(run: RunInfo) -> tuple[str, ...]:
+    return tuple(line.key for line in _lines(run))
+
+
+class FlatAdapter:
+    """Write ``SpliceBERT_<FIELD>`` with Number=A; with several genes all values come from one of them."""
+
+    name = "flat"
+    version = "1"
+
+    def header(self, run: RunInfo) -> Sequence[InfoField]:
+        """Return one INFO line per field."""
+        return _lines(run)
+
+    def render(self, report: RecordReport, run: RunInfo) -> Mapping[str, tuple[Value, ...]]:
+        """Return one value per ALT for every key; nothing where there is no ALT."""
+        ids = score_ids(run)
+        per_alt = []
+        for allele in report.alleles:
+            first = allele.contexts[0]
+            genes = None if first.context is None else len(allele.contexts)
+            scores = map(first.values.get, ids)
+            per_alt.append((*scores, *context_values(first.context), genes, first.status))
+        return dict(zip(_keys(run), zip(*per_alt, strict=True), strict=False))  # without ALT there are no columns

@@ -1,0 +1,184 @@
+"""Apache Parquet: typed columns, full precision, provenance in the schema's metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from splicebert_vep_spec import FieldSpec, RecordReport, RunInfo, Value, format_value
+
+from .flat import CONTEXT_FIELDS, context_values, per_run, score_ids
+
+
+@per_run
+def columns(run: RunInfo) -> tuple[str, ...]:
+    """Return the names of a table's columns."""
+    before = ("CHROM", "POS", "ID", "REF", "ALT", "START", "SPAN_REF", "SPAN_ALT")
+    gene = tuple(field.id for field in CONTEXT_FIELDS)
+    return (*before, *gene, "TRANSCRIPT_CHOICE", "BIOTYPE", *score_ids(run), "STATUS", "REASON")
+
+
+def rows(report: RecordReport, run: RunInfo) -> Iterator[tuple[Value, ...]]:
+    """Yield the rows of a record in the order of ``columns``.
+
+    POS is 1-based as in VCF, START the 0-based start of the span; None is missing.
+    """
+    ids = score_ids(run)
+    for allele in report.alleles:
+        change = allele.allele
+        head: tuple[Value, ...] = (report.chrom, report.pos, report.id, report.ref, allele.alt)
+        head += (change.start, change.ref, change.alt) if change else (None, None, None)
+        for outcome in allele.contexts:
+            gene = outcome.context
+            yield (
+                *head,
+                *context_values(gene),
+                gene.transcript_choice if gene else None,
+                gene.biotype if gene else None,
+                *map(outcome.values.get, ids),
+                str(outcome.status),
+                outcome.reason or None,
+            )
+
+
+def objects(report: RecordReport, run: RunInfo) -> Iterator[dict[str, Value]]:
+    """Yield the rows of a record as JSON objects by column."""
+    names = columns(run)
+    for row in rows(report, run):
+        yield dict(zip(names, map(utf8, row), strict=True))
+
+
+def utf8(value: Value) -> Value:
+    """Return text that formats of Unicode can hold: bytes of the VCF that are no UTF-8 become U+FFFD."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return value
+
+
+_json = json.JSONEncoder(allow_nan=False).encode
+
+
+class TsvAdapter:
+    """Write tab-separated text: provenance in ``##`` lines, then a header line, empty = missing."""
+
+    name = "tsv"
+    version = "1"
+
+    def head(self, run: RunInfo) -> Iterator[str]:
+        """Yield the provenance lines and the header line."""
+        yield from (f"## {key}={value}" for key, value in run.provenance.items())
+        yield "\t".join(columns(run))
+
+    def lines(self, report: RecordReport, run: RunInfo) -> Iterator[str]:
+        """Yield one line per allele x gene."""
+        for row in rows(report, run):
+            yield "\t".join(map(cell, row))
+
+
+class JsonlAdapter:
+    """Write JSON Lines: first an object that holds the provenance, then one object per row; null = missing.
+
+    Numbers have full precision.
+    """
+
+    name = "jsonl"
+    version = "1"
+
+    def head(self, run: RunInfo) -> Iterator[str]:
+        """Yield the line of the provenance."""
+        yield json.dumps({"provenance": dict(run.provenance)})
+
+    def lines(self, report: RecordReport, run: RunInfo) -> Iterator[str]:
+        """Yield one line per allele x gene."""
+        for row in objects(report, run):
+            yield _json(row)
+
+
+def cell(value: Value) -> str:
+    """Print a value; a tab or line break inside a string would break the row."""
+    return " ".join(value.split()) if isinstance(value, str) else format_value(value)
+
+
+_ROWS_BUFFERED = 16384
+_ARROW_TYPES = {"Float": pa.float64(), "Integer": pa.int64(), "String": pa.string()}
+
+
+class ParquetAdapter:
+    """Write Apache Parquet, one row per allele x gene."""
+
+    name = "parquet"
+    version = "1"
+
+    def open(self, path: str, run: RunInfo) -> ParquetWriter:
+        """Return a writer."""
+        return ParquetWriter(path, run)
+
+
+class ParquetWriter:
+    """Write the rows of reports."""
+
+    def __init__(self, path: str, run: RunInfo) -> None:
+        self._run = run
+        self._rows = RowsWriter(path, schema_of(run))
+
+    def write(self, reports: Iterable[RecordReport]) -> None:
+        """Append rows."""
+        self._rows.append(row for report in reports for row in rows(report, self._run))
+
+    def close(self) -> None:
+        """Write the last rows and the index."""
+        self._rows.close()
+
+
+class RowsWriter:
+    """Write rows in groups of thousands.
+
+    Args:
+        path: of the file.
+        schema: names and types of the columns, in the order of a row's values.
+    """
+
+    def __init__(self, path: str, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._buffer: list[tuple[Value, ...]] = []
+        self._writer = pq.ParquetWriter(path, schema)
+
+    def append(self, rows: Iterable[tuple[Value, ...]]) -> None:
+        """Append rows."""
+        self._buffer.extend(rows)
+        if len(self._buffer) >= _ROWS_BUFFERED:
+            self._flush()
+
+    def close(self) -> None:
+        """Write the last rows and the index."""
+        try:
+            self._flush()
+            self._writer.close()
+        finally:
+            self._writer.is_open = False  # so that it does not try again when it is collected
+
+    def _flush(self) -> None:
+        if not self._buffer:
+            return
+        by_column = zip(*self._buffer, strict=True)
+        arrays = [
+            pa.array([utf8(value) for value in values], type=kind.type)
+            for values, kind in zip(by_column, self._schema, strict=True)
+        ]
+        self._buffer.clear()
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+
+
+def schema_of(run: RunInfo) -> pa.Schema:
+    """Return the schema of a run's rows, with its provenance as metadata."""
+    types: dict[str, FieldSpec] = {field.id: field for field in run.fields}
+    kinds = []
+    for name in columns(run):
+        if name in types:
+            kinds.append((name, _ARROW_TYPES[types[name].type]))
+        else:
+            kinds.append((name, pa.int64() if name in ("POS", "START") else pa.string()))
+    return pa.schema(kinds, metadata=dict(run.provenance))

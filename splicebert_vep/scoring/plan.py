@@ -1,0 +1,298 @@
+"""Run the scorers and check what they return: it may be other people's code. Those of the model run one batch ahead."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from splicebert_vep_spec import (
+    NEEDS,
+    AlignedBatch,
+    Allele,
+    Bases,
+    FieldSpec,
+    GeneContext,
+    Scorer,
+    SequenceScorer,
+    Skipped,
+    Status,
+    Value,
+)
+from splicebert_vep_spec._rules import INTEGER_MAX, INTEGER_MIN
+
+from ..errors import SettingsError, suggestion
+from ..model.engine import ReadBack
+from ..plugins import Origin
+from ..settings import CHOICE, DELTA, GROUPS, N_FRAC, PERCENTILES, WINDOW_MODE, ZERO_SHOT, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedScorer:
+    """A scorer, the fields asked of it, and where it comes from."""
+
+    scorer: Scorer | SequenceScorer
+    asked: frozenset[str]
+    origin: Origin
+
+    @property
+    def fields(self) -> list[str]:
+        """Ids of the asked fields, in the scorer's order."""
+        return [field.id for field in self.scorer.fields if field.id in self.asked]
+
+    def is_integer(self, field: str) -> bool:
+        """Tell whether a field's values are whole numbers."""
+        return any(known.id == field and known.type == "Integer" for known in self.scorer.fields)
+
+    def needs(self) -> frozenset[str]:
+        """Return what the engine has to compute for these fields; nothing for what reads the sequence alone.
+
+        Raises:
+            PluginError: the scorer failed.
+        """
+        if not isinstance(self.scorer, Scorer):
+            return frozenset()
+        with self.origin.guarding("needs"):
+            needs = self.scorer.needs(self.asked)
+        if not isinstance(needs, Set) or not needs <= NEEDS:
+            raise self.origin.broken("needs", needed=f"a set of some of {', '.join(sorted(NEEDS))}", found=repr(needs))
+        return frozenset(needs)
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePlan:
+    """Which scorer computes which of the asked fields.
+
+    Args:
+        scorers: the scorers to run.
+        fields: every field of the output, scores first, in the scorers' order.
+        needs: what the engine has to compute for them.
+    """
+
+    scorers: tuple[PlannedScorer, ...]
+    fields: tuple[FieldSpec, ...]
+    needs: frozenset[str]
+
+    @property
+    def offsets(self) -> frozenset[str]:
+        """Return the ids of fields that count from POS."""
+        return frozenset(field.id for field in self.fields if field.from_pos)
+
+
+def asked_scores(scorers: Sequence[Scorer | SequenceScorer], settings: Settings) -> frozenset[str]:
+    """Return the names that a run asks for, known or not: groups are taken apart, of a percentile it is the score."""
+    default = {field.id for scorer in scorers for field in scorer.fields if field.default}
+    groups = {
+        ZERO_SHOT: default,
+        DELTA: {field.id for scorer in scorers if scorer.name == DELTA for field in scorer.fields},
+    }
+    asked = set[str]()
+    for name in settings.scores or (ZERO_SHOT,):
+        asked |= groups.get(name, {PERCENTILES.get(name, name)})
+    return frozenset(asked)
+
+
+def plan_scores(
+    scorers: Sequence[Scorer | SequenceScorer], origins: Mapping[str, Origin], settings: Settings
+) -> ScorePlan:
+    """Choose scorers and fields for a run; origins are by the scorers' names.
+
+    Of a percentile its score is planned; ``calibration.percentiles`` adds the percentile itself.
+
+    Raises:
+        SettingsError: a score was asked for that no scorer offers.
+    """
+    known = {field.id: field for scorer in scorers for field in scorer.fields}
+    asked = asked_scores(scorers, settings)
+    unknown = sorted(asked - set(known))
+    if unknown:
+        offered = (*known, *PERCENTILES, *GROUPS)
+        raise SettingsError(
+            "An unknown score was asked for.",
+            needed=f"some of {', '.join(offered)}",
+            found=", ".join(unknown),
+            remedy=suggestion(unknown, offered) or "see 'splicebert-vep plugins' for every score and its description",
+        )
+    chosen = []
+    for scorer in scorers:
+        mine = frozenset(field.id for field in scorer.fields) & asked
+        if mine:
+            chosen.append(PlannedScorer(scorer, mine, origins[scorer.name]))
+    window = (N_FRAC, WINDOW_MODE) if settings.window.mode == "tiled" else (N_FRAC,)
+    needs = frozenset[str]().union(*(planned.needs() for planned in chosen))
+    return ScorePlan(tuple(chosen), (*(known[i] for i in known if i in asked), *window), needs)
+
+
+def with_choice(
+    plan: ScorePlan, scorers: Sequence[Scorer | SequenceScorer], origins: Mapping[str, Origin]
+) -> ScorePlan:
+    """Return the plan that also computes KL_CTX, by which flat output chooses between genes; output fields stay."""
+    owner = next((scorer for scorer in scorers if any(field.id == CHOICE for field in scorer.fields)), None)
+    if owner is None or any(CHOICE in planned.asked for planned in plan.scorers):
+        return plan
+    asked = {planned.scorer.name: planned.asked for planned in plan.scorers}
+    asked[owner.name] = asked.get(owner.name, frozenset()) | {CHOICE}
+    chosen = tuple(PlannedScorer(s, asked[s.name], origins[s.name]) for s in scorers if s.name in asked)
+    needs = plan.needs.union(*(planned.needs() for planned in chosen))
+    return ScorePlan(chosen, plan.fields, needs)
+
+
+_NOT_FINITE = "the model returned values that are not finite"
+
+
+class EngineBatchLike(Protocol):
+    """Rows of the pairs, their outputs, which of them are finite, and the reasons of rows the model failed on."""
+
+    @property
+    def rows(self) -> Sequence[int]: ...
+    @property
+    def batch(self) -> AlignedBatch | None: ...
+    @property
+    def finite(self) -> Any: ...
+    @property
+    def failed(self) -> Mapping[int, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """Values by field for each row that was scored, and the reasons of the others."""
+
+    values: Mapping[int, dict[str, Value]]
+    failed: Mapping[int, str]
+
+
+def scored(batches: Iterable[EngineBatchLike], plan: ScorePlan) -> Iterator[ScoredBatch]:
+    """Score batches; while one is read back, the device is at work on the next.
+
+    NaN becomes None, and so does a field that a scorer leaves out because no allele of the batch has it.
+
+    Raises:
+        PluginError: a scorer returned a field it was not asked for, another number of values, or no numbers.
+    """
+    waiting: _Launched | None = None
+    for batch in batches:
+        launched = _Launched(batch, plan)
+        if waiting is not None:
+            yield waiting.collect()
+        waiting = launched
+    if waiting is not None:
+        yield waiting.collect()
+
+
+def scored_by_sequence(
+    alleles: Sequence[tuple[Allele, GeneContext]], bases: Bases, plan: ScorePlan
+) -> list[dict[str, Value] | Skipped]:
+    """Return the values of scorers that read the sequence alone, by field, for each allele x gene; or how it failed.
+
+    Raises:
+        SettingsError: a scorer refused.
+        PluginError: it returned a field it was not asked for, another number of values, or no numbers.
+    """
+    found: list[dict[str, Value]] = [{} for _ in alleles]
+    failed: dict[int, Skipped] = {}
+    for planned in plan.scorers if alleles else ():
+        if not isinstance(planned.scorer, SequenceScorer):
+            continue
+        with planned.origin.guarding("score_alleles"):
+            columns = {
+                field: list(values)
+                for field, values in planned.scorer.score_alleles(alleles, bases, planned.asked).items()
+            }
+        if columns.keys() != planned.asked or any(len(values) != len(alleles) for values in columns.values()):
+            raise planned.origin.broken(
+                "score_alleles",
+                needed=f"{len(alleles)} values for each of {', '.join(planned.fields)}",
+                found=", ".join(f"{len(values)} of {field}" for field, values in columns.items()) or "nothing",
+            )
+        for field in planned.fields:
+            for i, value in enumerate(columns[field]):
+                if isinstance(value, Skipped) and value.status == Status.FAILED:
+                    failed.setdefault(i, value)
+                else:
+                    found[i][field] = _number(value, field, planned)
+    return [failed.get(i, values) for i, values in enumerate(found)]
+
+
+def _number(value: object, field: str, planned: PlannedScorer) -> Value:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise planned.origin.broken(
+            "score_alleles", needed="finite numbers, None where missing", found=f"{field} is {value!r}"
+        )
+    return _whole(float(value), field, planned.origin, "score_alleles") if planned.is_integer(field) else float(value)
+
+
+class _Launched:
+    """A batch whose scores the device is computing."""
+
+    def __init__(self, done: EngineBatchLike, plan: ScorePlan) -> None:
+        self._rows, self._failed = done.rows, done.failed
+        self._columns: list[tuple[PlannedScorer, list[str], ReadBack]] = []
+        if done.batch is None:
+            return
+        self._finite = ReadBack([done.finite])
+        written = _writes(done.batch)
+        planned_scorers = [(planned, planned.scorer) for planned in plan.scorers if isinstance(planned.scorer, Scorer)]
+        for planned, scorer in planned_scorers:
+            with planned.origin.guarding("score"):
+                found = dict(scorer.score(done.batch, planned.asked))
+                self._check(planned, found)
+                if found:
+                    self._columns.append((planned, list(found), ReadBack(list(found.values()))))
+            if _writes(done.batch) != written:
+                needed = "a batch left as it was: others read it"
+                raise planned.origin.broken("score", needed=needed, found="tensors written into")
+        self._fields = {field: None for planned, _ in planned_scorers for field in planned.fields}
+
+    def _check(self, planned: PlannedScorer, found: Mapping[str, Any]) -> None:
+        origin, asked, size = planned.origin, planned.asked, len(self._rows)
+        for field, tensor in found.items():
+            if not hasattr(tensor, "double") or tensor.is_complex():
+                raise origin.broken("score", needed=f"a torch tensor for {field}", found=type(tensor).__qualname__)
+            if field not in asked or tuple(tensor.shape) != (size,):
+                raise origin.broken(
+                    "score",
+                    needed=f"tensors of shape ({size},), one value per allele x gene, for {', '.join(sorted(asked))}",
+                    found=f"{field} of shape {tuple(tensor.shape)}",
+                )
+
+    def collect(self) -> ScoredBatch:
+        """Return the batch's values, once they are there."""
+        failed = dict(self._failed)
+        if not self._rows:
+            return ScoredBatch({}, failed)
+        [finite] = self._finite.wait()
+        good = [i for i, one in enumerate(finite) if one]
+        failed.update((row, _NOT_FINITE) for row, one in zip(self._rows, finite, strict=True) if not one)
+        columns: dict[str, list[Value]] = {field: [None] * len(good) for field in self._fields}
+        for planned, names, there in self._columns:
+            for field, found in zip(names, there.wait(), strict=True):
+                columns[field] = _values([found[i] for i in good], field, planned)
+        rows = zip(*columns.values(), strict=True) if columns else itertools.repeat((), len(good))
+        return ScoredBatch(
+            {self._rows[i]: dict(zip(columns, row, strict=True)) for i, row in zip(good, rows, strict=True)}, failed
+        )
+
+
+def _values(values: Sequence[float], field: str, planned: PlannedScorer) -> list[Value]:
+    if any(map(math.isinf, values)):
+        raise planned.origin.broken("score", needed="finite numbers, NaN where missing", found=f"{field} is infinite")
+    if planned.is_integer(field):
+        return [None if math.isnan(value) else _whole(value, field, planned.origin) for value in values]
+    return [None if math.isnan(value) else value for value in values]
+
+
+def _writes(batch: AlignedBatch) -> list[int]:
+    """Return how often each tensor of a batch has been written to, as torch counts it."""
+    parts = (batch, batch.ref, batch.alt, batch.masked)
+    values = (getattr(part, name) for part in parts if part is not None for name in part.__dataclass_fields__)
+    return [value._version for value in values if hasattr(value, "_version")]
+
+
+def _whole(value: float, field: str, origin: Origin, method: str = "score") -> int:
+    if not value.is_integer() or not INTEGER_MIN <= value <= INTEGER_MAX:
+        raise origin.broken(method, needed=f"whole numbers of 32 bits: {field} is an Integer", found=f"{value}")
+    return int(value)

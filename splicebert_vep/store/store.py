@@ -1,0 +1,584 @@
+"""Look scores up, and put them in: in bulk, by normalised allele and gene."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+import psutil
+
+from ..errors import OutputError, StoreError
+from ..provenance import Space
+
+FORMAT = 1
+_APPLICATION = 0x53424550  # "SBEP"
+_MAGIC = b"SQLite format 3\x00"
+_HEADER = 100  # bytes
+_WAIT = 300.0  # seconds for another writer
+_CACHE = 65536  # KiB; the inner pages of a store of many millions of rows stay in it
+# AUTOINCREMENT: an id that a process remembers is never given to another space or contig after a prune.
+_SCHEMA = """
+CREATE TABLE spaces (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, score_digest TEXT NOT NULL, annotation_digest TEXT NOT NULL,
+    columns TEXT NOT NULL, provenance TEXT NOT NULL, UNIQUE (score_digest, annotation_digest, columns));
+CREATE TABLE contigs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, space INTEGER NOT NULL REFERENCES spaces, md5 TEXT NOT NULL,
+    name TEXT NOT NULL, UNIQUE (space, md5));
+CREATE TABLE genes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE scores (
+    contig INTEGER NOT NULL, start INTEGER NOT NULL, change TEXT NOT NULL, gene INTEGER NOT NULL, status TEXT NOT NULL,
+    reason TEXT, data BLOB NOT NULL, seal INTEGER NOT NULL, PRIMARY KEY (contig, start, change, gene)) WITHOUT ROWID;
+"""
+#: File systems on which processes of several machines would share the file, which write-ahead mode does not survive.
+_NETWORK = {
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "fhgfs",
+    "pvfs2", "orangefs", "panfs", "davfs", "webdav", "afpfs", "fuse.sshfs", "fuse.ceph", "fuse.glusterfs",
+    "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "fuse.davfs2", "fuse.juicefs", "fuse.mount-s3",
+}  # fmt: skip
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+
+
+def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
+    """Open a store; one that is not there is made when ``writing``.
+
+    Raises:
+        StoreError: on a network file system, not there, not a store, of a newer format, or cut off.
+        OutputError: it cannot be made.
+    """
+    _refuse_network(path)
+    new = not path.exists()
+    if not new:
+        _check_file(path)
+    elif not writing:
+        raise StoreError(
+            "The score store is not there.",
+            needed="a store that 'annotate --store', 'cohort' or 'store import' has made",
+            where=str(path),
+            remedy="check the path",
+        )
+    with guarding(path):
+        mode = "rwc" if writing else "ro"
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_WAIT, isolation_level=None,
+            check_same_thread=False,
+        )  # fmt: skip
+    try:
+        with guarding(path):
+            connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+            if writing:
+                _prepare(connection)
+            _check_format(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def guarding(path: Path) -> Iterator[None]:
+    """Tell what SQLite met in this program's words.
+
+    Raises:
+        OutputError: disk full, not permitted.
+        StoreError: damaged, or another process keeps it.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _FULL:
+            raise OutputError(
+                "The score store could not be written.",
+                needed="a folder with enough room that may be written to",
+                found=str(error),
+                where=str(path),
+                remedy="look after folder, permissions and disk space, then run it again; what was stored is safe",
+            ) from error
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StoreError(
+                "Another process keeps the score store.",
+                needed=f"a turn within {_WAIT:.0f} s",
+                found=str(error),
+                where=str(path),
+                remedy="wait for it, or end it",
+            ) from error
+        raise damaged(path, str(error)) from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Do all of the block or nothing; one process at a time."""
+    with guarding(path):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if connection.in_transaction:  # SQLite itself goes back where the disk is full
+                connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA page_size = 8192")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # a unit that was committed is there after a power cut
+    [[application]] = connection.execute("PRAGMA application_id").fetchall()
+    [[tables]] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    if application or tables:
+        return
+    connection.execute("BEGIN IMMEDIATE")  # two processes may make it at once
+    [[tables]] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    if not tables:
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute("COMMIT")
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    [[application]] = connection.execute("PRAGMA application_id").fetchall()
+    [[version]] = connection.execute("PRAGMA user_version").fetchall()
+    if application != _APPLICATION:
+        raise StoreError(
+            "The file is an SQLite database, but no score store.", where=str(path), remedy="give another path"
+        )
+    if version != FORMAT:
+        raise StoreError(
+            "The score store has another format.",
+            needed=f"format {FORMAT}",
+            found=f"format {version}",
+            where=str(path),
+            remedy="use the version of splicebert-vep that made it, or 'store export' there and 'store import' here",
+        )
+
+
+def _check_file(path: Path) -> None:
+    """Raise for what is no whole SQLite file, before SQLite writes to it."""
+    if path.is_dir():
+        raise StoreError("The score store is a folder.", needed="a file", where=str(path))
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(_HEADER)
+            size = os.fstat(handle.fileno()).st_size
+    except OSError as error:
+        raise StoreError("The score store cannot be opened.", found=str(error.strerror), where=str(path)) from error
+    if not head:
+        return  # as sqlite3 and mktemp leave it
+    if not head.startswith(_MAGIC):
+        raise StoreError(
+            "The file is no score store.",
+            needed="a file made by 'annotate --store', 'cohort' or 'store import'",
+            found=f"a file that begins with {head[:16]!r}",
+            where=str(path),
+            remedy="give another path",
+        )
+    page = int.from_bytes(head[16:18], "big") or 1
+    page = 65536 if page == 1 else page
+    pages = int.from_bytes(head[28:32], "big")
+    if len(head) < _HEADER:
+        raise damaged(path, f"{size:,} bytes")
+    # While a checkpoint is under way, or was killed, the first page may count pages that are still in the log.
+    if size < page * pages and not _has_log(path) and path.stat().st_size < page * pages:
+        raise damaged(path, f"{size:,} bytes of {page * pages:,}")
+
+
+def _has_log(path: Path) -> bool:
+    log = Path(f"{path}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def damaged(path: Path, found: str) -> StoreError:
+    """Return the error for a store that is not as it was written."""
+    return StoreError(
+        "The score store is damaged or cut off.",
+        needed="the whole file, with the -wal file beside it if there is one",
+        found=found,
+        where=str(path),
+        remedy="copy it again from a backup; what 'store export' still reads of it can be imported into a new one",
+    )
+
+
+def _refuse_network(path: Path) -> None:
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise OutputError("The folder of the score store is not there.", where=str(folder), remedy="make it")
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}  # the last mount counts
+    kind = next((mounts[parent] for parent in (folder, *folder.parents) if parent in mounts), "")
+    if kind.lower() in _NETWORK:
+        raise StoreError(
+            "The score store would lie on a network file system, where it can be damaged.",
+            needed="a disk of this machine",
+            found=kind,
+            where=str(path),
+            remedy="give --store a local path; machines share work by 'cohort plan', 'work' and 'merge' without it",
+        )
+
+
+_BLOCK = 512  # alleles in one statement
+
+
+class AlleleKey(NamedTuple):
+    """A normalised allele: MD5 of its contig's upper-case sequence (SAM's M5), 0-based start, differing bases."""
+
+    md5: str
+    start: int
+    ref: str
+    alt: str
+
+    @property
+    def change(self) -> str:
+        """REF and ALT bases as the store writes them."""
+        return f"{self.ref}>{self.alt}"
+
+
+class StoredScores(NamedTuple):
+    """What is kept of one allele in one gene; ``values`` are in the order of the space's columns, None is missing."""
+
+    gene: str
+    status: str
+    reason: str
+    values: tuple[float | None, ...]
+
+
+class ScoreStore:
+    """A score store; a context manager. Many processes may read while one writes.
+
+    Args:
+        path: of the SQLite file, on a disk of this machine.
+        writing: whether it may be made and written to.
+
+    Raises:
+        StoreError: not a store, damaged, cut off, of another format, or on a network file system.
+        OutputError: it cannot be made.
+    """
+
+    def __init__(self, path: str | Path, *, writing: bool = True) -> None:
+        self.path = Path(path)
+        self._connection = connect(self.path, writing=writing)
+        self._space_ids: dict[Space, int] = {}
+        self._contig_ids: dict[tuple[int, str], int] = {}
+        self._gene_ids: dict[str, int] = {}
+        self._genes: dict[int, str] = {}
+
+    def __enter__(self) -> ScoreStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def select(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows.
+
+        Raises:
+            StoreError, OutputError: as SQLite says.
+        """
+        with guarding(self.path):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def spaces(self) -> list[Space]:
+        """Return every space, oldest first."""
+        rows = self.select("SELECT id, score_digest, annotation_digest, columns, provenance FROM spaces ORDER BY id")
+        found = []
+        for number, score, annotation, columns, provenance in rows:
+            space = Space(score, annotation, tuple(json.loads(columns)), json.loads(provenance))
+            self._space_ids[space] = number
+            found.append(space)
+        return found
+
+    def find(self, space: Space, keys: Sequence[AlleleKey]) -> list[list[StoredScores]]:
+        """Return what is stored of each allele, one entry per gene; nothing where it is unknown.
+
+        Fast where alleles are sorted by position.
+        """
+        found: list[list[StoredScores]] = [[] for _ in keys]
+        number = self._space_id(space)
+        if number is None:
+            return found
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        for md5, group in groupby(order, key=lambda i: keys[i].md5):
+            contig = self._contig_id(number, md5)
+            if contig is None:
+                continue
+            of_contig = list(group)
+            for first in range(0, len(of_contig), _BLOCK):
+                self._find_block(contig, of_contig[first : first + _BLOCK], keys, len(space.columns), found)
+        return found
+
+    def add(
+        self, space: Space, rows: Iterable[tuple[AlleleKey, Sequence[StoredScores]]], contigs: dict[str, str]
+    ) -> int:
+        """Store scores, all of them or none; an allele that is there keeps its values. Returns how many were new.
+
+        Args:
+            space: made when it is new.
+            rows: alleles, and for each all genes.
+            contigs: name of each MD5 that occurs, for people.
+
+        Raises:
+            StoreError: an allele is there with another value.
+            OutputError: disk full and the like; nothing of it is stored.
+        """
+        given = list(rows)
+        if not given:
+            return 0
+        try:
+            with transaction(self._connection, self.path):
+                self._space_ids.clear()  # another process may have pruned
+                self._contig_ids.clear()
+                number = self._made_space(space)
+                known = self.find(space, [key for key, _ in given])
+                new = []
+                for (key, scores), old in zip(given, known, strict=True):
+                    by_gene = {one.gene: one for one in old}
+                    for one in scores:
+                        there = by_gene.get(one.gene)
+                        if there is None:
+                            new.append(self._encoded(self._made_contig(number, key.md5, contigs), key, one))
+                        elif not _agree(there, one, space.tolerance):
+                            raise self._another_value(space, key, contigs, there, one)
+                self._connection.executemany("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", new)
+        except BaseException:  # what was looked up inside may not be there any more
+            self._space_ids.clear()
+            self._contig_ids.clear()
+            self._gene_ids.clear()
+            self._genes.clear()
+            raise
+        return len(new)
+
+    def rows(self, space: Space) -> Iterator[tuple[str, AlleleKey, StoredScores]]:
+        """Yield all of a space: contig name, allele and scores, by contig and position."""
+        number = self._space_id(space)
+        contigs = self.select("SELECT id, md5, name FROM contigs WHERE space = ? ORDER BY name", (number,))
+        for contig, md5, name in contigs:
+            last: tuple[int, str, int] = (-1, "", -1)
+            while block := self.select(
+                "SELECT start, change, gene, status, reason, data, seal, 0 FROM scores WHERE contig = ? "
+                "AND (start, change, gene) > (?, ?, ?) ORDER BY start, change, gene LIMIT ?",
+                (contig, *last, _BLOCK),
+            ):
+                last = block[-1][:3]
+                values = self._decoded(contig, block, len(space.columns))
+                for (start, change, gene, status, reason, *_), row in zip(block, values, strict=True):
+                    ref, _, alt = change.partition(">")
+                    yield (
+                        name,
+                        AlleleKey(md5, start, ref, alt),
+                        StoredScores(self._gene(gene), status, reason or "", row),
+                    )
+
+    def count(self, space: Space) -> int:
+        """Return how many rows a space has."""
+        [[count]] = self.select(
+            "SELECT count(*) FROM scores WHERE contig IN (SELECT id FROM contigs WHERE space = ?)",
+            (self._space_id(space),),
+        )
+        return int(count)
+
+    def contigs(self, space: Space) -> dict[str, str]:
+        """Return the name of each contig of a space by its MD5."""
+        return dict(self.select("SELECT md5, name FROM contigs WHERE space = ?", (self._space_id(space),)))
+
+    def remove(self, spaces: Iterable[Space]) -> int:
+        """Remove whole spaces and give their room back; returns how many rows went."""
+        removed = 0
+        with transaction(self._connection, self.path):
+            for space in spaces:
+                number = self._space_id(space)
+                cursor = self._connection.execute(
+                    "DELETE FROM scores WHERE contig IN (SELECT id FROM contigs WHERE space = ?)", (number,)
+                )
+                removed += cursor.rowcount
+                self._connection.execute("DELETE FROM contigs WHERE space = ?", (number,))
+                self._connection.execute("DELETE FROM spaces WHERE id = ?", (number,))
+        self._space_ids.clear()
+        self._contig_ids.clear()
+        self.select("VACUUM")
+        self.select("PRAGMA wal_checkpoint(TRUNCATE)")
+        return removed
+
+    def sample(self, space: Space, md5s: Sequence[str], count: int, random: Random) -> list[AlleleKey]:
+        """Return up to ``count`` alleles of some contigs of a space, at random positions, sorted.
+
+        Every contig counts by the number of its rows; along it positions are drawn evenly.
+        """
+        number = self._space_id(space)
+        spans = []
+        for md5 in md5s:
+            contig = self._contig_id(number, md5) if number is not None else None
+            [[rows, low, high]] = self.select(
+                "SELECT count(*), min(start), max(start) FROM scores WHERE contig = ?", (contig,)
+            )
+            if rows:
+                spans.append((md5, contig, rows, low, high))
+        found: set[AlleleKey] = set()
+        weights = [rows for _, _, rows, _, _ in spans]
+        for md5, contig, _, low, high in random.choices(spans, weights, k=count) if spans else ():
+            near = self.select(
+                "SELECT DISTINCT start, change FROM scores WHERE contig = ? AND start >= ? ORDER BY start LIMIT 16",
+                (contig, random.randint(low, high)),
+            )
+            start, change = random.choice([row for row in near if row[0] == near[0][0]])
+            ref, _, alt = change.partition(">")
+            found.add(AlleleKey(md5, start, ref, alt))
+        return sorted(found)
+
+    def check(self) -> list[str]:
+        """Read the whole file; return what is wrong with it."""
+        told = [row[0] for row in self.select("PRAGMA integrity_check")]
+        return [] if told == ["ok"] else told
+
+    def _find_block(
+        self,
+        contig: int,
+        block: Sequence[int],
+        keys: Sequence[AlleleKey],
+        columns: int,
+        found: list[list[StoredScores]],
+    ) -> None:
+        parameters: list[object] = []
+        for i in block:
+            _, start, ref, alt = keys[i]
+            parameters += (start, f"{ref}>{alt}")
+        rows = self.select(_lookup(len(block)), (*parameters, contig))
+        decoded, genes = self._decoded(contig, rows, columns), self._genes
+        for (_, _, gene, status, reason, _, _, i), row in zip(rows, decoded, strict=True):
+            name = genes.get(gene) or self._gene(gene)
+            found[block[i]].append(StoredScores(name, status, reason or "", row))
+
+    def _encoded(self, contig: int, key: AlleleKey, one: StoredScores) -> tuple[object, ...]:
+        values = one.values if any(value is not None for value in one.values) else ()
+        data = np.array([math.nan if value is None else value for value in values], "<f8").tobytes()
+        reason, change = one.reason or None, key.change
+        gene = self._made_gene(one.gene)
+        # SQLite has no check sums of its own, and a flipped bit would be a wrong number that looks right.
+        seal = crc32(data, crc32(f"{contig} {key.start} {change} {gene} {one.status} {reason}".encode()))
+        return contig, key.start, change, gene, one.status, reason, data, seal
+
+    def _decoded(self, contig: int, rows: Sequence[tuple[Any, ...]], columns: int) -> list[tuple[float | None, ...]]:
+        """Return the values of rows (start, change, gene, status, reason, data, seal, ...); no data: all are missing.
+
+        Raises:
+            StoreError: a row is not what was written.
+        """
+        none, whole = (None,) * columns, 8 * columns
+        for start, change, gene, status, reason, data, seal, _ in rows:
+            if (
+                len(data) not in (0, whole)
+                or crc32(data, crc32(f"{contig} {start} {change} {gene} {status} {reason}".encode())) != seal
+            ):
+                raise damaged(self.path, f"a row at {start + 1} {change} that is not as it was written")
+        blobs = [row[5] for row in rows]
+        values = np.frombuffer(b"".join(blobs), "<f8").reshape(-1, columns)
+        partial = iter(np.isnan(values).any(axis=1).tolist())
+        each = iter(values.tolist())
+        return [
+            none
+            if not data
+            else tuple([None if value != value else value for value in next(each)])
+            if next(partial)
+            else tuple(next(each))
+            for data in blobs
+        ]
+
+    def _space_id(self, space: Space) -> int | None:
+        if space not in self._space_ids:
+            self.spaces()
+        return self._space_ids.get(space)
+
+    def _made_space(self, space: Space) -> int:
+        number = self._space_id(space)
+        if number is None:
+            columns, provenance = json.dumps(space.columns), json.dumps(dict(space.provenance))
+            self._connection.execute(
+                "INSERT INTO spaces (score_digest, annotation_digest, columns, provenance) VALUES (?, ?, ?, ?)",
+                (space.score_digest, space.annotation_digest, columns, provenance),
+            )
+            self.spaces()
+            number = self._space_ids[space]
+        return number
+
+    def _contig_id(self, space: int, md5: str) -> int | None:
+        if (space, md5) not in self._contig_ids:
+            rows = self.select("SELECT id FROM contigs WHERE space = ? AND md5 = ?", (space, md5))
+            if not rows:
+                return None
+            [[self._contig_ids[space, md5]]] = rows
+        return self._contig_ids[space, md5]
+
+    def _made_contig(self, space: int, md5: str, names: dict[str, str]) -> int:
+        number = self._contig_id(space, md5)
+        if number is None:
+            cursor = self._connection.execute(
+                "INSERT INTO contigs (space, md5, name) VALUES (?, ?, ?)", (space, md5, names[md5])
+            )
+            number = self._contig_ids[space, md5] = int(cursor.lastrowid or 0)
+        return number
+
+    def _gene(self, number: int) -> str:
+        if number not in self._genes:
+            self._genes.update(self.select("SELECT id, name FROM genes"))
+        return self._genes[number]
+
+    def _made_gene(self, name: str) -> int:
+        if name not in self._gene_ids:
+            row = self._connection.execute("SELECT id FROM genes WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                row = [self._connection.execute("INSERT INTO genes (name) VALUES (?)", (name,)).lastrowid]
+            self._gene_ids[name] = row[0]
+        return self._gene_ids[name]
+
+    def _another_value(
+        self, space: Space, key: AlleleKey, contigs: dict[str, str], old: StoredScores, new: StoredScores
+    ) -> StoreError:
+        def told(one: StoredScores) -> str:
+            names = [column.partition("=")[0] for column in space.columns]
+            values = ", ".join(f"{n} {v:.6g}" for n, v in zip(names, one.values, strict=True) if v is not None)
+            return f"{one.status} {values}".strip()
+
+        return StoreError(
+            "The score store holds another value for an allele.",
+            needed=f"{told(old)}, within {space.tolerance:g}",
+            found=told(new),
+            where=f"{contigs.get(key.md5, key.md5)}:{key.start + 1} {key.change} in {new.gene}, store {self.path}",
+            remedy="'splicebert-vep store verify' tells whether this installation computes what the store holds",
+        )
+
+
+@lru_cache(maxsize=_BLOCK)
+def _lookup(count: int) -> str:
+    """Return the statement that looks up so many alleles of a contig."""
+    asked = ",".join(f"({i},?,?)" for i in range(count))
+    return (
+        f"WITH asked(i, start, change) AS (VALUES {asked}) "
+        "SELECT s.start, s.change, gene, status, reason, data, seal, i FROM asked CROSS JOIN scores s "
+        "WHERE s.contig = ? AND s.start = asked.start AND s.change = asked.change"
+    )
+
+
+def _agree(one: StoredScores, other: StoredScores, tolerance: float) -> bool:
+    if one.status != other.status:
+        return False
+    return all(
+        a == b or (a is not None and b is not None and abs(a - b) <= tolerance)
+        for a, b in zip(one.values, other.values, strict=True)
+    )

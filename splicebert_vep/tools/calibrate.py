@@ -1,0 +1,338 @@
+"""Score random SNVs of every region class, and keep what they score in a calibration table."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+
+from splicebert_vep_spec import Allele, GeneContext, Status
+
+from ..annotator import Annotator
+from ..errors import CalibrationError, OutputError, SettingsError, suggestion
+from ..files import check_place, destination
+from ..genome.gene_index import GeneIndex
+from ..genome.gene_table import GeneTable, Ints
+from ..genome.guard import Observed
+from ..genome.reference import Reference
+from ..scoring.percentiles import LEAST, REGION_CLASSES, SIGNS, region_class, steps, write_table
+
+_BASES = "ACGT"
+_BLOCK = 1 << 14
+_MOST = 20_000_000  # draws; on a human genome some 3 million fill every class with 2,000
+
+Place = tuple[str, int]
+"""A contig under the FASTA's name, and a 0-based position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A random SNV, the one gene that it is scored in, and its class there."""
+
+    allele: Allele
+    context: GeneContext
+    region_class: str
+
+    @property
+    def place(self) -> Place:
+        """Where it lies."""
+        return self.allele.contig, self.allele.start
+
+
+class Sampler:
+    """Draw SNVs of which no two are the same.
+
+    Every draw takes a position of a protein-coding gene with equal chance, and one of the three other bases; so within
+    each class all positions have equal chance. Where genes overlap, a position counts once in each, and the first that
+    was drawn keeps it. Where the annotation knows no protein-coding genes, all genes are taken. The same seed, FASTA
+    and annotation give the same SNVs.
+
+    Args:
+        genes: the annotation; each gene stands for its reported transcript.
+        reference: the FASTA; positions that are not A, C, G or T are passed over.
+        contigs: under the FASTA's names.
+        seed: of the random numbers.
+        without: places that are not to be drawn.
+
+    Raises:
+        CalibrationError: no gene lies on the contigs.
+    """
+
+    def __init__(
+        self,
+        genes: GeneIndex,
+        reference: Reference,
+        contigs: Sequence[str],
+        seed: int,
+        without: Collection[Place] = frozenset(),
+    ) -> None:
+        self._genes, self._reference, self._without = genes, reference, without
+        self._rows, self._contig_of = _genes_on(genes.table, reference, contigs)
+        self._ends = genes.table.gene_end[self._rows]
+        self._reach = np.cumsum(self._ends - genes.table.gene_start[self._rows])
+        snvs = 3 * int(self._reach[-1])
+        self._round = min(snvs, _MOST)
+        numbers = _numbers(snvs, np.random.Generator(np.random.PCG64(seed)))
+        self._snvs = chain.from_iterable(map(self._block, numbers))
+        self._taken: set[Allele] = set()
+        self._gene_at: dict[Place, str] = {}
+
+    def take(self, wanted: Mapping[str, int]) -> list[Drawn]:
+        """Draw on until there are so many new ones of each class, or every SNV or as many as are affordable came up.
+
+        Returns:
+            Them, in the order in which they were drawn.
+        """
+        lacking = {name: count for name, count in wanted.items() if count > 0}
+        found: list[Drawn] = []
+        for contig, position, other, context in islice(self._snvs, self._round if lacking else 0):
+            name = region_class(context)
+            if name is None or name not in lacking:
+                continue
+            drawn = self._drawn(contig, position, other, context, name)
+            if drawn is None:
+                continue
+            found.append(drawn)
+            lacking[name] -= 1
+            if not lacking[name]:
+                del lacking[name]
+            if not lacking:
+                break
+        return found
+
+    def _block(self, numbers: Ints) -> Iterator[tuple[str, int, int, GeneContext]]:
+        """Yield contig, position, number of the other base (0 to 2) and gene of SNVs, in their order."""
+        at, other = numbers // 3, (numbers % 3).tolist()
+        gene = np.searchsorted(self._reach, at, side="right")
+        position = self._ends[gene] - (self._reach[gene] - at)
+        rows, positions = self._rows[gene].tolist(), position.tolist()
+        found: dict[int, tuple[str, int, int, GeneContext]] = {}
+        for i in np.lexsort((position, gene)).tolist():  # neighbours share what the index remembers
+            contig, gene_id, start = self._contig_of[rows[i]], self._genes.table.gene_ids[rows[i]], positions[i]
+            contexts = self._genes.contexts(contig, start, start + 1)
+            found[i] = contig, start, other[i], next(one for one in contexts if one.gene_id == gene_id)
+        yield from (found[i] for i in range(len(numbers)))
+
+    def _drawn(self, contig: str, position: int, other: int, context: GeneContext, name: str) -> Drawn | None:
+        place = contig, position
+        ref = self._reference.fetch(contig, position, position + 1).decode("ascii")
+        if ref not in _BASES or place in self._without:
+            return None
+        if self._gene_at.setdefault(place, context.gene_id) != context.gene_id:
+            return None
+        allele = Allele(contig, position, ref, _BASES.replace(ref, "")[other])
+        if allele in self._taken:
+            return None
+        self._taken.add(allele)
+        return Drawn(allele, context, name)
+
+
+def _numbers(count: int, rng: np.random.Generator) -> Iterator[Ints]:
+    """Yield numbers below ``count`` without end, in blocks: in rounds of one random order in which each comes once, or
+    where they are too many for that, as chance has it.
+    """
+    if count > _MOST:
+        while True:
+            yield rng.integers(count, size=_BLOCK)
+    order = rng.permutation(count)
+    while True:
+        yield from (order[at : at + _BLOCK] for at in range(0, count, _BLOCK))
+
+
+def _genes_on(table: GeneTable, reference: Reference, contigs: Sequence[str]) -> tuple[Ints, dict[int, str]]:
+    """Return the rows of the genes to draw from, and the FASTA's name of the contig of each."""
+    names = [reference.find(name) for name in table.contigs]
+    rows, contig_of = [], {}
+    coding = np.array([biotype == "protein_coding" for biotype in table.biotypes])
+    for row in np.flatnonzero(coding if coding.any() else np.ones(len(table), bool)).tolist():
+        name = names[table.gene_contig[row]]
+        start, end = int(table.gene_start[row]), int(table.gene_end[row])
+        if name not in contigs or end > reference.lengths[name]:
+            continue
+        if set(reference.fetch(name, start, end)) - {ord("N")}:  # a FASTA that was cut may hold N in place of a gene
+            rows.append(row)
+            contig_of[row] = name
+    if not rows:
+        raise CalibrationError(
+            "No gene to draw SNVs from lies on these contigs.",
+            needed="contigs of the FASTA with protein-coding genes of the annotation",
+            found=", ".join(contigs),
+            where=str(reference.path),
+            remedy="give the FASTA and annotation of one build, or other --contigs",
+        )
+    return np.array(rows, dtype=np.int64), contig_of
+
+
+SCORES = tuple(SIGNS)
+_CHUNK = 128
+_APART = 500_000  # nt between the places at which the builds are compared
+_COMPARED = 50  # nt
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSnv:
+    """A random SNV with its scores by name."""
+
+    drawn: Drawn
+    scores: Mapping[str, float]
+
+
+def calibrate_into(
+    path: str | Path,
+    annotator: Annotator,
+    *,
+    per_class: int = 2000,
+    seed: int = 1,
+    contigs: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Write the calibration table of an annotator's scores; returns how many SNVs of each region class it has.
+
+    Args:
+        path: of the table, which appears whole or not at all.
+        annotator: opened with the scores KL_CTX and LLR.
+        per_class: SNVs of each region class; a class in which fewer are found gets these.
+        seed: of the draw.
+        contigs: to draw from, under any naming; all of the FASTA when none is given.
+        progress: called with what is being done, how much of it is done, and how much there is.
+
+    Raises:
+        CalibrationError: a class has fewer than ``LEAST`` SNVs.
+        SettingsError: an unknown contig, or fewer than ``LEAST`` asked for.
+        BuildError: FASTA and annotation are of different builds.
+        OutputError: the table cannot be written.
+    """
+    if per_class < LEAST:
+        raise SettingsError("There would be too few SNVs.", needed=f"at least {LEAST} per class", found=str(per_class))
+    if destination(path).final is None:
+        raise OutputError("The table could not be written.", needed="the name of a file", found=str(path))
+    check_place(path)
+    if os.path.realpath(path) == os.path.realpath(annotator.reference.path):
+        raise OutputError("The table would replace the reference.", needed="another file", found=str(path))
+    names = contigs_of(annotator.reference, contigs)
+    check_build(annotator, names)
+    sampler = Sampler(annotator.genes, annotator.reference, names, seed)
+    scored = score_random(annotator, sampler, per_class, progress)
+    counts = counts_of(scored)
+    few = [f"{name} {count}" for name, count in counts.items() if count < LEAST]
+    if few:
+        raise CalibrationError(
+            "There are too few SNVs of a region class.",
+            needed=f"at least {LEAST} with scores of every class",
+            found=", ".join(few),
+            where=f"{', '.join(names)} of {annotator.reference.path}",
+            remedy="give a FASTA with more genes, more --contigs, or an annotation that tells coding sequence",
+        )
+    write_background(path, annotator, scored, seed=seed, per_class=per_class, contigs=names)
+    return counts
+
+
+def write_background(
+    path: str | Path,
+    annotator: Annotator,
+    scored: Sequence[ScoredSnv],
+    *,
+    seed: int,
+    per_class: int,
+    contigs: Sequence[str],
+) -> None:
+    """Write what random SNVs scored; arguments and errors as for ``calibrate_into``."""
+    values = {
+        score: {
+            name: [steps(score, one.scores[score]) for one in scored if one.drawn.region_class == name]
+            for name in REGION_CLASSES
+        }
+        for score in SCORES
+    }
+    provenance = annotator.run.provenance
+    kept = ("Version", "Reference", "ReferenceSHA256", "Annotation", "AnnotationDigest", "Device")
+    about = {"seed": seed, "per_class": per_class, "contigs": list(contigs), **{key: provenance[key] for key in kept}}
+    write_table(path, values, provenance, about)
+
+
+def contigs_of(reference: Reference, asked: Sequence[str]) -> list[str]:
+    """Return the FASTA's names of contigs, all where none is asked for.
+
+    Raises:
+        SettingsError: the FASTA lacks one.
+    """
+    unknown = [name for name in asked if reference.find(name) is None]
+    if unknown:
+        raise SettingsError(
+            "The FASTA has no such contig.",
+            needed=f"some of {', '.join(reference.lengths)}",
+            found=", ".join(unknown),
+            where=str(reference.path),
+            remedy=suggestion(unknown, reference.lengths),
+        )
+    wanted = {reference.find(name) for name in asked}
+    return [name for name in reference.lengths if not asked or name in wanted]
+
+
+def check_build(annotator: Annotator, contigs: Sequence[str]) -> None:
+    """Raise BuildError where the splice sites of the annotation are not those of the FASTA."""
+    guard = annotator.files().guard({})
+    reference = annotator.reference
+    guard.observe(
+        Observed(contig, at + 1, reference.fetch(contig, at, at + _COMPARED).decode("ascii"))
+        for contig in contigs
+        for at in range(0, reference.lengths[contig], _APART)
+    )
+
+
+def score_random(
+    annotator: Annotator, sampler: Sampler, per_class: int, progress: Progress | None = None
+) -> list[ScoredSnv]:
+    """Draw and score SNVs until ``per_class`` of each class are OK; of a class that runs out, those there are."""
+    scored: list[ScoredSnv] = []
+    wanted = dict.fromkeys(REGION_CLASSES, per_class)
+    while wanted:
+        drawn = sampler.take(wanted)
+        in_order = sorted(drawn, key=lambda one: (one.place, one.allele.alt))  # neighbours share what is read
+        for at in range(0, len(in_order), _CHUNK):
+            scored += _scored(annotator, in_order[at : at + _CHUNK])
+            if progress:
+                left = max(0, len(in_order) - at - _CHUNK)
+                progress("random SNVs scored", len(scored), len(scored) + left)
+        found, done = Counter(one.region_class for one in drawn), counts_of(scored)
+        wanted = {
+            name: per_class - done[name]
+            for name, count in wanted.items()
+            if found[name] == count and done[name] < per_class
+        }
+    return scored
+
+
+def counts_of(scored: Iterable[ScoredSnv]) -> dict[str, int]:
+    """Return the number of SNVs by region class."""
+    counts = Counter(one.drawn.region_class for one in scored)
+    return {name: counts[name] for name in REGION_CLASSES}
+
+
+def _scored(annotator: Annotator, chunk: Sequence[Drawn]) -> list[ScoredSnv]:
+    scoring = replace(annotator.scoring, genes=_OneGene({one.place: one.context for one in chunk}))
+    outcomes = scoring.outcomes([one.allele for one in chunk])
+    found = []
+    for drawn, [outcome] in zip(chunk, outcomes, strict=True):
+        scores = {name: outcome.values.get(name) for name in SCORES}
+        numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
+        if outcome.status == Status.OK and len(numbers) == len(SCORES):
+            found.append(ScoredSnv(drawn, numbers))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _OneGene:
+    """The gene that each place was drawn in, as an annotation."""
+
+    at: Mapping[Place, GeneContext]
+
+    def contexts(self, contig: str, start: int, end: int) -> Sequence[GeneContext]:
+        return [self.at[contig, start]]

@@ -1,0 +1,189 @@
+"""How pictures are drawn whatever they show: fonts, text that is only text, and files whose bytes repeat."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splicebert_vep_spec import Interval
+
+from ..errors import SettingsError, require
+from ..files import whole_or_not
+from ..genome.gene_index import Exon
+from ..sequence.windows import Index, Mask
+
+SUFFIXES = (".png", ".svg", ".pdf")
+_LONGEST = 48
+_BASES = 16
+_PATHS = re.compile(r'(?<= d=")[^"]+')
+_LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
+_SETTINGS: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],  # the first is matplotlib's own
+    "font.monospace": ["DejaVu Sans Mono", "Menlo", "Consolas", "monospace"],  # the others are for who reads an SVG
+    "font.size": 9,
+    "text.parse_math": False,  # a symbol from a VCF may hold a dollar sign
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "splicebert-vep",  # ids that are the same in every run
+    "svg.fonttype": "none",  # text stays text: it can be searched, edited and read aloud
+}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw with this program's settings, and leave the caller's as they were.
+
+    Raises:
+        SettingsError: matplotlib is not installed.
+    """
+    require("matplotlib", extra="report")
+    from matplotlib import rc_context
+
+    with rc_context(_SETTINGS):
+        yield
+
+
+def plain(text: str) -> str:
+    """Return foreign text as a picture can show it: printable ASCII, not too long."""
+    text = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def cut(bases: str) -> str:
+    """Return the bases of an allele; of a long one the first and how many there are."""
+    return bases if len(bases) <= _BASES else f"{bases[: _BASES // 2]}...({len(bases)} nt)"
+
+
+def plain_words(text: str) -> str:
+    """Return a sentence with foreign words in it as a picture can show it."""
+    return " ".join(map(plain, text.split(" ")))
+
+
+def svg(figure: Any) -> str:
+    """Return a figure as SVG; the same figure gives the same text."""
+    buffer = io.StringIO()
+    with drawing():
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    # A hundredth of a point is nothing to the eye, and half of the file. Outlines only: text holds scores.
+    return _PATHS.sub(lambda path: _LONG_NUMBER.sub(r"\1", path[0]), buffer.getvalue())
+
+
+def check_picture(path: str) -> None:
+    """See that a file's name says which kind of picture it is.
+
+    Raises:
+        SettingsError: it does not.
+    """
+    if not path.lower().endswith(SUFFIXES):
+        raise SettingsError("The picture's format is told by its suffix.", needed=", ".join(SUFFIXES), found=path)
+
+
+def save(figure: Any, path: str | Path) -> None:
+    """Write a figure as PNG, SVG or PDF, by the file's suffix.
+
+    Raises:
+        SettingsError: another suffix.
+        OutputError: it cannot be written.
+    """
+    check_picture(str(path))
+    kind = Path(path).suffix.lower()[1:]
+    with drawing(), whole_or_not(path) as temporary:
+        if kind == "svg":
+            temporary.write_text(svg(figure), encoding="utf-8")
+        else:
+            metadata = {"CreationDate": None} if kind == "pdf" else {}
+            figure.savefig(temporary, format=kind, dpi=160, metadata=metadata)
+
+
+BLUE, ORANGE, DARK, GREY = "#0072B2", "#B84D00", "#333333", "#6B6B6B"
+_ROOM = 40 / 510  # of the width: what the word takes
+
+
+def draw_structure(axes: Any, position: Index, exons: Sequence[Exon], there: Mask | None = None) -> None:
+    """Draw the exons, those of the reported transcript above the others'.
+
+    Args:
+        position: (P,) genomic position of column k, which stands at x = k.
+        exons: of the gene.
+        there: (P,) which columns have a position; None is all.
+    """
+    last = len(position) - 0.5
+    apart = max(1, round(len(position) / 12.75))
+    arrows = np.arange(apart / 2, last, apart)
+    axes.plot([-0.5, last], [1, 1], color=DARK, linewidth=1, zorder=1)
+    axes.plot(arrows, np.ones_like(arrows), ls="", marker=">", ms=4, color=DARK)
+    drawn: set[tuple[float, float]] = set()
+    for exon in sorted(exons, key=lambda exon: not exon.reported):
+        edges = edges_of(position, exon.interval, there)
+        if edges is None or edges in drawn:
+            continue
+        drawn.add(edges)
+        low, high = edges
+        if exon.reported:
+            axes.barh(1, high - low, left=low, height=0.9, color=BLUE, zorder=2)
+            if high - low > _ROOM * len(position):
+                axes.text((low + high) / 2, 1, "exon", color="white", ha="center", va="center", fontweight="bold")
+        else:
+            axes.barh(0, high - low, left=low, height=0.55, color="white", edgecolor=BLUE, hatch="////", linewidth=0.8)
+    if any(not exon.reported for exon in exons):
+        axes.annotate("exons of other\ntranscripts", (0, 0), xytext=(-4, 0), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", ha="right", va="center", fontsize=6.5, color=GREY)  # fmt: skip
+    axes.set_axis_off()
+
+
+def edges_of(position: Index, interval: Interval, there: Mask | None = None) -> tuple[float, float] | None:
+    """Return the edges of a stretch of the genome on the x axis; None where it has no column."""
+    inside = (position >= interval.start) & (position < interval.end)
+    columns = np.flatnonzero(inside if there is None else inside & there)
+    return (float(columns[0]) - 0.5, float(columns[-1]) + 0.5) if len(columns) else None
+
+
+#: Okabe and Ito's palette (2008), which colour-blind readers tell apart; the letters themselves say which base it is.
+COLOURS = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#AA4499"}
+_LOWEST = 0.03  # of the height; what is smaller cannot be read
+_WIDTH = 0.9  # of a base's place
+
+
+def draw_logo(axes: Any, probabilities: NDArray[np.float64]) -> None:
+    """Draw a logo into matplotlib axes; base k stands at x = k, heights are from 0 to 1.
+
+    Args:
+        probabilities: (P, 4) of A, C, G, T; rows of NaN stay empty.
+    """
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    glyphs = {letter: _glyph(letter) for letter in COLOURS}
+    placed: dict[str, list[Path]] = {letter: [] for letter in COLOURS}
+    for k, row in enumerate(probabilities):
+        if np.isnan(row).any():
+            continue
+        low = 0.0
+        for p, letter in sorted(zip(row.tolist(), COLOURS, strict=True)):
+            if p >= _LOWEST:
+                glyph = glyphs[letter]
+                corner = np.array([k - _WIDTH / 2, low])
+                placed[letter].append(Path(glyph.vertices * (_WIDTH, p) + corner, glyph.codes))
+            low += p
+    for letter, paths in placed.items():
+        if paths:
+            axes.add_patch(PathPatch(Path.make_compound_path(*paths), facecolor=COLOURS[letter], linewidth=0))
+
+
+def _glyph(letter: str) -> Any:
+    """Return a letter's outline, stretched to the unit square."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.path import Path
+    from matplotlib.textpath import TextPath
+
+    outline = TextPath((0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold"))
+    low, high = outline.vertices.min(axis=0), outline.vertices.max(axis=0)
+    return Path((outline.vertices - low) / (high - low), outline.codes)

@@ -1,0 +1,396 @@
+"""The picture of one variant: KL divergence along the window over exons and introns, and logos of REF and ALT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splicebert_vep_spec import (
+    Allele,
+    Backend,
+    GeneContext,
+    Interval,
+    ScoredContext,
+    Status,
+    Value,
+    format_value,
+)
+
+from ..errors import BackendError, SettingsError
+from ..genome.gene_index import Exon, GeneIndex
+from ..genome.reference import Reference
+from ..results import ScoredVariant
+from ..scoring.scorers import log_p
+from ..sequence import windows
+from ..sequence.tokens import LETTERS, with_special
+from ..sequence.windows import Across, Index, Mask, WindowShape, across
+from ..variants import Variant
+from .drawing import BLUE, DARK, GREY, ORANGE, cut, draw_logo, draw_structure, drawing, plain, plain_words
+from .report.collect import position_words
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """What the model expects around an allele, REF beside ALT, in P columns 5' to 3' of the transcript.
+
+    REF and ALT are paired as for the scores; each side is one whole window of W bases, whatever the engine's mode.
+
+    Args:
+        variant: as it was given.
+        allele: normalised, 0-based.
+        gene: the gene, its reported transcript, and the place of the allele in it.
+        values: the scores by field; None is missing.
+        window: width, flank and placing of the windows.
+        position: (P,) genomic position of the REF base, 0-based; read it where ``in_ref``.
+        offset: (P,) nt from the span in transcript direction: -1 the last base 5' of it, +1 the first 3', 0 within.
+        ref, alt: P letters A, C, G, T or N of the transcribed strand; ``-`` where that side has no base.
+        in_ref, in_alt: (P,) that side has a base.
+        paired: (P,) both have, and they are each other's counterpart, which bases of a length change are not.
+        p_ref, p_alt: (P, 4) probabilities of A, C, G, T; NaN where that side has no base.
+        kl: (P,) KL divergence of ALT from REF, nats; NaN where not paired.
+        donor, acceptor: (P,) REF bases of that site of the nearest exon.
+        exons: every distinct exon of the gene that touches the window, by genomic position.
+    """
+
+    variant: Variant
+    allele: Allele
+    gene: GeneContext
+    values: dict[str, Value]
+    window: WindowShape
+    position: Index
+    offset: Index
+    ref: str
+    alt: str
+    in_ref: Mask
+    in_alt: Mask
+    paired: Mask
+    p_ref: NDArray[np.float64]
+    p_alt: NDArray[np.float64]
+    kl: NDArray[np.float64]
+    donor: Mask
+    acceptor: Mask
+    exons: tuple[Exon, ...]
+
+
+def profile_of(
+    result: ScoredVariant,
+    gene: str | None,
+    *,
+    reference: Reference,
+    genes: GeneIndex,
+    shape: WindowShape,
+    backend: Backend,
+) -> Profile:
+    """Run the windows of a scored variant and lay out what the model says of every base.
+
+    Args:
+        result: of a variant with scores.
+        gene: symbol or id of one of its genes; None is the one that flat output reports.
+
+    Raises:
+        SettingsError: the variant has no scores, or does not lie in that gene.
+        BackendError: the model failed.
+    """
+    outcome = _chosen(result, gene)
+    allele, context = result.allele, outcome.context
+    if outcome.status != Status.OK or allele is None or context is None:
+        raise SettingsError(
+            "There is nothing to draw of a variant without scores.",
+            needed="a variant of status OK",
+            found=f"{result.variant}: {outcome.status}" + (f", {outcome.reason}" if outcome.reason else ""),
+        )
+    placed = windows.place([allele], [reference.lengths[allele.contig]], shape)
+    start = int(placed.start[0])
+    low, high = windows.region(allele, start, shape.width)
+    cut = windows.cut([allele], placed.start, [reference.fetch(allele.contig, low, high)], shape)
+    pair = windows.pair(cut, [0], [context])
+    columns = across(allele, start, shape.width, minus=context.strand == "-")
+    every = [pair.ref, pair.alt] if allele.shift == 0 else [pair.ref, pair.alt, pair.ref_right]
+    tokens = np.concatenate(every)  # (2 or 3, W)
+    log_ps = _expected(tokens, backend)  # (2 or 3, W, 4)
+    ref_row = np.where(columns.right, len(tokens) - 1, 0)
+    log_ref, log_alt = log_ps[ref_row, columns.index], log_ps[1, columns.index]
+    kl = (np.exp(log_alt) * (log_alt - log_ref)).sum(axis=1)
+    return Profile(
+        variant=result.variant,
+        allele=allele,
+        gene=context,
+        values={spec.id: outcome.values.get(spec.id) for spec in result.fields},
+        window=shape,
+        position=columns.position,
+        offset=columns.offset,
+        ref=_letters(tokens[ref_row, columns.index], columns.in_ref),
+        alt=_letters(tokens[1, columns.index], columns.in_alt),
+        in_ref=columns.in_ref,
+        in_alt=columns.in_alt,
+        paired=columns.paired,
+        p_ref=np.where(columns.in_ref[:, None], np.exp(log_ref), np.nan),
+        p_alt=np.where(columns.in_alt[:, None], np.exp(log_alt), np.nan),
+        kl=np.where(columns.paired, kl, np.nan),
+        donor=_within(columns, context.donor),
+        acceptor=_within(columns, context.acceptor),
+        exons=tuple(genes.exons(context.gene_id, allele.contig, low, high)),
+    )
+
+
+def _chosen(result: ScoredVariant, gene: str | None) -> ScoredContext:
+    if gene is None:
+        return result.contexts[0]
+    found = [outcome for outcome in result.contexts if outcome.context and is_named(outcome.context, gene)]
+    if not found:
+        genes = [f"{one.context.symbol or one.context.gene_id}" for one in result.contexts if one.context]
+        raise SettingsError(
+            f"{result.variant} does not lie in that gene.", needed=", ".join(genes) or "no gene", found=gene
+        )
+    return found[0]
+
+
+def is_named(context: GeneContext, name: str) -> bool:
+    """Tell whether a name is a gene's symbol or its id, with or without version."""
+    return name in (context.symbol, context.gene_id, context.gene_id.partition(".")[0])
+
+
+def _expected(tokens: NDArray[np.uint8], backend: Backend) -> NDArray[np.float64]:
+    """Return ln p over A, C, G, T at every base of windows (N, W): (N, W, 4)."""
+    n, width = tokens.shape
+    positions = np.tile(np.arange(1, width + 1), (n, 1))  # past [CLS]
+    try:
+        logits = backend.forward(with_special(tokens), positions).logits
+    except RuntimeError as error:
+        raise BackendError("The model failed.", found=" ".join(str(error).split())) from error
+    found: NDArray[np.float64] = log_p(logits).cpu().numpy()
+    return found
+
+
+def _letters(tokens: NDArray[np.uint8], there: Mask) -> str:
+    return "".join(np.where(there, LETTERS[tokens], "-").tolist())
+
+
+def _within(columns: Across, site: Interval | None) -> Mask:
+    """Tell which columns hold the REF bases of a site."""
+    if site is None:
+        return np.zeros_like(columns.in_ref)
+    inside: Mask = columns.in_ref & (columns.position >= site.start) & (columns.position < site.end)
+    return inside
+
+
+_LEAST_TOP = 0.1  # nats; so that a small disturbance looks small
+_ROOM = 60  # bases: what a label beside the bars takes
+_AROUND = 10  # bases that a logo shows on each side
+_SHOWN = 12  # bases of a span that a logo shows
+#: Scores that stand above a picture, where they were computed.
+SCORES = ("KL_CTX", "KL_SS", "KL_DONOR", "KL_ACCEPTOR", "LLR", "PLLR")
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """Columns [start, end) that a pair of logos shows, and what lies there."""
+
+    start: int
+    end: int
+    what: tuple[str, ...]
+
+
+def draw(profile: Profile) -> Any:
+    """Return a matplotlib figure of a profile.
+
+    Raises:
+        SettingsError: matplotlib is not installed.
+    """
+    with drawing():
+        from matplotlib.figure import Figure
+
+        figure: Any = Figure(figsize=(11, 7.2))
+        top, logos = figure.subfigures(2, 1, height_ratios=[3.6, 3.6])
+        structure, along = top.subplots(
+            2, 1, sharex=True,
+            gridspec_kw={"height_ratios": [0.6, 2.2], "hspace": 0.06, "top": 0.79, "bottom": 0.14, "left": 0.07,
+                         "right": 0.98},
+        )  # fmt: skip
+        _write_head(top, profile)
+        _draw_structure(structure, profile)
+        _draw_divergence(along, profile)
+        _draw_logos(logos, profile)
+    return figure
+
+
+def describe(profile: Profile) -> str:
+    """Return where the variant lies, in words."""
+    gene = profile.gene
+    place = position_words(gene.region, gene.site_offset)
+    hit = f", touches the {_hit_words(gene.site_hit)}" if gene.site_hit else ""
+    return f"{gene.symbol or gene.gene_id} ({gene.strand} strand), {gene.transcript_id}, {place}{hit}"
+
+
+def _hit_words(hit: str) -> str:
+    return "dinucleotides of a donor and an acceptor" if hit == "both" else f"{hit} dinucleotide"
+
+
+def _name(profile: Profile) -> str:
+    variant = profile.variant
+    return f"{plain(variant.chrom)}-{variant.pos}-{cut(variant.ref)}-{cut(variant.alt)}"
+
+
+def _write_head(figure: Any, profile: Profile) -> None:
+    figure.text(0.07, 0.95, plain(_name(profile)), fontsize=13, fontweight="bold", va="center")
+    figure.text(0.07, 0.885, plain_words(describe(profile)), va="center")
+    shown = [f"{name} {format_value(profile.values[name])}" for name in SCORES if profile.values.get(name) is not None]
+    if not (profile.donor | profile.acceptor).any():
+        shown.append("no splice site of the nearest exon in the window")
+    figure.text(0.07, 0.83, ", ".join(shown), va="center", color=DARK)
+
+
+def _draw_structure(axes: Any, profile: Profile) -> None:
+    """Draw exons and introns, and where the variant lies."""
+    draw_structure(axes, profile.position, profile.exons, profile.in_ref)
+    low, high = _span(profile)
+    axes.plot([(low + high - 1) / 2], [1.75], marker="v", ms=8, color=ORANGE, zorder=3)
+    axes.set_ylim(-0.5, 2)
+
+
+def _draw_divergence(axes: Any, profile: Profile) -> None:
+    top = 1.25 * _top(profile)
+    for name, where in (("acceptor", profile.acceptor), ("donor", profile.donor)):
+        columns = np.flatnonzero(where)
+        if len(columns):
+            axes.axvspan(columns[0] - 0.5, columns[-1] + 0.5, color=ORANGE, alpha=0.25, linewidth=0)
+            axes.annotate(name, (columns.mean(), 0.9 * top), ha="center", color=ORANGE, fontsize=8,
+                          fontweight="bold")  # fmt: skip
+    axes.stairs(profile.kl, np.arange(len(profile.kl) + 1) - 0.5, fill=True, color=BLUE, linewidth=0.6)
+    low, high = _span(profile)
+    axes.axvspan(low - 0.5, high - 0.5, color=DARK, alpha=0.15, linewidth=0)
+    for first, last in ((low - profile.window.flank, low), (high, high + profile.window.flank)):
+        axes.plot([first - 0.5, last - 0.5], [0.985 * top] * 2, color=GREY, linewidth=3, solid_capstyle="butt")
+    before = low - profile.window.flank
+    place = (before - 2, 0.985 * top, "right") if before > _ROOM else (before, 0.93 * top, "left")
+    axes.text(*place[:2], "KL_CTX reads here", ha=place[2], va="center", fontsize=7.5, color=GREY)
+    ticks, labels = _ticks(profile)
+    axes.set_xticks(ticks, labels)
+    axes.set_xlim(-0.5, len(profile.kl) - 0.5)
+    axes.set_ylim(0, top)
+    axes.yaxis.set_major_formatter("{x:g}")  # few digits, and the label where they end: it has to stay in the picture
+    axes.set_ylabel("KL divergence, nats\n(higher = more disturbed)")
+    axes.yaxis.set_label_coords(-0.042, 0.5)
+    first, last = (profile.position[profile.in_ref][end] + 1 for end in (0, -1))
+    contig = plain(profile.variant.chrom)
+    axes.set_xlabel(
+        f"nt from the variant (triangle: {_change(profile)}), in transcript direction; "
+        f"window {contig}:{first:,} to {last:,}"
+    )
+
+
+def _draw_logos(figure: Any, profile: Profile) -> None:
+    panels = _panels(profile)
+    grid = figure.subplots(
+        3, len(panels), squeeze=False,
+        gridspec_kw={"width_ratios": [panel.end - panel.start for panel in panels], "height_ratios": [1, 1, 0.5],
+                     "top": 0.87, "bottom": 0.04, "left": 0.07, "right": 0.98, "hspace": 0.42,
+                     "wspace": max(0.08, 0.2 / len(panels))},
+    )  # fmt: skip
+    for panel, (ref, alt, change) in zip(panels, grid.T, strict=True):
+        _draw_panel(ref, profile, panel, profile.p_ref, profile.ref)
+        _draw_panel(alt, profile, panel, profile.p_alt, profile.alt)
+        _draw_change(change, profile, panel)
+        ref.set_title(", ".join(panel.what), fontsize=9, fontweight="bold", pad=11)
+    for axes, label in zip(grid[:, 0], ("REF\nprobability", "ALT\nprobability", "KL, nats"), strict=True):
+        axes.set_ylabel(label)
+    for axes in grid[:, 1:].flat:  # whose scales are the same
+        axes.tick_params(labelleft=False)
+
+
+def _draw_change(axes: Any, profile: Profile, panel: _Panel) -> None:
+    """Draw the divergence of the bases of a panel, on the scale of all."""
+    kl = profile.kl[panel.start : panel.end]
+    axes.stairs(kl, np.arange(len(kl) + 1) - 0.5, fill=True, color=BLUE)
+    axes.set_xlim(-0.5, len(kl) - 0.5)
+    axes.set_ylim(0, _top(profile))
+    axes.set_xticks([])
+
+
+def _draw_panel(axes: Any, profile: Profile, panel: _Panel, p: NDArray[np.float64], letters: str) -> None:
+    columns = slice(panel.start, panel.end)
+    count = panel.end - panel.start
+    for where, colour in ((profile.donor | profile.acceptor, ORANGE), (profile.offset == 0, DARK)):
+        for k in np.flatnonzero(where[columns]):
+            axes.axvspan(k - 0.5, k + 0.5, color=colour, alpha=0.16, linewidth=0)
+    draw_logo(axes, p[columns])
+    axes.set_xlim(-0.5, count - 0.5)
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
+    axes.set_xticks(range(count), letters[columns], fontfamily="monospace", fontsize=9)
+    axes.tick_params(axis="x", length=0)
+    changed = [one != other for one, other in zip(profile.ref[columns], profile.alt[columns], strict=True)]
+    for label, differs in zip(axes.get_xticklabels(), changed, strict=True):
+        label.set(fontweight="bold" if differs else "normal", color=ORANGE if differs else DARK)
+    axes.plot([-0.5, count - 0.5], [1.08, 1.08], color=DARK, linewidth=0.8, clip_on=False)
+    exonic = _exonic(profile)[columns]
+    for k in np.flatnonzero(exonic):
+        axes.plot([k - 0.5, k + 0.5], [1.08, 1.08], color=BLUE, linewidth=4, clip_on=False, solid_capstyle="butt")
+
+
+def _panels(profile: Profile) -> list[_Panel]:
+    """Return what the logos show: the sites of the nearest exon and the variant, those that overlap as one."""
+    low, high = _span(profile)
+    wanted = [(low - _AROUND, min(high, low + _SHOWN) + _AROUND, "variant")]
+    for name, where in (("acceptor", profile.acceptor), ("donor", profile.donor)):
+        columns = np.flatnonzero(where)
+        if len(columns):
+            wanted.append((int(columns[0]) - _AROUND, int(columns[-1]) + 1 + _AROUND, name))
+    panels: list[_Panel] = []
+    for start, end, name in sorted(wanted):
+        start, end = max(0, start), min(len(profile.offset), end)
+        if panels and start < panels[-1].end:
+            before = panels.pop()
+            panels.append(_Panel(before.start, max(before.end, end), (*before.what, name)))
+        else:
+            panels.append(_Panel(start, end, (name,)))
+    return panels
+
+
+def _top(profile: Profile) -> float:
+    """Return the largest divergence that the picture has room for, nats."""
+    return max(1.05 * float(np.nanmax(profile.kl)), _LEAST_TOP)
+
+
+def _span(profile: Profile) -> tuple[int, int]:
+    """Return the columns [low, high) of the span."""
+    columns = np.flatnonzero(profile.offset == 0)
+    return int(columns[0]), int(columns[-1]) + 1
+
+
+def _exonic(profile: Profile) -> NDArray[np.bool_]:
+    """Tell which columns are exonic: of the reported transcript, or of any where it has no exon here."""
+    own = [exon.interval for exon in profile.exons if exon.reported] or [exon.interval for exon in profile.exons]
+    found = np.zeros_like(profile.in_ref)
+    for exon in own:
+        found |= profile.in_ref & (profile.position >= exon.start) & (profile.position < exon.end)
+    low, high = _span(profile)
+    if low > 0 and high < len(found) and found[low - 1] and found[high]:
+        found[low:high] = True  # inserted bases too
+    return found
+
+
+def _ticks(profile: Profile) -> tuple[Sequence[int], list[str]]:
+    step = 50
+    offsets = profile.offset
+    columns = [int(k) for k in np.flatnonzero((offsets % step == 0) & (offsets != 0))]
+    low, high = _span(profile)
+    labelled = {(low + high - 1) // 2: "0", **{k: f"{offsets[k]:+d}" for k in columns}}
+    return list(labelled), list(labelled.values())
+
+
+def _change(profile: Profile) -> str:
+    """Return the change as the transcript has it: T>G, or the length of what is deleted or inserted."""
+    low, high = _span(profile)
+    ref, alt = (letters[low:high].replace("-", "") for letters in (profile.ref, profile.alt))
+    if max(len(ref), len(alt)) <= _SHOWN:
+        if not ref:
+            return f"ins {alt}"
+        return f"{ref}>{alt}" if alt else f"del {ref}"
+    if not alt:
+        return f"{len(ref)} nt deleted"
+    return f"{len(ref)} nt become {len(alt)}" if ref else f"{len(alt)} nt inserted"

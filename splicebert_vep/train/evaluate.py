@@ -1,0 +1,552 @@
+"""The precision-recall picture of a bench."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splicebert_vep_spec import Allele, Backend, FieldSpec, GeneContext, Interval, Skipped, Status, Value
+
+from ..errors import LabelError, require
+from ..files import whole_or_not
+from ..genome.reference import Reference
+from ..model.engine import Engine
+from ..model.local import Local
+from ..scoring.pipeline import ReferenceLike
+from ..scoring.plan import ScorePlan, scored, scored_by_sequence
+from ..sequence import windows
+from ..sequence.windows import WindowShape
+from ..settings import check_window
+
+
+@contextmanager
+def open_references(given: Sequence[str]) -> Iterator[dict[str | None, list[Reference]]]:
+    """Open references given as ``FASTA`` or ``ASSEMBLY=FASTA``; those of one assembly stay together, in order.
+
+    Raises:
+        FastaError: one cannot be opened.
+    """
+    with ExitStack() as stack:
+        opened: dict[str | None, list[Reference]] = {}
+        for text in given:
+            assembly, equals, path = text.partition("=")
+            reference = stack.enter_context(Reference(path if equals else text))
+            opened.setdefault(assembly if equals else None, []).append(reference)
+        yield opened
+
+
+_COMPLEMENT = str.maketrans("ACGTNacgtn", "TGCANtgcan")
+_COMMON = ("ref", "alt", "strand", "exon_start", "exon_end", "delta_psi")
+_GENOME = (*_COMMON, "chrom", "pos")
+_SEQUENCE = (*_COMMON, "pos_hg19", "seq_start_1based", "ref_sequence_transcript_strand")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledVariant:
+    """One row.
+
+    Args:
+        line: in the file, from 1.
+        start: of REF, 0-based.
+        exon: 0-based half-open on the genome.
+        effect: delta PSI in the unit of the file; None where the assay has no number.
+        assembly: of ``chrom``; None when the file does not say.
+        sequence: bases of the forward strand around the variant, when the row carries its own.
+        sequence_start: of ``sequence`` on the genome, 0-based.
+    """
+
+    line: int
+    chrom: str
+    start: int
+    ref: str
+    alt: str
+    strand: str
+    exon: Interval
+    effect: float | None
+    assembly: str | None = None
+    sequence: bytes | None = None
+    sequence_start: int = 0
+
+    @property
+    def snv(self) -> bool:
+        """Whether one base replaces one other."""
+        return len(self.ref) == len(self.alt) == 1 and self.ref != self.alt
+
+    @property
+    def donor(self) -> Interval:
+        """The two intronic nt 3' of the exon in transcript direction, 0-based half-open."""
+        return self._after if self.strand == "+" else self._before
+
+    @property
+    def acceptor(self) -> Interval:
+        """The two intronic nt 5' of the exon in transcript direction, 0-based half-open."""
+        return self._before if self.strand == "+" else self._after
+
+    @property
+    def distance(self) -> int:
+        """From the exon's nearest edge: 1 for the bases on either side of it."""
+        if self.exon.start <= self.start < self.exon.end:
+            return min(self.start - self.exon.start, self.exon.end - 1 - self.start) + 1
+        return self.exon.start - self.start if self.start < self.exon.start else self.start - self.exon.end + 1
+
+    @property
+    def in_site(self) -> bool:
+        """Whether it lies in the donor or acceptor dinucleotide of the exon."""
+        return not self.exon.start <= self.start < self.exon.end and self.distance <= 2
+
+    @property
+    def _before(self) -> Interval:
+        return Interval(self.exon.start - 2, self.exon.start)
+
+    @property
+    def _after(self) -> Interval:
+        return Interval(self.exon.end, self.exon.end + 2)
+
+
+def read_labelled(path: Path) -> list[LabelledVariant]:
+    """Read a TSV of either layout; further columns are left alone.
+
+    Raises:
+        LabelError: not such a file, or a row that cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle, delimiter="\t")
+            columns = reader.fieldnames or ()
+            needed = _SEQUENCE if _SEQUENCE[-1] in columns else _GENOME
+            _check_columns(columns, needed, path)
+            return [_row(row, number, needed is _SEQUENCE, path) for number, row in enumerate(reader, start=2)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError(
+            "The labelled variants cannot be read.", needed="a TSV file", found=str(error), where=str(path)
+        ) from error
+
+
+def _check_columns(columns: Sequence[str], needed: Sequence[str], path: Path) -> None:
+    missing = [column for column in needed if column not in columns]
+    if missing:
+        raise LabelError(
+            "The labelled variants lack columns.",
+            needed=", ".join(needed),
+            found=f"no {', '.join(missing)}",
+            where=str(path),
+        )
+
+
+def _row(row: dict[str, str], line: int, carries_sequence: bool, path: Path) -> LabelledVariant:
+    try:
+        strand = row["strand"]
+        if strand not in ("+", "-"):
+            raise ValueError(f"strand {strand!r} is neither + nor -")
+        effect = None if row["delta_psi"].strip().upper() in ("", "NA", "NAN") else float(row["delta_psi"])
+        first = 1 if carries_sequence else 0
+        exon = Interval(int(row["exon_start"]) - first, int(row["exon_end"]))
+        start = int(row["pos_hg19" if carries_sequence else "pos"]) - 1
+        if exon.start < 0 or exon.start >= exon.end or start < 0:
+            raise ValueError(f"position {start + 1}, exon {row['exon_start']} to {row['exon_end']}")
+        if not carries_sequence:
+            return LabelledVariant(
+                line, row["chrom"], start, row["ref"].upper(), row["alt"].upper(), strand,
+                exon, effect, row.get("assembly") or None,
+            )  # fmt: skip
+        bases = row[_SEQUENCE[-1]].upper()
+        forward = bases if strand == "+" else bases.translate(_COMPLEMENT)[::-1]
+        return LabelledVariant(
+            line, row.get("chrom", ""), start, row["ref"].upper(), row["alt"].upper(), strand,
+            exon, effect, None, forward.encode("ascii"), int(row["seq_start_1based"]) - 1,
+        )  # fmt: skip
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LabelError(
+            "A labelled variant cannot be read.",
+            needed="positions from 1, an exon with a base, a number or NA for delta_psi, + or - for the strand",
+            found=str(error),
+            where=f"{path}, line {line}",
+        ) from error
+
+
+BenchProtocol = Literal["published", "own"]
+
+PROTOCOLS: tuple[BenchProtocol, ...] = ("published", "own")
+
+_BASES = (b"A", b"C", b"G", b"T")
+
+_SHAPE = WindowShape()
+
+LEAST_FLANK = 10
+"""Shortest flank, nt, with which a row that carries its own sequence is scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRow:
+    """One variant with its scores by field id, none when it was not scored, and why."""
+
+    variant: LabelledVariant
+    values: Mapping[str, Value]
+    skipped: Skipped | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What a row's windows are cut from; rows of one shape are cut and run together.
+
+    Args:
+        allele: the SNV.
+        start: where its window starts, in the coordinates of the allele.
+        bases: of the window.
+        shape: of the window.
+        reference: that it was cut from; None for a row that carries its own sequence.
+    """
+
+    allele: Allele
+    start: int
+    bases: bytes
+    shape: WindowShape
+    reference: ReferenceLike | None = None
+
+
+def score_labelled(
+    variants: Sequence[LabelledVariant],
+    references: Mapping[str | None, Sequence[ReferenceLike]],
+    backend: Backend,
+    plan: ScorePlan,
+    protocol: BenchProtocol,
+    *,
+    shape: WindowShape = _SHAPE,
+    local: Local | None = None,
+) -> list[BenchRow]:
+    """Score variants; one row each, in order.
+
+    Args:
+        references: FASTAs by the assembly that the variants name; under None those for variants that name none.
+        shape: of the windows of rows that do not carry their own sequence; its mode is that of the protocol ``own``.
+        local: the radii of local mode; None for exact.
+
+    Raises:
+        SettingsError: the model was not trained for windows as long as the rows', or takes those of one length only.
+    """
+    prepared = [
+        _own_sequence(variant) if variant.sequence is not None else _on_genome(variant, references, protocol, shape)
+        for variant in variants
+    ]
+    of_shape: dict[WindowShape, list[int]] = defaultdict(list)
+    for i, found in enumerate(prepared):
+        if isinstance(found, _Prepared):
+            of_shape[found.shape].append(i)
+    for one in of_shape:
+        check_window(one, backend.info)
+    rows = [BenchRow(v, {}, p if isinstance(p, Skipped) else None) for v, p in zip(variants, prepared, strict=True)]
+    for one, members in of_shape.items():
+        ready = [found for i in members if isinstance(found := prepared[i], _Prepared)]
+        alleles = [found.allele for found in ready]
+        cut = windows.cut(alleles, np.array([found.start for found in ready]), [found.bases for found in ready], one)
+        for row in np.flatnonzero(~cut.clean).tolist():
+            rows[members[row]] = BenchRow(variants[members[row]], {}, windows.not_clean(one))
+        clean = np.flatnonzero(cut.clean).tolist()
+        pairs = windows.pair(cut, clean, [_labelled_exon(variants[members[i]]) for i in clean])
+        engine = Engine(backend, flank=one.flank, local=local)
+        for done in scored(engine.run(pairs, plan.needs), plan):
+            for row, reason in done.failed.items():
+                at = members[clean[row]]
+                rows[at] = BenchRow(variants[at], {}, Skipped(Status.FAILED, reason))
+            for row, values in done.values.items():
+                at = members[clean[row]]
+                rows[at] = BenchRow(variants[at], values)
+    _add_by_sequence(rows, prepared, plan)
+    return rows
+
+
+def _add_by_sequence(rows: list[BenchRow], prepared: Sequence[_Prepared | Skipped], plan: ScorePlan) -> None:
+    """Add to scored rows what is scored by the reference alone; a row that carries its own sequence has none of it."""
+    of_reference: dict[int, list[int]] = defaultdict(list)
+    for at, (row, found) in enumerate(zip(rows, prepared, strict=True)):
+        if row.skipped is None and isinstance(found, _Prepared) and found.reference is not None:
+            of_reference[id(found.reference)].append(at)
+    for members in of_reference.values():
+        ready = [found for at in members if isinstance(found := prepared[at], _Prepared)]
+        assert ready[0].reference is not None
+        asked = [(found.allele, _labelled_exon(rows[at].variant)) for at, found in zip(members, ready, strict=True)]
+        for at, added in zip(members, scored_by_sequence(asked, ready[0].reference, plan), strict=True):
+            variant, values = rows[at].variant, rows[at].values
+            if isinstance(added, Skipped):
+                rows[at] = BenchRow(variant, {}, added)
+            else:
+                rows[at] = BenchRow(variant, {**values, **added})
+
+
+def _on_genome(
+    variant: LabelledVariant,
+    references: Mapping[str | None, Sequence[ReferenceLike]],
+    protocol: BenchProtocol,
+    shape: WindowShape,
+) -> _Prepared | Skipped:
+    known = references.get(variant.assembly, ())
+    found = [(one, contig) for one in known if (contig := one.find(variant.chrom)) is not None]
+    if not found:
+        return Skipped(Status.NO_CONTIG, f"{variant.chrom} of {variant.assembly or 'the reference'} is not at hand")
+    # Several FASTAs may each hold a part of an assembly: the first that has a base there is the one to believe.
+    there = [(one, contig) for one, contig in found if one.fetch(contig, variant.start, variant.start + 1) in _BASES]
+    return _place(variant, *(there or found)[0], protocol, shape)
+
+
+def _place(
+    variant: LabelledVariant, reference: ReferenceLike, contig: str, protocol: BenchProtocol, shape: WindowShape
+) -> _Prepared | Skipped:
+    allele = Allele(contig, variant.start, variant.ref, variant.alt)
+    mismatch = _check(variant, reference.fetch(contig, variant.start, variant.start + len(variant.ref)))
+    if mismatch:
+        return mismatch
+    length = reference.lengths[contig]
+    start = _own_window(allele, length, shape) if protocol == "own" else _exon_centred(variant, length, shape)
+    if isinstance(start, Skipped):
+        return start
+    bases = reference.fetch(contig, *windows.region(allele, start, shape.width))
+    return _Prepared(allele, start, bases, shape, reference)
+
+
+def _own_window(allele: Allele, contig_length: int, shape: WindowShape) -> int | Skipped:
+    placed = windows.place([allele], [contig_length], shape)
+    return int(placed.start[0]) if placed.fits[0] else windows.no_room(allele, contig_length, shape)
+
+
+def _exon_centred(variant: LabelledVariant, contig_length: int, shape: WindowShape) -> int | Skipped:
+    start = (variant.exon.start + variant.exon.end) // 2 - shape.width // 2
+    offset = variant.start - start
+    if not shape.flank <= offset < shape.width - shape.flank or start < 0 or start + shape.width > contig_length:
+        return Skipped(Status.N_CONTEXT, f"less than {shape.flank} nt to an end of the exon-centred window")
+    return start
+
+
+def _own_sequence(variant: LabelledVariant) -> _Prepared | Skipped:
+    sequence = variant.sequence or b""
+    at = variant.start - variant.sequence_start
+    mismatch = _check(variant, sequence[at : at + len(variant.ref)] if at >= 0 else b"")
+    if mismatch:
+        return mismatch
+    flank = min(at, len(sequence) - at - len(variant.ref))
+    if flank < LEAST_FLANK:
+        return Skipped(Status.N_CONTEXT, f"less than {LEAST_FLANK} nt to an end of the row's own sequence")
+    shape = WindowShape(len(sequence), flank)
+    return _Prepared(Allele("", variant.start, variant.ref, variant.alt), variant.sequence_start, sequence, shape)
+
+
+def _check(variant: LabelledVariant, found: bytes) -> Skipped | None:
+    if not variant.snv or set(variant.ref + variant.alt) - set("ACGT"):
+        return Skipped(Status.NOT_APPLICABLE, "the benches are of SNVs")
+    if found != variant.ref.encode("ascii"):
+        shown = found.decode("ascii") or "nothing"
+        return Skipped(Status.REF_MISMATCH, f"REF {variant.ref}, reference {shown}")
+    return None
+
+
+def _labelled_exon(variant: LabelledVariant) -> GeneContext:
+    return GeneContext(
+        gene_id="labelled exon", symbol=None, transcript_id="", transcript_choice="", biotype="", strand=variant.strand,
+        region="", site_offset=None, site_hit=None, donor=variant.donor, acceptor=variant.acceptor, near_site=True,
+    )  # fmt: skip
+
+
+DISTANCE = "distance"
+"""Name of the baseline: the nearer to an edge of the exon, the more harmful."""
+
+EVERYTHING, WITHOUT_SITES = "all", "without splice-site SNVs"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its interval: the middle 95 % of its bootstrap values."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class BenchFigure:
+    """How one score did on one subset.
+
+    Args:
+        subset: ``all``, or without the SNVs in the two nt of a donor or acceptor.
+        variants, positives: with this score; ``missing`` more of the subset have none.
+        average_precision, auroc: of harmful against other variants, the score turned so that higher is more harmful.
+        ratio: average precision by that of the distance baseline on the same rows, resampled together.
+    """
+
+    protocol: BenchProtocol
+    score: str
+    subset: str
+    variants: int
+    positives: int
+    missing: int
+    average_precision: Estimate
+    auroc: Estimate
+    ratio: Estimate
+
+    @property
+    def base_rate(self) -> float:
+        """Average precision of chance."""
+        return self.positives / self.variants
+
+
+def judge(
+    rows: Sequence[BenchRow],
+    fields: Sequence[FieldSpec],
+    protocol: BenchProtocol,
+    threshold: float,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[BenchFigure]:
+    """Return a figure for the distance baseline and every field that has a direction, on both subsets.
+
+    A subset in which a score has no harmful or no other variant gives no figure.
+
+    Args:
+        threshold: an effect below it is harmful; rows without effect or scores do not count.
+        resamples: of the rows, with replacement, for the intervals.
+
+    Raises:
+        SettingsError: scikit-learn is not installed.
+    """
+    figures = []
+    require("sklearn")
+    for subset in (EVERYTHING, WITHOUT_SITES):
+        chosen = in_subset(rows, subset)
+        known: dict[tuple[int, ...], _Resamples] = {}
+        for score, sign in directed(fields).items():
+            having = tuple(i for i, row in enumerate(chosen) if value_of(row, score) is not None)
+            scored = [chosen[i] for i in having]
+            if not _both(harmful_rows(scored, threshold)):
+                continue
+            if having not in known:
+                known[having] = _Resamples(scored, threshold, resamples, seed)
+            drawn = known[having]
+            values = sign * np.array([value_of(row, score) for row in scored], dtype=np.float64)
+            precision, auroc, ratio = drawn.estimates(values)
+            missing = len(chosen) - len(having)
+            figures.append(
+                BenchFigure(
+                    protocol, score, subset, len(having), int(drawn.harmful.sum()), missing, precision, auroc, ratio
+                )
+            )
+    return figures
+
+
+def directed(fields: Sequence[FieldSpec]) -> dict[str, float]:
+    """Return the scores that say how harmful a variant is: 1 where higher is more harmful, -1 where lower is."""
+    signs = {field.id: -1.0 if field.direction == "negative" else 1.0 for field in fields if field.direction != "none"}
+    return {DISTANCE: -1.0} | signs
+
+
+def in_subset(rows: Sequence[BenchRow], subset: str) -> list[BenchRow]:
+    """Return the rows of a subset that count: scored, and with an effect."""
+    return [
+        row
+        for row in rows
+        if row.skipped is None and row.variant.effect is not None and (subset == EVERYTHING or not row.variant.in_site)
+    ]
+
+
+def value_of(row: BenchRow, score: str) -> Value:
+    """Return a row's score, or its distance; None is missing."""
+    return row.variant.distance if score == DISTANCE else row.values.get(score)
+
+
+def harmful_rows(rows: Sequence[BenchRow], threshold: float) -> NDArray[np.bool_]:
+    """Tell of each row whether its effect lies below the threshold."""
+    return np.array([row.variant.effect is not None and row.variant.effect < threshold for row in rows], dtype=bool)
+
+
+class _Resamples:
+    """Rows drawn with replacement, and what the distance does on them: the same for every score of these rows."""
+
+    def __init__(self, rows: Sequence[BenchRow], threshold: float, resamples: int, seed: int) -> None:
+        self.harmful = harmful_rows(rows, threshold)
+        distances = -np.array([row.variant.distance for row in rows], dtype=np.float64)
+        rng = np.random.default_rng(seed)
+        drawn = (rng.integers(len(rows), size=len(rows)) for _ in range(resamples))
+        self.draws = [np.arange(len(rows)), *(at for at in drawn if _both(self.harmful[at]))]
+        self._baseline = [_average_precision(self.harmful[at], distances[at]) for at in self.draws]
+
+    def estimates(self, scores: Floats) -> tuple[Estimate, Estimate, Estimate]:
+        """Return average precision, AUROC and ratio of a score."""
+        values = np.array(
+            [
+                (precision := _average_precision(self.harmful[at], scores[at]), _auroc(self.harmful[at], scores[at]))
+                + (precision / baseline,)
+                for at, baseline in zip(self.draws, self._baseline, strict=True)
+            ]
+        )
+        low, high = np.quantile(values[1:], [0.025, 0.975], axis=0) if len(values) > 1 else np.full((2, 3), math.nan)
+        first, second, third = (Estimate(float(values[0, i]), float(low[i]), float(high[i])) for i in range(3))
+        return first, second, third
+
+
+def _average_precision(harmful: NDArray[np.bool_], scores: Floats) -> float:
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(harmful, scores))
+
+
+def _auroc(harmful: NDArray[np.bool_], scores: Floats) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(harmful, scores))
+
+
+def _both(harmful: NDArray[np.bool_]) -> bool:
+    return bool(harmful.any() and not harmful.all())
+
+
+def draw_precision_recall(
+    path: Path,
+    rows: Mapping[BenchProtocol, Sequence[BenchRow]],
+    figures: Sequence[BenchFigure],
+    signs: Mapping[str, float],
+    threshold: float,
+) -> None:
+    """Draw a panel for every protocol and subset, with a curve for every score that has a figure there.
+
+    Args:
+        rows: by protocol.
+        signs: 1 where a higher score is more harmful, else -1.
+
+    Raises:
+        SettingsError: matplotlib or scikit-learn is not installed.
+        OutputError: it cannot be written.
+    """
+    require("matplotlib", "sklearn")
+    from matplotlib.figure import Figure
+    from sklearn.metrics import precision_recall_curve
+
+    panels = list(dict.fromkeys((figure.protocol, figure.subset) for figure in figures))
+    across = min(2, len(panels))
+    down = -(-len(panels) // across)
+    figure_ = Figure(figsize=(6 * across, 4.6 * down), layout="constrained")
+    grid = figure_.subplots(down, across, squeeze=False).flatten()
+    for axes, (protocol, subset) in zip(grid, panels, strict=False):
+        shown = [figure for figure in figures if (figure.protocol, figure.subset) == (protocol, subset)]
+        for figure in shown:
+            having = [row for row in in_subset(rows[protocol], subset) if value_of(row, figure.score) is not None]
+            scores = signs[figure.score] * np.array([value_of(row, figure.score) for row in having], dtype=np.float64)
+            precision, recall, _ = precision_recall_curve(harmful_rows(having, threshold), scores)
+            style = {"color": "black", "linewidth": 2.0} if figure.score == DISTANCE else {"linewidth": 1.0}
+            label = f"{figure.score} {figure.average_precision.value:.3f}"
+            axes.step(recall, precision, where="post", label=label, **style)
+        axes.axhline(shown[0].base_rate, color="grey", linestyle=":", linewidth=1)
+        axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1), title=f"{protocol}, {subset}")
+        axes.legend(fontsize=7, title="average precision", title_fontsize=7)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    with whole_or_not(path) as temporary:
+        figure_.savefig(temporary, format="png", dpi=120)
