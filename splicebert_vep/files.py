@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -173,3 +174,9 @@ def reporting(where: Path | str) -> Iterator[None]:
             where=str(where),
             remedy="look after folder, permissions and disk space, or give another path; then run it again",
         ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in lower-case hex, without holding the file in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -50,6 +50,9 @@ GROUPS = (ZERO_SHOT, DELTA)
 #: Farthest that a delta score looks, nt: the model sees 510 nt, and what it says of a base needs those around it.
 FARTHEST = 100
 
+#: Random SNVs of a class that a table needs; with fewer a percentile means little.
+LEAST = 100
+
 EngineMode = Literal["exact", "local"]
 
 #: How far around masked positions local mode computes again, nt: a masked site needs less than an ALT, for which see

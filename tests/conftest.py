@@ -13,6 +13,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with a thread for every
 os.environ[PLUGINS_VARIABLE] = "none"  # what this environment has installed is not under test
 
 
+@pytest.fixture(autouse=True, scope="session")
+def session_cache(tmp_path_factory):
+    """Keep the user's own cache out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def install(monkeypatch):
     """Put plugins in the place of those that are really installed."""

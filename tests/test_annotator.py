@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import splicebert_vep
-from helpers import Point, plugin
+from factories import Point, plugin
 from splicebert_vep import Annotator, ScoredVariant, Settings, SpliceBertError, Variant
 from splicebert_vep.cli import main as program
 from splicebert_vep.errors import BuildError, PluginError, SettingsError
@@ -23,21 +23,14 @@ VCF, FASTA = EXAMPLES / "brca1.vcf", EXAMPLES / "brca1.fa.gz"
 DONOR = "chr17-43047641-A-C"  # ClinVar 125852, c.5332+2
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
-def annotator(cache):
+def annotator(session_cache):
     with Annotator(reference=FASTA, genes="grch38", model="splicebert-mini", device="cpu") as opened:
         yield opened
 
 
 @pytest.fixture
-def null(cache):
+def null(session_cache):
     with Annotator(FASTA, backend="null") as opened:
         yield opened
 
@@ -73,7 +66,7 @@ def test_an_iterable_gives_an_iterator_in_order(null):
     assert list(null.score([])) == []
 
 
-def test_chunks_are_read_as_they_are_scored(cache):
+def test_chunks_are_read_as_they_are_scored(session_cache):
     taken = []
 
     def stream():
@@ -195,7 +188,7 @@ def test_a_result_shows_itself_in_terminals_and_notebooks(annotator):
     assert "SYMBOLIC" in str(odd)
 
 
-def test_threads_may_share_an_annotator(cache):
+def test_threads_may_share_an_annotator(session_cache):
     """Scores, and reads of the FASTA, that run into each other would differ from those of one thread."""
     given = variants()
     with Annotator(FASTA, backend="null") as shared:
@@ -233,7 +226,7 @@ def test_a_closed_annotator_says_so():
         closed.score(DONOR)
 
 
-def test_unknown_names_are_told_with_what_was_meant(cache):
+def test_unknown_names_are_told_with_what_was_meant(session_cache):
     with pytest.raises(SettingsError, match=r"unknown backend(.|\n)*did you mean torch\?"):
         Annotator(FASTA, backend="troch")
     with (

@@ -9,7 +9,7 @@ import pluggy
 import pytest
 
 import splicebert_vep_spec
-from helpers import Point, plugin
+from factories import Point, plugin
 from splicebert_vep import plugins
 from splicebert_vep.cli import main as program
 from splicebert_vep.errors import PluginError, SettingsError

@@ -9,7 +9,7 @@ import click
 import cloup
 
 from ..model.registry import DEFAULT_SPLICE_MODEL
-from ..scoring.percentiles import LEAST
+from ..settings import LEAST
 from .complete import PATH
 from .options import (
     annotation_option,

@@ -12,7 +12,6 @@ layout               what tells it
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from collections.abc import Iterable, Mapping
@@ -25,7 +24,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..errors import ModelError
-from ..files import reporting, whole_or_not
+from ..files import reporting, sha256_of, whole_or_not
 from .bert import (
     MULTIMOLECULE,
     VOCABULARY,
@@ -62,8 +61,6 @@ _LAYER_NAMES = {
     "feed_out": "output.dense",
     "feed_norm": "output.{norm}",
 }
-
-_HASH_CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +180,6 @@ def find_weights(folder: Path) -> Path:
         where=str(folder),
         remedy="give the folder that holds config.json and the weights, or pull the model again",
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in lower-case hex, without holding the file in memory."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..files import sha256_of
 from .bert import MULTIMOLECULE, BertConfig, Encoder, official_config, pick, read_config, read_json, vocabulary_rows
-from .checkpoint import Dialect, WeightTaker, find_weights, read_weights, sha256_of, write_model
+from .checkpoint import Dialect, WeightTaker, find_weights, read_weights, write_model
 
 
 class Convolutions(nn.Module):

@@ -21,8 +21,7 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, NoReturn
 
 from ..errors import DownloadError, ModelError, suggestion
-from ..files import cache_root
-from .checkpoint import load_checkpoint, sha256_of
+from ..files import cache_root, sha256_of
 
 if TYPE_CHECKING:
     from .checkpoint import LoadedModel
@@ -268,6 +267,8 @@ def _check_weights(file: Path, model: KnownModel, wanted: str | None, url: str) 
 
 def _prove(folder: Path, model: KnownModel, url: str) -> None:
     try:
+        from .checkpoint import load_checkpoint  # torch takes seconds, and listing models does without
+
         check_known(load_checkpoint(folder), model)
     except ModelError as error:
         raise DownloadError(

@@ -23,8 +23,6 @@ from .plan import ScorePlan
 
 EXON_CORE, EXON_EDGE, CANONICAL, DEEP_INTRON, UTR = "exon_core", "exon_edge", "canonical", "deep_intron", "utr"
 
-#: Random SNVs of a class that a table needs; with fewer a percentile means little.
-LEAST = 100
 
 _EDGE = 3  # nt
 _UTR_REGIONS = ("5_prime_UTR", "3_prime_UTR")

@@ -20,7 +20,8 @@ from ..genome.gene_index import GeneIndex
 from ..genome.gene_table import GeneTable, Ints
 from ..genome.guard import Observed
 from ..genome.reference import Reference
-from ..scoring.percentiles import LEAST, REGION_CLASSES, SIGNS, region_class, steps, write_table
+from ..scoring.percentiles import REGION_CLASSES, SIGNS, region_class, steps, write_table
+from ..settings import LEAST
 
 _BASES = "ACGT"
 _BLOCK = 1 << 14

@@ -1,0 +1,267 @@
+"""What a user sees of the program: help, shell completion, errors on one screen, colour on a terminal only."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+
+from factories import EXAMPLES
+from splicebert_vep.cli import main as program
+from splicebert_vep.cli import options as console
+from splicebert_vep.errors import SettingsError
+from splicebert_vep.model.registry import MODELS
+from splicebert_vep_spec import Status
+
+VCF, FASTA = EXAMPLES / "brca1.vcf", EXAMPLES / "brca1.fa.gz"
+COMMAND = [sys.executable, "-P", "-c", "from splicebert_vep.cli.main import main; main()"]
+
+
+def commands(group: click.Group = program.cli, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for name, command in group.commands.items():
+        found.append((*path, name))
+        if isinstance(command, click.Group):
+            found += commands(command, (*path, name))
+    return found
+
+
+@pytest.fixture
+def no_plugins(monkeypatch):
+    monkeypatch.setenv("SPLICEBERT_VEP_PLUGINS", "none")
+
+
+def test_help_shows_commands_by_task_and_every_exit_code(run, no_plugins):
+    code, out, err = run("--help")
+    assert (code, err) == (0, "")
+    sections = re.findall(r"^(\w[\w ]+):\n((?:  .*\n)+)", out, re.MULTILINE)
+    words = {title: [line.split()[0] for line in body.splitlines()] for title, body in sections}
+    assert words["Annotate and score"] == ["annotate", "score"]
+    assert words["Genes and models"] == ["genes", "models"]
+    assert words["Look around"] == ["plugins", "doctor", "completion"]
+    assert len(words["Examples"]) >= 3
+    assert "Commands of plugins" not in words
+    codes = {int(code) for code in re.findall(r"(?:^| ) +(\d+)  \S", dict(sections)["Exit codes"], re.MULTILINE)}
+    assert codes == {0, 1, 2, 3, 4, 5, 6, 7, 8, 130, 141, 143}
+
+
+@pytest.mark.parametrize("path", commands(), ids=" ".join)
+def test_the_help_of_every_command_has_examples_that_it_understands(run, path):
+    code, out, _ = run(*path, "--help")
+    assert code == 0
+    assert re.search(r"^Examples.*:\n  \S*.*splicebert-vep " + " ".join(path), out, re.MULTILINE)
+    command: click.Command = program.cli
+    for word in path:
+        command = command.commands[word]
+    assert not command.get_short_help_str(60).endswith("...")  # as the list of commands shows it
+    shown_commands = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+    known = {option for one in shown_commands for parameter in one.params for option in parameter.opts}
+    shown = re.findall(rf"splicebert-vep {' '.join(path)}( [^|#>\n]*)", out)
+    assert {word for line in shown for word in line.split() if re.match(r"--?[A-Za-z]", word)} <= known
+
+
+@pytest.mark.parametrize("command", ["annotate", "score"])
+def test_options_come_in_groups(run, command):
+    _, out, _ = run(command, "--help")
+    titles = re.findall(r"^(\w[\w ]+):\n  +-", out, re.MULTILINE)
+    wanted = ["Input and output", "What is computed", "Model and machine"]
+    wanted += ["Compatibility with SpliceAI"] if command == "annotate" else []
+    assert titles == [*wanted, "Other options"]
+    assert command == "score" or "jsonl" in out
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["annotate", "-h"], ["completion", "zsh"], ["models", "list"]], ids=" ".join
+)
+def test_what_is_asked_often_does_not_wait_for_torch(words):
+    code = (
+        "import sys\nfrom splicebert_vep.cli.main import main\n"
+        "try:\n    main()\nfinally:\n    assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def offered(*words: str) -> list[tuple[str, str]]:
+    """What the shell is offered for the last word: (type, value)."""
+    complete = ShellComplete(program.cli, {}, "splicebert-vep", "_SPLICEBERT_VEP_COMPLETE")
+    return [(item.type, item.value) for item in complete.get_completions(list(words[:-1]), words[-1])]
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        (("ann",), ["annotate"]),
+        (("genes", ""), ["build", "info"]),
+        (("annotate", "--window-m"), ["--window-mode"]),
+        (("annotate", "--window-mode", "t"), ["tiled"]),
+        (("annotate", "--output-type", ""), ["v", "z", "b"]),
+        (("score", "--device", "c"), ["cpu", "cuda"]),
+        (("annotate", "--strict", "FAILED,N"), [f"FAILED,{s}" for s in Status if s.startswith("N")]),
+        (("annotate", "--scores", "LLR,KL_M"), ["LLR,KL_MAX", "LLR,KL_MAX_POS"]),
+        (("annotate", "--scores", "LLR,LL"), []),
+        (("annotate", "--emit", "flat,"), ["flat,vep", "flat,csq", "flat,tsv", "flat,jsonl", "flat,parquet"]),
+        (("annotate", "--backend", "n"), ["null"]),
+        (("completion", ""), ["bash", "zsh", "fish"]),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_words_are_completed(no_plugins, words, values):
+    assert offered(*words) == [("plain", value) for value in values]
+
+
+@pytest.mark.parametrize("option", ["-I", "-O", "-R", "--summary"])
+def test_paths_are_completed(option):
+    assert offered("annotate", option, "x") == [("file", "x")]
+
+
+def test_names_are_completed_together_with_paths():
+    assert offered("score", "--model", "Splice") == [
+        ("dir", "Splice"), *(("plain", name) for name in MODELS if name.startswith("Splice"))
+    ]  # fmt: skip
+    assert offered("genes", "info", "grch") == [("file", "grch"), ("plain", "grch37"), ("plain", "grch38")]
+    assert offered("doctor", "-A", "x") == [("file", "x")]
+
+
+def test_completion_is_silent_when_plugins_cannot_be_told(monkeypatch, capfd):
+    monkeypatch.setenv("SPLICEBERT_VEP_PLUGINS", "absent")
+    assert offered("annotate", "--scores", "") == []
+    assert offered("doc") == [("plain", "doctor")]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_script_of_bash_asks_the_program_and_gets_an_answer(run):
+    code, out, _ = run("completion", "bash")
+    assert code == 0
+    assert "_SPLICEBERT_VEP_COMPLETE=bash_complete" in out
+    assert subprocess.run(["bash", "-n"], input=out, text=True, check=False).returncode == 0
+    asked = {"_SPLICEBERT_VEP_COMPLETE": "bash_complete", "COMP_WORDS": "splicebert-vep ann", "COMP_CWORD": "1"}
+    done = subprocess.run(COMMAND, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "plain,annotate\n")
+    for shell in ("zsh", "fish"):
+        assert f"_SPLICEBERT_VEP_COMPLETE={shell}_complete" in run("completion", shell)[1]
+    assert run("completion", "tcsh")[0] == 2
+
+
+def test_an_error_of_any_length_stays_on_one_screen():
+    names = [f"FIELD_{number}" for number in range(100)]
+    error = SettingsError(
+        "An unknown score was asked for.", needed=f"some of {', '.join(names)}", found="x" * 5000, where="here",
+        remedy="splicebert-vep\nplugins",
+    )  # fmt: skip
+    text = console.describe(error)
+    lines = text.splitlines()
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["needed", "found", "where", "remedy"]
+    assert re.search(r"FIELD_0, FIELD_1, .*FIELD_\d+ and (\d+) more$", lines[1])
+    kept = lines[1].count("FIELD_")
+    assert f"and {100 - kept} more" in lines[1]
+    assert "splicebert-vep plugins" in lines[-1]
+    assert sum(-(-len(line) // 100) for line in lines) <= 12
+    short = SettingsError("Short.", needed="a, b", remedy="c")
+    assert console.describe(short) == str(short)
+
+
+def test_a_path_in_an_error_is_never_cut():
+    path = "/data/" + "folder, with a comma/" * 30 + "genome.fa"
+    error = SettingsError("It cannot be read.", where=path, remedy=f"samtools faidx {path}")
+    assert console.describe(error).count(path) == 2
+
+
+def test_a_usage_error_has_the_form_of_the_others(run):
+    code, out, err = run("annotate", VCF)
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "splicebert-vep: error: Missing option '-R' / '--reference'.",
+        "  needed: splicebert-vep annotate [OPTIONS] [IN]",
+        "  remedy: splicebert-vep annotate --help shows more",
+    ]
+
+
+def on_terminal(*words: object, **variables: str) -> bytes:
+    """Run with stderr on a terminal and stdout in a pipe; return what reached the terminal."""
+    ours, theirs = pty.openpty()
+    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
+    command = [*COMMAND, *map(str, words)]
+    with subprocess.Popen(
+        command, env={**environment, "TERM": "xterm", **variables}, stdout=subprocess.PIPE, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        assert process.stdout is not None
+        seen = b""
+        while True:
+            try:
+                got = os.read(ours, 4096)
+            except OSError:  # Linux: the other end is closed
+                break
+            if not got:
+                break
+            seen += got
+        assert b"\033" not in process.stdout.read()
+        process.wait(120)
+    os.close(ours)
+    return seen
+
+
+def test_colour_is_for_terminals_that_want_it():
+    assert b"\033[31merror:\033[0m Missing option" in on_terminal("annotate")
+    assert b"\033[31merror:\033[0m Missing option" in on_terminal("annotate", NO_COLOR="")
+    for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        seen = on_terminal("annotate", **variables)
+        assert b"error: Missing option" in seen
+        assert b"\033" not in seen
+    piped = subprocess.run(
+        [*COMMAND, "annotate"], env={**os.environ, "TERM": "xterm"}, capture_output=True, check=False
+    )
+    assert piped.returncode == 2
+    assert b"\033" not in piped.stderr
+
+
+def test_a_warning_is_yellow_and_progress_needs_a_terminal_that_rewrites_lines(tmp_path):
+    words = ("annotate", VCF, "-R", FASTA, "--backend", "null", "--region", "17:1-2", "-O", tmp_path / "o.vcf")
+    seen = on_terminal(*words)
+    assert b"\033[33mwarning:\033[0m no record lies in the region" in seen
+    assert b"\033[K" in seen
+    seen = on_terminal(*words, NO_COLOR="1")
+    assert b"\033[K" in seen
+    assert b"\033[33m" not in seen
+    assert b"\033" not in on_terminal(*words, TERM="dumb")
+
+
+def test_a_warning_of_a_library_does_not_carry_the_name_of_this_program():
+    code = """
+import logging
+from splicebert_vep.cli.main import main
+try:
+    main(["--version"])
+finally:
+    logging.getLogger("splicebert_vep.scoring.pipeline").warning("FAILED %s", "chr1:5")
+    logging.getLogger("tensorflow.core").warning("retracing")
+    logging.warning("Skipping record")
+    logging.getLogger("tensorflow").info("nothing")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == [
+        "splicebert-vep: warning: FAILED chr1:5", "tensorflow: warning: retracing", "warning: Skipping record"
+    ]  # fmt: skip
+
+
+def test_tables_are_text_by_default_and_json_when_asked(run):
+    code, out, _ = run("genes", "info", "grch38")
+    assert code == 0
+    assert re.search(r"^genes +55,171$", out, re.MULTILINE)
+    assert len(out.splitlines()) < 20
+    answer = json.loads(run("genes", "info", "grch38", "--json")[1])
+    assert answer["genes"] == 55171
+    assert answer["contig_lengths"]["17"] == 83257441
+    _, out, _ = run("models", "info", "splicebert-mini")
+    assert re.search(r"^parameters +1,339,530$", out, re.MULTILINE)
+    assert re.search(r"^quality +Measured: ", out, re.MULTILINE)
+    assert max(len(line) for line in out.splitlines() if not line.startswith("folder")) <= 110  # a path is never cut
+    _, out, _ = run("models", "verify", "splicebert-mini")
+    assert re.search(r"^verified +yes\nchecksum from +registry$", out, re.MULTILINE)

@@ -1,0 +1,49 @@
+"""Variants given by hand, as a table and as JSON."""
+
+import json
+
+import pyarrow.parquet as pq
+
+from factories import FASTA, NULL
+
+
+def test_score_prints_a_readable_table(run):
+    code, out, err = run("score", "chr17-43047641-A-C", "17:43045803:C:T", "17-43047641-G-C", "-R", FASTA)
+    assert code == 0
+    assert "splicebert-mini" in err
+    blocks = out.split("\n\n")
+    assert "BRCA1 (-)" in blocks[0]
+    assert "hits the donor dinucleotide" in blocks[0]
+    assert "KL_SS" in blocks[0]
+    assert "17-43045803-C-T" in blocks[1]
+    assert "REF_MISMATCH" in blocks[2]
+    assert "FASTA A" in blocks[2]
+
+
+def test_score_prints_json_with_the_columns_and_values_of_the_table(run, tmp_path):
+    variants = ["17-43047641-A-C", "17-43047641-G-C"]
+    code, out, err = run("score", *variants, *NULL, "--json")
+    assert code == 0
+    answer = json.loads(out)
+    assert list(answer) == ["provenance", "rows"]
+    assert answer["provenance"]["Model"] == "null"
+    assert [row["STATUS"] for row in answer["rows"]] == ["OK", "REF_MISMATCH"]
+    assert answer["rows"][1]["KL_SS"] is None
+    source = tmp_path / "in.vcf"
+    body = "".join(f"17\t43047641\t.\t{ref}\tC\t.\t.\t.\n" for ref in "AG")
+    source.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + body)
+    assert run("annotate", source, *NULL, "--emit", f"parquet={tmp_path / 't.parquet'}")[0] == 0
+    assert pq.read_table(tmp_path / "t.parquet").to_pylist() == answer["rows"]  # to the last digit
+
+
+def test_options_without_effect_on_the_null_backend_are_named(run):
+    _, _, err = run("score", "17-43047641-A-C", *NULL, "--model", "splicebert-mini", "--device", "cpu")
+    assert "--model and --device: no effect with --backend null" in err
+    assert "no effect" not in run("score", "17-43047641-A-C", *NULL)[2]
+
+
+def test_options_of_delta_scores_that_nobody_asked_for_are_named(run):
+    _, _, err = run("score", "17-43047641-A-C", *NULL, "--masked", "--delta-distance", 60)
+    assert "--delta-distance and --masked: no effect without delta scores" in err
+    asked = run("score", "17-43047641-A-C", *NULL, "--scores", "DS_DL", "--masked", "--device", "cpu")
+    assert asked[0] == 0 and "no effect" not in asked[2]

@@ -1,0 +1,260 @@
+"""Compiling annotations: the same genes from every format, the reported transcript, malformed files."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from factories import ENSEMBL_GFF3, ENSEMBL_GTF, GENCODE_GFF3, REFSEQ_GFF3, choice_gff3, tabbed, write_text
+from splicebert_vep.errors import AnnotationError
+from splicebert_vep.genome.gene_build import compile_genes, load_table, read_contig_lengths
+from splicebert_vep.genome.gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED
+
+A, D, R = HAS_ACCEPTOR, HAS_DONOR, REPORTED
+
+
+@pytest.mark.parametrize(
+    ("text", "contig", "gene_ids", "transcript_ids", "assembly"),
+    [
+        (ENSEMBL_GFF3, "1", ("ENSG01.3", "ENSG02.1"), ("ENST01.7", "ENST03.2"), "GRCh38"),
+        (GENCODE_GFF3, "chr1", ("ENSG01.3", "ENSG02.1"), ("ENST01.7", "ENST03.2"), "GRCh38"),
+        (REFSEQ_GFF3, "NC_000001.11", ("11", "22"), ("NM_01.7", "NM_03.2"), "GRCh38.p14"),
+        (ENSEMBL_GTF, "1", ("ENSG01.3", "ENSG02.1"), ("ENST01.7", "ENST03.2"), "GRCh38"),
+    ],
+    ids=["ensembl-gff3", "gencode-gff3", "refseq-gff3", "ensembl-gtf"],
+)
+def test_every_format_gives_the_same_genes(
+    tmp_path: Path, text: str, contig: str, gene_ids: tuple[str, ...], transcript_ids: tuple[str, ...], assembly: str
+) -> None:
+    table = compile_genes(write_text(tmp_path, text))
+    assert table.contigs == (contig,)
+    assert table.gene_ids == gene_ids
+    assert table.transcript_ids == transcript_ids
+    assert table.symbols == ("ALPHA", "BETA")
+    assert table.biotypes == ("protein_coding", "protein_coding")
+    assert [CHOICES[row] for row in table.choice] == ["MANE_Select", "MANE_Select"]
+    assert table.assembly == assembly
+    assert table.gene_start.tolist() == [100, 2000]
+    assert table.gene_end.tolist() == [600, 2300]
+    assert table.gene_strand.tolist() == [1, -1]
+    assert table.cds_start.tolist() == [150, 2050]  # with the stop codon, whichever format says it how
+    assert table.cds_end.tolist() == [550, 2250]
+    assert table.exon_offsets.tolist() == [0, 4, 6]
+    # ALPHA: the last exon of T2 shares its start with the second of T1. BETA is on minus: the genomic right exon is
+    # first in the transcript, so it has the donor and the left one the acceptor.
+    assert list(zip(table.exon_start.tolist(), table.exon_end.tolist(), table.exon_flags.tolist(), strict=True)) == [
+        (100, 200, D | R),
+        (300, 400, A | D | R),
+        (300, 450, A),
+        (500, 600, A | R),
+        (2000, 2100, A | R),
+        (2200, 2300, D | R),
+    ]
+
+
+def test_splice_sites_lie_in_the_introns(tmp_path: Path) -> None:
+    sites = compile_genes(write_text(tmp_path, ENSEMBL_GFF3)).splice_sites()
+    rows = list(zip(sites.start.tolist(), sites.strand.tolist(), sites.is_donor.tolist(), strict=True))
+    # Plus: donors right after 200 and 400, acceptors before 300 and 500. Minus: donor before 2200, acceptor after 2100.
+    assert sorted(rows) == [
+        (200, 1, True),
+        (298, 1, False),
+        (400, 1, True),
+        (498, 1, False),
+        (2100, -1, False),
+        (2198, -1, True),
+    ]
+
+
+def test_contig_lengths_come_from_the_file_or_the_caller(tmp_path: Path) -> None:
+    fai = tmp_path / "x.fai"
+    fai.write_text("chr1\t4999\t6\t60\t61\nchr2\t77\t6\t60\t61\n", encoding="utf-8")
+    path = write_text(tmp_path, ENSEMBL_GFF3)
+    assert compile_genes(path).contig_lengths == {"1": 5000}
+    # chr1 is the annotation's 1; chr2 is unknown to it and keeps its name.
+    assert compile_genes(path, contig_lengths=read_contig_lengths(fai)).contig_lengths == {"1": 4999, "chr2": 77}
+    fai.write_text("chr1 4999\n", encoding="utf-8")
+    with pytest.raises(AnnotationError, match=r"contig lengths cannot be read(.|\n)*line 1"):
+        read_contig_lengths(fai)
+
+
+def test_ensembl_75_gtf_has_no_versions_and_may_lack_gene_lines(tmp_path: Path) -> None:
+    def gtf(contig: str, kind: str, first: int, last: int, gene: str, transcript: str, biotype: str, sign: str) -> str:
+        attributes = f'gene_id "{gene}"; transcript_id "{transcript}"; gene_name "{gene}"; gene_biotype "{biotype}";'
+        return f"{contig} protein_coding {kind} {first} {last} . {sign} . {attributes}"
+
+    text = "\n".join(
+        [
+            gtf("1", "exon", 101, 200, "ENSG1", "ENST1", "pseudogene", "+"),  # not wanted
+            gtf("1", "exon", 501, 600, "ENSG2", "ENST2", "protein_coding", "+"),  # wanted, from its exons alone
+            gtf("1", "exon", 301, 400, "ENSG2", "ENST2", "protein_coding", "+"),
+            gtf("X", "transcript", 101, 400, "ENSG3", "ENST3", "protein_coding", "+"),  # pseudoautosomal: same ids
+            gtf("X", "exon", 101, 200, "ENSG3", "ENST3", "protein_coding", "+"),
+            gtf("X", "exon", 301, 400, "ENSG3", "ENST3", "protein_coding", "+"),
+            gtf("Y", "transcript", 1101, 1400, "ENSG3", "ENST3", "protein_coding", "+"),
+            gtf("Y", "exon", 1101, 1200, "ENSG3", "ENST3", "protein_coding", "+"),
+            gtf("Y", "exon", 1301, 1400, "ENSG3", "ENST3", "protein_coding", "+"),
+        ]
+    )
+    table = compile_genes(write_text(tmp_path, text))
+    assert table.gene_ids == ("ENSG2", "ENSG3", "ENSG3")
+    assert [table.contigs[row] for row in table.gene_contig] == ["1", "X", "Y"]
+    assert list(zip(table.gene_start.tolist(), table.gene_end.tolist(), strict=True)) == [
+        (300, 600),
+        (100, 400),
+        (1100, 1400),
+    ]
+    assert np.diff(table.exon_offsets).tolist() == [2, 2, 2]
+    assert table.symbols == (None, None, None)  # the source repeats the gene id for want of a symbol
+    assert table.assembly is None
+
+
+def test_spliceai_table_starts_are_0_based(tmp_path: Path) -> None:
+    path = tmp_path / "grch38.txt"
+    path.write_text(
+        "#NAME\tCHROM\tSTRAND\tTX_START\tTX_END\tEXON_START\tEXON_END\n"
+        "ALPHA\t1\t+\t100\t600\t100,300,500,\t200,400,600,\n"
+        "BETA\t1\t-\t2000\t2300\t2000,2200\t2100,2300\n"
+        "MT-X\tMT\t-\t2000\t2300\t2000,2200\t2100,2300\n",
+        encoding="utf-8",
+    )
+    table = compile_genes(path)
+    assert table.gene_ids == table.symbols == table.transcript_ids == ("ALPHA", "BETA")
+    assert table.biotypes == ("unspecified", "unspecified")
+    assert [CHOICES[row] for row in table.choice] == ["smallest_id", "smallest_id"]
+    assert table.cds_start.tolist() == table.cds_end.tolist() == [-1, -1]
+    assert table.exon_start.tolist() == [100, 300, 500, 2000, 2200]
+    assert table.exon_flags.tolist() == [D | R, A | D | R, A | R, A | R, D | R]
+
+
+@pytest.mark.parametrize(
+    ("transcripts", "reported", "why"),
+    [
+        ([("T1", "Ensembl_canonical", 90), ("T2", "basic,MANE_Select", 30)], "T2", "MANE_Select"),
+        ([("T1", "Ensembl_canonical", 90), ("T2", "MANE Plus Clinical", 30)], "T2", "MANE_Plus_Clinical"),
+        ([("T1", "basic", 90), ("T2", "Ensembl_canonical", 30)], "T2", "Ensembl_canonical"),
+        ([("T1", "basic", 30), ("T2", "basic", 90), ("T3", "basic", 90)], "T2", "longest_CDS"),
+        ([("T3", "basic", 0), ("T2", "basic", 0)], "T2", "smallest_id"),
+        ([("T1", "basic", 0), ("T2", "basic", 3)], "T2", "longest_CDS"),
+    ],
+)
+def test_reported_transcript(tmp_path: Path, transcripts: list[tuple[str, str, int]], reported: str, why: str) -> None:
+    table = compile_genes(write_text(tmp_path, choice_gff3(*transcripts)))
+    assert table.transcript_ids == (reported,)
+    assert CHOICES[int(table.choice[0])] == why
+
+
+def test_mane_from_another_table_counts_without_the_version(tmp_path: Path) -> None:
+    newer = compile_genes(write_text(tmp_path, choice_gff3(("ENST2.9", "MANE_Select", 30))))
+    older = write_text(tmp_path, choice_gff3(("ENST1.1", "basic", 90), ("ENST2.4", "basic", 30)), "older.gff3")
+    assert compile_genes(older).transcript_ids == ("ENST1.1",)
+    table = compile_genes(older, mane_from=newer)
+    assert table.transcript_ids == ("ENST2.4",)
+    assert CHOICES[int(table.choice[0])] == "MANE_Select"
+
+
+def test_a_gap_of_a_few_nt_is_no_intron(tmp_path: Path) -> None:
+    text = """
+    1 x gene 101 400 . + . ID=g;gene_id=G;biotype=protein_coding
+    1 x mRNA 101 400 . + . ID=t;Parent=g;transcript_id=T
+    1 x exon 101 200 . + . Parent=t
+    1 x exon 203 300 . + . Parent=t
+    1 x exon 311 400 . + . Parent=t
+    """
+    # 200 to 203 leaves 2 nt, a frameshift; 300 to 311 leaves 10 nt.
+    assert compile_genes(write_text(tmp_path, text)).exon_flags.tolist() == [R, D | R, A | R]
+
+
+def test_parents_after_children_several_parents_and_exons_of_the_gene_itself(tmp_path: Path) -> None:
+    text = """
+    1 x exon 101 200 . + . Parent=t1,t2
+    1 x exon 301 400 . + . Parent=t1
+    1 x mRNA 101 400 . + . ID=t1;Parent=g;transcript_id=T1
+    1 x mRNA 101 200 . + . ID=t2;Parent=g;transcript_id=T2
+    1 x gene 101 400 . + . ID=g;gene_id=G;biotype=protein_coding
+    1 x gene 601 700 . - . ID=h;gene_id=H;biotype=lncRNA
+    1 x exon 601 700 . - . Parent=h
+    """
+    table = compile_genes(write_text(tmp_path, text))
+    assert table.gene_ids == ("G", "H")
+    assert table.transcript_ids == ("T1", "H")
+    assert table.exon_flags.tolist() == [D | R, A | R, R]
+
+
+def test_gzip_and_suffix_do_not_matter(tmp_path: Path) -> None:
+    plain = compile_genes(write_text(tmp_path, ENSEMBL_GTF, "genes.dat"))
+    packed = tmp_path / "genes.txt"
+    packed.write_bytes(gzip.compress(tabbed(ENSEMBL_GTF).replace("\n", "\r\n").encode()))
+    assert compile_genes(packed).digest == plain.digest
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("1\tx\texon\t101\t200\t.\t+\t.\n", "8 columns instead of 9"),
+        ("1\tx\texon\tten\t200\t.\t+\t.\tParent=transcript:ENST01\n", "ten"),
+        ("1\tx\texon\t201\t200\t.\t+\t.\tParent=transcript:ENST01\n", "start 201, end 200"),
+        ("1\tx\texon\t0\t200\t.\t+\t.\tParent=transcript:ENST01\n", "start 0, end 200"),
+        ("1\tx\texon\t101\t200\t.\t+\t.\tName=E\n", "without Parent"),
+        ("1\tx\tgene\t101\t200\t.\t+\t.\tName=E\n", "gene without ID"),
+        ("##sequence-region 1\n", "sequence-region"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, line: str, found: str) -> None:
+    path = tmp_path / "bad.gff3"
+    lines = tabbed(ENSEMBL_GFF3).splitlines(keepends=True)
+    path.write_text("".join([*lines[:6], line, *lines[6:]]), encoding="utf-8")
+    with pytest.raises(AnnotationError, match=f"{found}(.|\n)*bad.gff3, line 7"):
+        compile_genes(path)
+
+
+def test_a_malformed_gtf_line_is_named(tmp_path: Path) -> None:
+    path = write_text(tmp_path, ENSEMBL_GTF.replace('transcript_id "ENST03"; ', ""), "bad.gtf")
+    with pytest.raises(AnnotationError, match="transcript without transcript_id(.|\n)*bad.gtf, line 15"):
+        compile_genes(path)
+
+
+def test_a_malformed_spliceai_row_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.txt"
+    header = "#NAME\tCHROM\tSTRAND\tTX_START\tTX_END\tEXON_START\tEXON_END\n"
+    path.write_text(f"{header}ALPHA\t1\t+\t100\t600\t100,300,\t200,\n", encoding="utf-8")
+    with pytest.raises(AnnotationError, match="bad.txt, line 2"):
+        compile_genes(path)
+
+
+def test_a_gene_without_strand(tmp_path: Path) -> None:
+    path = write_text(tmp_path, choice_gff3(("T1", "basic", 0)).replace(" + ", " . "))
+    with pytest.raises(AnnotationError, match=r"no strand(.|\n)*gene G on 1"):
+        compile_genes(path)
+
+
+def test_no_gene_of_the_wanted_biotypes_tells_which_there_are(tmp_path: Path) -> None:
+    path = write_text(tmp_path, ENSEMBL_GFF3)
+    with pytest.raises(AnnotationError, match=r"antisense(.|\n)*protein_coding \(2\), processed_pseudogene \(1\)"):
+        compile_genes(path, biotypes=("antisense",))
+    assert compile_genes(path, biotypes=("processed_pseudogene",)).gene_ids == ("ENSG03.1",)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "holds no features"),
+        (b"##gff-version 3\n", "holds no features"),
+        (b"##fileformat=VCFv4.2\n1\t2\t.\tA\tC\n", "unknown format"),
+        (gzip.compress(b"##gff-version 3\n" * 100, mtime=0)[:-12], "cannot be read to its end"),
+    ],
+)
+def test_a_file_that_is_no_annotation(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "x.gff3"
+    path.write_bytes(data)
+    with pytest.raises(AnnotationError, match=message):
+        load_table(path)
+
+
+def test_genes_without_exons_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_text(tmp_path, ENSEMBL_GFF3 + "1 x gene 4001 4100 . + . ID=g;gene_id=G;biotype=lncRNA\n")
+    assert len(compile_genes(path)) == 2
+    assert "1 genes of the wanted biotypes have no exons" in caplog.text

@@ -1,0 +1,563 @@
+"""Joins: which value of another program an allele gets in a gene, and what is said where it gets none."""
+
+import gzip
+import os
+import random
+import re
+import shutil
+import subprocess
+from collections import Counter
+
+import pysam
+import pytest
+
+from factories import PANGOLIN, ROOT, SPLICEAI, annotated, join_genome, open_annotator, tabixed, vcf, words
+from splicebert_vep import Annotator, Settings
+from splicebert_vep.errors import BuildError, SettingsError, VcfError
+from splicebert_vep.joins.match import MEANINGS, Joined
+
+
+@pytest.fixture(scope="module")
+def annotator(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("joins")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPLICEBERT_VEP_CACHE", str(folder / "cache"))
+        with open_annotator(folder, scores=("KL_CTX", "LLR")) as opened:
+            yield opened
+
+
+def entry(allele, symbol, number):
+    """An entry whose largest delta is this number of hundredths, with places 1 to 4."""
+    return f"{allele}|{symbol}|0.01|{number / 100:.2f}|0.00|0.00|1|2|3|4"
+
+
+A = "ALPHA"
+NO_GENE, NO_ROW, HALF = "OTHER_GENE OTHER_GENE", "NO_RECORD NO_RECORD", "FOUND .5 OTHER_GENE"
+DOTS = "|.|.|.|.|.|.|.|."
+
+# Place, REF, ALT of the record; rows of the source; what ALPHA and GAMMA get: status and DS_MAX.
+CASES = {
+    "precomputed, contig without chr": ("350 A C", [f"1 350 A C SpliceAI={entry('C', A, 50)}"], HALF),
+    "contig with chr": ("350 A C", [f"chr1 350 A C SpliceAI={entry('C', A, 50)}"], HALF),
+    "contig by accession": ("350 A C", [f"NC_000001.11 350 A C SpliceAI={entry('C', A, 50)}"], HALF),
+    "a record per gene": (
+        "350 A C", [f"1 350 A C SpliceAI={entry('C', 'GAMMA', 30)}", f"1 350 A C SpliceAI={entry('C', A, 50)}"],
+        "FOUND .5 FOUND .3",
+    ),
+    "a record per ALT": (
+        "350 A C", [f"1 350 A {alt} SpliceAI={entry(alt, A, n)}" for alt, n in (("G", 10), ("C", 20), ("T", 40))],
+        "FOUND .2 OTHER_GENE",
+    ),
+    "several ALTs and genes in one record": (
+        "350 A T",
+        ["1 350 A C,T SpliceAI=" + ",".join(entry(a, g, n) for a, g, n in (
+            ("C", A, 10), ("C", "GAMMA", 20), ("T", A, 30), ("T", "GAMMA", 40)))],
+        "FOUND .3 FOUND .4",
+    ),
+    "an ALT without entries among others": (
+        "350 A T", [f"1 350 A C,T SpliceAI={entry('C', A, 10)}"], NO_ROW),
+    "unscored ALT": ("360 GC AT", [f"1 360 GC AT SpliceAI=AT|{A}{DOTS}"], "MISSING OTHER_GENE"),
+    "dots and a value": (
+        "350 A C", [f"1 350 A C SpliceAI=C|{A}{DOTS},{entry('C', A, 30)}"], "FOUND .3 OTHER_GENE"),
+    "one delta missing": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|.|0.50|0.10|0.10|1|2|3|4"], "FOUND None OTHER_GENE"),
+    "missing key": ("350 A C", ["1 350 A C SpliceAI=."], "MISSING MISSING"),
+    "no key": ("350 A C", ["1 350 A C AC=1"], "NO_KEY NO_KEY"),
+    "a key that begins alike": ("350 A C", [f"1 350 A C SpliceAI_old={entry('C', A, 50)}"], "NO_KEY NO_KEY"),
+    "no row": ("350 A C", [f"1 351 {join_genome()[350]} * SpliceAI=."], NO_ROW),
+    "another ALT": ("350 A C", [f"1 350 A G SpliceAI={entry('G', A, 50)}"], NO_ROW),
+    "no contig": ("350 A C", [f"2 350 A C SpliceAI={entry('C', A, 50)}"], "NO_CONTIG NO_CONTIG"),
+    "by gene id": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'ENSG09', 50)}"], "OTHER_GENE FOUND .5"),
+    "by gene id of another version": (
+        "350 A C", [f"1 350 A C SpliceAI={entry('C', 'ENSG01.9', 50)}"], HALF),
+    "a symbol that only begins alike": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'ALPHA2', 9)}"], NO_GENE),
+    "a symbol in another case": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'Alpha', 9)}"], NO_GENE),
+    "two entries that agree": ("350 A C", [f"1 350 A C SpliceAI={entry('C', A, 50)}"] * 2, HALF),
+    "two entries that disagree": (
+        "350 A C", [f"1 350 A C SpliceAI={entry('C', A, n)}" for n in (50, 51)], "AMBIGUOUS OTHER_GENE"),
+    "padded record": ("349 {}A {}C", [f"1 350 A C SpliceAI={entry('C', A, 50)}"], HALF),
+    "padded row": ("350 A C", ["1 349 {0}A {0}C SpliceAI=" + entry("{0}C", A, 50)], HALF),
+    # ACACACACA at 303-311: AC deleted at its left end, its right end and in between are one allele
+    "right-shifted deletion": ("302 TAC T", [f"1 309 ACA A SpliceAI={entry('A', A, 50)}"], HALF),
+    "left-aligned row of a shifted record": (
+        "309 ACA A", [f"1 302 TAC T SpliceAI={entry('T', A, 50)}"], HALF),
+    "padded and shifted deletion": (
+        "302 TAC T", [f"1 309 ACATTG ATTG SpliceAI={entry('ATTG', A, 50)}"], HALF),
+    "right-shifted insertion": ("302 T TAC", [f"1 311 A ACA SpliceAI={entry('ACA', A, 50)}"], HALF),
+    "insertion before its anchor": ("302 T TAC", [f"1 312 T CAT SpliceAI={entry('CAT', A, 50)}"], HALF),
+    "a longer deletion is another": ("302 TAC T", [f"1 302 TACAC T SpliceAI={entry('T', A, 50)}"], NO_ROW),
+    "lower case": ("350 a c", [f"1 350 A C SpliceAI={entry('C', A, 50)}"], HALF),
+    "a row that was split after scoring, single bases": (
+        "350 A C", [f"1 350 A C SpliceAI={entry('C', A, 10)},{entry('T', A, 20)}"], "FOUND .1 OTHER_GENE"),
+    "another number of subfields": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|0.1|0.2"], "UNREADABLE UNREADABLE"),
+    "no score but NaN": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|nan|nan|nan|nan|1|2|3|4"], "MISSING OTHER_GENE"),
+    "no place": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|0.10|0.50|0.10|0.10|1|2.5|3|4"], "UNREADABLE UNREADABLE"),
+    "no place on a chromosome": (
+        "350 A C", [f"1 350 A C SpliceAI=C|{A}|0.10|0.50|0.10|0.10|1|2000000|3|4"], "UNREADABLE UNREADABLE"),
+    "no number": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|x|0.50|0.10|0.10|1|2|3|4"], "UNREADABLE UNREADABLE"),
+    "no number, but for Python": (
+        "350 A C", [f"1 350 A C SpliceAI=C|{A}|0.0_9|0.50|0.10|0.10|1|2|3|4"], "UNREADABLE UNREADABLE"),
+    "no place, but for Python": (
+        "350 A C", [f"1 350 A C SpliceAI=C|{A}|0.10|0.50|0.10|0.10|1|2_0|3|4"], "UNREADABLE UNREADABLE"),
+    "no score": ("350 A C", [f"1 350 A C SpliceAI=C|{A}|1.50|0.50|0.10|0.10|1|2|3|4"], "UNREADABLE UNREADABLE"),
+}  # fmt: skip
+
+
+def expected(text):
+    """Status and DS_MAX per gene; only FOUND has a value."""
+    found, parts = [], text.split()
+    while parts:
+        status = parts.pop(0)
+        value = parts.pop(0) if status == "FOUND" else "None"
+        found.append((status, None if value == "None" else float(value)))
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_an_allele_gets_from_a_file(case, annotator, tmp_path):
+    record, rows, wanted = CASES[case]
+    before = join_genome()[348]
+    source = vcf(tmp_path / "in.vcf", [f"chr1 {record.format(before, before)}"])
+    file = tabixed(tmp_path / "scores.vcf", [row.replace("{0}", before) for row in rows])
+    found = annotated(annotator, source, f"spliceai={file}")
+    by_gene = {row["SYMBOL"]: (row["SpliceAI_STATUS"], row["SpliceAI_DS_MAX"]) for row in found}
+    assert [by_gene["ALPHA"], by_gene["GAMMA"]] == expected(wanted)
+
+
+def test_every_field_comes_as_it_stands(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    text = "C|ALPHA|0.10|-0.00|0.91|0.02|-12|50|0|3"
+    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={text}"])
+    row = next(row for row in annotated(annotator, source, f"SpliceAI={file}") if row["SYMBOL"] == "ALPHA")
+    names = ("DS_AG", "DS_AL", "DS_DG", "DS_DL", "DP_AG", "DP_AL", "DP_DG", "DP_DL", "DS_MAX")
+    assert [row[f"SpliceAI_{name}"] for name in names] == [0.1, 0.0, 0.91, 0.02, -12, 50, 0, 3, 0.91]
+
+
+@pytest.mark.parametrize(
+    ("record", "row", "place"),
+    [
+        ("302 TAC T", "302 TAC T", 10),
+        ("302 TAC T", "309 ACA A", 17),  # the site at 319 is 17 nt from 302
+        ("309 ACA A", "302 TAC T", 3),
+        ("309 ACA A", "309 ACATTG ATTG", 10),
+    ],
+)
+def test_a_place_counts_from_the_records_own_pos(record, row, place, annotator, tmp_path):
+    alt = row.split()[2]
+    source = vcf(tmp_path / "in.vcf", [f"chr1 {record}"])
+    file = tabixed(tmp_path / "s.vcf", [f"1 {row} SpliceAI={alt}|ALPHA|0.1|0|0.9|0|-300|.|10|0"])
+    found = next(row for row in annotated(annotator, source, f"spliceai={file}") if row["SYMBOL"] == "ALPHA")
+    assert found["SpliceAI_DP_DG"] == place
+    assert found["SpliceAI_DP_AG"] == place - 310 and found["SpliceAI_DP_AL"] is None
+    assert found["SpliceAI_DS_DG"] == 0.9
+
+
+def test_an_index_of_the_other_kind_does(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
+    file.with_name("s.vcf.gz.tbi").unlink()
+    pysam.tabix_index(str(file), preset="vcf", csi=True, force=True)
+    rows = annotated(annotator, source, f"spliceai={file}")
+    assert ("FOUND", 0.5) in words(rows, "SpliceAI_STATUS", "SpliceAI_DS_MAX")
+
+
+def test_a_bcf_to_join_is_told_apart(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"], "##contig=<ID=chr1>\n")
+    as_bcf(source, tmp_path / "s.bcf")
+    pysam.tabix_index(str(tmp_path / "s.bcf"), preset="bcf", force=True)
+    with pytest.raises(VcfError, match=r"not a BCF(.|\n)*bcftools view -Oz"):
+        annotated(annotator, source, f"spliceai={tmp_path / 's.bcf'}")
+
+
+def test_snv_and_indel_files_answer_together(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 302 TAC T", "chr1 350 A C", "chr1 2050 C G", "chr2 350 A C"])
+    snv = tabixed(tmp_path / "snv,hg38.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
+    indel = tabixed(tmp_path / "indel.vcf", [f"1 302 TAC T SpliceAI={entry('T', A, 20)}"])
+    rows = annotated(annotator, source, f"spliceai={snv}", f"SPLICEAI={indel}")
+    assert words(rows, "POS", "SYMBOL", "SpliceAI_STATUS", "SpliceAI_DS_MAX") == [
+        (302, "ALPHA", "FOUND", 0.2), (302, "GAMMA", "OTHER_GENE", None),
+        (350, "ALPHA", "FOUND", 0.5), (350, "GAMMA", "OTHER_GENE", None),
+        (2050, "BETA", "NO_RECORD", None),
+        (350, None, None, None),  # NO_GENE: there is no gene to ask for
+    ]  # fmt: skip
+
+
+SPLIT = f"{entry('A', A, 10)},{entry('ATT', A, 20)}"
+
+# The record's REF and ALTs, the value of its key, and what ALPHA gets per ALT.
+INFO_CASES = {
+    "own entry": ("350 A C", f"SpliceAI={entry('C', A, 50)}", "FOUND .5"),
+    "several ALTs": ("350 A C,T", f"SpliceAI={entry('T', A, 50)},{entry('C', A, 30)}", "FOUND .3 FOUND .5"),
+    "no key": ("350 A C", "AC=1", "NO_KEY"),
+    "no INFO": ("350 A C", ".", "NO_KEY"),
+    "missing": ("350 A C", "SpliceAI=.", "MISSING"),
+    "flag": ("350 A C", "SpliceAI", "MISSING"),
+    "only the other gene": ("350 A C", f"SpliceAI={entry('C', 'GAMMA', 50)}", "OTHER_GENE"),
+    "split from single bases": ("350 A T", f"SpliceAI={entry('C', A, 10)},{entry('T', A, 20)}", "FOUND .2"),
+    "split, and the ALT has no entry": ("350 A G", f"SpliceAI={entry('C', A, 10)},{entry('T', A, 20)}", "NO_RECORD"),
+    "split from longer ALTs, first": ("303 AC A", f"SpliceAI={SPLIT}", "AMBIGUOUS"),
+    "split and trimmed, so that the ALT has other letters": ("303 A ATT", f"SpliceAI={SPLIT}", "AMBIGUOUS"),
+    # REF AC with ALTs A and ACA was split and trimmed to A>A..: the text of the one is that of the other by accident
+    "trimmed to the text of another": (
+        "305 A AC", f"SpliceAI={entry('AC', A, 10)},{entry('A', A, 20)}", "AMBIGUOUS"),
+    "ALT by letters in lower case": ("350 A c", f"SpliceAI={entry('C', A, 50)}", "FOUND .5"),
+    "a symbolic ALT beside": ("350 A C,<NON_REF>", f"SpliceAI={entry('C', A, 50)}", "FOUND .5 None"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", INFO_CASES)
+def test_what_an_allele_gets_from_the_records_own_info(case, annotator, tmp_path):
+    record, info, wanted = INFO_CASES[case]
+    source = vcf(tmp_path / "in.vcf", [f"chr1 {record} {info}"], SPLICEAI)
+    rows = annotated(annotator, source, "spliceai=info:SpliceAI")
+    found = [(row["SpliceAI_STATUS"], row["SpliceAI_DS_MAX"]) for row in rows if row["SYMBOL"] in (A, None)]
+    assert found == [(None if status == "None" else status, value) for status, value in expected(wanted)]
+
+
+def test_subfields_stand_where_the_header_says(annotator, tmp_path):
+    """As a program that adds a subfield and orders them otherwise declares them."""
+    header = SPLICEAI.replace("ALLELE|SYMBOL|DS_AG|DS_AL", "SYMBOL|ALLELE|STRAND|DS_AL|DS_AG")
+    info = "SpliceAI=ALPHA|C|+|0.11|0.22|0.33|0.44|1|2|3|4"
+    source = vcf(tmp_path / "in.vcf", [f"chr1 350 A C {info}"], header)
+    row = next(row for row in annotated(annotator, source, "spliceai=info:SpliceAI") if row["SYMBOL"] == A)
+    assert [row[f"SpliceAI_DS_{e}"] for e in ("AG", "AL", "DG", "DL")] == [0.22, 0.11, 0.33, 0.44]
+
+
+def test_a_definition_may_say_more_after_the_format(annotator, tmp_path):
+    """Source and Version are VCF's own (1.4.2), and what a definition says of a file and of INFO is read alike."""
+    more = SPLICEAI.replace('DP_DL">', 'DP_DL",Source="a, b",Version="1">').replace("ALLELE|SYMBOL", "SYMBOL|ALLELE")
+    row = "350 A C SpliceAI=ALPHA|C|0.01|0.50|0.00|0.00|1|2|3|4"
+    source, file = vcf(tmp_path / "in.vcf", [f"chr1 {row}"], more), tabixed(tmp_path / "s.vcf", [f"1 {row}"], more)
+    for join in (f"spliceai={file}", "spliceai=info:SpliceAI"):
+        rows = annotated(annotator, source, join)
+        assert words(rows, "SpliceAI_STATUS", "SpliceAI_DS_MAX") == [("FOUND", 0.5), ("OTHER_GENE", None)]
+
+
+def test_a_format_without_the_subfields_is_refused(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"], SPLICEAI.replace("DS_AG|", ""))
+    with pytest.raises(SettingsError, match="lacks DS_AG"):
+        annotated(annotator, source, "spliceai=info:SpliceAI")
+
+
+def as_bcf(source, target):
+    with (
+        pysam.VariantFile(str(source)) as records,
+        pysam.VariantFile(str(target), "wb", header=records.header) as out,
+    ):
+        for record in records:
+            out.write(record)
+
+
+def test_bcf_carries_the_same(annotator, tmp_path):
+    text = vcf(
+        tmp_path / "in.vcf", [f"chr1 350 A C,T SpliceAI={entry('C', A, 50)},{entry('T', 'GAMMA', 30)}"],
+        SPLICEAI + "##contig=<ID=chr1>\n",
+    )  # fmt: skip
+    as_bcf(text, tmp_path / "b.bcf")
+    of_text, of_bcf = (annotated(annotator, p, "spliceai=info:SpliceAI") for p in (text, tmp_path / "b.bcf"))
+    assert of_text == of_bcf
+    assert words(of_bcf, "ALT", "SYMBOL", "SpliceAI_STATUS", "SpliceAI_DS_MAX") == [
+        ("C", "ALPHA", "FOUND", 0.5), ("C", "GAMMA", "OTHER_GENE", None),
+        ("T", "ALPHA", "OTHER_GENE", None), ("T", "GAMMA", "FOUND", 0.3),
+    ]  # fmt: skip
+
+
+def test_a_key_that_the_header_does_not_declare_is_told(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    with pytest.raises(SettingsError, match="declares no INFO key SpliceAi"):
+        annotated(annotator, source, "spliceai=info:SpliceAi")
+    declaring = vcf(tmp_path / "more.vcf", ["chr1 350 A C"], SPLICEAI)
+    with pytest.raises(SettingsError, match=r"found: +SpliceAI(.|\n)*did you mean SpliceAI"):
+        annotated(annotator, declaring, "spliceai=info:SpliceAi")
+
+
+@pytest.mark.parametrize(
+    ("words_", "problem"),
+    [
+        (["splceai=x.vcf.gz"], "did you mean spliceai"),
+        (["spliceai"], "NAME=FILE or NAME=info:KEY"),
+        (["spliceai=info:"], "NAME=FILE or NAME=info:KEY"),
+        (["spliceai=info:SpliceAI", "SpliceAI=x.vcf.gz"], "twice from one source"),
+        (["spliceai=x.vcf.gz", "SpliceAI=x.vcf.gz"], "twice from one source"),
+        (["spliceai=x.toml"], "takes no declared table"),
+        (["cadd=x.toml"], "a capital"),
+        (["table=x.vcf.gz"], "An unknown join"),
+    ],
+)
+def test_words_that_mean_no_join_are_told(words_, problem, annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"], SPLICEAI)
+    with pytest.raises(SettingsError, match=problem):
+        annotated(annotator, source, *words_)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.vcf"]
+
+
+def broken(kind, path):
+    """Make a file unfit in one way."""
+    file = tabixed(path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
+    index = file.with_name(file.name + ".tbi")
+    if kind == "missing":
+        file.unlink()
+    elif kind == "no index":
+        index.unlink()
+    elif kind == "plain":
+        index.unlink()
+        return path / vcf(path / "p.vcf", []).name
+    elif kind == "gzip":
+        file.write_bytes(gzip.compress(b"##fileformat=VCFv4.2\n"))
+    elif kind == "cut off":
+        file.write_bytes(file.read_bytes()[:-30])
+    elif kind == "index cut off":
+        index.write_bytes(index.read_bytes()[:10])
+    elif kind == "index of nothing":
+        index.write_bytes(b"TBI")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        ("missing", "No such file"),
+        ("no index", r"no index(.|\n)*tabix -p vcf"),
+        ("plain", r"not compressed by bgzip(.|\n)*bgzip"),
+        ("gzip", r"plain gzip(.|\n)*gunzip -c FILE \| bgzip"),
+        ("cut off", r"cut off(.|\n)*end mark"),
+        ("index cut off", "cut off or damaged"),
+        ("index of nothing", "cut off or damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_read_by_place_is_told(kind, problem, annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    file = broken(kind, tmp_path)
+    with pytest.raises(VcfError, match=problem):
+        annotated(annotator, source, f"spliceai={file}")
+    assert not (tmp_path / "in.jsonl").exists()
+
+
+def test_a_vcf_of_another_program_is_refused(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    file = tabixed(tmp_path / "s.vcf", ["1 350 A C Pangolin=."], PANGOLIN)
+    with pytest.raises(SettingsError, match=r"no VCF of SpliceAI(.|\n)*ID=SpliceAI"):
+        annotated(annotator, source, f"spliceai={file}")
+
+
+def of_every_base(bases, places):
+    rows = []
+    for place in places:
+        ref = bases[place - 1]
+        rows += [f"1 {place} {ref} {alt} SpliceAI={entry(alt, A, 50)}" for alt in "ACGT" if alt != ref]
+    return rows
+
+
+def test_a_file_of_another_build_never_joins(annotator, tmp_path):
+    """Its row at the record's place has the right REF by chance; the rows around it have not."""
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    file = tabixed(tmp_path / "s.vcf", of_every_base(join_genome(3), range(320, 380)))
+    with pytest.raises(BuildError, match=r"different genome builds(.|\n)*of \d+ rows compared, first chr1:"):
+        annotated(annotator, source, f"spliceai={file}")
+    assert not (tmp_path / "in.jsonl").exists()
+
+
+def test_one_file_of_another_build_among_right_ones_never_joins(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 302 TAC T", "chr1 350 A C"])
+    right = tabixed(tmp_path / "s.vcf", of_every_base(join_genome(), range(200, 380)))
+    wrong = tabixed(tmp_path / "i.vcf", of_every_base(join_genome(3), range(320, 380)))
+    with pytest.raises(BuildError):
+        annotated(annotator, source, f"spliceai={right}", f"spliceai={wrong}")
+
+
+def test_a_few_rows_with_another_ref_are_left_out_and_counted(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C", "chr1 351 {} {}".format(*flipped(351))])
+    rows = of_every_base(join_genome(), range(330, 351))
+    wrong = flipped(351)[1]
+    rows.append(f"1 351 {wrong} {flipped(351)[0]} SpliceAI={entry(flipped(351)[0], A, 50)}")
+    file = tabixed(tmp_path / "s.vcf", rows)
+    out = tmp_path / "o.jsonl"
+    summary = annotator.annotate(source, "-", emit=[f"jsonl={out}"], join=[f"spliceai={file}"])
+    [warning] = [text for text in summary.warnings if "--join" in text]
+    assert (
+        f"1 of 22 rows compared have another REF than the FASTA and were not joined, first chr1:351 REF {wrong}"
+        in warning
+    )
+
+
+def flipped(place):
+    ref = join_genome()[place - 1]
+    return ref, "A" if ref != "A" else "C"
+
+
+def test_an_old_index_is_told(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
+    os.utime(f"{file}.tbi", (1, 1))
+    summary = annotator.annotate(source, tmp_path / "o.vcf", join=[f"spliceai={file}"])
+    assert [text for text in summary.warnings if "is older than" in text and "tabix -f" in text]
+
+
+def test_the_provenance_says_what_was_joined(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
+    summary = annotator.annotate(source, tmp_path / "o.vcf", join=[f"spliceai={file}"])
+    about = summary.provenance["Joins"]
+    assert about.startswith(f"SpliceAI: spliceai/1, s.vcf.gz ({file.stat().st_size} bytes, index SHA-256 ")
+    assert "SpliceAIv1.3.1" in about
+    text = (tmp_path / "o.vcf").read_text()
+    assert 'Joins="SpliceAI: spliceai/1, s.vcf.gz' in text
+    assert "SpliceBERT_SpliceAI_DS_MAX=0.5000" in text and "SpliceBERT_SpliceAI_DP_AG=1" in text
+    assert "Joins" not in annotator.annotate(source, tmp_path / "p.vcf").provenance
+
+
+def test_an_output_never_replaces_a_joined_file(annotator, tmp_path):
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
+    for target in (file, f"{file}.tbi"):
+        with pytest.raises(SettingsError):
+            annotator.annotate(source, target, kind="vcf.gz", join=[f"spliceai={file}"])
+
+
+# Record, entries of its first ALT, and what the ALTs get in ALPHA: status, increase, place, decrease, place, largest.
+ONE, TWO = "ENSG01.3|12:0.4|-3:-0.25", "ENSG09.4_1|-7:0.01|8:-0.9"
+FIRST = ("FOUND", 0.4, 12, -0.25, -3, 0.4)
+PANGOLIN_CASES = {
+    "one gene": ("350 A C", f"{ONE}|Warnings:", [FIRST]),
+    "comma between genes": ("350 A C", f"{TWO}|Warnings:,{ONE}|Warnings:", [FIRST]),
+    "nothing between genes": ("350 A C", f"{TWO}|Warnings:{ONE}|Warnings:", [FIRST]),
+    "no warnings, and nothing between genes": ("350 A C", f"{TWO}{ONE}", [FIRST]),
+    "a warning": ("350 A C", f"{ONE}|Warnings:NoAnnotatedSitesToMaskForThisGene", [FIRST]),
+    "a warning before the next gene": (
+        "350 A C", f"{TWO}|Warnings:NoAnnotatedSitesToMaskForThisGene{ONE}|Warnings:", [FIRST]),
+    "zero": ("350 A C", "ENSG01.3|-50:0.0|-50:-0.0|Warnings:", [("FOUND", 0, -50, 0, -50, 0)]),
+    "no score but NaN": ("350 A C", "ENSG01.3|1:nan|2:nan|Warnings:", [("MISSING", *[None] * 5)]),
+    "first ALT only": ("350 A C,T", f"{ONE}|Warnings:", [FIRST, ("NO_RECORD", None, None, None, None, None)]),
+    "another gene": ("350 A C", f"{TWO}|Warnings:", [("OTHER_GENE", None, None, None, None, None)]),
+    "every site above a cutoff (-s)": (
+        "350 A C", "ENSG01.3|12:0.4|13:0.3|-3:-0.25|Warnings:", [("UNREADABLE", None, None, None, None, None)]),
+    "two gains above a cutoff (-s)": (
+        "350 A C", "ENSG01.3|12:0.4|13:0.3|Warnings:", [("UNREADABLE", None, None, None, None, None)]),
+    "exons (--score_exons)": (
+        "350 A C", "ENSG01.3_sites1|12:0.4|ENSG01.3_sites2|-3:-0.25|Warnings:",
+        [("UNREADABLE", None, None, None, None, None)]),
+}  # fmt: skip
+PANGOLIN_FIELDS = tuple(
+    f"Pangolin_{name}" for name in ("STATUS", "INCREASE", "INCREASE_POS", "DECREASE", "DECREASE_POS", "SCORE_MAX")
+)
+
+
+@pytest.mark.parametrize("case", PANGOLIN_CASES)
+@pytest.mark.parametrize("way", ["info", "file"])
+def test_pangolin(case, way, annotator, tmp_path):
+    record, text, wanted = PANGOLIN_CASES[case]
+    row = f"chr1 {record} Pangolin={text}"
+    source = vcf(tmp_path / "in.vcf", [row], PANGOLIN)
+    place = "info:Pangolin" if way == "info" else tabixed(tmp_path / "s.vcf", [row], PANGOLIN)
+    rows = annotated(annotator, source, f"pangolin={place}")
+    assert words([row for row in rows if row["SYMBOL"] == A], *PANGOLIN_FIELDS) == wanted
+
+
+def test_a_file_that_was_split_after_pangolin_does_not_give_the_first_alts_scores(annotator, tmp_path):
+    alleles = ["350 A C", "350 A T", "360 G C"]
+    other = ONE.replace("0.4", "0.5")
+    rows = [f"1 {one} Pangolin={text}|Warnings:" for one, text in zip(alleles, (ONE, ONE, other), strict=True)]
+    file = tabixed(tmp_path / "s.vcf", rows, PANGOLIN)
+    for one, wanted in zip(alleles, ["AMBIGUOUS", "AMBIGUOUS", "FOUND"], strict=True):
+        found = annotated(annotator, vcf(tmp_path / "in.vcf", [f"chr1 {one}"]), f"pangolin={file}")
+        assert [row["Pangolin_STATUS"] for row in found if row["SYMBOL"] == A] == [wanted]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 1024])
+def test_records_split_after_pangolin_do_not_get_the_first_alts_scores(chunk, tmp_path, monkeypatch):
+    """bcftools norm -m- gives each part the entries of the first ALT; no change anywhere may be true of all.
+
+    Which of them is the first cannot be told. Where chunks end between them, the part before is believed.
+    """
+    monkeypatch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path / "cache"))
+    none = "ENSG01.3|-50:0.0|-50:-0.0|Warnings:"
+    source = vcf(
+        tmp_path / "in.vcf",
+        [f"chr1 350 A C Pangolin={ONE}|Warnings:", f"chr1 350 A T Pangolin={ONE}|Warnings:",
+         f"chr1 360 G C Pangolin={none}", f"chr1 360 G T Pangolin={none}",
+         f"chr1 362 T C Pangolin={ONE}|Warnings:", f"chr1 2050 C G Pangolin={ONE}|Warnings:"],
+        PANGOLIN,
+    )  # fmt: skip
+    open_annotator(tmp_path).close()
+    options = Settings(scores=("LLR",), chunk_records=chunk)
+    with Annotator(tmp_path / "g.fa", tmp_path / "g.gtf", backend="null", settings=options) as opened:
+        rows = [row for row in annotated(opened, source, "pangolin=info:Pangolin") if row["SYMBOL"] != "GAMMA"]
+    assert words(rows, "POS", "ALT", "Pangolin_STATUS", "Pangolin_SCORE_MAX") == [
+        (350, "C", "FOUND" if chunk == 1 else "AMBIGUOUS", 0.4 if chunk == 1 else None), (350, "T", "AMBIGUOUS", None),
+        (360, "C", "FOUND", 0), (360, "T", "FOUND", 0), (362, "C", "AMBIGUOUS", None), (2050, "G", "OTHER_GENE", None),
+    ]  # fmt: skip
+
+
+def test_scores_from_a_store_get_what_is_joined_and_the_store_does_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path / "cache"))
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    open_annotator(tmp_path).close()
+    found = []
+    for number in (50, 60):
+        file = tabixed(tmp_path / f"s{number}.vcf", [f"1 350 A C SpliceAI={entry('C', A, number)}"])
+        with Annotator(tmp_path / "g.fa", tmp_path / "g.gtf", backend="null", store=tmp_path / "s.sqlite") as opened:
+            rows = annotated(opened, source, f"spliceai={file}")
+            found.append((opened.remembered.recalled, rows[0]["SpliceAI_DS_MAX"] or rows[1]["SpliceAI_DS_MAX"]))
+    assert found == [(0, 0.5), (1, 0.6)]
+
+
+def test_every_word_is_documented_in_its_order():
+    text = (ROOT / "docs" / "joins.md").read_text()
+    rows = re.findall(r"^\| ([A-Z_]+) \|", text, re.MULTILINE)
+    assert rows[1:] == [str(word) for word in Joined] == [str(word) for word in MEANINGS]  # the first is a heading
+
+
+@pytest.mark.skipif(not shutil.which("bcftools"), reason="bcftools splits the records")
+@pytest.mark.parametrize("how", ["-m-", "-m- -f", "-f", "-m- -f then -m+"])
+def test_what_bcftools_norm_does_after_scoring_never_gives_another_alleles_value(how, annotator, tmp_path):
+    """Records of several ALTs whose entries have a value of their own each; the haplotype says which is whose."""
+    rng, bases = random.Random(5), join_genome()
+    rows, values = [], {}
+    for pos in [*range(296, 320), *range(330, 372)] * 3:
+        ref = bases[pos - 1 : pos - 1 + rng.choice((1, 1, 2, 3, 4))]
+        made = {
+            rng.choice((ref[0] + rng.choice("ACGT") + ref[1:], ref[:1], rng.choice("ACGT") + ref[1:], ref[0] + ref[2:]))
+            for _ in range(3)
+        }
+        alts = sorted(alt for alt in made - {ref} if alt)
+        if not alts:
+            continue
+        entries = []
+        for alt in alts:
+            number = values.setdefault(haplotype(bases, pos, ref, alt), len(values) % 97 + 1)
+            entries.append(entry(alt, A, number))
+        rows.append(f"chr1 {pos} {ref} {','.join(alts)} SpliceAI={','.join(entries)}")
+    rows.sort(key=lambda row: int(row.split()[1]))
+    source = vcf(tmp_path / "in.vcf", rows, SPLICEAI + "##contig=<ID=chr1,length=5000>\n")
+    (tmp_path / "g.fa").write_text(f">chr1\n{bases}\n")
+    for number, step in enumerate(how.split(" then ")):
+        words_ = step.replace("-f", f"-f {tmp_path / 'g.fa'}").split()
+        done = subprocess.run(["bcftools", "norm", *words_, str(source)], check=True, capture_output=True)
+        source = tmp_path / f"n{number}.vcf"
+        source.write_bytes(done.stdout)
+    counts = Counter()
+    for row in annotated(annotator, source, "spliceai=info:SpliceAI"):
+        if row["SYMBOL"] == A:
+            counts[row["SpliceAI_STATUS"]] += 1
+            if row["SpliceAI_STATUS"] == "FOUND":
+                own = values[haplotype(bases, row["POS"], row["REF"], row["ALT"])]
+                assert round(row["SpliceAI_DS_MAX"] * 100) == own, row
+    assert counts["FOUND"] > 10 and (counts["AMBIGUOUS"] > 30 or how == "-f"), counts
+
+
+def haplotype(bases, pos, ref, alt):
+    assert bases[pos - 1 : pos - 1 + len(ref)] == ref
+    return bases[: pos - 1] + alt + bases[pos - 1 + len(ref) :]
+
+
+def test_joined_scores_go_into_vep_entries_of_their_gene_too(annotator, tmp_path):
+    csq = '##INFO=<ID=CSQ,Number=.,Type=String,Description="VEP. Format: Allele|Consequence|Gene|Feature|SYMBOL">\n'
+    entries = "CSQ=C|x|ENSG01|ENST01|ALPHA,C|x|ENSG09|ENST09|GAMMA"
+    source = vcf(tmp_path / "in.vcf", [f"chr1 350 A C {entries}"], csq)
+    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
+    annotator.annotate(source, tmp_path / "o.vcf", emit=["csq"], join=[f"spliceai={file}"])
+    text = (tmp_path / "o.vcf").read_text()
+    names = re.search(r'ID=CSQ.*Format: ([^"]+)"', text)[1].split("|")
+    [found] = [line.split("\t")[7].split("CSQ=")[1] for line in text.splitlines() if line[0] != "#"]
+    rows = [dict(zip(names, one.split("|"), strict=True)) for one in found.split(";")[0].split(",")]
+    fields = ("SYMBOL", "SpliceBERT_pred_SpliceAI_DS_MAX", "SpliceBERT_pred_SpliceAI_STATUS")
+    assert words(rows, *fields) == [("ALPHA", "0.5000", "FOUND"), ("GAMMA", "", "OTHER_GENE")]

@@ -1,0 +1,200 @@
+"""Tables that a file declares: CADD-like by allele, dbNSFP-like by transcript; and what a declaration may not say."""
+
+import shutil
+
+import pytest
+
+from factories import ROOT, annotated, join_genome, open_annotator, table, vcf, words
+from splicebert_vep.errors import SettingsError
+
+SHIPPED = ROOT / "docs" / "recipes" / "joins"
+
+
+@pytest.fixture(scope="module")
+def annotator(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPLICEBERT_VEP_CACHE", str(folder / "cache"))
+        with open_annotator(folder, scores=("LLR",)) as opened:
+            yield opened
+
+
+def declared(path, text):
+    path.write_text(text)
+    return path
+
+
+COLUMNS = '[columns]\nchrom = "chr"\npos = "pos"\nref = "ref"\nalt = "alt"\n'
+PLAIN = f'files = ["t.tsv.gz"]\n{COLUMNS}[fields.S]\ncolumn = "s"\ntype = "Float"\ndescription = "x"\n'
+HEAD = "#chr pos ref alt s"
+
+
+def test_the_shipped_declaration_reads_cadds_layout(annotator, tmp_path):
+    """Made-up values in the layout of CADD's files: two comment lines, contigs without chr, SNVs and indels apart."""
+    first = ["## CADD GRCh38-v1.7 (c) University of Washington", "#Chrom Pos Ref Alt RawScore PHRED"]
+    table(tmp_path / "whole_genome_SNVs.tsv", [*first, "1 350 A C 0.5 12.34", "1 350 A G -0.25 3.1"])
+    table(tmp_path / "gnomad.genomes.r4.0.indel.tsv", [*first, "1 302 TAC T 1.5 20"])
+    shutil.copy(SHIPPED / "cadd.toml", tmp_path)
+    source = vcf(
+        tmp_path / "in.vcf", ["chr1 309 ACA A", "chr1 349 {0}A {0}C".format(join_genome()[348]), "chr1 350 A G,T"]
+    )
+    rows = annotated(annotator, source, f"CADD={tmp_path / 'cadd.toml'}")
+    assert words(rows, "POS", "ALT", "SYMBOL", "CADD_STATUS", "CADD_RAW", "CADD_PHRED")[::2] == [
+        (309, "A", "ALPHA", "FOUND", 1.5, 20.0),
+        (349, join_genome()[348] + "C", "ALPHA", "FOUND", 0.5, 12.34),
+        (350, "G", "ALPHA", "FOUND", -0.25, 3.1),
+        (350, "T", "ALPHA", "NO_RECORD", None, None),
+    ]
+    assert words(rows[1:2], "SYMBOL", "CADD_PHRED") == [("GAMMA", 20.0)]  # of the allele, whatever the gene
+
+
+def test_the_shipped_declaration_reads_dbnsfps_layout(annotator, tmp_path):
+    """Made-up values: lists parallel to the transcripts, '.' for missing."""
+    rows = [
+        "#chr pos(1-based) ref alt Ensembl_transcriptid REVEL_score AlphaMissense_score phyloP100way_vertebrate",
+        "1 350 A C ENST77;ENST01;ENST09 0.1;0.2;0.3 .;0.5;. 1.25",
+        "1 350 A G ENST77 0.9 0.9 2",
+        "1 350 A T ENST01;ENST09 . .;0.7 .",
+        "1 360 G A ENST01;ENST09 0.1;0.2;0.3 .;. 1",
+    ]
+    table(tmp_path / "dbNSFP.gz.tsv", rows)
+    (tmp_path / "dbNSFP.gz.tsv.gz").rename(tmp_path / "dbNSFP5_grch38.gz")
+    (tmp_path / "dbNSFP.gz.tsv.gz.tbi").rename(tmp_path / "dbNSFP5_grch38.gz.tbi")
+    shutil.copy(SHIPPED / "dbnsfp.toml", tmp_path)
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C,G,T", "chr1 360 G A"])
+    found = annotated(annotator, source, f"dbNSFP={tmp_path / 'dbnsfp.toml'}".replace("dbNSFP=", "DbNSFP="))
+    fields = [f"DbNSFP_{name}" for name in ("STATUS", "REVEL", "ALPHAMISSENSE", "PHYLOP100")]
+    assert words(found, "ALT", "TRANSCRIPT", *fields) == [
+        ("C", "ENST01.7", "FOUND", 0.2, 0.5, 1.25), ("C", "ENST09.1", "FOUND", 0.3, None, 1.25),
+        ("G", "ENST01.7", "OTHER_GENE", None, None, None), ("G", "ENST09.1", "OTHER_GENE", None, None, None),
+        ("T", "ENST01.7", "MISSING", None, None, None), ("T", "ENST09.1", "FOUND", None, 0.7, None),
+        ("A", "ENST01.7", "UNREADABLE", None, None, None), ("A", "ENST09.1", "UNREADABLE", None, None, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pick", "cells", "wanted"),
+    [
+        ("matched", "ALPHA;GAMMA;ALPHA 1;2;1", ("FOUND", 1.0)),
+        ("matched", "ALPHA;GAMMA;ALPHA 1;2;3", ("AMBIGUOUS", None)),
+        ("matched", "ALPHA;GAMMA;ALPHA .;2;3", ("FOUND", 3.0)),
+        ("max", "ALPHA;GAMMA;ALPHA 1;9;3", ("FOUND", 3.0)),
+        ("min", "ALPHA;GAMMA;ALPHA 1;-9;3", ("FOUND", 1.0)),
+        ("max", "ALPHA;GAMMA NA;9", ("MISSING", None)),
+        ("max", "GAMMA 9", ("OTHER_GENE", None)),
+        ("max", "ALPHA x", ("UNREADABLE", None)),
+    ],
+)
+def test_a_list_gives_the_genes_own_element(pick, cells, wanted, annotator, tmp_path):
+    """Never another gene's, even where that is larger."""
+    table(tmp_path / "t.tsv", [f"{HEAD} gene", "1 350 A C {1} {0}".format(*cells.split())])
+    text = PLAIN + f'separator = ";"\npick = "{pick}"\n[gene]\nmatch = "symbol"\ncolumn = "gene"\nseparator = ";"\n'
+    path = declared(tmp_path / "t.toml", text)
+    rows = annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
+    assert words([row for row in rows if row["SYMBOL"] == "ALPHA"], "T_STATUS", "T_S") == [wanted]
+
+
+@pytest.mark.parametrize("cell", ["1;2", "1_0"])  # Python's float takes the second for 10
+def test_what_nobody_declared_is_no_number(cell, annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, f"1 350 A C {cell}"])
+    rows = annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={declared(tmp_path / 't.toml', PLAIN)}")
+    assert set(words(rows, "T_STATUS", "T_S")) == {("UNREADABLE", None)}
+
+
+def test_a_field_named_as_a_column_of_the_output_is_told_as_the_users_own(annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 1"])
+    path = declared(tmp_path / "t.toml", PLAIN.replace("fields.S", "fields.OFFSET"))
+    with pytest.raises(SettingsError, match=r"another NAME(.|\n)*SITE_OFFSET(.|\n)*--join SITE="):
+        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"SITE={path}")
+
+
+def test_positions_may_count_from_0(annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, "1 349 A C 7"], zerobased=True)
+    path = declared(tmp_path / "t.toml", PLAIN.replace("[fields", "base = 0\n[fields"))
+    rows = annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
+    assert set(words(rows, "T_STATUS", "T_S")) == {("FOUND", 7.0)}
+
+
+def test_the_line_of_names_may_be_one_that_the_index_skips(annotator, tmp_path):
+    table(tmp_path / "t.tsv", ["chr pos ref alt s", "1 350 A C 7"], line_skip=1)
+    path = declared(tmp_path / "t.toml", PLAIN)
+    rows = annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
+    assert set(words(rows, "T_STATUS", "T_S")) == {("FOUND", 7.0)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (PLAIN, "files = [", "no TOML"),
+        ('files = ["t.tsv.gz"]\n', "", "without files"),
+        ('["t.tsv.gz"]', "[]", "at least one file"),
+        ('["t.tsv.gz"]', '"t.tsv.gz"', "a list of texts"),
+        ("[fields.S]", "[fields.s]", "a capital"),
+        ("[fields.S]", "[fields.STATUS]", "not STATUS"),
+        ('alt = "alt"\n', "", "without alt"),
+        ('alt = "alt"\n', 'alt = "alt"\nalt2 = "x"\n', "with alt2"),
+        ('alt = "alt"\n', 'alt = "alt"\nbase = 2\n', "1 or 0"),
+        ('alt = "alt"\n', 'alt = "ALT"\n', r"not in the table's header(.|\n)*chr, pos, ref, alt, s"),
+        ('"Float"', '"float"', "one of Float, Integer, String"),
+        ('description = "x"', 'description = "x"\ndirection = "up"', "one of higher, negative, none"),
+        ('description = "x"', 'description = "x"\nseparator = ";"', "separator and pick together"),
+        ('description = "x"', 'description = "x"\npick = "max"', "separator and pick together"),
+        ('description = "x"', 'description = "x"\nseparator = ";"\npick = "mean"', "one of matched, max, min"),
+        ('description = "x"', 'description = "x"\nseparator = ";"\npick = "matched"', "gene.separator"),
+        ('description = "x"\n', 'description = "x"\n[gene]\nmatch = "symbol"\n', "gene.column"),
+        ('description = "x"\n', 'description = "x"\n[gene]\nmatch = "gene"\ncolumn = "s"\n', "one of none, gene_id"),
+    ],
+)
+def test_a_declaration_that_cannot_be_used_is_told(old, new, problem, annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
+    assert old in PLAIN
+    path = declared(tmp_path / "t.toml", PLAIN.replace(old, new))
+    with pytest.raises(SettingsError, match=problem) as caught:
+        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
+    assert str(path) in str(caught.value)
+
+
+def test_files_of_one_table_have_the_same_columns(annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
+    table(tmp_path / "u.tsv", [f"{HEAD} more", "1 350 A C 7 8"])
+    path = declared(tmp_path / "t.toml", PLAIN.replace('"t.tsv.gz"', '"t.tsv.gz", "u.tsv.gz"'))
+    with pytest.raises(SettingsError, match="differ in their columns"):
+        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
+
+
+def test_an_output_never_replaces_a_declared_file(annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
+    path = declared(tmp_path / "t.toml", PLAIN)
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for target in (path, tmp_path / "t.tsv.gz", tmp_path / "t.tsv.gz.tbi"):
+        with pytest.raises(SettingsError, match="would replace an input"):
+            annotator.annotate(source, target, kind="vcf", join=[f"T={path}"])
+        with pytest.raises(SettingsError, match="would replace an input"):
+            annotator.annotate(source, "-", emit=[f"jsonl={target}"], join=[f"T={path}"])
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("row", ["1 350 A C", "1 350 A C 7 8"])
+def test_a_row_that_is_not_whole_is_told(row, annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, row])
+    path = declared(tmp_path / "t.toml", PLAIN)
+    with pytest.raises(SettingsError, match=r"5 columns as in its header(.|\n)*t\.tsv\.gz"):
+        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
+
+
+def test_two_tables_have_their_own_names(annotator, tmp_path):
+    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
+    path = declared(tmp_path / "t.toml", PLAIN)
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    rows = annotated(annotator, source, f"ONE={path}", f"TWO={path}")
+    assert set(words(rows, "ONE_S", "TWO_S")) == {(7.0, 7.0)}
+    with pytest.raises(SettingsError, match=r"one \.toml"):
+        annotated(annotator, source, f"ONE={path}", f"ONE={tmp_path}/x.toml")
+
+
+def test_a_table_without_a_line_of_names_is_told(annotator, tmp_path):
+    table(tmp_path / "t.tsv", ["1 350 A C 7"])
+    path = declared(tmp_path / "t.toml", PLAIN)
+    with pytest.raises(SettingsError, match="no line that names its columns"):
+        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")

@@ -1,0 +1,388 @@
+"""Every layout of a model folder loads to the same network, and every damage is named."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import splicebert_vep_spec as spec
+from splicebert_vep.errors import ModelError
+from splicebert_vep.files import sha256_of
+from splicebert_vep.model.bert import VOCABULARY, BertOutput
+from splicebert_vep.model.checkpoint import LoadedModel, load_checkpoint
+from splicebert_vep.model.registry import resolve_model
+
+State = dict[str, torch.Tensor]
+
+SIZES = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 32,
+    "max_position_embeddings": 34,
+    "type_vocab_size": 2,
+    "layer_norm_eps": 1e-12,
+    "hidden_act": "gelu",
+}
+BERT = {**SIZES, "architectures": ["BertForMaskedLM"], "model_type": "bert", "vocab_size": 10}
+BERT["position_embedding_type"] = "absolute"
+
+# The vocabulary and the keys of multimolecule's published folders, written down as facts.
+RNA = ["<pad>", "<cls>", "<eos>", "<unk>", "<mask>", "<null>", *"ACGUNRYSWKMBDHV.X*-I"]
+NEWER_RNA = ["<pad>", "<cls>", "<eos>", "<unk>", "<mask>", "<null>", *"ACGUNRYSWKMBDHVIX|.*-?"]
+ROW_OF = {"[PAD]": "<pad>", "[UNK]": "<unk>", "[CLS]": "<cls>", "[SEP]": "<eos>", "[MASK]": "<mask>", "T": "U"}
+RNA_HEAD = {"act": None, "bias": True, "layer_norm_eps": 1e-12, "transform": "nonlinear", "transform_act": "gelu"}
+MULTIMOLECULE = {
+    **SIZES,
+    "architectures": ["SpliceBertForPreTraining"],
+    "attention_dropout": 0.1,
+    "hidden_dropout": 0.1,
+    "lm_head": {**RNA_HEAD, "dropout": 0.0, "hidden_size": 16, "output_name": None},
+    "model_type": "splicebert",
+    "position_embedding_type": "absolute",
+}
+TOKENS = torch.tensor([[2, 6, 7, 8, 9, 5, 4, 6, 1, 9, 0, 3], [2, 9, 9, 8, 8, 7, 7, 6, 6, 5, 4, 3]])
+
+
+def official_state() -> State:
+    """Return random weights under the official keys, as files of 2022 had them: everything said twice."""
+    generator = torch.Generator().manual_seed(7)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator) * 0.4
+
+    state = {
+        "bert.embeddings.position_ids": torch.arange(34).unsqueeze(0),
+        "bert.embeddings.word_embeddings.weight": draw(10, 16),
+        "bert.embeddings.position_embeddings.weight": draw(34, 16),
+        "bert.embeddings.token_type_embeddings.weight": draw(2, 16),
+        "bert.embeddings.LayerNorm.weight": draw(16),
+        "bert.embeddings.LayerNorm.bias": draw(16),
+        "cls.predictions.bias": draw(10),
+        "cls.predictions.transform.dense.weight": draw(16, 16),
+        "cls.predictions.transform.dense.bias": draw(16),
+        "cls.predictions.transform.LayerNorm.weight": draw(16),
+        "cls.predictions.transform.LayerNorm.bias": draw(16),
+    }
+    for i in range(2):
+        layer = f"bert.encoder.layer.{i}"
+        for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
+            state[f"{layer}.{name}.weight"] = draw(16, 16)
+            state[f"{layer}.{name}.bias"] = draw(16)
+        state[f"{layer}.intermediate.dense.weight"] = draw(32, 16)
+        state[f"{layer}.intermediate.dense.bias"] = draw(32)
+        state[f"{layer}.output.dense.weight"] = draw(16, 32)
+        state[f"{layer}.output.dense.bias"] = draw(16)
+        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
+            state[f"{layer}.{name}.weight"] = draw(16)
+            state[f"{layer}.{name}.bias"] = draw(16)
+    state["cls.predictions.decoder.weight"] = state["bert.embeddings.word_embeddings.weight"].clone()
+    state["cls.predictions.decoder.bias"] = state["cls.predictions.bias"].clone()
+    return state
+
+
+def multimolecule_state(vocabulary: list[str], encoder: str = "model") -> State:
+    """Return the same weights as multimolecule's library saves them."""
+    rows = [vocabulary.index(ROW_OF.get(token, token)) for token in VOCABULARY]
+    state = {}
+    for key, value in official_state().items():
+        if key in ("bert.embeddings.position_ids", "cls.predictions.decoder.bias", "cls.predictions.decoder.weight"):
+            continue
+        if key in ("bert.embeddings.word_embeddings.weight", "cls.predictions.bias"):
+            larger = torch.full((len(vocabulary), *value.shape[1:]), 9.0)
+            larger[rows] = value
+            value = larger
+        key = re.sub("^bert", encoder, key).replace("cls.predictions", "lm_head").replace("LayerNorm", "layer_norm")
+        state[key] = value
+    return state
+
+
+def write(
+    folder: Path, config: object, state: State, vocabulary: list[str] | None = None, pickled: bool = True
+) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    if vocabulary is not None:
+        (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    if pickled:
+        torch.save(state, folder / "pytorch_model.bin")
+    else:
+        save_file(state, folder / "model.safetensors")
+    return folder
+
+
+@torch.inference_mode()
+def logits(loaded: LoadedModel) -> torch.Tensor:
+    output: BertOutput = loaded.model(TOKENS)
+    return output.logits
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
+    """What transformers itself makes of the official weights."""
+    transformers = pytest.importorskip("transformers")
+    # Without position_ids, which newer transformers report as unexpected.
+    state = {key: value for key, value in official_state().items() if not key.endswith("position_ids")}
+    folder = write(tmp_path_factory.mktemp("official"), BERT, state)
+    model = transformers.BertForMaskedLM(transformers.BertConfig.from_pretrained(folder)).eval()
+    model.load_state_dict(state)
+    with torch.inference_mode():
+        output: torch.Tensor = model(TOKENS).logits
+    return output
+
+
+def without(state: State, *keys: str) -> State:
+    return {key: value for key, value in state.items() if key not in keys}
+
+
+DECODER = "cls.predictions.decoder.weight"
+BIASES = ("cls.predictions.bias", "cls.predictions.decoder.bias")
+
+
+@pytest.mark.parametrize("pickled", [True, False], ids=["bin", "safetensors"])
+@pytest.mark.parametrize(
+    "left_out",
+    [(), ("bert.embeddings.position_ids",), (DECODER,), (BIASES[0],), (BIASES[1], DECODER)],
+    ids=["everything twice", "no position_ids", "no decoder weight", "decoder.bias only", "bias only"],
+)
+def test_official_folder(tmp_path: Path, wanted: torch.Tensor, left_out: tuple[str, ...], pickled: bool) -> None:
+    state = without(official_state(), *left_out)
+    loaded = load_checkpoint(write(tmp_path, BERT, state, list(VOCABULARY), pickled))
+    assert loaded.layout == "official"
+    assert loaded.weights_sha256 == sha256_of(loaded.weights_file)
+    assert not loaded.model.training
+    assert {value.dtype for value in loaded.model.state_dict().values()} == {torch.float32}
+    torch.testing.assert_close(logits(loaded), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("encoder", ["model", "splicebert"])
+@pytest.mark.parametrize("vocabulary", [RNA, NEWER_RNA], ids=["26", "28"])
+def test_multimolecule_folder(tmp_path: Path, wanted: torch.Tensor, vocabulary: list[str], encoder: str) -> None:
+    config = {**MULTIMOLECULE, "vocab_size": len(vocabulary)}
+    loaded = load_checkpoint(write(tmp_path, config, multimolecule_state(vocabulary, encoder), vocabulary, False))
+    assert loaded.layout == "multimolecule"
+    assert loaded.config.vocab_size == 10
+    torch.testing.assert_close(logits(loaded), wanted, rtol=0, atol=1e-5)
+
+
+def test_multimolecule_folder_with_a_stored_decoder_and_no_head_settings(tmp_path: Path, wanted: torch.Tensor) -> None:
+    state = multimolecule_state(RNA)
+    state["lm_head.decoder.weight"] = state["model.embeddings.word_embeddings.weight"].clone()
+    state["lm_head.decoder.bias"] = state["lm_head.bias"].clone()
+    config = {**MULTIMOLECULE, "vocab_size": 26, "lm_head": None}
+    torch.testing.assert_close(logits(load_checkpoint(write(tmp_path, config, state, RNA))), wanted, rtol=0, atol=1e-5)
+
+
+def test_our_folder(tmp_path: Path, wanted: torch.Tensor) -> None:
+    loaded = load_checkpoint(write(tmp_path, {**BERT, "max_trained_length": 20}, official_state(), None, False))
+    assert (loaded.layout, loaded.max_window, loaded.fixed_window) == ("splicebert-vep", 20, None)
+    torch.testing.assert_close(logits(loaded), wanted, rtol=0, atol=1e-5)
+
+
+def test_bundled_folder() -> None:
+    loaded = load_checkpoint(resolve_model("splicebert-mini"))
+    assert (loaded.layout, loaded.max_window, loaded.fixed_window) == ("splicebert-vep", 1024, None)
+    assert loaded.parameters == 1_339_530
+
+
+@pytest.mark.parametrize(("positions", "window", "fixed"), [(1026, 1024, None), (512, 510, 510)])
+def test_windows_of_the_official_models(tmp_path: Path, positions: int, window: int, fixed: int | None) -> None:
+    state = without(official_state(), "bert.embeddings.position_ids")
+    state["bert.embeddings.position_embeddings.weight"] = torch.zeros(positions, 16)
+    loaded = load_checkpoint(write(tmp_path, {**BERT, "max_position_embeddings": positions}, state))
+    assert (loaded.max_window, loaded.fixed_window) == (window, fixed)
+
+
+def test_safetensors_is_preferred(tmp_path: Path) -> None:
+    write(tmp_path, BERT, official_state(), pickled=False)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"never read")
+    assert load_checkpoint(tmp_path).weights_file.name == "model.safetensors"
+
+
+def test_loading_leaves_the_random_state_alone(tmp_path: Path) -> None:
+    write(tmp_path, BERT, official_state())
+    before = torch.get_rng_state()
+    load_checkpoint(tmp_path)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_vocabulary_is_that_of_the_spec() -> None:
+    ids = [spec.PAD, spec.UNK, spec.CLS, spec.SEP, spec.MASK, spec.N, spec.A, spec.C, spec.G, spec.T]
+    assert [VOCABULARY[i] for i in ids] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"NACGT"]
+
+
+def expect(folder: Path, *parts: str) -> None:
+    """Hold that the folder is refused, and that the message has these parts in this order."""
+    with pytest.raises(ModelError) as caught:
+        load_checkpoint(folder)
+    assert re.search(".*".join(map(re.escape, parts)), str(caught.value), re.DOTALL), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"model_type": "roberta"}, ["model_type", "bert or splicebert", '"roberta"']),
+        ({"hidden_act": "gelu_new"}, ["hidden_act", '"gelu"', '"gelu_new"']),
+        ({"position_embedding_type": "relative_key"}, ["position_embedding_type", '"absolute"', '"relative_key"']),
+        ({"is_decoder": True}, ["is_decoder", "false", "true"]),
+        ({"vocab_size": 11}, ["vocab_size", "10", "11"]),
+        ({"hidden_size": None}, ["hidden_size", "whole number", "nothing"]),
+        ({"num_hidden_layers": 0}, ["num_hidden_layers", "whole number", "0"]),
+        ({"num_attention_heads": 3}, ["num_attention_heads", "divisor of hidden_size, 16", "3"]),
+        ({"layer_norm_eps": "small"}, ["layer_norm_eps", "between 0 and 1", '"small"']),
+        ({"max_trained_length": 33}, ["max_trained_length", "34 positions", "33"]),
+        ({"max_trained_length": "all"}, ["max_trained_length", "whole number", '"all"']),
+        ({"max_position_embeddings": 2}, ["max_position_embeddings", "room for [CLS] and [SEP]", "2"]),
+        ({"max_position_embeddings": 40}, ["position_embeddings.weight has another shape", "(40, 16)", "(34, 16)"]),
+        ({"intermediate_size": 64}, ["intermediate.dense.weight has another shape", "(64, 16)", "(32, 16)"]),
+        ({"num_hidden_layers": 1}, ["does not have", "no other keys", "bert.encoder.layer.1", "and 11 more"]),
+        ({"num_hidden_layers": 3}, ["is missing", "bert.encoder.layer.2.attention.self.query.weight"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_config_of_another_network(tmp_path: Path, change: dict[str, Any], parts: list[str]) -> None:
+    expect(write(tmp_path, {**BERT, **change}, official_state()), *parts, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"transform": None}, ["lm_head.transform", '"nonlinear"', "nothing"]),
+        ({"transform_act": "relu"}, ["lm_head.transform_act", '"gelu"', '"relu"']),
+        ({"act": "gelu"}, ["lm_head.act", "null", '"gelu"']),
+        ({"bias": False}, ["lm_head.bias", "true", "false"]),
+        ({"layer_norm_eps": 1e-5}, ["lm_head.layer_norm_eps", "1e-12", "1e-05"]),
+    ],
+    ids=["transform", "transform_act", "act", "bias", "layer_norm_eps"],
+)
+def test_multimolecule_head_of_another_kind(tmp_path: Path, change: dict[str, Any], parts: list[str]) -> None:
+    config = {**MULTIMOLECULE, "vocab_size": 26, "lm_head": {**RNA_HEAD, **change}}
+    expect(write(tmp_path, config, multimolecule_state(RNA), RNA), *parts)
+
+
+QUERY = "bert.encoder.layer.0.attention.self.query.weight"
+
+
+def changed(key: str, change: Callable[[torch.Tensor], torch.Tensor]) -> State:
+    state = official_state()
+    state[key] = change(state[key])
+    return state
+
+
+def test_missing_weight(tmp_path: Path) -> None:
+    expect(write(tmp_path, BERT, without(official_state(), QUERY)), "is missing", QUERY, "(16, 16)")
+
+
+def test_missing_decoder_bias(tmp_path: Path) -> None:
+    state = without(official_state(), *BIASES)
+    expect(write(tmp_path, BERT, state), "is missing", " or ".join(BIASES), "neither")
+
+
+def test_extra_weight(tmp_path: Path) -> None:
+    state = {**official_state(), "bert.pooler.dense.weight": torch.zeros(16, 16)}
+    expect(write(tmp_path, BERT, state), "hold what this model does not have", "bert.pooler.dense.weight")
+
+
+def test_weight_of_another_shape(tmp_path: Path) -> None:
+    expect(write(tmp_path, BERT, changed(QUERY, lambda w: w[:8])), QUERY, "another shape", "(16, 16)", "(8, 16)")
+
+
+def test_weight_of_another_type(tmp_path: Path) -> None:
+    state = changed(QUERY, lambda w: w.half())
+    expect(write(tmp_path, BERT, state), QUERY, "another type", "torch.float32", "torch.float16")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weight_that_is_not_finite(tmp_path: Path, bad: float) -> None:
+    state = changed(QUERY, lambda w: torch.full_like(w, bad).triu())
+    expect(write(tmp_path, BERT, state), QUERY, "not finite", "of 256 infinite or NaN")
+
+
+def test_two_decoder_biases_that_differ(tmp_path: Path) -> None:
+    expect(write(tmp_path, BERT, changed(BIASES[1], lambda b: b + 0.5)), "decoder's bias differ", "up to 0.5")
+
+
+def test_decoder_that_is_not_tied(tmp_path: Path) -> None:
+    expect(write(tmp_path, BERT, changed(DECODER, lambda w: w + 0.5)), "not tied", DECODER, "up to 0.5")
+
+
+def test_positions_in_another_order(tmp_path: Path) -> None:
+    key = "bert.embeddings.position_ids"
+    expect(write(tmp_path, BERT, changed(key, lambda ids: ids.flip(1))), key, "not 0, 1, 2", "0 to 33 in order")
+
+
+def test_vocabulary_in_another_order(tmp_path: Path) -> None:
+    expect(write(tmp_path, BERT, official_state(), [*VOCABULARY[:6], *"ATGC"]), "not that of SpliceBERT", "N A C G T")
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "parts"),
+    [
+        (None, ["vocabulary is missing", "vocab.txt"]),
+        (RNA[:-1], ["26 tokens, as config.json has it", "25 tokens"]),
+        (["T" if token == "U" else token for token in RNA], ["once each", "U missing"]),
+    ],
+    ids=["none", "short", "DNA"],
+)
+def test_vocabulary_of_multimolecule(tmp_path: Path, vocabulary: list[str] | None, parts: list[str]) -> None:
+    config = {**MULTIMOLECULE, "vocab_size": 26}
+    expect(write(tmp_path, config, multimolecule_state(RNA), vocabulary), *parts)
+
+
+class Payload:
+    """Something a pickle must not be allowed to bring along."""
+
+
+@pytest.mark.parametrize("content", [b"", b"not a pickle", None], ids=["empty", "garbage", "code"])
+def test_pickle_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    write(tmp_path, BERT, official_state())
+    if content is None:
+        torch.save({"weight": Payload()}, tmp_path / "pytorch_model.bin")
+    else:
+        (tmp_path / "pytorch_model.bin").write_bytes(content)
+    expect(tmp_path, "cannot be read", "plain tensors", "pytorch_model.bin")
+
+
+def test_pickle_of_something_else(tmp_path: Path) -> None:
+    write(tmp_path, BERT, official_state())
+    torch.save([1, 2], tmp_path / "pytorch_model.bin")
+    expect(tmp_path, "not a state dictionary", "list")
+
+
+def test_safetensors_cut_short(tmp_path: Path) -> None:
+    file = write(tmp_path, BERT, official_state(), pickled=False) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    expect(tmp_path, "cannot be read", "SafetensorError", "model.safetensors")
+
+
+def test_folder_without_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(BERT))
+    expect(tmp_path, "has no weights", "model.safetensors or pytorch_model.bin", "config.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [(None, ["cannot be read", "No such file"]), ("{", ["not JSON"]), ("[]", ["not an object", "list"])],
+    ids=["none", "cut", "list"],
+)
+def test_config_that_cannot_be_read(tmp_path: Path, content: str | None, parts: list[str]) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    expect(tmp_path, *parts, "config.json")
+
+
+def test_a_decoder_of_its_own_beside_the_bundled_weights_is_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(resolve_model("splicebert-mini"), tmp_path / "model")
+    state = load_file(folder / "model.safetensors")
+    assert DECODER not in state  # tied, so the file holds the matrix once
+    state[DECODER] = state["bert.embeddings.word_embeddings.weight"] + 1
+    save_file(state, folder / "model.safetensors")
+    expect(folder, "not tied", DECODER)

@@ -1,0 +1,407 @@
+"""What the adapters write for what kind of outcome."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+
+from factories import gene
+from splicebert_vep.errors import OutputError, PluginError, SettingsError
+from splicebert_vep.outputs.flat import FlatAdapter
+from splicebert_vep.outputs.tables import JsonlAdapter, ParquetAdapter, TsvAdapter, columns, rows
+from splicebert_vep.outputs.vep import VepAdapter
+from splicebert_vep.outputs.write import Outputs, TableFile, TextFile, plan_outputs
+from splicebert_vep.plugins import Origin
+from splicebert_vep.vcf.header import VcfHeader
+from splicebert_vep.vcf.read import TextRecord
+from splicebert_vep_spec import (
+    Allele,
+    AlleleReport,
+    FieldSpec,
+    InfoField,
+    RecordReport,
+    Refused,
+    RunInfo,
+    ScoredContext,
+    Status,
+    format_number,
+    format_value,
+)
+
+FIELDS = (
+    FieldSpec("LLR", "A", "Float", "x"),
+    FieldSpec("N_SITES", "A", "Integer", "y"),
+    FieldSpec("WORD", "A", "String", "z"),
+)
+RUN = RunInfo(FIELDS, {"Model": "m", "Note": "n"})
+HEADER = VcfHeader.parse([b"##fileformat=VCFv4.2\n", b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"], "in.vcf")
+
+
+def report() -> RecordReport:
+    first = ScoredContext(gene("G1", "-"), Status.OK, "", {"LLR": -1.23456, "N_SITES": 2, "WORD": "a,b|c;d e"})
+    second = ScoredContext(gene("G2"), Status.OK, "", {"LLR": 0.000123456789, "N_SITES": None})
+    skipped = ScoredContext(None, Status.SYMBOLIC, "ALT <DEL> is symbolic", {})
+    return RecordReport(
+        "1", 100, "rs1", "AC",
+        (
+            AlleleReport("AT", Allele("chr1", 100, "C", "T"), (first, second)),
+            AlleleReport("<DEL>", None, (skipped,)),
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1.0000"), (-0.25, "-0.2500"), (0.001, "0.0010"),
+        (0.00099999, "0.00099999"), (1.23456789e-7, "1.23457e-07"),
+        (0.0, "0"), (-0.0, "0"), (12345.678949, "12345.6789"), (-0.000123456789, "-0.000123457"),
+    ],
+)  # fmt: skip
+def test_numbers_have_four_decimals_or_six_digits(value, text):
+    assert format_number(value) == text
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_number_is_printed_for_what_is_none(value):
+    with pytest.raises(ValueError, match="missing value is None"):
+        format_number(value)
+
+
+def test_values_of_every_type():
+    assert [format_value(value) for value in (None, 3, "x", 0.5)] == ["", "3", "x", "0.5000"]
+    assert format_value(None, ".") == "."
+
+
+def test_flat_has_one_value_per_alt_of_the_first_gene():
+    values = FlatAdapter().render(report(), RUN)
+    assert values["SpliceBERT_LLR"] == (-1.23456, None)
+    assert values["SpliceBERT_GENE"] == ("G1", None)
+    assert values["SpliceBERT_STRAND"] == ("-", None)
+    assert values["SpliceBERT_NGENES"] == (2, None)
+    assert values["SpliceBERT_STATUS"] == ("OK", "SYMBOLIC")
+    declared = {line.key: line for line in FlatAdapter().header(RUN)}
+    assert set(declared) == set(values)
+    assert {line.number for line in declared.values()} == {"A"}
+
+
+def test_flat_says_nothing_of_a_record_without_alt():
+    assert FlatAdapter().render(RecordReport("1", 100, ".", "A", ()), RUN) == {}
+
+
+def test_adapters_follow_the_run_they_are_given():
+    """What they remember of a run is that run's; runs are told apart although they are equal in part."""
+    short, again = RunInfo(FIELDS[:1], RUN.provenance), RunInfo(FIELDS, RUN.provenance)
+    whole = [adapter.render(report(), RUN) for adapter in (FlatAdapter(), VepAdapter())]
+    less = [adapter.render(report(), short) for adapter in (FlatAdapter(), VepAdapter())]
+    assert whole == [adapter.render(report(), again) for adapter in (FlatAdapter(), VepAdapter())]
+    assert set(whole[0]) - set(less[0]) == {"SpliceBERT_N_SITES", "SpliceBERT_WORD"}
+    assert [str(entry).count("|") for entry in less[1]["SpliceBERT"]] == [9, 9, 9]
+    assert len(next(rows(report(), short))) == len(columns(short)) == len(columns(RUN)) - 2
+
+
+def test_vep_style_has_one_entry_per_alt_and_gene():
+    [line] = VepAdapter().header(RUN)
+    names = line.description.split("Format: ")[1].split("|")
+    assert names[:2] == ["ALLELE", "SYMBOL"]
+    assert names[-1] == "STATUS"
+    entries = VepAdapter().render(report(), RUN)["SpliceBERT"]
+    rows = [dict(zip(names, str(entry).split("|"), strict=True)) for entry in entries]
+    assert [row["GENE"] for row in rows] == ["G1", "G2", ""]
+    assert [row["ALLELE"] for row in rows] == ["AT", "AT", "<DEL>"]
+    assert [row["LLR"] for row in rows] == ["-1.2346", "0.000123457", ""]
+    assert rows[0]["WORD"] == "a&b&c%3Bd_e"
+    assert [row["STATUS"] for row in rows] == ["OK", "OK", "SYMBOLIC"]
+
+
+def opened(adapter, path) -> TextFile | TableFile:
+    kind = TextFile if hasattr(adapter, "lines") else TableFile
+    return kind(adapter, Origin("mine", "register_adapters", "adapter", adapter.name), str(path), RUN)
+
+
+def test_tsv_rows(tmp_path):
+    path = tmp_path / "t.tsv"
+    writer = opened(TsvAdapter(), path)
+    writer.write([report()])
+    assert not path.exists()
+    writer.finish()
+    assert not path.exists()
+    writer.publish()
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ["## Model=m", "## Note=n"]
+    header = lines[2].split("\t")
+    rows = [dict(zip(header, line.split("\t"), strict=True)) for line in lines[3:]]
+    assert [(row["CHROM"], row["POS"], row["ALT"], row["GENE"], row["STATUS"]) for row in rows] == [
+        ("1", "100", "AT", "G1", "OK"), ("1", "100", "AT", "G2", "OK"), ("1", "100", "<DEL>", "", "SYMBOLIC"),
+    ]  # fmt: skip
+    assert [row["START"] for row in rows] == ["100", "100", ""]
+    assert rows[1]["N_SITES"] == ""
+    assert rows[2]["REASON"] == "ALT <DEL> is symbolic"
+
+
+def test_parquet_rows(tmp_path):
+    path = tmp_path / "t.parquet"
+    writer = opened(ParquetAdapter(), path)
+    for _ in range(6000):  # more than one buffer
+        writer.write([report()])
+    writer.finish()
+    assert not path.exists()
+    writer.publish()
+    table = pq.read_table(path)
+    assert table.num_rows == 18_000
+    first = table.slice(0, 3).to_pylist()
+    assert [row["LLR"] for row in first] == [-1.23456, 0.000123456789, None]
+    assert [row["N_SITES"] for row in first] == [2, None, None]
+    assert table.schema.metadata[b"Model"] == b"m"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["t.parquet"]
+
+
+def test_json_rows(tmp_path):
+    path = tmp_path / "t.jsonl"
+    writer = opened(JsonlAdapter(), path)
+    writer.write([report()])
+    writer.finish()
+    writer.publish()
+    first, *rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert first == {"provenance": {"Model": "m", "Note": "n"}}
+    assert [(row["ALT"], row["GENE"], row["LLR"]) for row in rows] == [
+        ("AT", "G1", -1.23456), ("AT", "G2", 0.000123456789), ("<DEL>", None, None),
+    ]  # fmt: skip
+    assert rows[2]["REASON"] == "ALT <DEL> is symbolic"
+
+
+TABLES = [TsvAdapter(), JsonlAdapter(), ParquetAdapter()]
+
+
+@pytest.mark.parametrize("adapter", TABLES)
+def test_an_aborted_table_leaves_nothing(adapter, tmp_path):
+    writer = opened(adapter, tmp_path / "t")
+    writer.write([report()])
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("adapter", TABLES)
+def test_a_table_that_cannot_be_opened_is_told(adapter, tmp_path):
+    with pytest.raises(OutputError, match="could not be written"):
+        opened(adapter, tmp_path / "no" / "t")
+
+
+def test_parquet_needs_a_file():
+    with pytest.raises(SettingsError, match="stdout"):
+        opened(ParquetAdapter(), "-")
+
+
+def test_a_tsv_is_not_written_under_the_name_of_a_packed_file(tmp_path):
+    with pytest.raises(SettingsError, match="plain text"):
+        opened(TsvAdapter(), tmp_path / "t.tsv.gz")
+
+
+class Lines:
+    """A text adapter that returns what it is told to."""
+
+    name, version = "mine", "1"
+
+    def __init__(self, head=(), lines=()):
+        self.head, self.lines = lambda run: head, lambda report, run: lines
+
+
+@pytest.mark.parametrize("wrong", ["text", [None], [5], ["two\nlines"], ["\ud800"]])
+def test_text_that_is_no_list_of_lines_is_told(wrong, tmp_path):
+    with pytest.raises(PluginError, match=r"mine of plugin mine(.|\n)*hook register_adapters"):
+        opened(Lines(head=wrong), tmp_path / "a")
+    writer = opened(Lines(lines=wrong), tmp_path / "b")
+    with pytest.raises(PluginError, match=r"mine of plugin mine(.|\n)*hook register_adapters"):
+        writer.write([report()])
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
+
+
+class Idle:
+    """A table adapter that writes no file."""
+
+    name, version = "idle", "1"
+
+    def open(self, path, run):
+        return self
+
+    def write(self, reports):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_a_table_adapter_that_writes_no_file_is_told(tmp_path):
+    with pytest.raises(PluginError, match=r"idle of plugin mine(.|\n)*a file at the path(.|\n)*register_adapters"):
+        opened(Idle(), tmp_path / "t").finish()
+
+
+class Info:
+    """An INFO adapter that returns one value for every ALT."""
+
+    name, version = "mine", "1"
+
+    def __init__(self, kind, value):
+        self.kind, self.value = kind, value
+
+    def header(self, run):
+        return [InfoField("SpliceBERT_X", "A", self.kind, "x")]
+
+    def render(self, report, run):
+        return {"SpliceBERT_X": tuple(self.value for _ in report.alleles)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("Float", math.inf), ("Float", math.nan), ("Float", 10**400), ("Float", "1"), ("Integer", 2**31),
+        ("Float", [1.0]), ("Integer", 1.0), ("String", 1), ("String", "a\0b"), ("String", "\ud800"),
+    ],
+)  # fmt: skip
+def test_an_info_value_that_no_vcf_can_hold_is_told(kind, value, tmp_path):
+    """And leaves no file, whatever was written before."""
+    origins = {name: Origin("mine", "register_adapters", "adapter", name) for name in ("mine", "tsv")}
+    adapters = {"mine": Info(kind, value), "tsv": TsvAdapter()}
+    words = ["mine", f"tsv={tmp_path / 't.tsv'}"]
+    plan = plan_outputs(words, str(tmp_path / "o.vcf"), None, adapters, origins, source="-", reference="r.fa")
+    record = SimpleNamespace(chrom="1", pos=100, alts=("AT", "<DEL>"))
+    with (
+        pytest.raises(PluginError, match=rf"mine of plugin mine(.|\n)*finite values of type {kind}"),
+        Outputs(plan, RUN, HEADER, [], {}, "0") as outputs,
+    ):
+        outputs.write([record], [report()])
+    assert list(tmp_path.iterdir()) == []
+
+
+def written(tmp_path, words, lines, reports, header=HEADER, **own):
+    """The INFO columns of records that were written with adapters of the program and of a plugin."""
+    adapters = {"flat": FlatAdapter(), "vep": VepAdapter(), **own}
+    origins = {
+        name: Origin("mine" if name in own else "builtin", "register_adapters", "adapter", name) for name in adapters
+    }
+    plan = plan_outputs(words, str(tmp_path / "o.vcf"), None, adapters, origins, source="-", reference="r.fa")
+    records = [TextRecord(line, i) for i, line in enumerate(lines, start=1)]
+    with Outputs(plan, RUN, header, [], {}, "0") as outputs:
+        outputs.write(records, reports)
+    body = [line for line in (tmp_path / "o.vcf").read_bytes().splitlines() if not line.startswith(b"#")]
+    return [line.split(b"\t")[7].decode("utf-8", "surrogateescape") for line in body]
+
+
+def test_items_of_several_adapters_stand_one_after_the_other(tmp_path):
+    lines = [b"1\t100\trs1\tAC\tAT,<DEL>\t.\t.\tDB\n", b"1\t200\t.\tA\t.\t.\t.\tSpliceBERT_LLR=1;AC=1\n"]
+    none = RecordReport("1", 200, ".", "A", ())
+    both, without = written(tmp_path, ["vep", "mine", "flat"], lines, [report(), none], mine=Info("Float", 3))
+    assert without == "AC=1"
+    vep, number, *flat = both.removeprefix("DB;").split(";")
+    assert vep.startswith("SpliceBERT=AT|G1|") and vep.count(",") == 2
+    assert number == "SpliceBERT_X=3,3"
+    assert [item.partition("=")[0] for item in flat] == [
+        key for key, values in FlatAdapter().render(report(), RUN).items() if set(values) != {None}
+    ]
+    assert flat[0] == "SpliceBERT_LLR=-1.2346,." and flat[-1] == "SpliceBERT_STATUS=OK,SYMBOLIC"
+
+
+def test_a_key_of_another_adapter_is_undeclared(tmp_path):
+    thief = Info("Float", 1.0)
+    thief.render = lambda report, run: {"SpliceBERT_LLR": (1.0, 1.0)}
+    with pytest.raises(PluginError, match=r"mine of plugin mine(.|\n)*keys that its header declares"):
+        written(tmp_path, ["flat", "mine"], [b"1\t100\t.\tAC\tAT,<DEL>\t.\t.\t.\n"], [report()], mine=thief)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_that_is_no_utf_8_leaves_as_it_came(tmp_path):
+    odd = RecordReport("1", 100, ".", "A", (AlleleReport("<\udce9>", None, report().alleles[1].contexts),))
+    [info] = written(tmp_path, ["vep"], [b"1\t100\t.\tA\t<\xe9>\t.\t.\t.\n"], [odd])
+    assert info.startswith("SpliceBERT=<\udce9>|")
+
+
+class Merging:
+    """A merging adapter of a plugin: a gene's name into X, which another program declared."""
+
+    name, version = "merging", "1"
+
+    def __init__(self, *fields, render=None):
+        self.fields = fields or [InfoField("X", ".", "String", "old, and gene")]
+        self.own = render or (lambda report, info: {"X": (f"{info['X']}&G1",)} if "X" in info else {})
+
+    def merge(self, run, info):
+        if "X" not in info:
+            raise Refused("There is no X.")
+        self.known = info
+        return self
+
+    def render(self, report, info):
+        return self.own(report, info)
+
+
+MERGED_HEADER = VcfHeader.parse(
+    [
+        b"##fileformat=VCFv4.2\n",
+        b'##INFO=<ID=X,Number=1,Type=Integer,Description="a \\"b\\" c\\\\d",Source="x, Type=1">\n',
+        b'##INFO=<ID=Y,Number=0,Type=Flag,Description="y">\n',
+        HEADER.lines[-1],
+    ],
+    "in.vcf",
+)
+
+
+def test_a_merged_field_takes_the_place_of_the_old_one(tmp_path):
+    merging = Merging()
+    lines = [b"1\t100\trs1\tAC\tAT,<DEL>\t.\t.\tA=1;X=5;Y\n", b"1\t200\t.\tA\t.\t.\t.\tX=a%3Bb;AC=1\n"]
+    none = RecordReport("1", 200, ".", "A", ())
+    both, without = written(
+        tmp_path, ["mine", "merging"], lines, [report(), none], MERGED_HEADER, mine=Info("Float", 3), merging=merging
+    )
+    assert both == "A=1;X=5&G1;Y;SpliceBERT_X=3,3"
+    assert without == "X=a%3Bb&G1;AC=1"
+    assert merging.known == {
+        "X": InfoField("X", "1", "Integer", r'a "b" c\d'), "Y": InfoField("Y", "0", "Flag", "y"),
+    }  # fmt: skip
+    header = (tmp_path / "o.vcf").read_text()
+    assert '##INFO=<ID=X,Number=.,Type=String,Description="old, and gene",Source="x, Type=1">\n' in header
+    assert header.count("ID=X,") == 1
+
+
+LINE = [b"1\t100\trs1\tAC\tAT,<DEL>\t.\t.\tX=5\n"]
+
+
+@pytest.mark.parametrize(
+    ("merging", "message"),
+    [
+        (Merging(InfoField("X", "1", "String", "x")), r"needed:.*InfoField(.|\n)*merging, merge"),
+        (Merging(render=lambda report, info: {"Y": ("x",)}), r"keys that its header declares(.|\n)*merging, render"),
+        (Merging(render=lambda report, info: {"X": (5,)}), r"values of type String(.|\n)*merging, render"),
+        (Merging(render=lambda report, info: 1 / 0), r"no exception but Refused(.|\n)*merging, render"),
+        (
+            Merging(InfoField("X", ".", "String", "x", entries=True), render=lambda report, info: {"X": ("a;b",)}),
+            r"entries without ';'(.|\n)*merging, render",
+        ),
+    ],
+)
+def test_a_merging_adapter_that_breaks_the_contract_is_told(merging, message, tmp_path):
+    with pytest.raises(PluginError, match=message):
+        written(tmp_path, ["merging"], LINE, [report()], MERGED_HEADER, merging=merging)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_merged_is_escaped_unless_it_is_entries(tmp_path):
+    def shown(**kind):
+        merging = Merging(InfoField("X", ".", "String", "x", **kind), render=lambda report, info: {"X": ("a|b,c", "d")})
+        return written(tmp_path, ["merging"], LINE, [report()], MERGED_HEADER, merging=merging)
+
+    assert shown() == ["X=a&b&c,d"]
+    assert shown(entries=True) == ["X=a|b,c,d"]
+
+
+def test_a_merging_adapter_may_refuse_the_input(tmp_path):
+    with pytest.raises(SettingsError, match="There is no X"):
+        written(tmp_path, ["merging"], LINE, [report()], merging=Merging())
+
+
+def test_two_adapters_of_one_key_are_told(tmp_path):
+    merging = Merging(InfoField("SpliceBERT_X", "A", "Float", "x"))
+    with pytest.raises(PluginError, match="Two outputs write the same INFO key"):
+        written(tmp_path, ["mine", "merging"], LINE, [report()], MERGED_HEADER, mine=Info("Float", 1), merging=merging)

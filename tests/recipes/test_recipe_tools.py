@@ -1,0 +1,237 @@
+"""The recipes for single files do what they say with the tools that are here; the others keep the tools' formats."""
+
+import gzip
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pysam
+import pytest
+
+from factories import EXAMPLES, ROOT
+
+RECIPES = ROOT / "docs" / "recipes"
+
+COMMAND = f"{shlex.quote(sys.executable)} -P -c 'from splicebert_vep.cli.main import main; main()'"
+BOUND = "-10"
+
+
+def needs(*tools):
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
+
+
+def needs_modules(*names):
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the program on its PATH, a plain FASTA, and an example bgzipped and indexed, whole and in part."""
+    work = tmp_path_factory.mktemp("tools")
+    shim = work / "bin" / "splicebert-vep"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec {COMMAND} "$@"\n')
+    shim.chmod(0o755)
+    with gzip.open(EXAMPLES / "brca1.fa.gz") as packed, (work / "ref.fa").open("wb") as plain:
+        shutil.copyfileobj(packed, plain)
+    pysam.faidx(str(work / "ref.fa"))
+    # bcftools norm compares REF with a FASTA of the same contig names; the example's VCF says 17.
+    text = re.sub(r"^17\t", "chr17\t", (EXAMPLES / "multiallelic.vcf").read_text(), flags=re.MULTILINE)
+    lines = text.splitlines(keepends=True)
+    head = [line for line in lines if line.startswith("#") and not line.startswith("##contig")]
+    head.insert(1, "##contig=<ID=chr17,length=83257441>\n")
+    records = [line for line in lines if not line.startswith("#")]
+    one_sample = [line.replace("INFO\n", "INFO\tFORMAT\tS1\n") for line in head]
+    genotypes = [line.replace("\n", "\tGT\t0/1\n") for line in records[:3]]  # vcfanno breaks a file without samples
+    one_sample.insert(1, '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n')
+    for name, some in (("in", [*head, *records]), ("other", [*one_sample, *genotypes])):
+        (work / f"{name}.vcf").write_text("".join(some))
+        pysam.tabix_compress(str(work / f"{name}.vcf"), str(work / f"{name}.vcf.gz"))
+        pysam.tabix_index(str(work / f"{name}.vcf.gz"), preset="vcf")
+    return work
+
+
+def recipe(folder, name, *words):
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    environment["SPLICEBERT_VEP_CACHE"] = str(folder / "cache")
+    done = subprocess.run(
+        ["sh", str(RECIPES / name), *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def scored(path):
+    """Scores by (POS, REF, ALT), read with pysam; None where there is none."""
+    with pysam.VariantFile(str(path)) as file:
+        return {
+            (record.pos, record.ref, alt): (record.info["SpliceBERT_STATUS"][i], record.info["SpliceBERT_KL_CTX"][i])
+            if "SpliceBERT_KL_CTX" in record.info
+            else (record.info["SpliceBERT_STATUS"][i], None)
+            for record in file
+            for i, alt in enumerate(record.alts)
+        }
+
+
+@needs("bcftools")
+def test_bcftools_filters_alleles_and_lists_the_unscored(folder):
+    recipe(folder, "bcftools.sh", "in.vcf.gz", "ref.fa", "bcftools", BOUND)
+    every = scored(folder / "bcftools" / "scored.vcf.gz")
+    kept = scored(folder / "bcftools" / "disturbed.vcf.gz")
+    above = {key for key, (_, value) in every.items() if value is not None and value >= float(BOUND)}
+    assert 0 < len(above) < len(every)
+    assert len(kept) == len(above)
+    unscored = (folder / "bcftools" / "unscored.tsv").read_text().splitlines()
+    assert sorted(line.split("\t")[-1] for line in unscored) == sorted(s for s, _ in every.values() if s != "OK")
+    table = (folder / "bcftools" / "disturbed.tsv").read_text().splitlines()
+    assert len(table) == 1 + len(kept)
+    assert {line.split("\t")[4] for line in table[1:]} == {"BRCA1"}
+
+
+@needs("bcftools")
+def test_split_vep_reads_the_scores_of_every_transcript(folder):
+    before = EXAMPLES / "annotated_before.vcf"  # four records after VEP 115, two transcripts each, of BRCA1
+    recipe(folder, "split-vep.sh", str(before), "ref.fa", "split-vep")
+    table = (folder / "split-vep" / "transcripts.tsv").read_text()
+    rows = [line.split("\t") for line in table.splitlines()]
+    assert len(rows) == 8
+    assert {(row[4], row[5]) for row in rows} == {("BRCA1", "ENST00000357654"), ("BRCA1", "ENST00000471181")}
+    assert all(float(row[8]) < 0 for row in rows)
+    assert [row[7] == "." for row in rows] == [len(row[2]) > 1 for row in rows]  # no LLR for a change of length
+
+
+@needs("bcftools", "vcfanno")
+def test_vcfanno_carries_scores_to_the_same_alleles(folder):
+    recipe(folder, "vcfanno.sh", "in.vcf.gz", "other.vcf.gz", "ref.fa", "vcfanno")
+    every = scored(folder / "vcfanno" / "scored.split.vcf.gz")
+    found = {}
+    with pysam.VariantFile(str(folder / "vcfanno" / "annotated.vcf")) as file:
+        for record in file:
+            value = record.info.get("SpliceBERT_KL_CTX")
+            found[record.pos, record.ref, record.alts[0]] = value[0] if isinstance(value, tuple) else value
+    assert len(found) == 12  # three records of four ALTs
+    for key, value in found.items():
+        assert float(value) == pytest.approx(every[key][1], abs=1e-4), key
+
+
+@needs("bcftools", "genmod")
+def test_genmod_gives_points_for_a_score(folder):
+    recipe(folder, "genmod.sh", "in.vcf.gz", "ref.fa", "genmod")
+    every = scored(folder / "genmod" / "scored.vcf")
+    points = set()
+    with pysam.VariantFile(str(folder / "genmod" / "ranked.vcf")) as file:
+        for record in file:
+            _, score = every[record.pos, record.ref, record.alts[0]]
+            [ranked] = [str(value) for value in record.info["RankScore"]]
+            wanted = 0 if score is None or score < -9.5 else 3
+            assert float(ranked.rpartition(":")[2]) == wanted, (record.pos, score, ranked)
+            points.add(wanted)
+    assert points == {0, 3}
+
+
+@needs_modules("pandas", "polars", "duckdb")
+def test_three_libraries_answer_the_same(folder):
+    subprocess.run(
+        [folder / "bin" / "splicebert-vep", "annotate", "in.vcf", "-R", "ref.fa", "--emit", "parquet=t.parquet"],
+        cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+    spec = importlib.util.spec_from_file_location("tables", RECIPES / "tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    path = str(folder / "t.parquet")
+    by_pandas, by_polars, by_duckdb = (
+        [tuple(row) for row in answer(path)] for answer in (tables.with_pandas, tables.with_polars, tables.with_duckdb)
+    )
+    assert by_pandas == by_polars == by_duckdb
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(path).to_pylist()
+    best = sorted(row["KL_CTX"] for row in rows if row["KL_CTX"] is not None and row["SYMBOL"] == "BRCA1")[-3:]
+    assert [row[-1] for row in by_duckdb if row[0] == "BRCA1"] == best[::-1]
+
+
+@needs_modules("snakemake")
+def test_the_stage_of_snakemake_scores_each_file(folder, tmp_path):
+    (tmp_path / "calls").mkdir()
+    for name in ("one", "two"):
+        shutil.copy(folder / "in.vcf.gz", tmp_path / "calls" / f"{name}.vcf.gz")
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    environment |= {"SPLICEBERT_VEP_CACHE": str(folder / "cache"), "XDG_CACHE_HOME": str(tmp_path / "xdg")}
+    words = ["--cores", "2", "--config", "vcfs=calls", f"reference={folder / 'ref.fa'}", "out=scored"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "snakemake", "-s", str(RECIPES / "annotate.smk"), *words],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("one", "two"):
+        assert len(scored(tmp_path / "scored" / f"{name}.vcf.gz")) == 18
+        assert json.loads((tmp_path / "scored" / f"{name}.json").read_text())["alleles"] == 18
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in RECIPES.glob("*.sh") if path.name != "slurm.sh"))
+def test_the_scripts_parse(script):
+    done = subprocess.run(["sh", "-n", str(RECIPES / script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def fields_in(text):
+    return set(re.findall(r"SpliceBERT_(?!pred_)([A-Z][A-Z_]*[A-Z])", text))
+
+
+def test_every_field_that_a_recipe_names_is_written(folder):
+    target = folder / "named.vcf"
+    words = ["annotate", "in.vcf", "-R", "ref.fa", "-O", str(target)]
+    subprocess.run([folder / "bin" / "splicebert-vep", *words], cwd=folder, check=True, capture_output=True)
+    with pysam.VariantFile(str(target)) as file:
+        known = {key.removeprefix("SpliceBERT_") for key in file.header.info if key.startswith("SpliceBERT_")}
+    named = {path.name: fields_in(path.read_text()) for path in RECIPES.iterdir() if path.suffix in (".sh", ".toml")}
+    named["json"] = fields_in((RECIPES / "echtvar.json").read_text())
+    named["ini"] = fields_in((RECIPES / "genmod.ini").read_text())
+    assert sum(map(bool, named.values())) >= 6
+    for name, fields in named.items():
+        assert fields <= known, name
+
+
+def test_the_vcfanno_configuration_has_one_name_and_one_operation_per_field():
+    [annotation] = tomllib.loads((RECIPES / "vcfanno.toml").read_text())["annotation"]
+    assert len(annotation["fields"]) == len(annotation["names"]) == len(annotation["ops"])
+    assert set(annotation["ops"]) == {"self"}
+
+
+def test_the_echtvar_configuration_keeps_four_decimals_signs_and_missing_values():
+    """Keys as echtvar's README describes them: floats are stored as integers, value x multiplier."""
+    for field in json.loads((RECIPES / "echtvar.json").read_text()):
+        assert set(field) == {"field", "alias", "multiplier", "zigzag", "missing_value"}
+        assert field["multiplier"] == 10_000
+        assert field["zigzag"] is True
+        assert field["missing_value"] == -(2**31)
+
+
+def test_the_custom_file_of_vep_is_described_as_vep_115_wants_it():
+    """``--custom`` is key=value pairs with commas; its fields are joined by %."""
+    [custom] = re.findall(r"^    --custom (\S+)", (RECIPES / "vep.sh").read_text(), re.MULTILINE)
+    pairs = dict(pair.split("=", 1) for pair in custom.split(","))
+    assert pairs["format"] == "vcf"
+    assert pairs["type"] == "exact"
+    assert pairs["coords"] == "0"
+    assert pairs["short_name"] == "SpliceBERT"
+    assert set(pairs) == {"file", "short_name", "format", "type", "coords", "fields"}
+    assert all(field.startswith("SpliceBERT_") for field in pairs["fields"].split("%"))
+
+
+def test_the_nextflow_stage_has_the_parts_of_a_process():
+    text = (RECIPES / "annotate.nf").read_text()
+    bare = re.sub(r"//.*", "", text)
+    for opening, closing in ("{}", "()", "[]"):
+        assert bare.count(opening) == bare.count(closing)
+    assert re.findall(r"^    (input|output|script):$", bare, re.MULTILINE) == ["input", "output", "script"]
+    for parameter in re.findall(r"params\.(\w+)", bare):
+        assert re.search(rf"^params\.{parameter} = ", bare, re.MULTILINE), parameter

@@ -1,0 +1,88 @@
+"""The example plugin, built and installed as a plugin author would, against the program's own command line."""
+
+import json
+import os
+import sys
+
+import cyvcf2
+import pytest
+
+from factories import EXAMPLES, ROOT, checked, installed
+
+PLUGIN = ROOT / "plugin_spec" / "example"
+COMMAND = [sys.executable, "-P", "-c", "from splicebert_vep.cli.main import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return installed(PLUGIN, tmp_path_factory.mktemp("plugin"))
+
+
+def annotate(folder, plugins, *words, path=None):
+    """Run the program in ``folder``, with the plugin's folder on its path or not."""
+    environment = {**os.environ, "SPLICEBERT_VEP_CACHE": str(folder / "cache"), "SPLICEBERT_VEP_PLUGINS": "", **plugins}
+    if path:
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))
+    fixed = [EXAMPLES / "brca1.vcf", "-R", EXAMPLES / "brca1.fa.gz", "--backend", "null"]
+    checked(*COMMAND, "annotate", *fixed, *words, cwd=folder, env=environment)
+
+
+EMIT = ["--emit", "flat,vep,tsv=t.tsv,jsonl=t.jsonl,parquet=t.parquet"]
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+def test_its_field_is_everywhere_while_it_is_installed_and_nowhere_after(site, tmp_path):
+    before, during, off, after = (tmp_path / name for name in ("before", "during", "off", "after"))
+    for folder in (before, during, off, after):
+        folder.mkdir()
+    annotate(before, {}, *EMIT, "-O", "o.vcf")
+    annotate(during, {}, *EMIT, "-O", "o.vcf", path=site)
+    annotate(off, {"SPLICEBERT_VEP_PLUGINS": "-example"}, *EMIT, "-O", "o.vcf", path=site)
+    annotate(after, {}, *EMIT, "-O", "o.vcf")
+    assert contents(before) == contents(after) == contents(off)
+    records = {variant.ID: variant for variant in cyvcf2.VCF(str(during / "o.vcf"))}
+    # ClinVar 125852 is A>C: one of 201 bases of flanks and span becomes a C, on either strand a G or C.
+    assert records["125852"].INFO["SpliceBERT_DELTA_GC"] == pytest.approx(1 / 201, abs=1e-4)
+    assert "|DELTA_GC|" in (during / "o.vcf").read_text()
+    _, *rows = [json.loads(line) for line in (during / "t.jsonl").read_text().splitlines()]
+    assert {row["ID"]: row["DELTA_GC"] for row in rows}["125852"] == pytest.approx(1 / 201)
+    header = next(line for line in (during / "t.tsv").read_text().splitlines() if not line.startswith("##"))
+    assert "DELTA_GC" in header.split("\t")
+    assert 'Plugins="example=0.1.0"' in (during / "o.vcf").read_text()
+
+
+def test_its_output_lies_on_the_base_that_is_disturbed_most(site, tmp_path):
+    annotate(tmp_path, {}, "--emit", "flat,bed=peaks.bed", "--scores", "KL_MAX,KL_MAX_POS", "-O", "o.vcf", path=site)
+    track, *lines = (tmp_path / "peaks.bed").read_text().splitlines()
+    assert track.startswith("track name=")
+    peaks = {line.split("\t")[3]: line.split("\t") for line in lines}
+    contig, start, end, name, score, strand = peaks["BRCA1:43047641A>C"]
+    variant = next(variant for variant in cyvcf2.VCF(str(tmp_path / "o.vcf")) if variant.ID == "125852")
+    assert (contig, strand, int(end) - int(start)) == ("chr17", "-", 1)
+    # BRCA1 is on -, so an offset in transcript direction counts down the genome from the changed base.
+    assert int(end) == 43047641 - variant.INFO["SpliceBERT_KL_MAX_POS"]
+    assert int(score) == pytest.approx(1000 * variant.INFO["SpliceBERT_KL_MAX"], abs=1)
+
+
+def test_it_says_what_it_needs(site, tmp_path):
+    with pytest.raises(AssertionError, match=r"error: Output bed needs KL_MAX and KL_MAX_POS; add them to --scores"):
+        annotate(tmp_path, {}, "--emit", "bed=peaks.bed", path=site)
+
+
+def test_its_own_tests_pass_on_the_wheel(site, tmp_path):
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")])))
+    out = checked(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, PLUGIN / "tests",
+        cwd=tmp_path, env=environment,
+    )  # fmt: skip
+    assert " passed" in out and "failed" not in out
+
+
+def test_it_is_made_with_the_contract_alone():
+    source = (PLUGIN / "splicebert_vep_example.py").read_text()
+    imported = [line for line in source.splitlines() if line.startswith(("import ", "from "))]
+    assert [line.split()[1] for line in imported] == ["splicebert_vep_spec"]
+    assert len(source.splitlines()) < 80

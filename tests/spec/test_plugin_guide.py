@@ -1,0 +1,108 @@
+"""The guide for plugin authors, followed to the letter: from an empty folder to passing tests and outputs."""
+
+import gzip
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from factories import ROOT
+
+GUIDE = (ROOT / "docs" / "plugins.md").read_text()
+FILES = dict(re.findall(r"\*\*`([\w.]+)`\*\*\n\n```python\n(.*?)```", GUIDE, re.DOTALL))
+SHELL = [block.splitlines() for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)]
+PROGRAM = [sys.executable, "-P", "-c", "from splicebert_vep.cli.main import main; main()"]
+
+
+class Author:
+    """A plugin author with a folder of their own and an environment beside the tests' own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.site = folder, folder.parent / "site"
+        path = os.pathsep.join(filter(None, [str(self.site), os.environ.get("PYTHONPATH")]))
+        cache = str(folder.parent / "cache")
+        plugins = {"SPLICEBERT_VEP_PLUGINS": ""}
+        self.environment = {**os.environ, "PYTHONPATH": path, "SPLICEBERT_VEP_CACHE": cache, **plugins}
+        (folder / "example_vcfs").symlink_to(ROOT / "example_vcfs")
+
+    def write(self, name: str, text: str | None = None) -> None:
+        (self.folder / name).write_text(FILES[name] if text is None else text)
+
+    def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        """Run a line of the guide; what it installs goes into a folder of the author's, not into the tests' own."""
+        words = shlex.split(line)
+        if words[0] == "pip":
+            words = [sys.executable, "-m", *words, "--quiet", "--no-index", "--upgrade", "--target", str(self.site)]
+        elif words[0] == "pytest":
+            words = [sys.executable, "-m", *words, "-p", "no:cacheprovider", "--rootdir", str(self.folder)]
+        else:
+            assert words[0] == "splicebert-vep"
+            words = PROGRAM + words[1:]
+        return subprocess.run(
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    def follow(self, lines: list[str]) -> str:
+        out = ""
+        for line in lines:
+            if line == "pip install setuptools pytest":  # the tests have them
+                continue
+            done = self.run(line)
+            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+            out += done.stdout + done.stderr
+        return out
+
+
+def test_the_guide_from_the_empty_folder_to_the_end(tmp_path):
+    (tmp_path / "mine").mkdir()
+    author = Author(tmp_path / "mine")
+    first_steps, first_use, second_use = SHELL
+    for name in ("my_plugin.py", "setup.py", "test_my_plugin.py"):
+        author.write(name)
+    said = author.follow(first_steps)
+    assert re.search(r"[1-9]\d* passed", said)
+    assert "TOKENS_CHANGED" in said
+    said = author.follow(first_use)
+    # two bases of the MNV differ; of 46 records 45 have an ALT, one of them too long for a window
+    assert re.search(r"TOKENS_CHANGED +2 ", said)
+    assert (author.folder / "scores.jsonl").read_text().count('"TOKENS_CHANGED": 1,') > 10
+    setup = FILES["setup.py"].replace('["my_plugin"]', '["my_plugin", "purine_plugin", "more_plugin", "soft_plugin"]')
+    more = '"mine = my_plugin", "purines = purine_plugin", "more = more_plugin", "soft = soft_plugin"'
+    author.write("setup.py", setup.replace('"mine = my_plugin"', more))
+    for name in ("purine_plugin.py", "more_plugin.py", "soft_plugin.py", "test_more_plugin.py"):
+        author.write(name)
+    said = author.follow([*first_steps[1:2], "pytest -q test_more_plugin.py", *second_use])
+    assert re.search(r"[1-9]\d* passed", said)
+    assert "more: null" in said and "more: 45 ALTs" in said
+    lines = (author.folder / "sites.bed").read_text().splitlines()
+    assert lines and all(line.split("\t")[3] in ("BRCA1", "NBR2") for line in lines)
+    assert said.rstrip().endswith(str(len(lines)))
+    with gzip.open(author.folder / "rows.csv.gz", "rt") as rows:
+        assert len(rows.read().splitlines()) == 1 + 45
+    assert "SpliceBERT_REASON=" in (author.folder / "out.vcf").read_text()
+    soft = author.run("splicebert-vep score 17-43047641-A-C -R example_vcfs/brca1.fa.gz --backend soft --scores LLR")
+    hard = author.run("splicebert-vep score 17-43047641-A-C -R example_vcfs/brca1.fa.gz --backend null --scores LLR")
+    halved, whole = (float(re.search(r"LLR +(\S+)", done.stdout)[1]) for done in (soft, hard))
+    assert halved == pytest.approx(whole / 2, abs=1e-4)
+    refused = author.run("splicebert-vep count-lines missing.bed")
+    assert refused.returncode == 3
+    assert "There is no file missing.bed." in refused.stderr
+
+
+def test_every_hook_and_protocol_is_in_the_guide():
+    import splicebert_vep_spec
+    from splicebert_vep_spec import _hooks, testing
+
+    hooks = [name for name, item in vars(_hooks).items() if hasattr(item, "splicebert_vep_spec")]
+    assert len(hooks) == 7
+    protocols = [
+        "BackendFactory", "Scorer", "SequenceScorer", "InfoAdapter", "MergingAdapter", "TextAdapter", "TableAdapter",
+        "JoinAdapter", "Command", "Refused",
+    ]  # fmt: skip
+    for name in [*hooks, *protocols, *testing.__all__]:
+        assert name in GUIDE, name
+    assert set(protocols) <= set(splicebert_vep_spec.__all__)

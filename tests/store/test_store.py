@@ -1,0 +1,307 @@
+"""The score store: what goes in comes out, nothing else does, and no other value ever takes its place."""
+
+import math
+import multiprocessing
+import sqlite3
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factories import NAMES, OTHER, SPACE, key, read_until_all, row, write_all
+from splicebert_vep.errors import OutputError, StoreError
+from splicebert_vep.provenance import Space
+from splicebert_vep.store import store as connection
+from splicebert_vep.store.exchange import export_space, import_scores, merge_store, read_export
+from splicebert_vep.store.store import AlleleKey, ScoreStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    with ScoreStore(tmp_path / "scores.sqlite") as opened:
+        yield opened
+
+
+def test_what_goes_in_comes_out_bit_for_bit(store):
+    values = (0.1 + 0.2, -1e-300)
+    assert store.add(SPACE, [(key(), [row(*values), row(None, 5.0, gene="G2")])], NAMES) == 2
+    assert store.find(SPACE, [key()]) == [[row(*values), row(None, 5.0, gene="G2")]]
+
+
+def test_a_key_is_contig_position_change_and_space(store):
+    store.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
+    near = [key(start=101), key(ref="G"), key(alt="T"), key(md5="1" * 32), key(ref="AC", alt=""), key(ref="", alt="C")]
+    assert store.find(SPACE, near) == [[]] * len(near)
+    assert store.find(OTHER, [key()]) == [[]]
+
+
+def test_rows_come_back_in_the_order_asked_for_over_contigs_and_blocks(store):
+    keys = [key(start=n, md5=md5) for n in range(700) for md5 in NAMES]
+    store.add(SPACE, [(k, [row(float(k.start), float(int(k.md5[0])))]) for k in keys], NAMES)
+    asked = keys[::-1] + [key(start=9999)] + keys[5:6]
+    found = store.find(SPACE, asked)
+    assert [one[0].values if one else None for one in found] == [
+        (float(k.start), float(int(k.md5[0]))) if k.start < 700 else None for k in asked
+    ]
+
+
+def test_missing_values_and_reasons_are_kept(store):
+    skipped = row(None, None, status="N_CONTEXT", reason="non-ACGT within 100 nt of the span")
+    store.add(SPACE, [(key(), [skipped])], NAMES)
+    assert store.find(SPACE, [key()]) == [[skipped]]
+
+
+def test_storing_again_changes_nothing(store):
+    store.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
+    assert store.add(SPACE, [(key(), [row(1.0 + 9e-5, 2.0)])], NAMES) == 0
+    assert store.find(SPACE, [key()]) == [[row(1.0, 2.0)]]
+
+
+@pytest.mark.parametrize(
+    "another", [row(1.001, 2.0), row(None, 2.0), row(1.0, 2.0, status="N_CONTEXT")], ids=["value", "missing", "status"]
+)
+def test_another_value_is_an_error_that_stores_nothing(store, another):
+    store.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
+    with pytest.raises(StoreError, match="another value") as error:
+        store.add(SPACE, [(key(start=5), [row(3.0, 3.0)]), (key(), [another])], NAMES)
+    assert "chr1:101 A>C in G1" in str(error.value)
+    assert store.find(SPACE, [key(start=5), key()]) == [[], [row(1.0, 2.0)]]
+
+
+def test_half_precision_is_compared_less_closely():
+    assert SPACE.tolerance == 1e-4
+    assert Space("s", "a", (), {"Precision": "fp16"}).tolerance > 0.01
+
+
+def test_an_error_on_the_way_stores_nothing(store, monkeypatch):
+    def fails(_):
+        raise RuntimeError("stopped")
+
+    monkeypatch.setattr(store, "_made_gene", fails)
+    with pytest.raises(RuntimeError):
+        store.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
+    monkeypatch.undo()
+    assert store.spaces() == []
+    assert store.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES) == 1
+
+
+@given(
+    st.dictionaries(
+        st.tuples(
+            st.sampled_from(sorted(NAMES)), st.integers(0, 50), st.sampled_from("ACGT"), st.text("ACGT", max_size=3)
+        ),
+        st.lists(st.one_of(st.none(), st.floats(-10, 10)), min_size=2, max_size=2),
+        max_size=40,
+    )
+)
+def test_any_set_of_alleles_is_found_again(tmp_path_factory, content):
+    with ScoreStore(tmp_path_factory.mktemp("store") / "s.sqlite") as opened:
+        rows = {AlleleKey(*k): [row(*values)] for k, values in content.items()}
+        opened.add(SPACE, rows.items(), NAMES)
+        assert opened.find(SPACE, list(rows)) == list(rows.values())
+        assert {k: [scores] for _, k, scores in opened.rows(SPACE)} == rows
+        assert opened.count(SPACE) == len(rows) or not rows
+
+
+def test_two_processes_read_while_one_writes(tmp_path):
+    path = tmp_path / "s.sqlite"
+    ScoreStore(path).close()
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    processes = [context.Process(target=read_until_all, args=(path, 60, results)) for _ in range(2)]
+    processes.append(context.Process(target=write_all, args=(path, 60)))
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert [results.get(timeout=5) for _ in range(2)] == [59, 59]
+
+
+def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
+    text = tmp_path / "text.sqlite"
+    text.write_text("##fileformat=VCFv4.2\n" * 20)
+    with pytest.raises(StoreError, match="no score store"):
+        ScoreStore(text)
+    assert text.read_text().startswith("##fileformat")
+    foreign = tmp_path / "foreign.sqlite"
+    other = sqlite3.connect(foreign)
+    other.execute("CREATE TABLE t (a)")
+    other.commit()
+    other.close()
+    before = foreign.read_bytes()
+    for writing in (True, False):
+        with pytest.raises(StoreError, match="no score store"):
+            ScoreStore(foreign, writing=writing)
+    assert foreign.read_bytes()[100:] == before[100:]  # its header may say that it was opened
+    with pytest.raises(StoreError, match="folder"):
+        ScoreStore(tmp_path)
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = tmp_path / "s.sqlite"
+    with ScoreStore(path) as opened:
+        opened.add(SPACE, [(key(start=n), [row(float(n), 0.0)]) for n in range(2000)], NAMES)
+    whole = path.read_bytes()
+    for size in (50, 5000, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(StoreError, match="damaged or cut off") as error:
+            ScoreStore(path)
+        assert "remedy" in str(error.value)
+
+
+def test_a_damaged_page_is_told(tmp_path):
+    path = tmp_path / "s.sqlite"
+    with ScoreStore(path) as opened:
+        opened.add(SPACE, [(key(start=n), [row(float(n), 0.0)]) for n in range(5000)], NAMES)
+    data = bytearray(path.read_bytes())
+    data[-60000:-40000] = bytes(20000)
+    path.write_bytes(data)
+    with ScoreStore(path, writing=False) as opened:
+        with pytest.raises(StoreError, match="damaged"):
+            opened.find(SPACE, [key(start=n) for n in range(5000)])
+        try:
+            assert opened.check()
+        except StoreError as error:
+            assert "damaged" in str(error)
+
+
+def test_a_flipped_bit_is_no_other_score(tmp_path):
+    path = tmp_path / "s.sqlite"
+    with ScoreStore(path) as opened:
+        opened.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
+        [[data]] = opened.select("SELECT data FROM scores")
+        opened.select("UPDATE scores SET data = ?", (bytes([data[0] ^ 1]) + data[1:],))
+        with pytest.raises(StoreError, match="not as it was written"):
+            opened.find(SPACE, [key()])
+        with pytest.raises(StoreError, match="not as it was written"):
+            list(opened.rows(SPACE))
+
+
+def test_another_format_is_refused(tmp_path):
+    path = tmp_path / "s.sqlite"
+    with ScoreStore(path) as opened:
+        opened.select("PRAGMA user_version = 99")
+    with pytest.raises(StoreError, match="format 99"):
+        ScoreStore(path)
+
+
+def test_a_store_that_is_only_read_has_to_be_there(tmp_path):
+    with pytest.raises(StoreError, match="not there"):
+        ScoreStore(tmp_path / "none.sqlite", writing=False)
+    with pytest.raises(OutputError, match="folder"):
+        ScoreStore(tmp_path / "none" / "s.sqlite")
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "lustre", "fuse.sshfs", "CIFS"])
+def test_a_network_path_is_refused(tmp_path, monkeypatch, kind):
+    class Part:
+        def __init__(self, mountpoint, fstype):
+            self.mountpoint, self.fstype = mountpoint, fstype
+
+    parts = [Part("/", "ext4"), Part(str(tmp_path), kind)]
+    monkeypatch.setattr(connection.psutil, "disk_partitions", lambda all: parts)
+    (tmp_path / "deep").mkdir()
+    with pytest.raises(StoreError, match="network file system"):
+        ScoreStore(tmp_path / "deep" / "s.sqlite")
+    link = tmp_path.parent / f"link-{kind}"
+    link.symlink_to(tmp_path)
+    with pytest.raises(StoreError, match="network file system"):
+        ScoreStore(link / "s.sqlite")
+    parts.append(Part(str(tmp_path / "deep"), "ext4"))  # a local disk mounted below it
+    ScoreStore(tmp_path / "deep" / "s.sqlite").close()
+
+
+def test_a_full_disk_is_told_and_what_was_stored_stays(tmp_path):
+    with ScoreStore(tmp_path / "s.sqlite") as opened:
+        opened.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
+        opened.select("PRAGMA max_page_count = 20")
+        with pytest.raises(OutputError, match="could not be written"):
+            opened.add(SPACE, [(key(start=1000 + n), [row(float(n), 0.0)]) for n in range(5000)], NAMES)
+        assert opened.find(SPACE, [key(), key(start=1000)]) == [[row(1.0, 2.0)], []]
+
+
+def test_export_and_import_keep_every_bit(tmp_path, store):
+    rows = [
+        (key(start=n), [row(math.pi * n, None), row(None, None, gene="G2", status="N_CONTEXT", reason="why")])
+        for n in range(50)
+    ]
+    store.add(SPACE, rows, NAMES)
+    assert export_space(store, SPACE, tmp_path / "s.parquet") == 100
+    with ScoreStore(tmp_path / "new.sqlite") as new:
+        given = read_export(tmp_path / "s.parquet")
+        assert given.space == SPACE and given.space.provenance == SPACE.provenance
+        assert import_scores(new, given) == 100
+        assert import_scores(new, read_export(tmp_path / "s.parquet")) == 0
+        assert list(new.rows(SPACE)) == list(store.rows(SPACE))
+
+
+def test_scores_made_otherwise_are_not_merged_by_import(tmp_path, store):
+    store.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
+    export_space(store, SPACE, tmp_path / "s.parquet")
+    with ScoreStore(tmp_path / "other.sqlite") as other:
+        other.add(OTHER, [(key(), [row(5.0)])], NAMES)
+        with pytest.raises(StoreError, match="made otherwise"):
+            import_scores(other, read_export(tmp_path / "s.parquet"))
+        assert other.spaces() == [OTHER]
+        assert import_scores(other, read_export(tmp_path / "s.parquet"), beside=True) == 1
+        assert other.find(OTHER, [key()]) == [[row(5.0)]]
+        assert other.find(SPACE, [key()]) == [[row(1.0, 2.0)]]
+
+
+def test_stores_are_merged_space_by_space_and_pruned(tmp_path, store):
+    store.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
+    with ScoreStore(tmp_path / "other.sqlite") as other:
+        other.add(SPACE, [(key(), [row(1.0, 2.0)]), (key(start=7), [row(7.0, 7.0)])], NAMES)
+        other.add(OTHER, [(key(), [row(5.0)])], NAMES)
+        assert merge_store(store, other) == 2
+    assert store.count(SPACE) == 2 and store.count(OTHER) == 1
+    assert store.remove([SPACE]) == 2
+    assert store.spaces() == [OTHER]
+    assert store.find(SPACE, [key()]) == [[]] and store.find(OTHER, [key()]) == [[row(5.0)]]
+    assert store.check() == []
+
+
+def test_a_file_that_is_no_export_is_refused(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(StoreError, match="no exported scores"):
+        read_export(tmp_path / "x.parquet")
+
+
+def test_a_prune_meanwhile_never_gives_scores_of_another_space(tmp_path):
+    """A process that knows the space by its number must not meet rows of a space made after a prune."""
+    with ScoreStore(tmp_path / "s.sqlite") as running, ScoreStore(tmp_path / "s.sqlite") as other:
+        running.add(SPACE, [(key(), [row(7.0, 7.0)])], NAMES)
+        assert running.find(SPACE, [key()]) == [[row(7.0, 7.0)]]
+        other.remove([SPACE])
+        other.add(OTHER, [(key(), [row(5.0)])], NAMES)
+        assert running.find(SPACE, [key()]) == [[]]
+        running.add(SPACE, [(key(start=5), [row(1.0, 1.0)])], NAMES)
+        assert running.find(SPACE, [key(start=5), key()]) == [[row(1.0, 1.0)], []]
+        assert other.find(OTHER, [key(), key(start=5)]) == [[row(5.0)], []]
+
+
+def test_a_store_in_the_middle_of_a_checkpoint_is_whole(tmp_path):
+    """A kill may leave a first page that counts pages which are still in the log only."""
+    path = tmp_path / "s.sqlite"
+    with ScoreStore(path) as opened:
+        opened.add(SPACE, [(key(start=n), [row(float(n), 0.0)]) for n in range(2000)], NAMES)
+        log = (tmp_path / "s.sqlite-wal").read_bytes()
+        early = path.read_bytes()
+        opened.select("PRAGMA wal_checkpoint(FULL)")
+        whole = path.read_bytes()
+    path.write_bytes(whole[:100] + early[100:])
+    (tmp_path / "s.sqlite-wal").write_bytes(log)
+    (tmp_path / "s.sqlite-shm").unlink(missing_ok=True)
+    with ScoreStore(path) as opened:
+        assert opened.count(SPACE) == 2000
+
+
+def test_an_export_does_not_replace_the_store(run, tmp_path):
+    path = tmp_path / "s.sqlite"
+    with ScoreStore(path) as opened:
+        opened.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
+    code, _, err = run("store", "export", path, "-O", path)
+    assert code == 2 and "replace the store" in err
+    with ScoreStore(path) as opened:
+        assert opened.count(SPACE) == 1

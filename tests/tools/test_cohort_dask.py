@@ -1,0 +1,166 @@
+"""Units on Dask workers: over TCP, with a worker that is lost, and with a unit that kills whoever scores it."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from factories import COMMAND, FASTA, FIRST, outputs, write_cohort
+from splicebert_vep.genome.reference import Reference
+
+pytest.importorskip("distributed", reason="Dask is not installed")
+
+UNITS = 6  # of at most 256 alleles
+#: A backend for which one position is deadly, and which is slow enough for a worker to be lost half-way.
+PLUGIN = """
+import os, time
+import numpy as np
+from splicebert_vep.model.null import NullBackend
+from splicebert_vep_spec import hookimpl
+
+class Fragile:
+    def __init__(self):
+        self.inner = NullBackend()
+        self.info = self.inner.info
+
+    def forward(self, tokens, positions):
+        time.sleep(float(os.environ.get("FRAGILE_SLEEP", "0")))
+        deadly = os.environ.get("FRAGILE_DEADLY")
+        if deadly:
+            wanted = np.array([6 + "ACGT".index(base) for base in deadly])
+            middle = np.asarray(tokens)[:, 1:-1]
+            for start in (254 - 10, 255 - 10):
+                if (middle[:, start : start + 21] == wanted).all(axis=1).any():
+                    os._exit(9)
+        return self.inner.forward(tokens, positions)
+
+class Factory:
+    name, version = "fragile", "1"
+
+    def open(self, options):
+        return Fragile()
+
+@hookimpl
+def register_backends():
+    return [Factory()]
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A cohort of some units, an installed plugin, and what a run in one process makes of them."""
+    folder = tmp_path_factory.mktemp("dask")
+    installed = folder / "site"
+    metadata = installed / "fragile-1.dist-info"
+    metadata.mkdir(parents=True)
+    (installed / "fragile_backend.py").write_text(PLUGIN)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fragile\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[splicebert_vep]\nfragile = fragile_backend\n")
+    manifest = write_cohort(folder / "vcfs", files=2, length=UNITS * 256 // 3)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(installed), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+        "SPLICEBERT_VEP_PLUGINS": "fragile",
+        "FRAGILE_SLEEP": "0",
+    }
+    cohort_run(manifest, folder / "whole", environment, "--threads", "1")
+    return folder, manifest, environment
+
+
+def cohort_run(manifest, out, environment, *options, check=True):
+    command = [*COMMAND, "cohort", "run", manifest, "-R", FASTA, "--backend", "fragile", "-O", out, *options]
+    # What workers are started with is put together from this process's own start: without -P they find the plugin.
+    command = [word for word in map(str, command) if word != "-P"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0 or not check, done.stderr
+    return done
+
+
+def log(folder, name):
+    return (folder / f"{name}.log").open("w")
+
+
+@contextlib.contextmanager
+def cluster(folder, environment):
+    """A scheduler and two single-threaded workers, as commands, over TCP."""
+    processes = []
+    try:
+        with log(folder, "scheduler") as file:
+            words = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"]
+            processes.append(start(words, environment, file))
+        address = None
+        for _ in range(300):
+            found = re.search(r"Scheduler at: +(tcp://\S+)", (folder / "scheduler.log").read_text())
+            if found:
+                address = found[1]
+                break
+            time.sleep(0.1)
+        assert address, (folder / "scheduler.log").read_text()
+        for number in range(2):
+            with log(folder, f"worker{number}") as file:
+                words = ["worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
+                processes.append(start(words, environment, file))
+        yield address, processes[1:]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def start(words, environment, file):
+    module = f"distributed.cli.dask_{words[0]}"
+    return subprocess.Popen([sys.executable, "-m", module, *words[1:]], env=environment, stdout=file, stderr=file)
+
+
+def test_a_worker_that_is_lost_half_way_changes_nothing(place, tmp_path):
+    folder, manifest, environment = place
+    slow = {**environment, "FRAGILE_SLEEP": "0.05"}
+    shards = tmp_path / "out" / "shards"
+    with cluster(tmp_path, slow) as (address, workers):
+        command = [sys.executable, *COMMAND[2:], "cohort", "run", manifest, "-R", FASTA, "--backend", "fragile"]
+        command += ["-O", tmp_path / "out", "--scheduler", address]
+        running = subprocess.Popen(list(map(str, command)), env=slow, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while len(list(shards.glob("unit-*"))) < 2 and time.monotonic() < deadline and running.poll() is None:
+            time.sleep(0.05)
+        there = len(list(shards.glob("unit-*")))
+        workers[0].send_signal(signal.SIGKILL)
+        _, err = running.communicate(timeout=240)
+        assert running.returncode == 0, err
+        assert there < UNITS, "the worker was lost after all was done"
+        assert workers[1].poll() is None
+    assert outputs(tmp_path / "out") == outputs(folder / "whole")
+
+
+def test_a_unit_that_kills_its_worker_costs_only_itself(place, tmp_path):
+    _, manifest, environment = place
+    with Reference(FASTA) as reference:
+        at = FIRST - 1 + 3 * 256 // 3 + 40  # an allele of unit 4
+        sequence = reference.fetch("chr17", at - 10, at + 11).decode()
+    deadly = sequence[::-1].translate(str.maketrans("ACGT", "TGCA"))  # BRCA1 lies on the reverse strand
+    done = cohort_run(manifest, tmp_path / "out", {**environment, "FRAGILE_DEADLY": deadly}, "--scheduler", "local:2")
+    assert "FAILED" in done.stderr
+    rows = pq.read_table(tmp_path / "out" / "cohort.parquet").to_pylist()
+    failed = [row for row in rows if row["STATUS"] == "FAILED"]
+    assert {row["REASON"] for row in failed} == {"the worker process died while it scored the unit"}
+    assert [row["POS"] for row in failed] == sorted(row["POS"] for row in failed)
+    assert len(failed) == 256 and len(rows) == 3 * (UNITS * 256 // 3)
+    assert failed[0]["POS"] <= at + 1 <= failed[-1]["POS"]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [("local:0", "could not be read"), ("local:x", "could not be read"), ("tcp://127.0.0.1:9", "No Dask scheduler")],
+)
+def test_a_scheduler_that_is_none_is_told(run, tmp_path, address, message, monkeypatch):
+    monkeypatch.setattr("splicebert_vep.cohort.schedulers._PATIENCE", 1)
+    manifest = write_cohort(tmp_path / "vcfs", files=1, length=5)
+    words = ["-R", FASTA, "--backend", "null", "-O", tmp_path / "out", "--scheduler", address]
+    code, _, err = run("cohort", "run", manifest, *words)
+    assert code == 3 and message in err

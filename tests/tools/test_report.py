@@ -1,0 +1,376 @@
+"""The page about an annotated file: what it holds, that text of the file stays text, and what it refuses."""
+
+import base64
+import hashlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from factories import EXAMPLES, PROVENANCE, SPLICEAI_FIELDS, maker, scored, scored_info, write_scored
+from splicebert_vep.tools.report.collect import STATUSES, AnnotatedVcf, Row, collect, place_of
+from splicebert_vep_spec import Status
+
+FASTA = EXAMPLES / "brca1.fa.gz"
+ANNOTATED = EXAMPLES / "brca1.expected.vcf"
+
+
+@pytest.fixture
+def page(run, tmp_path):
+    return maker(run, tmp_path / "page.html")
+
+
+def test_the_example_is_counted_as_its_run_counted_it(page):
+    made = page(ANNOTATED)
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", made.text.split("</style>")[1]))
+    shown = "Records 46 ALT alleles 45 with scores 44 without scores 1 Genes 1"
+    assert shown in words
+    for status, count in (("OK", 44), ("NO_ALT", 1), ("TOO_LONG", 1)):
+        assert re.search(rf"\b{status} {count} ", words)
+    assert "Hidden bases of held-out genes are recovered" in words  # the model's measured quality
+    assert "no PP3 or BP4 threshold" in words
+    assert "57a58704d2cd1633385f815d61b5cb614343ae116f90e63d8c8f7832884c3433" in words  # the weights
+
+
+def test_rows_are_sorted_by_the_score_and_print_what_the_file_prints(page):
+    made = page(ANNOTATED, "--by", "KL_CTX")
+    expected = {}
+    for line in ANNOTATED.read_text().splitlines():
+        if not line.startswith("#"):
+            chrom, pos, _, ref, alt, _, _, text = line.split("\t")
+            value = re.search(r"SpliceBERT_KL_CTX=([^;]+)", text)
+            if value:
+                expected[f"{chrom}-{pos}", len(ref), len(alt)] = value[1]
+    shown = [row[4] for row in made.table]
+    assert shown[:44] == sorted(expected.values(), key=float, reverse=True)
+    assert [row[3] for row in made.table] == ["OK"] * 44 + ["TOO_LONG"]
+    assert shown[44] == ""
+
+
+def test_nothing_is_fetched_and_only_our_own_script_runs(page):
+    made = page(ANNOTATED)
+    assert len(made.tags("script")) == len(made.tags("style")) == 1
+    linked = [a[key] for _, a in made.elements for key in ("src", "href", "action", "srcset", "data") if key in a]
+    assert all(re.match(r"#|data:", target) for target in linked)
+    [policy] = [a["content"] for a in made.tags("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    for name in ("script", "style"):
+        digest = base64.b64encode(hashlib.sha256(made.inline(name).encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+    assert "url(" not in made.inline("style") and "@import" not in made.inline("style")
+
+
+def test_text_of_the_file_stays_text(page, tmp_path):
+    bad = "<script>alert(1)</script>\"onload='x'&amp;{{7*7}}</title>"
+    hostile = bad.replace(" ", "_")
+    source = write_scored(
+        tmp_path / "<b>x.vcf",
+        [
+            f"{hostile} 7 {hostile} A C "
+            + scored(-8, SYMBOL=hostile, REGION=hostile, TRANSCRIPT=hostile, STRAND=hostile)
+        ],
+        extra=(PROVENANCE.replace("mine", bad.replace('"', "")),),
+    )
+    made = page(source)
+    assert len(made.tags("script")) == 1
+    assert not made.tags("b")
+    assert not [a for _, a in made.elements if "onload" in a]
+    assert "<script>alert" not in made.text
+    assert "49" not in made.table[0][0]
+    assert made.table[0][0] == f"{hostile}-7-A-C"
+
+
+def test_what_hits_a_site_what_spliceai_finds_and_what_has_no_score_is_always_shown(page, tmp_path):
+    source = write_scored(
+        tmp_path / "in.vcf",
+        [
+            "1 1 . A C " + scored(-3),
+            "1 2 . A C " + scored(-12, SITE_HIT="donor", REGION="intron", SITE_OFFSET="+1"),
+            "1 3 . A C "
+            + scored(-12, SpliceAI_DS_MAX=0.9, SpliceAI_DS_DG=0.9, SpliceAI_DP_DG=-5, EVIDENCE="spliceai_only"),
+            "1 4 . A <DEL> " + scored_info(STATUS="SYMBOLIC"),
+            "1 5 . A C " + scored(-12, SpliceAI_STATUS="NO_RECORD", EVIDENCE="not_scored"),
+            "1 6 . A C .",
+            "1 7 . A . .",
+        ],
+        fields=SPLICEAI_FIELDS,
+    )
+    made = page(source, "--top", "1")
+    assert [row[0] for row in made.table] == ["1-1-A-C", "1-2-A-C", "1-3-A-C", "1-4-A-<DEL>"]
+    assert "the first 1 of 2 without scores" in made.text
+    assert "The record has no SpliceBERT fields" in made.text
+    made = page(source)
+    by_name = {row[0]: row for row in made.table}
+    assert by_name["1-3-A-C"][-3:] == ["SpliceAI only", "0.9", "DG 0.9 (-5)"]
+    assert by_name["1-5-A-C"][-3:] == ["not scored", "NO_RECORD", ""]
+    assert by_name["1-2-A-C"][2] == "intron +1donor"
+    assert by_name["1-6-A-C"][3] == ""
+    assert "NOT_ANNOTATED" in made.text
+
+
+def test_an_allele_in_several_genes_has_a_row_for_each_from_vep_style_entries(tmp_path):
+    form = "ALLELE|SYMBOL|GENE|REGION|SITE_OFFSET|SITE_HIT|KL_CTX|STATUS"
+    header = (f'##INFO=<ID=SpliceBERT,Number=.,Type=String,Description="scores. Format: {form}">',)
+    entries = "SpliceBERT=C|G1|E1|CDS|5||-9.0|OK,C|G2|E2|intron|+30||-7.0|OK,T|G1|E1|CDS|5|||OK"
+    both = "SpliceBERT_KL_CTX=-9.0,.;SpliceBERT_EXTRA=1.5,2.5;SpliceBERT_GENE=E1,E1;SpliceBERT_STATUS=OK,OK"
+    path = write_scored(tmp_path / "in.vcf", [f"1 1 . A C,T {entries};{both}"], fields={"EXTRA": "Float"}, extra=header)
+    with AnnotatedVcf(str(path)) as vcf:
+        [record] = vcf.records()
+    assert [[(r.alt, r.fields["GENE"], r.fields.get("KL_CTX"), r.fields.get("EXTRA")) for r in a] for a in record] == [
+        [("C", "E1", "-9.0", "1.5"), ("C", "E2", "-7.0", None)],
+        [("T", "E1", None, "2.5")],
+    ]
+    with AnnotatedVcf(str(path)) as vcf:
+        found = collect(vcf, "KL_CTX", 10)
+    assert (found.alleles, found.genes) == (2, {"G1": 2, "G2": 1})
+    assert [row.fields["GENE"] for row in found.top] == ["E2", "E1"]
+
+
+def test_flat_fields_of_an_allele_in_several_genes_say_that_there_are_others(page, tmp_path):
+    made = page(write_scored(tmp_path / "in.vcf", ["1 1 . A C " + scored(-3, NGENES=2), "1 2 . A C " + scored(-4)]))
+    assert made.text.count("<small>one of 2 genes</small>") == 1
+    assert "speak of one gene of each allele" in made.text
+
+
+def test_a_bcf_gives_the_page_of_its_vcf(page, tmp_path):
+    source = write_scored(
+        tmp_path / "in.vcf", ["1 1 . A C,T " + scored("-3.5,.", STATUS="OK,OK", **_twice())], extra=("##contig=<ID=1>",)
+    )
+    if shutil.which("bcftools") is None:
+        pytest.skip("bcftools not installed")
+    subprocess.run(["bcftools", "view", "-Ob", "-o", tmp_path / "in.bcf", source], check=True, capture_output=True)
+    assert page(tmp_path / "in.bcf").table == page(source).table
+
+
+def _twice():
+    names = ("KL_SS", "LLR", "SYMBOL", "GENE", "TRANSCRIPT", "STRAND", "REGION", "SITE_OFFSET", "NGENES")
+    return dict(zip(names, ("0.5,0.25", "-1,-2", "A,A", "E,E", "T,T", "+,+", "CDS,CDS", "1,1", "1,1"), strict=True))
+
+
+def test_negative_scores_are_sorted_from_the_lowest(page, tmp_path):
+    source = write_scored(
+        tmp_path / "in.vcf", [f"1 {i} . A C " + scored(-8, LLR=llr) for i, llr in enumerate((-1, -4, 2), 1)]
+    )
+    made = page(source, "--by", "LLR")
+    assert [row[4] for row in made.table] == ["-4", "-1", "2"]
+    [sorted_head] = [a for a in made.tags("th") if "aria-sort" in a]
+    assert sorted_head["aria-sort"] == "ascending"
+
+
+@pytest.mark.parametrize("field", ["STATUS", "NGENES", "SITE_OFFSET"])
+def test_a_field_without_a_direction_chooses_no_rows(run, tmp_path, field):
+    code, _, err = run("report", ANNOTATED, "-o", tmp_path / "x.html", "--by", field)
+    assert code == 3
+    assert f"{field}, which has no such direction" in err
+    assert "KL_CTX, KL_DONOR" in err and "N_FRAC" not in err
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_the_score_of_a_plugin_chooses_rows_where_its_description_says_how(page, tmp_path):
+    declared = '##INFO=<ID=SpliceBERT_MINE,Number=A,Type=Float,Description="My score; higher = more disturbed">'
+    source = write_scored(
+        tmp_path / "in.vcf", [f"1 {i} . A C " + scored(-3, MINE=i) for i in (1, 2)], extra=(declared,)
+    )
+    assert [row[4] for row in page(source, "--by", "MINE").table] == ["2", "1"]
+
+
+def test_spliceai_may_choose_the_rows_and_has_one_column(page, tmp_path):
+    records = [f"1 {i} . A C " + scored(-3, SpliceAI_DS_MAX=f"0.{i}") for i in (1, 3, 2)]
+    made = page(write_scored(tmp_path / "in.vcf", records, fields=SPLICEAI_FIELDS), "--by", "SpliceAI_DS_MAX")
+    [head] = [a for a in made.tags("th") if "aria-sort" in a]
+    assert head["aria-sort"] == "descending"
+    assert [row[0] for row in made.table] == ["1-3-A-C", "1-2-A-C", "1-1-A-C"]
+    assert "SpliceAI_DS_MAX (0 to 1, higher = more likely)" in made.text
+
+
+def test_a_base_of_an_exon_does_not_read_as_the_number_of_an_exon(page, tmp_path):
+    records = ["1 1 . A C " + scored(-3, SITE_OFFSET=2), "1 2 . A C " + scored(-4, REGION="intron", SITE_OFFSET="-12")]
+    made = page(write_scored(tmp_path / "in.vcf", [*records, "1 3 . A C " + scored(-5, SITE_OFFSET=None)]))
+    assert [row[2] for row in made.table] == ["CDS, base 2 from the site", "intron -12", "CDS"]
+
+
+def test_only_one_base_for_another_is_an_snv(page, tmp_path):
+    records = [
+        "1 1 . A C " + scored(-3),
+        "1 1 . A * " + scored_info(STATUS="SPANNING_DELETION"),
+        "1 2 . AC A " + scored(-4),
+    ]
+    made = page(write_scored(tmp_path / "in.vcf", [*records, "1 3 . a t " + scored(-5)]))
+    attributes = [a for a in made.tags("tr") if "data-type" in a]
+    types = {row[0]: a["data-type"] for row, a in zip(made.table, attributes, strict=True)}
+    assert types == {"1-1-A-C": "SNV", "1-1-A-*": "other", "1-2-AC-A": "other", "1-3-a-t": "SNV"}
+
+
+def test_the_legend_says_what_spliceai_s_words_mean_and_which_way_its_places_run(page, tmp_path):
+    source = write_scored(
+        tmp_path / "in.vcf", ["1 1 . A C " + scored(-3, SpliceAI_STATUS="NO_RECORD")], fields=SPLICEAI_FIELDS
+    )
+    made = page(source)
+    assert "<dt>SpliceAI max</dt><dd>about SpliceAI_DS_MAX. about SpliceAI_STATUS" in made.text
+    assert "in nt from POS along the genome, whatever the strand" in made.text
+
+
+def test_runs_that_differ_in_what_moves_no_score_are_all_named(page, tmp_path):
+    other = PROVENANCE.replace("x.fa", "y.fa")
+    made = page(write_scored(tmp_path / "in.vcf", ["1 1 . A C " + scored(-3)], extra=(other,)))
+    assert re.search("<th[^>]*>Reference</th><td[^>]*>y.fa; x.fa</td>", made.text)
+    assert re.search("<th[^>]*>Model</th><td[^>]*>mine</td>", made.text)
+
+
+def test_a_file_without_records_has_a_page_that_does_not_say_that_scores_are_not_in_it(page, tmp_path):
+    made = page(write_scored(tmp_path / "in.vcf", []))
+    assert made.rows == []
+    assert "No allele has a score that is shown here (KL_CTX, KL_SS, LLR)." in made.text
+
+
+def test_without_a_choice_rows_are_sorted_by_kl_ss_where_the_file_has_it(page, tmp_path):
+    records = ["1 1 . A C " + scored(-9, KL_SS=0.1), "1 2 . A C " + scored(-3, KL_SS=0.3)]
+    assert [row[4] for row in page(write_scored(tmp_path / "both.vcf", records)).table] == ["0.3", "0.1"]
+    only = [re.sub(r"SpliceBERT_KL_SS=[^;]*;?", "", record) for record in records]
+    without = write_scored(tmp_path / "only.vcf", only)
+    text = without.read_text()
+    without.write_text("".join(line for line in text.splitlines(True) if "ID=SpliceBERT_KL_SS," not in line))
+    assert [row[4] for row in page(without).table] == ["-3", "-9"]
+
+
+def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
+    site = {"SITE_HIT": "donor", "REGION": "intron", "SITE_OFFSET": "+1"}
+    source = write_scored(
+        tmp_path / "in.vcf",
+        [
+            "1 1 . A C " + scored(-9, **site),
+            "1 2 . A C " + scored(None, **site),
+            "1 3 . A <DEL> " + scored_info(STATUS="SYMBOLIC"),
+            "1 4 . A C " + scored(-5, SpliceAI_DS_MAX=0.9),
+            "1 5 . A C " + scored(-3),
+            "1 6 . A C " + scored(-8, **site),
+            "1 7 . A C " + scored(-7),
+        ],
+        fields=SPLICEAI_FIELDS,
+    )
+    made = page(source, "--by", "KL_CTX", "--top", "3")
+    assert [row[4] for row in made.table] == ["-3", "-5", "-7", "-8", "-9", "", ""]
+
+
+def test_the_same_file_gives_the_same_bytes(run, tmp_path):
+    pages = []
+    for name in ("one", "two"):
+        assert run("report", ANNOTATED, "-o", tmp_path / name)[0] == 0
+        pages.append((tmp_path / name).read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_fifteen_thousand_variants_make_less_than_five_megabytes(run, tmp_path):
+    records = [f"1 {i} rs{i} A C " + scored(-12 + i % 997 / 100, SITE_OFFSET=i % 300) for i in range(1, 15001)]
+    records[::40] = [record + ";SpliceBERT_SITE_HIT=donor" for record in records[::40]]
+    records[::41] = [f"1 {i} . A <DEL> " + scored_info(STATUS="SYMBOLIC") for i in range(1, 15001, 41)]
+    source = write_scored(tmp_path / "in.vcf", records)
+    assert run("report", source, "-o", tmp_path / "page.html")[0] == 0
+    assert (tmp_path / "page.html").stat().st_size < 5e6
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"REGION": "intron", "SITE_OFFSET": "+1", "SITE_HIT": "donor"}, "splice-site dinucleotide"),
+        ({"REGION": "CDS", "SITE_OFFSET": "3", "SITE_HIT": "acceptor"}, "splice-site dinucleotide"),
+        ({"REGION": "intron", "SITE_OFFSET": "-100"}, "near intron, to 100 nt"),
+        ({"REGION": "intron", "SITE_OFFSET": "+101"}, "deep intron, beyond 100 nt"),
+        ({"REGION": "intron"}, "intron, beside a transcript's end"),
+        ({"REGION": "CDS", "SITE_OFFSET": "1"}, "exon"),
+        ({"REGION": "5_prime_UTR", "SITE_OFFSET": "1"}, "untranslated region"),
+        ({}, None),
+    ],
+)
+def test_places(fields, place):
+    assert place_of(Row("1", 1, ".", "A", "C", fields, ""), classed=False) == place
+
+
+def test_region_classes_of_the_file_come_first(page, tmp_path):
+    records = ["1 1 . A C " + scored(-3, REGION_CLASS="donor_3_6"), "1 2 . AC A " + scored(-4)]
+    made = page(write_scored(tmp_path / "in.vcf", records, fields={"REGION_CLASS": "String"}))
+    assert [a["data-place"] for a in made.tags("tr") if "data-place" in a] == ["donor +3 to +6", "no region class"]
+    assert "Only SNVs have a region class" in made.text
+
+
+def test_a_percentile_is_said_to_be_one_of_its_region_class(page, tmp_path):
+    fields = {"REGION_CLASS": "String", "PCTL_KL_CTX": "Float"}
+    records = ["1 1 . A C " + scored(-3, REGION_CLASS="canonical", PCTL_KL_CTX=12.5)]
+    made = page(write_scored(tmp_path / "in.vcf", records, fields=fields), "--by", "PCTL_KL_CTX")
+    assert "<small>higher = more unusual in its region class</small>" in made.text
+    assert "Sorted by PCTL_KL_CTX (higher = more unusual in its region class)" in made.text
+
+
+def test_percentiles_of_two_calibration_tables_make_no_page(run, tmp_path):
+    one, two = (PROVENANCE.replace('Window="510"', f'Window="510",Calibration="{digest}"') for digest in ("c1", "c2"))
+    (tmp_path / "in.vcf").write_text(HEAD.format(f"{STATUS}{BY}{one}\n{two}\n", ""))
+    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")
+    assert code == 3
+    assert "one calibration table" in err and "c1, c2" in err
+    (tmp_path / "in.vcf").write_text(HEAD.format(f"{STATUS}{BY}{one}\n{PROVENANCE}\n", ""))
+    assert run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")[0] == 0
+
+
+def test_every_status_has_its_sentence():
+    assert set(Status) <= set(STATUSES)
+
+
+HEAD = "##fileformat=VCFv4.2\n{}#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n{}"
+STATUS = '##INFO=<ID=SpliceBERT_STATUS,Number=A,Type=String,Description="x">\n'
+BY = '##INFO=<ID=SpliceBERT_KL_CTX,Number=A,Type=Float,Description="x">\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (HEAD.format("", ""), "does not say how it was annotated"),
+        (HEAD.format(f"{PROVENANCE}\n", ""), "no SpliceBERT annotation"),
+        (HEAD.format(f"{STATUS}{PROVENANCE}\n{PROVENANCE.replace('abc', 'xyz')}\n", ""), "scores of several runs"),
+        (HEAD.format(f"{STATUS}{PROVENANCE}\n{PROVENANCE.replace('a1', 'a2')}\n", ""), "one gene annotation"),
+        (
+            HEAD.format(f"{STATUS}{BY}{PROVENANCE}\n", "1\t1\t.\tA\tC,T\t.\t.\tSpliceBERT_STATUS=OK\n"),
+            "one value for each",
+        ),
+    ],
+)
+def test_files_that_make_no_page_say_why(run, tmp_path, text, problem):
+    (tmp_path / "in.vcf").write_text(text)
+    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")
+    assert code == 3
+    assert problem in err
+    assert str(tmp_path / "in.vcf") in err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_scores_in_the_entries_of_vep_alone_make_no_page_and_the_message_says_what_does(run, tmp_path):
+    csq = '##INFO=<ID=CSQ,Number=.,Type=String,Description="x. Format: Allele|Gene|SpliceBERT_pred_LLR">\n'
+    (tmp_path / "in.vcf").write_text(HEAD.format(f"{csq}{PROVENANCE}\n", ""))
+    code, _, err = run("report", tmp_path / "in.vcf", "-o", tmp_path / "page.html")
+    assert code == 3
+    assert "--emit flat" in err
+
+
+@pytest.mark.parametrize("value", ["high", "nan", "inf"])
+def test_a_value_that_is_no_number_is_named_with_its_line(run, tmp_path, value):
+    source = write_scored(tmp_path / "in.vcf", ["1 1 . A C " + scored(value)])
+    code, _, err = run("report", source, "-o", tmp_path / "page.html")
+    assert code == 3
+    assert "KL_CTX is not a number" in err
+    assert f"in.vcf:{len(source.read_text().splitlines())}" in err
+
+
+def test_usage_errors(run, tmp_path):
+    assert run("report", ANNOTATED)[0] == 2
+    assert run("report", "-", "--multiqc", tmp_path)[0] == 2
+    assert run("report", ANNOTATED, "-o", ANNOTATED)[0] == 2
+    genes = tmp_path / "mine.gtf"
+    genes.touch()
+    assert run("report", ANNOTATED, "-R", FASTA, "-A", genes, "-o", genes)[0] == 2
+    code, _, err = run("report", ANNOTATED, "--multiqc", tmp_path / "qc", "--sample", "../S1")
+    assert code == 2
+    assert "part of a file name" in err
+    assert sorted(tmp_path.iterdir()) == [genes]
+    code, _, err = run("report", ANNOTATED, "-o", tmp_path / "x.html", "--by", "KL_CTY")
+    assert code == 3
+    assert "did you mean KL_CTX?" in err

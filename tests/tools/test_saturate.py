@@ -1,0 +1,407 @@
+"""Saturation: every allele of a place once, in order, and the same bytes whatever happened on the way."""
+
+import gzip
+import hashlib
+import json
+
+import pysam
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factories import (
+    FASTA,
+    NULL,
+    REGION,
+    TWO_GENES,
+    StoppedError,
+    body,
+    info,
+    opening,
+    records,
+    stop_at,
+    text_of,
+    write_tiny,
+)
+from splicebert_vep.cohort import schedulers
+from splicebert_vep.cohort.places import Places, Stretch, find_places, merged
+from splicebert_vep.cohort.plan import Plan
+from splicebert_vep.errors import SettingsError
+from splicebert_vep.files import locked
+from splicebert_vep.genome.gene_build import load_table
+from splicebert_vep.genome.reference import Reference
+from splicebert_vep.precomputed import read_precomputed
+from splicebert_vep.sequence.alleles import anchored, classify, every_allele, normalise
+from splicebert_vep.tools import saturate as saturating
+from splicebert_vep.tools.saturate import Saturation, saturate
+from splicebert_vep_spec import Allele
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return write_tiny(tmp_path)
+
+
+# -- which alleles ----------------------------------------------------------------------------------------------------
+
+
+def written_alleles(bases: str, start: int, end: int) -> set[Allele]:
+    """Every SNV, 1-nt insertion and deletion of 1 to 4 nt that a VCF can say, normalised; by trying all."""
+
+    def fetch(low, high):
+        return bases[max(0, low) : high].encode()
+
+    tried = [(at, bases[at : at + 1], alt) for at in range(len(bases)) for alt in "ACGT"]
+    tried += [(at, "", alt) for at in range(len(bases)) for alt in "ACGT"]
+    tried += [(at, bases[at : at + size], "") for at in range(len(bases)) for size in (1, 2, 3, 4)]
+    found = set()
+    for at, ref, alt in tried:
+        pos, ref, alt = anchored(Allele("c", at, ref, alt), fetch)
+        if not alt or classify(ref, alt) or ref != bases[pos - 1 : pos - 1 + len(ref)]:
+            continue
+        allele = normalise("c", pos, ref, alt, fetch)
+        _, ref, _ = anchored(allele, fetch)
+        if start <= allele.start < end and set(ref) <= set("ACGT"):
+            found.add(allele)
+    return found
+
+
+@given(st.text("ACGTN", min_size=2, max_size=14) | st.text("AN", min_size=2, max_size=9), st.data())
+def test_every_normalised_allele_comes_once(bases, data):
+    start = data.draw(st.integers(0, len(bases) - 1))
+    end = data.draw(st.integers(start + 1, len(bases)))
+    found = list(every_allele("c", start, end, lambda low, high: bases[max(0, low) : high].encode(), indels=True))
+    assert len(set(found)) == len(found)
+    assert set(found) == written_alleles(bases, start, end)
+
+
+def test_an_indel_of_a_repeat_comes_once_at_its_first_base(run, tmp_path, tiny):
+    """By hand: G C AAAA T C N. Of the run only its first A is inserted before or deleted alone."""
+    out = tmp_path / "out.vcf.gz"
+    assert run("saturate", "--region", "c1:101-107", "--indels", *tiny[0], "-O", out)[0] == 0
+    found = {tuple([row[1], row[3], row[4]]) for row in body(out)}
+    deletions = {(int(pos), ref, alt) for pos, ref, alt in found if len(ref) > 1}
+    assert deletions == {
+        (100, "TG", "T"), (100, "TGC", "T"), (100, "TGCA", "T"), (100, "TGCAA", "T"),
+        (101, "GC", "G"), (101, "GCA", "G"), (101, "GCAA", "G"), (101, "GCAAA", "G"),
+        (102, "CA", "C"), (102, "CAA", "C"), (102, "CAAA", "C"), (102, "CAAAA", "C"),
+        (103, "AAAAT", "A"),
+        (104, "AAAT", "A"), (104, "AAATC", "A"),
+        (105, "AAT", "A"), (105, "AATC", "A"),
+        (106, "AT", "A"), (106, "ATC", "A"),
+    }  # fmt: skip
+    insertions = {(int(pos), ref, alt) for pos, ref, alt in found if len(alt) > 1}
+    before = {100: "T", 101: "G", 102: "C", 103: "A", 104: "A", 105: "A", 106: "A"}
+    assert insertions == {(pos, base, base + b) for pos, base in before.items() for b in "ACGT" if b != base}
+    assert len(found) == len(deletions) + len(insertions) + 3 * 7
+
+
+def test_bases_that_are_not_acgt_and_places_without_genes_are_counted(run, tmp_path, tiny):
+    options, bases = tiny
+    out = tmp_path / "out.vcf.gz"
+    code, _, err = run("saturate", "--region", "c1", *options, "-O", out)
+    assert code == 0
+    assert (
+        f"{len(bases)} positions, 1 of them not A, C, G or T and {40 + len(bases) - 210} in no gene; 507 alleles" in err
+    )
+    rows = body(out)
+    assert len(rows) == 3 * (149 + 109)  # genes of 150 and 110 nt that share an N
+    assert {int(row[1]) for row in rows} == set(range(41, 211)) - {109}
+    assert all(row[3] == bases[int(row[1]) - 1] for row in rows)
+    statuses = {int(row[1]): info(row[7])["SpliceBERT_STATUS"] for row in rows}
+    assert {pos for pos, status in statuses.items() if status != "OK"} == set(range(104, 115)) - {109}
+    assert "N_CONTEXT 60, OK 714" in err
+    code, _, err = run("saturate", "--region", "c1:1-30", *options, "-O", tmp_path / "none.vcf.gz")
+    assert code == 3 and "nothing to score in these places" in err and "30 in no gene" in err
+    assert [path.name for path in tmp_path.glob("none*")] == []
+
+
+def test_a_deletion_that_leaves_no_room_for_flanks_is_left_out(run, tmp_path, tiny):
+    out = tmp_path / "out.vcf.gz"
+    narrow = [*tiny[0], "--window", "12"]  # the last one counts
+    code, _, err = run("saturate", "--region", "c1:60-70", "--indels", *narrow, "-O", out)
+    assert code == 0, err
+    assert max(len(row[3]) for row in body(out)) == 3
+    assert "FAILED" not in err
+
+
+# -- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_for_every_allele_and_gene_of_both_strands(run, tmp_path):
+    out = tmp_path / "out.vcf.gz"
+    code, _, err = run("saturate", "--region", TWO_GENES, *NULL, "-O", out)
+    assert code == 0, err
+    assert "60 records" in err and "by status: OK 60" in err
+    rows = body(out)
+    assert len(rows) == 3 * 10 * 2
+    assert {info(row[7])["SpliceBERT_STRAND"] for row in rows} == {"+", "-"}
+    assert {info(row[7])["SpliceBERT_NGENES"] for row in rows} == {"2"}
+    order = [(int(row[1]), row[3], row[4], info(row[7])["SpliceBERT_GENE"]) for row in rows]
+    assert order == sorted(order) and len(set(order)) == 60
+    sequence = "".join(gzip.decompress(FASTA.read_bytes()).decode().upper().splitlines()[1:])
+    with pysam.TabixFile(str(out)) as indexed:
+        bases = sequence[43125423:43125433]
+        for i, base in enumerate(bases):
+            found = [line.split("\t") for line in indexed.fetch("chr17", 43125423 + i, 43125424 + i)]
+            assert [row[3] for row in found] == [base] * 6
+            assert {row[4] for row in found} == set("ACGT") - {base}
+    md5 = hashlib.md5(sequence.encode()).hexdigest()
+    assert f"##contig=<ID=chr17,length={len(sequence)},md5={md5}>\n" in text_of(out)
+    assert text_of(out).startswith("##fileformat=VCFv4.3\n")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["out.vcf.gz", "out.vcf.gz.tbi"]
+
+
+def test_it_says_what_annotate_says_but_for_digits(run, tmp_path):
+    """Every value, printed as annotate prints it, is annotate's."""
+    out, again = tmp_path / "out.vcf.gz", tmp_path / "again.vcf"
+    assert run("saturate", "--region", "chr17:43047641-43047645", "--indels", *NULL, "-O", out)[0] == 0
+    assert run("annotate", out, *NULL, "-O", again)[0] == 0
+    own = {line.split(",")[0]: line for line in text_of(out).splitlines() if line.startswith("##INFO")}
+    for line in again.read_text().splitlines():
+        if line.startswith("##INFO"):
+            assert own[line.split(",")[0]] == line
+    for mine, theirs in zip(body(out), records(again.read_text()), strict=True):
+        exact, rounded = info(mine[7]), info(theirs[7])
+        for key, value in rounded.items():
+            try:
+                assert float(value) == pytest.approx(float(exact[key]), rel=1e-5, abs=5.1e-5)
+            except ValueError:
+                assert exact[key] == value
+        assert set(exact) - set(rounded) == {"SpliceBERT_WINDOW_MODE"}
+
+
+def test_overlapping_places_give_every_allele_once(run, tmp_path):
+    one, many, bed = tmp_path / "one.vcf.gz", tmp_path / "many.vcf.gz", tmp_path / "b.bed.gz"
+    bed.write_bytes(
+        gzip.compress(b'track name="x"\n# comment\n\n17\t43045610\t43045620\tname\nchr17 43045604 43045610\n')
+    )
+    assert run("saturate", "--region", "chr17:43045600-43045620", *NULL, "-O", one)[0] == 0
+    regions = ["--region", "17:43,045,600-43,045,605", "--region", "chr17:43045603"]
+    assert run("saturate", *regions, "--bed", bed, *NULL, "-O", many)[0] == 0
+    assert one.read_bytes() == many.read_bytes()
+    assert len(body(one)) == 63
+
+
+def test_a_gene_is_all_of_its_span_with_all_genes_there(run, tmp_path, tiny):
+    by_gene, by_region = tmp_path / "gene.vcf.gz", tmp_path / "region.vcf.gz"
+    assert run("saturate", "--gene", "ALPHA", *tiny[0], "-O", by_gene)[0] == 0
+    assert run("saturate", "--region", "c1:41-190", *tiny[0], "-O", by_region)[0] == 0
+    assert by_gene.read_bytes() == by_region.read_bytes()
+    assert {info(row[7])["SpliceBERT_SYMBOL"] for row in body(by_gene)} == {"ALPHA", "BETA"}
+
+
+def test_a_dry_run_counts_and_leaves_nothing(run, tmp_path):
+    code, _, err = run("saturate", "--region", REGION, *NULL, "-O", tmp_path / "out.vcf.gz", "--dry-run")
+    assert code == 0
+    assert "dry run: 150 positions" in err and "450 alleles in 2 units" in err and "measured on 64" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_bytes_from_dask_workers(run, tmp_path):
+    pytest.importorskip("distributed")
+    one, two = tmp_path / "one.vcf.gz", tmp_path / "two.vcf.gz"
+    command = ["saturate", "--region", REGION, *NULL, "--threads", "1", "-O"]
+    assert run(*command, one)[0] == 0
+    code, _, err = run(*command, two, "--scheduler", "local:1")
+    assert code == 0, err
+    assert one.read_bytes() == two.read_bytes()
+
+
+# -- being stopped ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "stop", [("positions planned", 150), ("units scored", 1), ("units scored", 2), ("units written", 1)], ids=str
+)
+def test_a_run_that_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path, stop):
+    whole, out = tmp_path / "whole.vcf.gz", tmp_path / "out.vcf.gz"
+    asked = Saturation(Places(regions=(REGION,)), opening())
+    expected = saturate(str(whole), asked)
+    out.write_text("of an earlier run")
+    with pytest.raises(StoppedError):
+        saturate(str(out), asked, progress=stop_at(*stop))
+    assert out.read_text() == "of an earlier run"
+    tasks, plans = [], []
+    found = saturate(str(out), asked, progress=lambda *told: tasks.append(told), planned=plans.append)
+    assert found == expected and found.records == 450
+    assert out.read_bytes() == whole.read_bytes()
+    assert (tmp_path / "out.vcf.gz.tbi").read_bytes() == (tmp_path / "whole.vcf.gz.tbi").read_bytes()
+    scored = {"units scored": 2 - stop[1], "units written": 0}.get(stop[0], 2)
+    assert sum(task == "units scored" for task, *_ in tasks) == scored
+    assert plans[0].resumed == (stop[0] != "positions planned")
+    names = ["out.vcf.gz", "out.vcf.gz.tbi", "whole.vcf.gz", "whole.vcf.gz.tbi"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_what_a_killed_process_left_half_written_does_no_harm(tmp_path):
+    out = tmp_path / "out.vcf.gz"
+    asked = Saturation(Places(regions=(TWO_GENES,)), opening())
+    with pytest.raises(StoppedError):
+        saturate(str(out), asked, progress=stop_at("units written", 1))
+    work = tmp_path / "out.vcf.gz.work"
+    (work / "out.vcf.gz").write_text("half")
+    (work / ".out.vcf.gz.1-a.tmp").write_text("half")
+    (work / "shards" / ".unit-000001.parquet.1-a.tmp").write_text("half")
+    assert saturate(str(out), asked).records == 60
+    assert not work.exists()
+
+
+def test_other_settings_do_not_take_up_what_was_begun(run, tmp_path):
+    out = tmp_path / "out.vcf.gz"
+    asked = Saturation(Places(regions=(REGION,)), opening())
+    with pytest.raises(StoppedError):
+        saturate(str(out), asked, progress=stop_at("units scored", 1))
+    code, _, err = run("saturate", "--region", REGION, "--indels", *NULL, "-O", out)
+    assert code == 3 and "begun with other places or settings" in err and "1 of 2 units scored" in err
+    code, _, err = run("cohort", "merge", tmp_path / "out.vcf.gz.work")
+    assert code == 3 and "run of another kind" in err
+    assert saturate(str(out), asked).records == 450
+
+
+def test_one_process_for_an_output(run, tmp_path):
+    with locked(tmp_path / "out.vcf.gz.work", "saturating"):
+        code, _, err = run("saturate", "--region", REGION, *NULL, "-O", tmp_path / "out.vcf.gz")
+    assert code == 3 and "Another process is saturating in this folder" in err
+
+
+def test_what_failed_is_told_and_not_stored(run, tmp_path, monkeypatch):
+    out = tmp_path / "out.vcf.gz"
+    work = schedulers.Worker.work
+
+    def fails(self, unit):
+        if unit == 2:
+            raise ArithmeticError("no luck, 50%; sorry")
+        return work(self, unit)
+
+    monkeypatch.setattr(schedulers.Worker, "work", fails)
+    code, _, err = run("saturate", "--region", REGION, *NULL, "-O", out)
+    assert code == 0 and "by status: FAILED 194, OK 256" in err and "194 records FAILED" in err
+    failed = [info(row[7]) for row in body(out)][256:]
+    assert {one["SpliceBERT_REASON"] for one in failed} == {"ArithmeticError:%20no%20luck%2C%2050%25%3B%20sorry"}
+    assert all(one["SpliceBERT_SYMBOL"] == "BRCA1" and "SpliceBERT_KL_CTX" not in one for one in failed)
+    assert len(list(read_precomputed(out).rows)) == 256
+
+
+def test_a_plan_says_what_it_is_for(tmp_path):
+    asked = Saturation(Places(regions=(REGION,)), opening())
+    with pytest.raises(StoppedError):
+        saturate(str(tmp_path / "out.vcf.gz"), asked, progress=stop_at("units scored", 1))
+    with Plan(tmp_path / "out.vcf.gz.work") as plan:
+        assert plan.about.kind == saturating.KIND and plan.units == 2 and plan.missing() == [2]
+        assert json.dumps(plan.about.counts) and plan.about.counts["distinct"] == 450
+
+
+# -- places -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def genome():
+    with Reference(FASTA) as reference:
+        yield reference, load_table("grch38")
+
+
+@pytest.mark.parametrize("name", ["BRCA1", "ENSG00000012048", "ENSG00000012048.26"])
+def test_a_gene_is_found_by_symbol_and_id(genome, name):
+    assert find_places(Places(genes=(name,)), *genome).stretches == (Stretch("chr17", 43044294, 43170245),)
+
+
+def test_an_unknown_gene_is_told_with_a_suggestion(run, tmp_path):
+    code, _, err = run("saturate", "--gene", "BRCA11", "--gene", "NBR2", *NULL, "-O", tmp_path / "out.vcf.gz")
+    assert code == 3 and "no such gene" in err and "found:  BRCA11" in err and "did you mean BRCA1?" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gene_that_is_not_on_the_fasta_is_told(genome, tiny, tmp_path):
+    with Reference(tmp_path / "tiny.fa") as reference, pytest.raises(SettingsError, match="does not lie on the FASTA"):
+        find_places(Places(genes=("BRCA1",)), reference, genome[1])
+
+
+def test_a_gene_beyond_the_end_of_the_fasta_is_cut_and_told(tiny, tmp_path):
+    (tmp_path / "cut.fa").write_text(f">c1\n{tiny[1][:150]}\n")
+    with Reference(tmp_path / "cut.fa") as reference:
+        found = find_places(Places(genes=("A",)), reference, load_table(tmp_path / "tiny.gtf"))
+    assert found.stretches == (Stretch("c1", 40, 150),)
+    assert found.warnings == ("A ends 40 nt beyond c1 of the FASTA: only what it has is used",)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("chr17\t100", "could not be read"),
+        ("chr17\t100\tx", "could not be read"),
+        ("chr17\t-5\t7", "could not be read"),
+        ("chr17\t100\t100", "could not be read"),
+        ("chr99\t100\t200", "The FASTA has no such contig"),
+        ("chr17\t100\t83257442", "reaches beyond its contig"),
+    ],
+)
+def test_a_line_of_a_bed_file_that_cannot_be_used_is_named(genome, tmp_path, line, message):
+    bed = tmp_path / "x.bed"
+    bed.write_text(f"# comment\nchr17\t1\t2\n{line}\n")
+    with pytest.raises(SettingsError, match=message) as error:
+        find_places(Places(bed=str(bed)), *genome)
+    assert f"{bed}:3" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        (b"\x1f\x8bxx", "cannot be read"),
+        (b"\xff\n", "cannot be read"),
+        (b"", "nothing to score"),
+    ],
+)
+def test_a_bed_file_that_is_none_is_told(genome, tmp_path, content, message):
+    bed = tmp_path / "x.bed"
+    if content is not None:
+        bed.write_bytes(content)
+    with pytest.raises(SettingsError, match=message):
+        find_places(Places(bed=str(bed)), *genome)
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ("chr17:0-5", "first position of a contig is 1"),
+        ("chr17:1-83257442", "reaches beyond its contig"),
+        ("chr99:1-5", "no such contig"),
+        ("chr17:9-5", "ends before it starts"),
+    ],
+)
+def test_a_region_that_is_not_there_is_told(genome, region, message):
+    with pytest.raises(SettingsError, match=message):
+        find_places(Places(regions=(region,)), *genome)
+
+
+def test_nothing_asked_for_and_a_wrong_output_are_told(run, tmp_path):
+    code, _, err = run("saturate", *NULL, "-O", tmp_path / "out.vcf.gz")
+    assert code == 3 and "Nothing to score was asked for" in err
+    code, _, err = run("saturate", "--gene", "BRCA1", *NULL, "-O", tmp_path / "out.vcf")
+    assert code == 3 and "a name that ends in .vcf.gz" in err
+    code, _, err = run("saturate", "--gene", "BRCA1", *NULL, "-O", tmp_path / "no" / "out.vcf.gz")
+    assert code == 5 and "no such folder" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_annotation_of_another_build_is_refused(run, tmp_path):
+    out = tmp_path / "out.vcf.gz"
+    code, _, err = run("saturate", "--region", REGION, *NULL, "-A", "grch37", "-O", out)
+    assert code == 4 and "different genome builds" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.integers(0, 20), st.integers(1, 6)).map(
+            lambda drawn: Stretch(drawn[0], drawn[1], drawn[1] + drawn[2])
+        )
+    )
+)
+def test_merged_stretches_are_the_same_positions_apart(stretches):
+    found = list(merged(stretches, ["b", "a"]))
+    positions = {(one.contig, at) for one in stretches for at in range(one.start, one.end)}
+    assert sorted((one.contig, at) for one in found for at in range(one.start, one.end)) == sorted(positions)
+    for one, other in zip(found, found[1:], strict=False):
+        assert one.contig != other.contig and (one.contig, other.contig) == ("b", "a") or one.end < other.start

@@ -1,0 +1,333 @@
+"""Labelled SNVs: read from both layouts, scored as an independent calculation does, and judged."""
+
+import csv
+import dataclasses
+import json
+import random
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from factories import SHARED, FakeReference
+from oracle import Oracle, random_transformers, revcomp
+from splicebert_vep.errors import LabelError, SettingsError
+from splicebert_vep.model.backend import TorchBackend
+from splicebert_vep.model.bert import VOCABULARY
+from splicebert_vep.plugins import load_plugins
+from splicebert_vep.scoring.plan import plan_scores
+from splicebert_vep.sequence.windows import WindowShape
+from splicebert_vep.settings import Settings
+from splicebert_vep.train.evaluate import (
+    DISTANCE,
+    EVERYTHING,
+    WITHOUT_SITES,
+    BenchRow,
+    LabelledVariant,
+    judge,
+    read_labelled,
+    score_labelled,
+)
+from splicebert_vep_spec import BackendOptions, FieldSpec, Interval, Skipped, Status
+
+GENOME = "".join(random.Random(4).choice("ACGT") for _ in range(1200))
+EXON = (560, 640)
+WIDTH, FLANK = 200, 20
+SCORES = ("LLR", "PLLR", "DELTA_P", "KL_CTX", "KL_DONOR", "KL_ACCEPTOR", "KL_SS", "EMB_COS", "EMB_L2")
+GENOME_HEAD = "chrom\tpos\tref\talt\tdelta_psi\tassembly\texon_start\texon_end\tstrand\n"
+SEQUENCE_HEAD = (
+    "chrom\tpos_hg19\tref\talt\tstrand\tseq_start_1based\texon_start\texon_end\tdelta_psi\t"
+    "ref_sequence_transcript_strand\n"
+)
+
+
+def plan(width=WIDTH, flank=FLANK):
+    plugins = load_plugins()
+    settings = Settings(window=WindowShape(width, flank), scores=SCORES)
+    return plan_scores(plugins.scorers, plugins.origins("scorer"), settings)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    theirs = random_transformers()
+    theirs.save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    return theirs, TorchBackend(BackendOptions(str(folder), device="cpu"))
+
+
+def variant(start, strand="+", effect=0.0, **changes):
+    ref = GENOME[start]
+    alt = "ACGT"[("ACGT".index(ref) + 1) % 4]
+    given = {"line": 2, "chrom": "1", "start": start, "ref": ref, "alt": alt, "strand": strand,
+             "exon": Interval(*EXON), "effect": effect, "assembly": "X"} | changes  # fmt: skip
+    return LabelledVariant(**given)
+
+
+def sites(strand):
+    before, after = (EXON[0] - 2, EXON[0] - 1), (EXON[1], EXON[1] + 1)
+    return (after, before) if strand == "+" else (before, after)
+
+
+@pytest.mark.parametrize("protocol", ["published", "own"])
+def test_scores_equal_an_independent_calculation(model, protocol):
+    theirs, backend = model
+    variants = [variant(at, strand) for at in (558, 561, 600, 641, 655) for strand in "+-"]
+    rows = score_labelled(
+        variants, {"X": [FakeReference({"1": GENOME})]}, backend, plan(), protocol, shape=WindowShape(WIDTH, FLANK)
+    )
+    oracle = Oracle(theirs, GENOME, WIDTH, FLANK)
+    assert [row.variant for row in rows] == variants
+    for row in rows:
+        one = row.variant
+        donor, acceptor = sites(one.strand)
+        start = 600 - WIDTH // 2 if protocol == "published" else None
+        expected = oracle.score(one.start, one.ref, one.alt, one.strand, donor, acceptor, window_start=start)
+        for field in SCORES:
+            assert row.values[field] == pytest.approx(expected[field], abs=1e-4), (one, field)
+
+
+@pytest.mark.parametrize("strand", "+-")
+def test_a_row_with_its_own_sequence_equals_an_independent_calculation(model, tmp_path, strand):
+    theirs, backend = model
+    first, last, at = 530, 690, 575
+    bases = GENOME[first:last]
+    path = tmp_path / "v.tsv"
+    path.write_text(
+        SEQUENCE_HEAD
+        + f"1\t{at + 1}\t{GENOME[at]}\t{'C' if GENOME[at] != 'C' else 'G'}\t{strand}\t{first + 1}"
+        + f"\t{EXON[0] + 1}\t{EXON[1]}"
+        + f"\t-30.5\t{bases if strand == '+' else revcomp(bases)}\n"
+    )
+    [one] = read_labelled(path)
+    assert (one.start, one.exon, one.effect) == (at, Interval(*EXON), -30.5)
+    [row] = score_labelled([one], {}, backend, plan(), "published")
+    donor, acceptor = sites(strand)
+    oracle = Oracle(theirs, GENOME, last - first, at - first)  # the shorter side is the flank
+    expected = oracle.score(at, one.ref, one.alt, strand, donor, acceptor, window_start=first)
+    for field in SCORES:
+        assert row.values[field] == pytest.approx(expected[field], abs=1e-4), field
+
+
+def test_what_cannot_be_scored_says_why(model):
+    _, backend = model
+    good = variant(600)
+    variants = [
+        good,
+        variant(600, chrom="9"),
+        variant(600, assembly="Y"),
+        variant(600, ref="A" if GENOME[600] != "A" else "C"),
+        variant(600, ref=GENOME[600:602], alt="A"),
+        variant(600, alt="N"),
+        variant(600, exon=Interval(690, 700)),  # the window would not hold the flanks
+        variant(30, exon=Interval(20, 40)),
+        variant(600, sequence=GENOME[595:700].encode(), sequence_start=595),
+    ]
+    references = {
+        "X": [
+            FakeReference({"2": GENOME}),
+            FakeReference({"1": "N" * 1200}),
+            FakeReference({"1": GENOME}),
+            FakeReference({"1": "A" * 1200}),
+        ]
+    }
+    rows = score_labelled(variants, references, backend, plan(), "published", shape=WindowShape(WIDTH, FLANK))
+    assert [row.skipped and row.skipped.status for row in rows] == [
+        None, Status.NO_CONTIG, Status.NO_CONTIG, Status.REF_MISMATCH, Status.NOT_APPLICABLE, Status.NOT_APPLICABLE,
+        Status.N_CONTEXT, Status.N_CONTEXT, Status.N_CONTEXT,
+    ]  # fmt: skip
+    assert all(bool(row.values) != bool(row.skipped) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("start", "distance", "in_site"),
+    [(557, 3, False), (558, 2, True), (559, 1, True), (560, 1, False), (561, 2, False), (599, 40, False),
+     (600, 40, False), (639, 1, False), (640, 1, True), (641, 2, True), (642, 3, False)],
+)  # fmt: skip
+def test_distance_counts_from_the_nearer_edge_of_the_exon(start, distance, in_site):
+    one = variant(start)
+    assert (one.distance, one.in_site) == (distance, in_site)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("chrom\tpos\n1\t2\n", "lack columns"),
+        (GENOME_HEAD + "1\tx\tA\tC\t0\tX\t1\t2\t+\n", "line 2"),
+        (GENOME_HEAD + "1\t5\tA\tC\t0\tX\t1\t2\t.\n", "neither"),
+        (GENOME_HEAD + "1\t5\tA\tC\tlow\tX\t1\t2\t+\n", "low"),
+        (GENOME_HEAD + "1\t5\tA\n", "line 2"),
+        (GENOME_HEAD + "1\t0\tA\tC\t0\tX\t1\t2\t+\n", "position 0"),
+        (GENOME_HEAD + "1\t5\tA\tC\t0\tX\t7\t7\t+\n", "exon 7 to 7"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_told(tmp_path, text, said):
+    (tmp_path / "t.tsv").write_text(text)
+    with pytest.raises(LabelError, match=said):
+        read_labelled(tmp_path / "t.tsv")
+
+
+def test_no_file_is_told(tmp_path):
+    with pytest.raises(LabelError, match="cannot be read"):
+        read_labelled(tmp_path / "none.tsv")
+
+
+def rows_of(effects, scores, starts):
+    return [
+        BenchRow(variant(start, effect=effect), {"S": score, "D": None if score is None else -score})
+        for effect, score, start in zip(effects, scores, starts, strict=True)
+    ]
+
+
+FIELDS = (
+    FieldSpec("S", "A", "Float", "a score", direction="higher"),
+    FieldSpec("D", "A", "Float", "the same, turned", direction="negative"),
+    FieldSpec("N", "A", "Integer", "no score"),
+)
+
+
+def test_figures_equal_a_calculation_by_hand():
+    # sorted by score: harmful, not, harmful, not -> precision at the hits 1/1 and 2/3
+    rows = rows_of([-1, 0, -1, 0], [4.0, 3.0, 2.0, 1.0], [600, 610, 559, 620])
+    figures = {(f.subset, f.score): f for f in judge(rows, FIELDS, "own", -0.5, resamples=200)}
+    found = figures[EVERYTHING, "S"]
+    assert found.average_precision.value == pytest.approx((1 + 2 / 3) / 2)
+    assert found.auroc.value == pytest.approx(3 / 4)
+    assert (found.variants, found.positives, found.missing, found.base_rate) == (4, 2, 0, 0.5)
+    # distances 40, 30, 1, 20: harmful at rank 1 and rank 4
+    assert figures[EVERYTHING, DISTANCE].average_precision.value == pytest.approx((1 + 2 / 4) / 2)
+    assert found.ratio.value == pytest.approx((1 + 2 / 3) / (1 + 2 / 4))
+    assert figures[EVERYTHING, "D"].average_precision == found.average_precision
+    assert figures[EVERYTHING, "D"].ratio == found.ratio
+    assert figures[WITHOUT_SITES, "S"].variants == 3
+    assert figures[WITHOUT_SITES, "S"].average_precision.value == 1
+    assert {score for _, score in figures} == {DISTANCE, "S", "D"}
+
+
+def test_chance_is_the_base_rate_and_intervals_hold_it():
+    rng = np.random.default_rng(0)
+    effects = np.where(rng.random(2000) < 0.1, -1.0, 0.0)
+    rows = rows_of(effects.tolist(), rng.random(2000).tolist(), rng.integers(570, 630, size=2000).tolist())
+    [found] = [
+        f for f in judge(rows, FIELDS[:1], "own", -0.5, resamples=100) if (f.subset, f.score) == (EVERYTHING, "S")
+    ]
+    assert found.average_precision.low < found.base_rate * 1.1
+    assert found.average_precision.low < found.average_precision.value < found.average_precision.high
+    assert found.auroc.low < 0.5 < found.auroc.high
+    again = judge(rows, FIELDS[:1], "own", -0.5, resamples=100)
+    assert again == judge(rows, FIELDS[:1], "own", -0.5, resamples=100)
+
+
+def test_rows_without_score_or_effect_do_not_count_and_are_counted():
+    rows = rows_of([-1, 0, -1, 0, None], [4.0, 3.0, None, 1.0, 9.0], [600, 610, 611, 612, 613])
+    rows.append(BenchRow(variant(600, effect=-1), {}, Skipped(Status.N_CONTEXT, "")))
+    figures = {f.score: f for f in judge(rows, FIELDS[:1], "own", -0.5, resamples=10) if f.subset == EVERYTHING}
+    assert (figures["S"].variants, figures["S"].missing) == (3, 1)
+    assert (figures[DISTANCE].variants, figures[DISTANCE].missing) == (4, 0)
+    assert judge(rows[:1], FIELDS[:1], "own", -0.5) == []
+
+
+def test_the_command_prints_figures_and_writes_rows_and_picture(run, tmp_path):
+    fasta, table = tmp_path / "g.fa", tmp_path / "t.tsv"
+    fasta.write_text(f">chr1\n{GENOME}\n")
+    rng = random.Random(0)
+    lines = [GENOME_HEAD]
+    for at in range(561, 651, 3):
+        ref = GENOME[at]
+        alt = rng.choice([base for base in "ACGT" if base != ref])
+        lines.append(f"1\t{at + 1}\t{ref}\t{alt}\t{-0.8 if at % 4 == 0 else 0.1}\tX\t{EXON[0]}\t{EXON[1]}\t-\n")
+    lines.append(f"1\t601\t{'A' if GENOME[600] != 'A' else 'C'}\tG\t0\tX\t{EXON[0]}\t{EXON[1]}\t-\n")
+    table.write_text("".join(lines))
+    command = ["evaluate", table, "-R", f"X={fasta}", "--window", WIDTH, "--flank", FLANK, "--resamples", 20]
+    code, out, err = run(*command, "--rows", tmp_path / "r.tsv", "--picture", tmp_path / "p.png")
+    assert code == 0
+    assert "published: 30 of 31 rows count; not: REF_MISMATCH 1" in err
+    words = [line.split() for line in out.splitlines()]
+    assert words[0][:3] == ["protocol", "rows", "score"]
+    assert Counter(line[0] for line in words[1:]) == {"published": 22, "own": 22}
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    with (tmp_path / "r.tsv").open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    assert [row["status"] for row in rows] == (["OK"] * 30 + ["REF_MISMATCH"]) * 2
+    assert float(rows[0]["KL_SS"]) > 0 and rows[-1]["KL_SS"] == ""
+    code, out, _ = run(*command, "--json", "--protocol", "own")
+    answer = json.loads(out)
+    assert answer["model"]["model"] == "splicebert-mini"
+    assert {figure["protocol"] for figure in answer["figures"]} == {"own"}
+    assert answer["figures"][0]["score"] == DISTANCE
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the assay's rows may not be copied here")
+def test_distance_on_the_real_rows_gives_the_known_figure():
+    rows = [BenchRow(one, {}) for one in read_labelled(SHARED / "data/labelled/mfass.dev.tsv")]
+    figures = judge(rows, (), "published", -0.5, resamples=10)
+    assert (figures[0].variants, figures[0].positives) == (1073, 37)
+    assert figures[0].average_precision.value == pytest.approx(0.198, abs=5e-4)  # known before this code was written
+    vexseq = read_labelled(SHARED / "data/labelled/vexseq.dev.tsv")
+    assert sum(one.snv for one in vexseq) == 764
+    # every acceptor reads AG and nearly every donor GT, so coordinates and strand are read rightly
+    motifs = Counter()
+    for one in vexseq:
+        for kind, site in (("donor", one.donor), ("acceptor", one.acceptor)):
+            text = one.sequence[site.start - one.sequence_start : site.end - one.sequence_start].decode()
+            motifs[kind, text if one.strand == "+" else revcomp(text)] += 1
+    assert motifs["acceptor", "AG"] == len(vexseq)
+    assert motifs["donor", "GT"] > 0.9 * len(vexseq)
+
+
+def test_a_library_that_is_not_installed_is_told_before_anything_is_scored(run, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    code, _, err = run("evaluate", tmp_path / "none.tsv")
+    assert code == 3
+    assert "needs sklearn" in err and "splicebert-vep[training]" in err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, err = run("pretrain", tmp_path / "none", "-O", tmp_path / "run")
+    assert code == 3
+    assert "needs matplotlib" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_effect_is_no_number(tmp_path):
+    words = ("", "NA", "nan", " NaN")
+    (tmp_path / "t.tsv").write_text(GENOME_HEAD + "".join(f"1\t5\tA\tC\t{word}\tX\t1\t2\t+\n" for word in words))
+    assert [one.effect for one in read_labelled(tmp_path / "t.tsv")] == [None] * 4
+
+
+def test_rows_of_another_assembly_than_the_reference_end_with_a_message(run, tmp_path):
+    (tmp_path / "g.fa").write_text(f">1\n{GENOME}\n")
+    (tmp_path / "t.tsv").write_text(GENOME_HEAD + f"1\t601\t{GENOME[600]}\tN\t0\tX\t{EXON[0]}\t{EXON[1]}\t+\n")
+    command = ["evaluate", tmp_path / "t.tsv", "-R", tmp_path / "g.fa", "--window", WIDTH, "--flank", FLANK]
+    code, out, err = run(*command, "--picture", tmp_path / "p.png")
+    assert (code, out) == (3, "")
+    assert "nothing to judge" in err and "assemblies named by the rows: X" in err
+    assert not (tmp_path / "p.png").exists()
+
+
+def test_a_model_of_one_window_length_does_not_score_rows_of_another(model):
+    _, backend = model
+    fixed = dataclasses.replace(backend.info, fixed_window=510)
+    with pytest.raises(SettingsError, match="windows of one length only"):
+        score_labelled(
+            [variant(600, sequence=GENOME[500:700].encode(), sequence_start=500)], {},
+            SimpleNamespace(info=fixed, forward=backend.forward), plan(), "own",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", ["published", "own"])
+@pytest.mark.parametrize("strand", "+-")
+def test_an_exon_of_odd_length_is_centred_as_an_even_one(model, protocol, strand):
+    theirs, backend = model
+    one = variant(600, strand, exon=Interval(561, 640))
+    [row] = score_labelled(
+        [one], {"X": [FakeReference({"1": GENOME})]}, backend, plan(), protocol, shape=WindowShape(WIDTH, FLANK)
+    )
+    before, after = (559, 560), (640, 641)
+    donor, acceptor = (after, before) if strand == "+" else (before, after)
+    start = 600 - WIDTH // 2 if protocol == "published" else None  # the middle of 561..640 is 600.5, rounded down
+    expected = Oracle(theirs, GENOME, WIDTH, FLANK).score(
+        600, one.ref, one.alt, strand, donor, acceptor, window_start=start
+    )
+    for field in SCORES:
+        assert row.values[field] == pytest.approx(expected[field], abs=1e-4), field
