@@ -53,6 +53,7 @@ setup(
         "embed": EMBED,
         "anndata": ANNDATA,
         "dask": DASK,
+        "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=1"],  # mkdocs serve: the pages and the API reference
         "recipes": RECIPES,
         "test": [
             *TRAINING,
@@ -60,7 +61,6 @@ setup(
             *EMBED,
             *DASK,
             "cyvcf2>=0.31",
-            "griffelib>=2",  # reads the docstrings for docs/api.md
             "hypothesis>=6.100",
             "mypy>=1.11",
             "playwright>=1.50",  # drives the system's Chromium; nothing is downloaded

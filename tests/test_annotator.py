@@ -20,7 +20,7 @@ from splicebert_vep_spec import Status
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
 VCF, FASTA = EXAMPLES / "brca1.vcf", EXAMPLES / "brca1.fa.gz"
-DONOR = "chr17-43047641-A-C"  # ClinVar 125852, c.5332+2
+DONOR = "chr17-43047641-A-C"  # ClinVar 125852, c.5467+2T>G
 
 
 @pytest.fixture(scope="module")

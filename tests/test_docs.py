@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import os
+import pkgutil
 import re
 import shlex
 import shutil
@@ -169,11 +170,9 @@ def test_the_python_of_the_docs_runs(page, folder, monkeypatch):
     assert compared or page.name != "tutorial.md"
 
 
-def test_the_reference_is_that_of_the_docstrings():
-    done = subprocess.run(
-        [sys.executable, ROOT / "docs" / "build_api.py"], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert (ROOT / "docs" / "api.md").read_text() == done.stdout, "run: python docs/build_api.py > docs/api.md"
+@pytest.mark.parametrize("name", re.findall(r"^::: (\S+)", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+def test_the_reference_names_what_is_there(name):
+    assert pkgutil.resolve_name(name).__doc__
 
 
 def test_every_field_and_status_is_documented():

@@ -21,7 +21,7 @@ from splicebert_vep.genome.reference import Reference
 RECIPES = ROOT / "docs" / "recipes"
 REFERENCE = ROOT / "example_vcfs" / "brca1.fa.gz"
 COMMAND = f"{shlex.quote(sys.executable)} -P -c 'from splicebert_vep.cli.main import main; main()'"
-START, LENGTH = 43_047_500, 200  # 0-based; 600 SNVs of BRCA1 around exon 20 are three units
+START, LENGTH = 43_047_500, 200  # 0-based; 600 SNVs of BRCA1 around exon 22 are three units
 UNITS = 3
 NULL = ["--backend", "null", "--threads", "1"]
 

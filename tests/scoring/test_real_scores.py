@@ -39,7 +39,7 @@ def network():
 
 #: trimmed changes on GRCh38 chr17, 1-based first changed base; BRCA1 is on -, NBR2 on +
 CASES = [
-    ("BRCA1", 43047641, "A", "C"),  # ClinVar 125852, donor +2 of exon 20
+    ("BRCA1", 43047641, "A", "C"),  # ClinVar 125852, donor +2 of exon 22
     ("BRCA1", 43045803, "C", "A"),  # ClinVar 864908, acceptor -1
     ("BRCA1", 43045061, "CC", "TT"),  # ClinVar 1337265
     ("BRCA1", 43045692, "", "G"),  # ClinVar 37683, T>TG
@@ -86,7 +86,7 @@ def test_variants_are_read_in_several_forms():
         assert Variant.parse(text) == expected
     assert Variant.parse("HLA-A*01:01-5-A-<DEL>") == Variant("HLA-A*01:01", 5, "A", "<DEL>")
     assert Variant.parse("NC_000017.11:g.43,047,641A>C") == Variant("NC_000017.11", 43047641, "A", "C")
-    for text in ("chr17-A-C", "1-5-A-C,*", "17-5-A", "rs80358061", "NM_007294.4:c.5332+2T>G"):
+    for text in ("chr17-A-C", "1-5-A-C,*", "17-5-A", "rs80358061", "NM_007294.4:c.5467+2T>G"):
         with pytest.raises(SettingsError, match=r"CHROM-POS-REF-ALT(.|\n)*" + text.split(",")[0][:4]):
             Variant.parse(text)
 

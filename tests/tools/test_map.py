@@ -13,7 +13,7 @@ from splicebert_vep.sequence.tokens import with_special
 from splicebert_vep.tools.map_picture import draw_dependency, draw_map, usual_scores
 
 FASTA = EXAMPLES / "brca1.fa.gz"
-#: BRCA1's exon 20 is 43047643-43047703 (1-based) and its donor 43047641-43047642, on -.
+#: BRCA1's exon 22 is 43047643-43047703 (1-based) and its donor 43047641-43047642, on -.
 FIRST, LAST = 43047640, 43047644
 REGION = f"chr17:{FIRST}-{LAST}"
 EXON = "chr17:43047620-43047720"

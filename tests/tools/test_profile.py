@@ -12,7 +12,7 @@ from splicebert_vep.sequence.windows import across
 from splicebert_vep_spec import Allele
 
 FASTA = EXAMPLES / "brca1.fa.gz"
-#: The donor of BRCA1's exon 20 lies at 43047641-43047642 (1-based), the exon to its right; the gene is on -.
+#: The donor of BRCA1's exon 22 lies at 43047641-43047642 (1-based), the exon to its right; the gene is on -.
 SNV = "chr17-43047641-A-C"
 VARIANTS = (
     SNV,
@@ -95,7 +95,7 @@ def test_every_column_shows_the_base_of_its_genomic_position(variant, strand, re
 
 def test_exons_and_sites_are_those_of_the_gene(minus, plus):
     profile = minus.profile(SNV)
-    # Ensembl: ENST00000357654.9, exon 20 of 23 is 17:43047643-43047703 (1-based)
+    # Ensembl: ENST00000357654.9, exon 22 of 23 is 17:43047643-43047703 (1-based)
     own = [exon.interval for exon in profile.exons if exon.reported]
     assert [(exon.start, exon.end) for exon in own] == [(43047642, 43047703)]
     assert sorted(profile.position[profile.donor].tolist()) == [43047640, 43047641]
