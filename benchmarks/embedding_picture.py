@@ -27,7 +27,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from splicebert_vep import Annotator
+from splicebert_vep import Annotator, embed
 from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.gene_table import HAS_ACCEPTOR, HAS_DONOR, REPORTED, GeneTable
 from splicebert_vep.tools.embed import Embedding
@@ -155,7 +155,7 @@ def embedded(annotator: Annotator, lines: Sequence[str], layers: Sequence[int], 
     with tempfile.NamedTemporaryFile("w", suffix=".bed") as bed:
         bed.writelines(lines)
         bed.flush()
-        yield from annotator.embed(bed=bed.name, layers=layers, attention=attention)
+        yield from embed(annotator, bed=bed.name, layers=layers, attention=attention)
 
 
 # Embeddings of dinucleotides

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .settings import Settings as Settings
     from .tools.embed import Embedding as Embedding
     from .tools.embed import Embeddings as Embeddings
+    from .tools.embed import embed as embed
     from .tools.map import Dependency as Dependency
     from .tools.map import RegionMap as RegionMap
     from .tools.map import dependency_of as dependency_of
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .tools.oligo import Oligos as Oligos
     from .tools.oligo import oligos_of as oligos_of
     from .tools.plot import Profile as Profile
+    from .tools.plot import profile as profile
     from .train.corpus import Source as Source
     from .train.finetune import finetune_branchpoints as finetune_branchpoints
     from .train.finetune import finetune_splice_sites as finetune_splice_sites
@@ -70,11 +72,13 @@ _PUBLIC = {
     "Variant": "variants",
     "WindowShape": "sequence.windows",
     "dependency_of": "tools.map",
+    "embed": "tools.embed",
     "finetune_branchpoints": "train.finetune",
     "finetune_sequences": "train.sequences",
     "finetune_splice_sites": "train.finetune",
     "map_region": "tools.map",
     "oligos_of": "tools.oligo",
+    "profile": "tools.plot",
 }
 __all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, overload
+from typing import Generic, NoReturn, TypeVar, overload
 
 from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status, Value
 
@@ -40,11 +40,6 @@ from .variants import MAX_POS, Region, Variant, VariantLike, as_variant
 from .vcf.header import VcfHeader
 from .vcf.read import open_vcf
 from .vcf.write import Kind
-
-if TYPE_CHECKING:
-    from .tools.embed import Embeddings, Layers
-    from .tools.plot import Profile
-
 
 _CHUNKS_HELD = 8  # read at most so far ahead of the first score to tell the build
 
@@ -313,7 +308,7 @@ class Annotator:
                 undo.pop_all()
         scoring = self.percentiles.over(self.remembered or self.scoring)
         self._pipeline = Pipeline(self.reference, scoring, self.plan.offsets)
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._process: int | None = os.getpid()
 
     def __enter__(self) -> Annotator:
@@ -385,7 +380,7 @@ class Annotator:
             >>> with annotator.beside(["CADD=cadd.toml"]) as beside:
             ...     annotator.score("chr17-43047641-A-C", beside=beside)["CADD_PHRED"]
         """
-        self._check_usable()
+        self.check_usable()
         run = RunInfo(self.plan.fields, {})  # whose provenance takes the digest of the whole FASTA
         return Beside(parse_joins(join), evidence, self.plugins, self.reference, {}, run)
 
@@ -402,60 +397,6 @@ class Annotator:
         given = [variants] if isinstance(variants, str | Variant) else variants
         found = [row for result in self._results(given, None) for row in rows(result.report, run)]
         return {name: [row[i] for row in found] for i, name in enumerate(columns(run))}
-
-    def profile(self, variant: str | Variant | ScoredVariant, gene: str | None = None) -> Profile:
-        """Return what the model expects at every base around a variant, REF beside ALT: what a picture is drawn from.
-
-        Args:
-            variant: as for ``score``, or what ``score`` returned.
-            gene: symbol or id; None is the gene that ``score`` reports first.
-
-        Raises:
-            SettingsError: the variant has no scores, or does not lie in that gene.
-            BuildError: as ``score``.
-            BackendError: the model failed.
-        """
-        self._check_usable()
-        result = variant if isinstance(variant, ScoredVariant) else self.score(variant)
-        from .tools.plot import profile_of
-
-        with self._lock:
-            return profile_of(
-                result, gene, reference=self.reference, genes=self.genes, shape=self.settings.window,
-                backend=self.backend,
-            )  # fmt: skip
-
-    def embed(
-        self, *, genes: Sequence[str] = (), regions: Sequence[str] = (), bed: str | None = None, records: bool = False,
-        strand: str | None = None, vcf: str | None = None, layers: Layers = "last", keep: int | None = None,
-        attention: bool = False,
-    ) -> Embeddings:  # fmt: skip
-        """Return hidden states of every nucleotide of genes, regions, FASTA records or a VCF's windows, 5' to 3'.
-
-        Args:
-            genes: symbols or ids.
-            regions: ``chr17:43044295-43125364``, 1-based with both ends; they need ``strand``.
-            bed: BED file whose column 6 is the strand.
-            records: every record of the FASTA, as it is.
-            strand: of regions, and of BED lines that name none.
-            vcf: VCF or BCF, whose REF and ALT windows, those of the scores, go without anything else.
-            layers: ``last``, ``all``, or numbers: 0 is what enters the first layer, 1 what leaves it.
-            keep: longest part of a window that is kept, nt; None is half of the window, all of it with ``attention``.
-            attention: also give the attention weights of these layers; each stretch has to lie in one window.
-
-        Raises:
-            SettingsError: nothing was asked for, or something that is not there.
-            BuildError: FASTA and annotation, or the VCF, are not of one build.
-            VcfError: the VCF cannot be read.
-
-        Example:
-            >>> annotator.embed(genes=["BRCA1"], layers="all").save("BRCA1.h5", "BRCA1.parquet")
-        """
-        self._check_usable()
-        from .tools.embed import Wanted, embeddings_of
-
-        wanted = Wanted(tuple(genes), tuple(regions), bed, records, strand, vcf)
-        return embeddings_of(wanted, layers, keep, attention, self, self._lock)
 
     def annotate(
         self,
@@ -498,7 +439,7 @@ class Annotator:
             raise SettingsError(
                 "A variant as a tuple goes into a list.", needed=f"[{variants!r}]", found=repr(variants)
             )
-        self._check_usable()
+        self.check_usable()
         guard = BuildGuard({}, self.reference, self.genes, self._table_name, whole_file=False)
         chunks = GuardedChunks(map(as_variant, variants), self.settings.chunk_records, guard)
         fields = tuple(beside.run.fields) if beside else self.plan.fields
@@ -523,18 +464,19 @@ class Annotator:
         )
 
     def _report(self, records: Sequence[Record]) -> list[RecordReport]:
-        self._check_usable()
-        with self._lock:
+        self.check_usable()
+        with self.lock:
             return self._pipeline.report(records)
 
     def files(self) -> FileAnnotator:
         """Return what reads and writes files; ``annotate`` is it with this annotator's scores."""
-        self._check_usable()
+        self.check_usable()
         return FileAnnotator(
             self.reference, self.genes, self._table_name, self.plugins, self.run, self.settings.chunk_records
         )
 
-    def _check_usable(self) -> None:
+    def check_usable(self) -> None:
+        """Raise SettingsError where this process has not opened the annotator, or has closed it."""
         if self._process != os.getpid():  # two processes would move the position in one open FASTA
             raise SettingsError(
                 "The annotator is closed." if self._process is None else "The annotator belongs to another process.",

@@ -209,13 +209,13 @@ def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:
     model's expectation of each base changes; its probabilities of A, C, G, T at the splice sites and the variant.
     """
     from ..tools.drawing import check_picture, save
-    from ..tools.plot import draw
+    from ..tools.plot import draw, profile
 
     asked = Variant.parse(variant)
     check_picture(target)
     with open_annotator(**model) as annotator:
         introduce(annotator.backend.info)
-        save(draw(annotator.profile(asked, gene)), target)
+        save(draw(profile(annotator, asked, gene)), target)
     say(f"wrote {target}")
 
 

@@ -98,7 +98,8 @@ def embed(
     An embedding is what a layer of the model says of a nucleotide. All run 5' to 3' of the transcript. Regions longer
     than a window are read from overlapping ones, each nucleotide from the window in whose middle it lies.
     """
-    from ..tools.embed_files import check_outputs
+    from ..tools.embed import check_outputs
+    from ..tools.embed import embed as embed_with
 
     if fasta and (reference or genes or regions or bed or strand or vcf):
         raise click.UsageError("--fasta goes without -R, --gene, --region, --bed, --strand and --vcf")
@@ -117,8 +118,8 @@ def embed(
     }  # fmt: skip
     with open_annotator(reference=source, **computed, **model) as annotator:
         introduce(annotator.backend.info)
-        found = annotator.embed(
-            genes=genes, regions=regions, bed=bed, records=fasta is not None, strand=strand, vcf=vcf,
+        found = embed_with(
+            annotator, genes=genes, regions=regions, bed=bed, records=fasta is not None, strand=strand, vcf=vcf,
             layers=_layers(layers), keep=keep, attention=attention,
         )  # fmt: skip
         for text in found.warnings:

@@ -23,7 +23,7 @@ from ..results import ScoredVariant
 from ..scoring.pipeline import skipped_outcome
 from ..sequence.windows import Index, Mask
 from ..variants import Variant
-from .plot import is_named
+from .plot import is_named, profile
 
 LONGEST = 5000  # nt of a region
 BASES = "ACGT"
@@ -282,7 +282,7 @@ class Dependency:
 def dependency_of(annotator: Annotator, found: RegionMap, *, progress: Progress | None = None) -> Dependency:
     """Return how every SNV of a map changes what the model expects of every base of its region.
 
-    The numbers are those of ``Annotator.profile``: whole windows that are placed for each SNV as for its scores.
+    The numbers are those of ``profile``: whole windows that are placed for each SNV as for its scores.
 
     Args:
         annotator: the one that made the map.
@@ -297,11 +297,11 @@ def dependency_of(annotator: Annotator, found: RegionMap, *, progress: Progress 
     kl = np.full((len(found), 4, len(found)), np.nan)
     for done, result in enumerate(found.results, start=1):
         if result.status == Status.OK:
-            profile = annotator.profile(result)
-            there = profile.in_ref & (profile.position >= found.start) & (profile.position < found.end)
-            at = profile.position[there] - found.start
+            around = profile(annotator, result)
+            there = around.in_ref & (around.position >= found.start) & (around.position < found.end)
+            at = around.position[there] - found.start
             column = len(found) - 1 - at if found.minus else at
-            kl[(*found.cell(result), column)] = profile.kl[there]
+            kl[(*found.cell(result), column)] = around.kl[there]
         if progress:
             progress("SNVs followed to every base", done, len(found.results))
     return Dependency(kl)

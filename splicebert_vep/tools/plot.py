@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from splicebert_vep_spec import (
     Allele,
-    Backend,
     GeneContext,
     Interval,
     ScoredContext,
@@ -20,9 +19,10 @@ from splicebert_vep_spec import (
     format_value,
 )
 
+from ..annotator import Annotator
 from ..errors import BackendError, SettingsError
-from ..genome.gene_index import Exon, GeneIndex
-from ..genome.reference import Reference
+from ..genome.gene_index import Exon
+from ..plugins import GuardedBackend
 from ..results import ScoredVariant
 from ..scoring.scorers import log_p
 from ..sequence import windows
@@ -76,25 +76,27 @@ class Profile:
     exons: tuple[Exon, ...]
 
 
-def profile_of(
-    result: ScoredVariant,
-    gene: str | None,
-    *,
-    reference: Reference,
-    genes: GeneIndex,
-    shape: WindowShape,
-    backend: Backend,
-) -> Profile:
-    """Run the windows of a scored variant and lay out what the model says of every base.
+def profile(annotator: Annotator, variant: str | Variant | ScoredVariant, gene: str | None = None) -> Profile:
+    """Return the model's expectation of every base around a variant, REF beside ALT: the numbers behind a picture.
 
     Args:
-        result: of a variant with scores.
-        gene: symbol or id of one of its genes; None is the one that flat output reports.
+        annotator: gives model, window, reference and genes.
+        variant: as for ``Annotator.score``, or its result.
+        gene: symbol or id; None is the gene that ``Annotator.score`` reports first.
 
     Raises:
         SettingsError: the variant has no scores, or does not lie in that gene.
+        BuildError: as ``Annotator.score``.
         BackendError: the model failed.
     """
+    annotator.check_usable()
+    result = variant if isinstance(variant, ScoredVariant) else annotator.score(variant)
+    with annotator.lock:
+        return _profile(result, gene, annotator)
+
+
+def _profile(result: ScoredVariant, gene: str | None, annotator: Annotator) -> Profile:
+    reference, shape = annotator.reference, annotator.settings.window
     outcome = _chosen(result, gene)
     allele, context = result.allele, outcome.context
     if outcome.status != Status.OK or allele is None or context is None:
@@ -111,7 +113,7 @@ def profile_of(
     columns = across(allele, start, shape.width, minus=context.strand == "-")
     every = [pair.ref, pair.alt] if allele.shift == 0 else [pair.ref, pair.alt, pair.ref_right]
     tokens = np.concatenate(every)  # (2 or 3, W)
-    log_ps = _expected(tokens, backend)  # (2 or 3, W, 4)
+    log_ps = _expected(tokens, annotator.backend)  # (2 or 3, W, 4)
     ref_row = np.where(columns.right, len(tokens) - 1, 0)
     log_ref, log_alt = log_ps[ref_row, columns.index], log_ps[1, columns.index]
     kl = (np.exp(log_alt) * (log_alt - log_ref)).sum(axis=1)
@@ -133,7 +135,7 @@ def profile_of(
         kl=np.where(columns.paired, kl, np.nan),
         donor=_within(columns, context.donor),
         acceptor=_within(columns, context.acceptor),
-        exons=tuple(genes.exons(context.gene_id, allele.contig, low, high)),
+        exons=tuple(annotator.genes.exons(context.gene_id, allele.contig, low, high)),
     )
 
 
@@ -154,7 +156,7 @@ def is_named(context: GeneContext, name: str) -> bool:
     return name in (context.symbol, context.gene_id, context.gene_id.partition(".")[0])
 
 
-def _expected(tokens: NDArray[np.uint8], backend: Backend) -> NDArray[np.float64]:
+def _expected(tokens: NDArray[np.uint8], backend: GuardedBackend) -> NDArray[np.float64]:
     """Return ln p over A, C, G, T at every base of windows (N, W): (N, W, 4)."""
     n, width = tokens.shape
     positions = np.tile(np.arange(1, width + 1), (n, 1))  # past [CLS]

@@ -11,9 +11,10 @@ import torch
 
 from factories import LENGTH, LETTERS, WIDTH, opened, some_genome, some_model, theirs, write_work
 from oracle import revcomp
+from splicebert_vep import embed
 from splicebert_vep.errors import BackendError, SettingsError
 from splicebert_vep.sequence.windows import Kept, stitch
-from splicebert_vep.tools import embed_files as embedding_files
+from splicebert_vep.tools.embed import check_outputs
 
 KEEP = 24
 
@@ -34,7 +35,7 @@ def work(tmp_path_factory, model, genome):
 
 
 @pytest.fixture(scope="module")
-def annotator(work, cache):
+def annotator(work):
     with opened(work) as annotator:
         yield annotator
 
@@ -68,7 +69,7 @@ def test_every_layer_equals_transformers_run_on_the_single_windows(
     annotator, model, genome, contig, start, end, strand
 ):
     region = f"{contig}:{start + 1}-{end}"
-    [found] = annotator.embed(regions=[region], strand=strand, layers="all", keep=KEEP)
+    [found] = embed(annotator, regions=[region], strand=strand, layers="all", keep=KEEP)
     bases = genome if contig == "c1" else genome[:40]
     along = bases if strand == "+" else revcomp(bases)
     length, width = len(bases), min(WIDTH, len(bases))
@@ -88,7 +89,7 @@ def test_every_layer_equals_transformers_run_on_the_single_windows(
 
 
 def test_kept_positions_of_a_long_region_are_those_of_the_single_windows_to_the_bit(annotator, genome):
-    [found] = annotator.embed(regions=["c1:201-1000"], strand="+", layers=[1, 3], keep=KEEP)
+    [found] = embed(annotator, regions=["c1:201-1000"], strand="+", layers=[1, 3], keep=KEEP)
     assert len(set(found.window_start.tolist())) > 30
     every = np.arange(1, WIDTH + 1)[None]
     for start in set(found.window_start.tolist()):
@@ -101,9 +102,9 @@ def test_kept_positions_of_a_long_region_are_those_of_the_single_windows_to_the_
 def test_minus_is_plus_of_the_reverse_complement_to_the_bit(annotator, work):
     with opened(work, "other.fa") as other:
         for start, end in ((300, 800), (0, 70), (LENGTH - 70, LENGTH)):
-            [minus] = annotator.embed(regions=[f"c1:{start + 1}-{end}"], strand="-", layers="all", keep=KEEP)
+            [minus] = embed(annotator, regions=[f"c1:{start + 1}-{end}"], strand="-", layers="all", keep=KEEP)
             turned = f"c1:{LENGTH - end + 1}-{LENGTH - start}"
-            [plus] = other.embed(regions=[turned], strand="+", layers="all", keep=KEEP)
+            [plus] = embed(other, regions=[turned], strand="+", layers="all", keep=KEEP)
             assert (minus.values == plus.values).all()
             assert minus.sequence == plus.sequence
 
@@ -111,7 +112,7 @@ def test_minus_is_plus_of_the_reverse_complement_to_the_bit(annotator, work):
 def test_batches_change_nothing_that_matters(annotator, work):
     wanted = {"regions": ["c1:301-800", "short", "c1:5-5"], "strand": "-", "layers": "all", "keep": KEEP}
     with opened(work, batch_tokens=5 * (WIDTH + 2)) as larger:
-        for one, other in zip(annotator.embed(**wanted), larger.embed(**wanted), strict=True):
+        for one, other in zip(embed(annotator, **wanted), embed(larger, **wanted), strict=True):
             assert np.abs(one.values - other.values).max() < 1e-5
             assert one.window_start.tolist() == other.window_start.tolist()
 
@@ -128,7 +129,7 @@ def test_blocks_and_their_windows_by_hand():
 def test_files_hold_what_the_api_gives(annotator, work, tmp_path):
     bed = tmp_path / "r.bed"
     bed.write_text("c1\t480\t560\tmiddle\t0\t-\nc1\t500\t507\tunknown\t0\t+\nshort\t0\t40\t\t0\t+\n")
-    embeddings = annotator.embed(genes=["MINUS"], bed=str(bed), layers=[0, 3], keep=KEEP)
+    embeddings = embed(annotator, genes=["MINUS"], bed=str(bed), layers=[0, 3], keep=KEEP)
     h5, parquet = tmp_path / "o.h5", tmp_path / "o.parquet"
     embeddings.save(str(h5), str(parquet))
     table = pq.read_table(parquet)
@@ -170,7 +171,7 @@ def test_files_hold_what_the_api_gives(annotator, work, tmp_path):
 def test_a_second_run_gives_the_same_bytes(work, tmp_path):
     for name in ("a", "b"):
         with opened(work) as annotator:
-            embeddings = annotator.embed(genes=["GM"], layers="all")
+            embeddings = embed(annotator, genes=["GM"], layers="all")
             embeddings.save(*(str(tmp_path / f"{name}{suffix}") for suffix in (".h5", ".parquet")))
     for suffix in (".h5", ".parquet"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
@@ -180,7 +181,7 @@ def test_a_run_that_fails_leaves_the_earlier_files_and_nothing_else(work, tmp_pa
     for name in ("o.h5", "o.parquet"):
         (tmp_path / name).write_text("earlier")
     with opened(work) as annotator:
-        embeddings = annotator.embed(records=True)
+        embeddings = embed(annotator, records=True)
         calls = []
         inner = annotator.backend.hidden_states
 
@@ -225,7 +226,7 @@ def test_numbers_that_are_not_finite_end_the_run(work, monkeypatch):
         nan = torch.full((1, 1, WIDTH, 32), torch.nan)
         monkeypatch.setattr(annotator.backend, "hidden_states", lambda *_: nan)
         with pytest.raises(BackendError, match=r"not finite(.|\n)*c1:1-100"):
-            list(annotator.embed(regions=["c1:1-100"], strand="+"))
+            list(embed(annotator, regions=["c1:1-100"], strand="+"))
 
 
 def test_pieces_come_window_by_window(annotator, monkeypatch):
@@ -233,7 +234,7 @@ def test_pieces_come_window_by_window(annotator, monkeypatch):
     calls = []
     inner = annotator.backend.hidden_states
     monkeypatch.setattr(annotator.backend, "hidden_states", lambda *a: calls.append(a) or inner(*a))
-    for number, piece in enumerate(annotator.embed(records=True, keep=KEEP).pieces(), start=1):
+    for number, piece in enumerate(embed(annotator, records=True, keep=KEEP).pieces(), start=1):
         assert len(calls) == number
         assert piece.values.shape[0] <= 2 * KEEP  # a block moved at the contig's end may join its neighbour
 
@@ -241,17 +242,17 @@ def test_pieces_come_window_by_window(annotator, monkeypatch):
 @pytest.mark.parametrize("layers", [[4], [-1], [], [1, 1], "second"])
 def test_a_layer_that_is_not_there_is_refused(annotator, layers):
     with pytest.raises(SettingsError, match=r"no such layers(.|\n)*0 \(the embeddings\) to 3"):
-        annotator.embed(records=True, layers=layers)
+        embed(annotator, records=True, layers=layers)
 
 
 def test_a_backend_without_layers_gives_the_last_only(work):
     with opened(work, backend="null") as annotator:
-        [found, _] = annotator.embed(records=True)
+        [found, _] = embed(annotator, records=True)
         assert found.layers == ("last",)
         assert found.values.shape == (LENGTH, 1, 8)
         for layers in ("all", [0]):
             with pytest.raises(SettingsError, match=r"last layer only(.|\n)*hidden_states"):
-                annotator.embed(records=True, layers=layers)
+                embed(annotator, records=True, layers=layers)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_a_backend_without_layers_gives_the_last_only(work):
 )
 def test_what_is_not_there_is_refused(annotator, wanted, message):
     with pytest.raises(SettingsError, match=message):
-        annotator.embed(**wanted)
+        embed(annotator, **wanted)
 
 
 @pytest.mark.parametrize(
@@ -286,13 +287,13 @@ def test_a_bed_line_that_cannot_be_embedded_names_its_line(annotator, tmp_path, 
     bed = tmp_path / "r.bed"
     bed.write_text(f"c1\t0\t10\tx\t0\t+\n{line}\n")
     with pytest.raises(SettingsError, match=message):
-        annotator.embed(bed=str(bed))
+        embed(annotator, bed=str(bed))
 
 
 def test_strand_fills_in_where_the_bed_names_none(annotator, tmp_path):
     bed = tmp_path / "r.bed"
     bed.write_text("c1\t0\t10\tx\t0\t+\nc1\t0\t10\nc1\t0\t10\ty\t0\t.\n")
-    targets = annotator.embed(bed=str(bed), strand="-").targets
+    targets = embed(annotator, bed=str(bed), strand="-").targets
     assert [(target.name, target.strand) for target in targets] == [("x", "+"), ("c1:1-10", "-"), ("y", "-")]
 
 
@@ -301,15 +302,15 @@ def test_a_model_of_one_length_refuses_a_shorter_sequence(work, annotator, monke
 
     with opened(work) as other:
         monkeypatch.setattr(other.backend, "info", replace(other.backend.info, fixed_window=WIDTH))
-        assert len(other.embed(regions=["c1"], strand="+")) == 1
+        assert len(embed(other, regions=["c1"], strand="+")) == 1
         with pytest.raises(SettingsError, match=r"one length only(.|\n)*short of 40 nt"):
-            other.embed(records=True)
+            embed(other, records=True)
 
 
 @pytest.mark.parametrize("paths", [[], ["o.npz"], ["o.h5", "./o.h5"]])
 def test_outputs_that_cannot_be_told_are_refused(paths):
     with pytest.raises(SettingsError, match=r"cannot be told(.|\n)*\.parquet"):
-        embedding_files.check_outputs(paths)
+        check_outputs(paths)
 
 
 def test_the_command(run, work, tmp_path):
@@ -320,7 +321,7 @@ def test_the_command(run, work, tmp_path):
     assert (code, stdout) == (0, "")
     assert "1 embedded into" in err and "layers 0, 2" in err
     with h5py.File(out) as file, opened(work, batch_tokens=None) as annotator:
-        [wanted] = annotator.embed(genes=["MINUS"], layers=[0, 2])
+        [wanted] = embed(annotator, genes=["MINUS"], layers=[0, 2])
         assert np.abs(file["embedding"][:] - wanted.values).max() < 1e-6
     parquet = tmp_path / "o.parquet"
     code, _, err = run("embed", "--fasta", work / "c.fa", "-o", parquet, *common)

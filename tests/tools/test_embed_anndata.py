@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from factories import opened, some_genome, some_model, write_work
+from splicebert_vep import embed
 from splicebert_vep.errors import SettingsError
-from splicebert_vep.tools.embed_files import check_outputs
+from splicebert_vep.tools.embed import check_outputs
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_it_holds_the_means_and_what_is_known_of_the_targets(work, tmp_path, lay
     bed = tmp_path / "r.bed"
     bed.write_text("c1\t480\t560\tmiddle\t0\t-\nc1\t500\t507\tunknown\t0\t+\nshort\t0\t40\t\t0\t+\n")
     with opened(work) as annotator:
-        embeddings = annotator.embed(genes=["MINUS"], bed=str(bed), layers=layers, keep=24)
+        embeddings = embed(annotator, genes=["MINUS"], bed=str(bed), layers=layers, keep=24)
         embeddings.save(str(tmp_path / "o.h5ad"), str(tmp_path / "o.parquet"))
         embeddings.save(str(tmp_path / "again.h5ad"))
     data = anndata.read_h5ad(tmp_path / "o.h5ad")
@@ -57,7 +58,7 @@ def test_alleles_without_windows_are_in_it_too(work, tmp_path):
     head = "##fileformat=VCFv4.2\n##contig=<ID=c1,length=1200>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
     vcf.write_text(f"{head}c1\t400\t.\t{base}\t*,{'CGTA'['ACGT'.index(base)]}\t.\t.\t.\n")
     with opened(work) as annotator:
-        annotator.embed(vcf=str(vcf)).save(str(tmp_path / "o.h5ad"))
+        embed(annotator, vcf=str(vcf)).save(str(tmp_path / "o.h5ad"))
     data = anndata.read_h5ad(tmp_path / "o.h5ad")
     assert data.obs["status"].tolist() == ["SPANNING_DELETION", "OK", "OK"]
     assert data.obs["side"].tolist() == ["", "REF", "ALT"]

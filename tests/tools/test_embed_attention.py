@@ -7,6 +7,7 @@ import torch
 
 from factories import GENES, LENGTH, WIDTH, ids_of, opened, some_genome, some_model, theirs, write_work
 from oracle import revcomp
+from splicebert_vep import embed
 from splicebert_vep.errors import BackendError, PluginError, SettingsError
 from splicebert_vep.plugins import GuardedBackend, Origin
 from splicebert_vep_spec import BackendOptions
@@ -33,7 +34,7 @@ def work(tmp_path_factory, model, genome):
 
 
 @pytest.fixture(scope="module")
-def annotator(work, cache):
+def annotator(work):
     with opened(work, batch_tokens=3 * (WIDTH + 2)) as annotator:
         yield annotator
 
@@ -58,7 +59,7 @@ REGIONS = [
 
 @pytest.mark.parametrize(("contig", "start", "end", "strand", "window"), REGIONS)
 def test_weights_equal_transformers(annotator, model, genome, contig, start, end, strand, window):
-    [found] = annotator.embed(regions=[f"{contig}:{start + 1}-{end}"], strand=strand, layers="all", attention=True)
+    [found] = embed(annotator, regions=[f"{contig}:{start + 1}-{end}"], strand=strand, layers="all", attention=True)
     bases = genome if contig == "c1" else genome[:40]
     along = bases if strand == "+" else revcomp(bases)
     first = start if strand == "+" else len(bases) - end
@@ -73,7 +74,7 @@ def test_weights_equal_transformers(annotator, model, genome, contig, start, end
 
 
 def test_chosen_layers_in_their_order_and_without_layer_0(annotator, model, genome):
-    embeddings = annotator.embed(regions=["c1:1-60"], strand="+", layers=[3, 0, 1], attention=True)
+    embeddings = embed(annotator, regions=["c1:1-60"], strand="+", layers=[3, 0, 1], attention=True)
     assert embeddings.plan.attention == (3, 1)
     [found] = embeddings
     assert np.abs(found.attention - weights(model, genome[:60])[[2, 0]]).max() < 1e-4
@@ -82,14 +83,14 @@ def test_chosen_layers_in_their_order_and_without_layer_0(annotator, model, geno
 
 def test_nobody_gets_weights_who_did_not_ask(annotator, monkeypatch):
     monkeypatch.setattr(annotator.backend, "attention", None)
-    [found] = annotator.embed(regions=["c1:1-60"], strand="+")
+    [found] = embed(annotator, regions=["c1:1-60"], strand="+")
     assert found.attention is None
 
 
 def test_the_file_holds_what_the_api_gives(annotator, work, tmp_path):
     bed = tmp_path / "r.bed"
     bed.write_text("c1\t300\t340\ta\t0\t-\nshort\t0\t40\tb\t0\t+\nc1\t7\t8\tone\t0\t+\n")
-    embeddings = annotator.embed(bed=str(bed), layers=[1, 3], attention=True)
+    embeddings = embed(annotator, bed=str(bed), layers=[1, 3], attention=True)
     embeddings.save(str(tmp_path / "o.h5"), str(tmp_path / "o.parquet"))
     with h5py.File(tmp_path / "o.h5") as file:
         assert file["attention_layer"].asstr()[:].tolist() == ["1", "3"]
@@ -106,7 +107,7 @@ def test_the_file_holds_what_the_api_gives(annotator, work, tmp_path):
 def test_many_small_targets_have_room_for_their_headers(annotator, tmp_path):
     bed = tmp_path / "r.bed"
     bed.write_text("".join(f"c1\t{at}\t{at + 1}\tn{at}\t0\t+\n" for at in range(300)))
-    annotator.embed(bed=str(bed), attention=True).save(str(tmp_path / "o.h5"))
+    embed(annotator, bed=str(bed), attention=True).save(str(tmp_path / "o.h5"))
     with h5py.File(tmp_path / "o.h5") as file:
         assert len(file["attention"]) == 300
 
@@ -114,27 +115,27 @@ def test_many_small_targets_have_room_for_their_headers(annotator, tmp_path):
 def test_a_longer_stretch_is_refused_and_told_what_to_do(annotator):
     message = r"one window(.|\n)*at most 60 nt(.|\n)*61 nt(.|\n)*c1:301-361(.|\n)*shorter regions"
     with pytest.raises(SettingsError, match=message):
-        annotator.embed(regions=["c1:301-361"], strand="+", attention=True)
+        embed(annotator, regions=["c1:301-361"], strand="+", attention=True)
     with pytest.raises(SettingsError, match=r"at most 24 nt"):
-        annotator.embed(regions=["c1:301-330"], strand="+", attention=True, keep=24)
-    assert len(annotator.embed(regions=["c1:301-324"], strand="+", attention=True, keep=24)) == 1
+        embed(annotator, regions=["c1:301-330"], strand="+", attention=True, keep=24)
+    assert len(embed(annotator, regions=["c1:301-324"], strand="+", attention=True, keep=24)) == 1
 
 
 def test_layer_0_alone_attends_to_nothing(annotator):
     with pytest.raises(SettingsError, match=r"attend to nothing(.|\n)*1 to 3"):
-        annotator.embed(regions=["c1:1-60"], strand="+", layers=[0], attention=True)
+        embed(annotator, regions=["c1:1-60"], strand="+", layers=[0], attention=True)
 
 
 def test_a_backend_without_attention_says_so(work):
     with opened(work, backend="null") as annotator, pytest.raises(SettingsError, match="shows no attention weights"):
-        annotator.embed(regions=["c1:1-60"], strand="+", attention=True)
+        embed(annotator, regions=["c1:1-60"], strand="+", attention=True)
 
 
 def test_weights_that_are_not_finite_end_the_run(annotator, monkeypatch):
     nan = torch.full((1, 1, HEADS, WIDTH, WIDTH + 2), torch.nan)
     monkeypatch.setattr(annotator.backend, "attention", lambda *_: nan)
     with pytest.raises(BackendError, match=r"not finite(.|\n)*c1:1-60"):
-        list(annotator.embed(regions=["c1:1-60"], strand="+", attention=True))
+        list(embed(annotator, regions=["c1:1-60"], strand="+", attention=True))
 
 
 class Broken:

@@ -7,6 +7,7 @@ import pytest
 
 from factories import FLANK, LENGTH, WIDTH, opened, some_genome, some_model, theirs, write_work
 from oracle import revcomp
+from splicebert_vep import embed
 from splicebert_vep.errors import BuildError, SettingsError, VcfError
 
 GENES = """\
@@ -42,7 +43,7 @@ def work(tmp_path_factory, model, genome):
 
 
 @pytest.fixture(scope="module")
-def annotator(work, cache):
+def annotator(work):
     with opened(work, batch_tokens=3 * (WIDTH + 2)) as annotator:
         yield annotator
 
@@ -114,7 +115,7 @@ def windows_by_hand(genome, at, length, alt, strand):
 def test_windows_are_those_cut_by_hand_and_their_states_those_of_transformers(
     annotator, model, genome, vcf, changes, tmp_path
 ):
-    embeddings = annotator.embed(vcf=str(vcf), layers="all")
+    embeddings = embed(annotator, vcf=str(vcf), layers="all")
     h5, parquet = tmp_path / "o.h5", tmp_path / "o.parquet"
     embeddings.save(str(h5), str(parquet))
     table = pq.read_table(parquet)
@@ -166,7 +167,7 @@ def test_they_are_the_windows_that_the_scores_are_computed_from(work, vcf, mode)
     """EMB_COS of a change of equal length, from the embeddings: the mean of 1 - cosine over 10 bases on each side."""
     with opened(work, mode=mode) as annotator:
         sides = {}
-        for one in annotator.embed(vcf=str(vcf)):
+        for one in embed(annotator, vcf=str(vcf)):
             sides.setdefault((one.target.name, one.target.gene), []).append(one)
         checked = 0
         for (name, gene), (ref, alt) in sides.items():
@@ -204,7 +205,7 @@ def test_every_alt_has_a_row_with_its_status_and_the_run_counts_them(run, work, 
     code, _, err = run("embed", "--vcf", vcf, *words, "--window", WIDTH, *outputs)
     assert code == 0, err
     with opened(work) as annotator:
-        embeddings = annotator.embed(vcf=str(vcf))
+        embeddings = embed(annotator, vcf=str(vcf))
         found = [(side.name, side.gene, side.side, str(side.status), len(side)) for side in embeddings.targets]
         name = f"c1-400-{a}-"
         assert sorted(found[:4], key=str) == sorted(
@@ -250,14 +251,14 @@ def test_nothing_that_can_be_embedded_is_still_a_table(annotator, genome, tmp_pa
     vcf = tmp_path / "in.vcf"
     vcf.write_text(f"{HEADER}c1\t400\t.\t{genome[399]}\t*\t.\t.\t.\n")
     for attention in (False, True):
-        annotator.embed(vcf=str(vcf), attention=attention).save(*(str(tmp_path / f"o.{s}") for s in ("h5", "parquet")))
+        embed(annotator, vcf=str(vcf), attention=attention).save(*(str(tmp_path / f"o.{s}") for s in ("h5", "parquet")))
         assert pq.read_table(tmp_path / "o.parquet").column("status").to_pylist() == ["SPANNING_DELETION"]
         with h5py.File(tmp_path / "o.h5") as file:
             assert file["embedding"].shape == (0, 1, 32)
 
 
 def test_attention_of_both_sides(annotator, vcf, tmp_path):
-    embeddings = annotator.embed(vcf=str(vcf), attention=True)
+    embeddings = embed(annotator, vcf=str(vcf), attention=True)
     embeddings.save(str(tmp_path / "o.h5"))
     with h5py.File(tmp_path / "o.h5") as file:
         for number, one in enumerate(embeddings):
@@ -274,7 +275,7 @@ def test_bgzip_bcf_and_any_batch_give_the_same(work, vcf, annotator, tmp_path):
         for record in source:
             target.write(record)
     with opened(work, batch_tokens=WIDTH + 2) as single:
-        for one, same in zip(annotator.embed(vcf=str(vcf)), single.embed(vcf=str(packed)), strict=True):
+        for one, same in zip(embed(annotator, vcf=str(vcf)), embed(single, vcf=str(packed)), strict=True):
             assert one.target == same.target
             assert np.abs(one.values - same.values).max() < 1e-5
 
@@ -285,20 +286,20 @@ def test_bgzip_bcf_and_any_batch_give_the_same(work, vcf, annotator, tmp_path):
 )
 def test_a_vcf_goes_without_anything_else(annotator, vcf, more, word):
     with pytest.raises(SettingsError, match=rf"go without anything else(.|\n)*{word}"):
-        annotator.embed(vcf=str(vcf), **more)
+        embed(annotator, vcf=str(vcf), **more)
 
 
 def test_what_is_no_vcf_of_this_build_is_refused(annotator, work, tmp_path):
     with pytest.raises(VcfError):
-        annotator.embed(vcf=str(work / "genes.gff3"))
+        embed(annotator, vcf=str(work / "genes.gff3"))
     empty = tmp_path / "empty.vcf"
     empty.write_text(HEADER)
     with pytest.raises(SettingsError, match=r"nothing to embed(.|\n)*no ALT in"):
-        annotator.embed(vcf=str(empty))
+        embed(annotator, vcf=str(empty))
     wrong = tmp_path / "wrong.vcf"
     wrong.write_text(HEADER.replace(str(LENGTH), "1300") + "c1\t400\t.\tA\tC\t.\t.\t.\n")
     with pytest.raises(BuildError):
-        annotator.embed(vcf=str(wrong))
+        embed(annotator, vcf=str(wrong))
 
 
 def test_the_command_refuses_what_contradicts_itself(run, work, vcf, tmp_path):

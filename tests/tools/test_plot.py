@@ -9,6 +9,7 @@ import pytest
 
 from factories import EXAMPLES
 from splicebert_vep import Annotator
+from splicebert_vep.tools import plot
 from splicebert_vep.tools.drawing import svg
 from splicebert_vep.tools.plot import draw
 
@@ -48,7 +49,7 @@ def test_another_suffix_and_a_variant_without_scores_end_the_command(run, tmp_pa
 
 
 def test_the_picture_says_what_the_scores_say(annotator):
-    profile = annotator.profile(DONOR)
+    profile = plot.profile(annotator, DONOR)
     shown = texts(svg(draw(profile)))
     assert DONOR in shown
     [place] = [text for text in shown if text.startswith("BRCA1 (- strand)")]
@@ -60,18 +61,18 @@ def test_the_picture_says_what_the_scores_say(annotator):
 
 
 def test_a_base_of_an_exon_does_not_read_as_the_number_of_an_exon(annotator):
-    shown = " ".join(texts(svg(draw(annotator.profile("chr17-43047644-A-C")))))  # the donor is at 43047641 and 2
+    shown = " ".join(texts(svg(draw(plot.profile(annotator, "chr17-43047644-A-C")))))  # the donor is at 43047641 and 2
     assert "CDS, base 2 from the site" in shown
 
 
 def test_a_missing_splice_site_is_said_to_be_missing(annotator):
-    shown = " ".join(texts(svg(draw(annotator.profile("chr17-43047300-A-T")))))
+    shown = " ".join(texts(svg(draw(plot.profile(annotator, "chr17-43047300-A-T")))))
     assert "no splice site of the nearest exon in the window" in shown
     assert "KL_SS" not in shown and "donor" not in shown
 
 
 def test_the_letters_under_the_logos_are_the_sequences(annotator):
-    profile = annotator.profile("chr17-43047640-TA-T")  # the donor's T goes; 5' to 3' AAG|GT|AAG reads on
+    profile = plot.profile(annotator, "chr17-43047640-TA-T")  # the donor's T goes; 5' to 3' AAG|GT|AAG reads on
     shown = "".join(text for text in texts(svg(draw(profile))) if re.fullmatch("[ACGT-]", text))
     low = int(np.flatnonzero(profile.donor)[0])
     around = slice(low - 10, low + 12)
@@ -81,7 +82,7 @@ def test_the_letters_under_the_logos_are_the_sequences(annotator):
 
 @pytest.mark.parametrize("largest", [0.0004, 0.0977, 0.1501, 14.9])
 def test_the_label_of_an_axis_stays_inside_the_picture(annotator, largest):
-    profile = annotator.profile(DONOR)
+    profile = plot.profile(annotator, DONOR)
     figure = draw(replace(profile, kl=profile.kl * largest / np.nanmax(profile.kl)))
     figure.draw_without_rendering()
     labels = [axes.yaxis.label for part in figure.subfigs for axes in part.axes]
@@ -89,12 +90,12 @@ def test_the_label_of_an_axis_stays_inside_the_picture(annotator, largest):
 
 
 def test_the_same_picture_has_the_same_bytes(annotator):
-    profile = annotator.profile(DONOR)
+    profile = plot.profile(annotator, DONOR)
     assert svg(draw(profile)) == svg(draw(profile))
 
 
 def test_names_of_a_vcf_are_drawn_as_text_only(annotator):
-    profile = annotator.profile(DONOR)
+    profile = plot.profile(annotator, DONOR)
     hostile = "$\\frac{1}{0}$<script>\x01--></svg>\u4e16"
     drawing = svg(draw(replace(profile, gene=replace(profile.gene, symbol=hostile))))
     assert "<script>" not in drawing

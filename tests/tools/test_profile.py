@@ -9,6 +9,7 @@ from factories import EXAMPLES
 from splicebert_vep import Annotator, Settings, WindowShape
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.sequence.windows import across
+from splicebert_vep.tools import plot
 from splicebert_vep_spec import Allele
 
 FASTA = EXAMPLES / "brca1.fa.gz"
@@ -62,7 +63,7 @@ def site_score(profile, site):
 @pytest.mark.parametrize("strand", ["minus", "plus"])
 def test_the_scores_come_out_of_the_columns(variant, strand, request):
     annotator = request.getfixturevalue(strand)
-    result, profile = annotator.score(variant), annotator.profile(variant)
+    result, profile = annotator.score(variant), plot.profile(annotator, variant)
     assert profile.gene.strand == {"minus": "-", "plus": "+"}[strand]
     assert context_score(profile) == pytest.approx(result["KL_CTX"], abs=1e-4)
     for name, site in (("KL_DONOR", profile.donor), ("KL_ACCEPTOR", profile.acceptor)):
@@ -77,7 +78,7 @@ def test_the_scores_come_out_of_the_columns(variant, strand, request):
 @pytest.mark.parametrize("strand", ["minus", "plus"])
 def test_every_column_shows_the_base_of_its_genomic_position(variant, strand, request):
     annotator = request.getfixturevalue(strand)
-    profile = annotator.profile(variant)
+    profile = plot.profile(annotator, variant)
     complement = str.maketrans("ACGT", "TGCA") if strand == "minus" else {}
     for at, base, there in zip(profile.position.tolist(), profile.ref, profile.in_ref.tolist(), strict=True):
         genome = annotator.reference.fetch("chr17", at, at + 1).decode()
@@ -94,7 +95,7 @@ def test_every_column_shows_the_base_of_its_genomic_position(variant, strand, re
 
 
 def test_exons_and_sites_are_those_of_the_gene(minus, plus):
-    profile = minus.profile(SNV)
+    profile = plot.profile(minus, SNV)
     # Ensembl: ENST00000357654.9, exon 22 of 23 is 17:43047643-43047703 (1-based)
     own = [exon.interval for exon in profile.exons if exon.reported]
     assert [(exon.start, exon.end) for exon in own] == [(43047642, 43047703)]
@@ -102,7 +103,7 @@ def test_exons_and_sites_are_those_of_the_gene(minus, plus):
     assert sorted(profile.position[profile.acceptor].tolist()) == [43047703, 43047704]
     assert "".join(np.array(list(profile.ref))[profile.donor]) == "GT"
     assert "".join(np.array(list(profile.ref))[profile.acceptor]) == "AG"
-    assert sorted(plus.profile(SNV).position[plus.profile(SNV).acceptor].tolist()) == [43047640, 43047641]
+    assert sorted(plot.profile(plus, SNV).position[plot.profile(plus, SNV).acceptor].tolist()) == [43047640, 43047641]
 
 
 def test_columns_of_a_small_deletion_and_insertion_by_hand():
@@ -121,17 +122,17 @@ def test_columns_of_a_small_deletion_and_insertion_by_hand():
 
 def test_a_gene_is_chosen_by_symbol_or_id(minus):
     for name in ("BRCA1", "ENSG00000012048", minus.score(SNV).gene.gene_id):
-        assert minus.profile(SNV, name).gene.symbol == "BRCA1"
+        assert plot.profile(minus, SNV, name).gene.symbol == "BRCA1"
     with pytest.raises(SettingsError, match=r"does not lie in that gene(.|\n)*BRCA1"):
-        minus.profile(SNV, "TP53")
+        plot.profile(minus, SNV, "TP53")
 
 
 def test_a_variant_without_scores_says_why(minus):
     with pytest.raises(SettingsError, match=r"without scores(.|\n)*REF_MISMATCH"):
-        minus.profile("chr17-43047641-G-C")
+        plot.profile(minus, "chr17-43047641-G-C")
 
 
 def test_windows_that_are_not_centred_are_those_of_the_scores(session_cache):
     settings = Settings(window=WindowShape(mode="tiled"))
     with Annotator(FASTA, "grch38", device="cpu", settings=settings) as annotator:
-        assert context_score(annotator.profile(SNV)) == pytest.approx(annotator.score(SNV)["KL_CTX"], abs=1e-4)
+        assert context_score(plot.profile(annotator, SNV)) == pytest.approx(annotator.score(SNV)["KL_CTX"], abs=1e-4)

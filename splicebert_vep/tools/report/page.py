@@ -17,6 +17,7 @@ from ...joining.evidence import EVIDENCE, SPLICEAI_THRESHOLD
 from ...variants import Variant
 from ..drawing import svg
 from ..plot import Profile, describe, draw
+from ..plot import profile as profile_at
 from .collect import (
     DRAWN,
     LIMITS,
@@ -84,7 +85,7 @@ def draw_pictures(rows: Sequence[Row], annotator: Annotator, provenance: Mapping
     """
     same_reference = provenance.get("ReferenceSHA256") == annotator.run.provenance["ReferenceSHA256"]
     for row in rows:
-        profile = annotator.profile(Variant(row.chrom, row.pos, row.ref, row.alt), row.fields.get("GENE"))
+        profile = profile_at(annotator, Variant(row.chrom, row.pos, row.ref, row.alt), row.fields.get("GENE"))
         of_file = _check_scores(row, profile)
         if not of_file and not same_reference:
             raise SettingsError(
