@@ -316,8 +316,8 @@ def saturate(
     takes it. Positions that are not A, C, G or T, or in no gene, have no record. A run that was killed goes on with the
     same command and ends with the same bytes.
     """
-    from ..cohort.places import Places
     from ..cohort.run import Planned, decided
+    from ..genome.places import Places
     from ..tools.saturate import Saturation
     from ..tools.saturate import dry_run as planned_only
     from ..tools.saturate import saturate as run

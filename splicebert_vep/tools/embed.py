@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from splicebert_vep_spec import Allele, GeneContext, N, Skipped, Status
 
 from ..annotator import Annotator, GuardedChunks
-from ..cohort.places import Stretch, bed_places, gene_places, region_stretches
 from ..errors import BackendError, SettingsError, require
 from ..files import reporting, whole_or_not
 from ..genome.gene_table import GeneTable
 from ..genome.guard import Observed
+from ..genome.places import Stretch, bed_places, gene_places, region_stretches
 from ..genome.reference import Reference
 from ..outputs.tables import utf8
 from ..plugins import GuardedBackend

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from splicebert_vep_spec import FieldSpec, GeneContext, Interval, RunInfo, Skipped, Status, Value
 
 from ..annotator import Annotator
-from ..cohort.places import Places, Stretch, find_places
 from ..errors import SettingsError
 from ..files import whole_or_not
 from ..genome.gene_index import Exon
+from ..genome.places import Places, Stretch, find_places
 from ..outputs.tables import RowsWriter, cell, rows, schema_of
 from ..results import ScoredVariant
 from ..scoring.pipeline import skipped_outcome

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from splicebert_vep_spec import MASK, A, GeneContext, Interval, N, Value
 
-from ..cohort.places import Stretch, gene_places, region_stretches
 from ..errors import BackendError, SettingsError
 from ..files import is_stdout, whole_or_not
 from ..genome.gene_index import Exon, GeneIndex
 from ..genome.guard import Observed
+from ..genome.places import Stretch, gene_places, region_stretches
 from ..outputs.tables import RowsWriter, cell
 from ..plugins import GuardedBackend
 from ..scoring.scorers import log_p

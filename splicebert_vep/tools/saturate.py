@@ -21,7 +21,6 @@ from splicebert_vep_spec import Allele, ScoredContext, Status
 
 from .. import __version__
 from ..annotator import Annotator
-from ..cohort.places import Places, Stretch, find_places
 from ..cohort.plan import PLAN, SHARDS, UNIT, About, Plan, PlanWriter
 from ..cohort.planning import assign_units
 from ..cohort.run import Estimate, Planned, estimate, open_scheduler
@@ -30,6 +29,7 @@ from ..cohort.shards import outcomes_of, read_shard
 from ..errors import CohortError, OutputError, SettingsError
 from ..files import locked, remove_left_over, reporting
 from ..genome.guard import Observed
+from ..genome.places import Places, Stretch, find_places
 from ..opening import Opening
 from ..precomputed import Layout
 from ..scoring.cache import Columns

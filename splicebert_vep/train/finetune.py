@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from splicebert_vep_spec import MASK
 
-from ..cohort.places import BedLine, bed_lines
 from ..errors import CorpusError, SettingsError, require
 from ..files import whole_or_not
 from ..genome.contigs import ContigNames
 from ..genome.gene_table import GeneTable
+from ..genome.places import BedLine, bed_lines
 from ..genome.reference import Reference
 from ..model.backend import choose_device
 from ..model.bert import BertConfig, Encoder, SpliceBert, read_config

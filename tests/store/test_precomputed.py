@@ -7,8 +7,8 @@ import pytest
 
 from factories import FASTA, NULL, TWO_GENES, body, opening, records, text_of, write_tiny
 from splicebert_vep import Annotator, Settings
-from splicebert_vep.cohort.places import Places
 from splicebert_vep.errors import StoreError, VcfError
+from splicebert_vep.genome.places import Places
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.precomputed import read_precomputed
 from splicebert_vep.sequence.windows import WindowShape

@@ -277,7 +277,7 @@ def test_what_is_not_there_is_refused(annotator, wanted, message):
     [
         ("c1\t1190\t1201\tx\t0\t+", r"beyond its contig(.|\n)*r\.bed:2"),
         ("c2\t0\t10\tx\t0\t+", r"no such contig(.|\n)*r\.bed:2"),
-        ("c1\t10\t10\tx\t0\t+", r"could not be read(.|\n)*r\.bed:2"),
+        ("c1\t10\t10\tx\t0\t+", r"cannot be read(.|\n)*r\.bed:2"),
         ("c1\t0\t10", r"strand of a region is not known(.|\n)*r\.bed:2"),
         ("c1\t0\t10\tx\t0\t.", r"strand of a region is not known(.|\n)*r\.bed:2"),
         ("c1\t0\t10\tx\t0\t1", r"strand of a region is not known(.|\n)*'1'(.|\n)*r\.bed:2"),

@@ -81,8 +81,8 @@ def test_a_contig_of_the_annotation_that_the_fasta_lacks_is_no_contig(tmp_path):
         ("chr1\t700\t702\tx\t0\t+", "longer than a base"),
         ("chr1\t700\t701\tx\t0\t.", "no strand"),
         ("chr1\t700\t701", "no strand"),
-        ("chr1\t700\t700\tx\t0\t+", "could not be read"),
-        ("chr1\ta\tb\tx\t0\t+", "could not be read"),
+        ("chr1\t700\t700\tx\t0\t+", "cannot be read"),
+        ("chr1\ta\tb\tx\t0\t+", "cannot be read"),
     ],
 )
 def test_a_line_that_is_no_branchpoint_is_told_with_its_number(place, tmp_path, line, said):

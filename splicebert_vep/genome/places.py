@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import SettingsError, suggestion
-from ..genome.gene_table import GeneTable
-from ..genome.reference import Reference
 from ..variants import MAX_POS, Region
+from .gene_table import GeneTable
+from .reference import Reference
 
 _VERSION = re.compile(r"\.\d+\Z")
 _NOT_INTERVALS = ("#", "track", "browser")
@@ -99,11 +99,8 @@ def find_places(places: Places, reference: Reference, table: GeneTable) -> Found
     if places.bed is not None:
         found += [place.stretch for place in bed_places(places.bed, reference)]
     if not found:
-        raise SettingsError(
-            "There is nothing to score." if places.bed else "Nothing to score was asked for.",
-            needed="genes, regions or a BED file with intervals",
-            found=f"no interval in {places.bed}" if places.bed else "",
-        )
+        found_in = f"no interval in {places.bed}" if places.bed else ""
+        raise SettingsError("There is nothing to score.", needed="--gene, --region or --bed", found=found_in)
     return Found(tuple(merged(found, list(reference.lengths))), tuple(warnings))
 
 
@@ -137,12 +134,8 @@ def gene_places(
     unknown = [name for name in names if not rows[name]]
     if unknown:
         known = [*filter(None, table.symbols), *table.gene_ids]
-        raise SettingsError(
-            "The annotation has no such gene.",
-            needed=f"symbols or ids of genes of {table.name}",
-            found=", ".join(unknown),
-            remedy=suggestion(unknown, known) or "give the region instead, or an annotation (-A) that has the gene",
-        )
+        remedy = suggestion(unknown, known) or "give the region instead, or an annotation (-A) that has the gene"
+        raise SettingsError(f"{table.name} has no such gene.", found=", ".join(unknown), remedy=remedy)
     for name in names:
         for row in rows[name]:
             start, end = int(table.gene_start[row]), int(table.gene_end[row])
@@ -150,11 +143,10 @@ def gene_places(
             length = reference.lengths[contig] if contig else 0
             if contig is None or start >= length:
                 raise SettingsError(
-                    "The gene does not lie on the FASTA.",
+                    f"Gene {name} does not lie on the FASTA: give a FASTA (-R) and an annotation (-A) of one build.",
                     needed=f"{table.contigs[table.gene_contig[row]]}:{start + 1}-{end}",
                     found=f"{contig} of {length:,} nt" if contig else "no such contig",
-                    where=f"{name}, {reference.path}",
-                    remedy="give the FASTA (-R) and the annotation (-A) of one build",
+                    where=str(reference.path),
                 )
             if end > length:
                 warnings.append(
@@ -219,23 +211,15 @@ def bed_lines(path: str) -> Iterator[BedLine]:
                 if line.strip() and not line.startswith(_NOT_INTERVALS):
                     yield _interval(line, f"{path}:{number}")
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise SettingsError(
-            "The BED file cannot be read.",
-            needed="a text file, plain or gzip",
-            found=getattr(error, "strerror", None) or str(error),
-            where=path,
-        ) from error
+        found = getattr(error, "strerror", None) or str(error)
+        raise SettingsError("The BED file cannot be read.", found=found, where=path) from error
 
 
 def _interval(line: str, where: str) -> BedLine:
     cells = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
     if len(cells) < 3 or not (cells[1].isdecimal() and cells[2].isdecimal()) or int(cells[1]) >= int(cells[2]):
-        raise SettingsError(
-            "A line of the BED file could not be read.",
-            needed="contig, start and end, separated by tabs; 0-based, start before end",
-            found=repr(line.rstrip("\r\n")[:60]),
-            where=where,
-        )
+        needed = "contig, start and end, separated by tabs; 0-based, start before end"
+        raise SettingsError("A line of the BED file cannot be read.", needed=needed, found=repr(line[:60]), where=where)
     name, strand = (cells[at] if len(cells) > at else None for at in (3, 5))
     return BedLine(cells[0], int(cells[1]), int(cells[2]), name, strand, where)
 
@@ -244,23 +228,15 @@ def _contig(name: str, reference: Reference, where: str) -> str:
     contig = reference.find(name)
     if contig is None:
         known = list(reference.lengths)
-        raise SettingsError(
-            "The FASTA has no such contig.",
-            needed=", ".join(known[:5]) + (f" and {len(known) - 5:,} more" if len(known) > 5 else ""),
-            found=name,
-            where=where,
-            remedy=suggestion([name], known),
-        )
+        shown = ", ".join(known[:5]) + (f" and {len(known) - 5:,} more" if len(known) > 5 else "")
+        remedy = suggestion([name], known)
+        raise SettingsError("The FASTA has no such contig.", needed=shown, found=name, where=where, remedy=remedy)
     return contig
 
 
 def _within(stretch: Stretch, length: int, where: str) -> Stretch:
     if stretch.end > length:
-        raise SettingsError(
-            "The region reaches beyond its contig.",
-            needed=f"{stretch.contig} up to {length:,}",
-            found=f"{stretch.contig}:{stretch.start + 1:,}-{stretch.end:,}",
-            where=where,
-            remedy="give regions of the FASTA's build",
-        )
+        found = f"{stretch.contig}:{stretch.start + 1:,}-{stretch.end:,}"
+        needed = f"{stretch.contig} up to {length:,}"
+        raise SettingsError("The region reaches beyond its contig.", needed=needed, found=found, where=where)
     return stretch
