@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .annotator import Annotator as Annotator
     from .errors import SpliceBertError as SpliceBertError
-    from .joins.join import Beside as Beside
+    from .joins.join import Joins as Joins
     from .model.tuned import BranchpointModel as BranchpointModel
     from .model.tuned import SequenceModel as SequenceModel
     from .model.tuned import SpliceSiteModel as SpliceSiteModel
@@ -49,13 +49,13 @@ __version__ = "0.1.0"
 #: Public name -> where it lives. They are imported when asked for: torch takes seconds, and ``--help`` does without.
 _PUBLIC = {
     "Annotator": "annotator",
-    "Beside": "joins.join",
     "BranchpointModel": "model.tuned",
     "DeltaSettings": "settings",
     "Dependency": "tools.map",
     "Embedding": "tools.embed",
     "Embeddings": "tools.embed",
     "FineTuneRecipe": "train.recipe",
+    "Joins": "joins.join",
     "Oligo": "tools.oligo",
     "Oligos": "tools.oligo",
     "Profile": "tools.plot",

@@ -21,7 +21,7 @@ from .genome.gene_build import load_table
 from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard, Observed
 from .genome.reference import Reference
-from .joins.join import Beside, parse_joins
+from .joins.join import Joins, parse_joins
 from .model.engine import Engine
 from .model.registry import DEFAULT_SPLICE_MODEL
 from .outputs.tables import columns, rows
@@ -136,7 +136,6 @@ class FileAnnotator:
         kind: Kind | None = None,
         region: str | None = None,
         join: Sequence[str] = (),
-        evidence: Sequence[str] = (),
         recurring: Recurring | None = None,
         planned: bool = False,
         progress: Callable[[Summary, float | None], None] | None = None,
@@ -165,10 +164,10 @@ class FileAnnotator:
         began = time.monotonic()
         with (
             open_vcf(source) as reader,
-            Beside(words, evidence, self.plugins, self.reference, reader.header.infos(), self.run) as beside,
+            Joins(words, self.plugins, self.reference, reader.header.infos(), self.run) as joins,
         ):
-            plan.spare(beside.files)
-            run = beside.run
+            plan.spare(joins.files)
+            run = joins.run
             contigs = reader.header.contigs()
             guard = None if planned else self.guard(contigs)
             if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
@@ -180,20 +179,19 @@ class FileAnnotator:
             held, lengths = chunks.held(), self.reference.lengths
             with Outputs(plan, run, reader.header, held, lengths, __version__, recurring) as outputs:
                 for chunk in chunks:
-                    reports = tuple(beside.add(chunk, report(chunk)))  # which nobody takes anything out of
+                    reports = tuple(joins.add(chunk, report(chunk)))
                     summary.add(reports)
                     outputs.write(chunk, reports)
                     if progress:
                         progress(summary, reader.share_read())
                 summary.warnings.extend(chunks.finish())
-                summary.warnings.extend(beside.warnings())
+                summary.warnings.extend(joins.warnings())
         if where and not summary.records:
             summary.warnings.append(f"no record lies in the region {region}")
         for status, doubt in _DOUBTS.items():
             if summary.status[status] > summary.alleles * _EXPECTED:
                 share = f"{summary.status[status]:,} of {summary.alleles:,} ALTs are {status}"
                 summary.warnings.append(f"{share}: {doubt}?")
-        summary.notes.extend(beside.notes)
         summary.provenance = run.provenance
         summary.seconds = time.monotonic() - began
         summary.warnings.extend(outputs.warnings)
@@ -338,19 +336,19 @@ class Annotator:
 
     @overload  # a str is an Iterable[str] too; the first signature wins
     def score(  # type: ignore[overload-overlap]
-        self, variants: str | Variant, *, beside: Beside | None = None
+        self, variants: str | Variant, *, joins: Joins | None = None
     ) -> ScoredVariant: ...
     @overload
-    def score(self, variants: Iterable[VariantLike], *, beside: Beside | None = None) -> Iterator[ScoredVariant]: ...
+    def score(self, variants: Iterable[VariantLike], *, joins: Joins | None = None) -> Iterator[ScoredVariant]: ...
     def score(
-        self, variants: str | Variant | Iterable[VariantLike], *, beside: Beside | None = None
+        self, variants: str | Variant | Iterable[VariantLike], *, joins: Joins | None = None
     ) -> ScoredVariant | Iterator[ScoredVariant]:
         """Score variants given by hand.
 
         Args:
             variants: one, ``"chr17-43071077-T-C"`` or a ``Variant``; or any number of them, or of
                 (chrom, 1-based pos, ref, alt), in an iterable.
-            beside: what is set beside the scores; stays open.
+            joins: other programs' scores that are added, from ``open_joins``; they stay open.
 
         Returns:
             One result for one variant; for an iterable an iterator over results, one per variant and in their order,
@@ -361,28 +359,27 @@ class Annotator:
             SettingsError: a variant cannot be read.
         """
         if isinstance(variants, str | Variant):
-            [result] = self._results([variants], beside)
+            [result] = self._results([variants], joins)
             return result
-        return self._results(variants, beside)
+        return self._results(variants, joins)
 
-    def beside(self, join: Sequence[str] = (), evidence: Sequence[str] = ()) -> Beside:
+    def open_joins(self, join: Sequence[str]) -> Joins:
         """Open other programs' scores for ``score``; close them with the block.
 
         Args:
             join: ``NAME=FILE``; there is no INFO to join.
-            evidence: thresholds by which SpliceBERT and SpliceAI are set side by side, ``SCORE=VALUE``.
 
         Raises:
             SettingsError: a join is unknown or cannot read its file.
             VcfError: a file cannot be read by place.
 
         Example:
-            >>> with annotator.beside(["CADD=cadd.toml"]) as beside:
-            ...     annotator.score("chr17-43047641-A-C", beside=beside)["CADD_PHRED"]
+            >>> with annotator.open_joins(["CADD=cadd.toml"]) as joins:
+            ...     annotator.score("chr17-43047641-A-C", joins=joins)["CADD_PHRED"]
         """
         self.check_usable()
-        run = RunInfo(self.plan.fields, {})  # whose provenance takes the digest of the whole FASTA
-        return Beside(parse_joins(join), evidence, self.plugins, self.reference, {}, run)
+        run = RunInfo(self.plan.fields, {})  # provenance left empty: it would hash the whole FASTA
+        return Joins(parse_joins(join), self.plugins, self.reference, {}, run)
 
     def score_frame(self, variants: str | Variant | Iterable[VariantLike]) -> dict[str, list[Value]]:
         """Score variants and return the columns of ``--emit tsv``: ``pandas.DataFrame(annotator.score_frame(...))``.
@@ -407,7 +404,6 @@ class Annotator:
         kind: Kind | None = None,
         region: str | None = None,
         join: Sequence[str] = (),
-        evidence: Sequence[str] = (),
         progress: Callable[[Summary, float | None], None] | None = None,
     ) -> Summary:
         """Annotate a VCF or BCF.
@@ -420,7 +416,6 @@ class Annotator:
             region: ``chr17``, ``chr17:100``, ``chr17:100-`` or ``chr17:100-200``, 1-based with both ends; only records
                 that lie in it are read and written.
             join: other programs' scores to add, ``NAME=FILE`` or ``NAME=info:KEY``.
-            evidence: thresholds by which SpliceBERT and SpliceAI are set side by side, ``SCORE=VALUE``.
             progress: called after every chunk with the counts so far and the share of the input read, where known.
 
         Raises:
@@ -430,11 +425,11 @@ class Annotator:
             PluginError: a plugin breaks the contract.
         """
         return self.files().annotate(
-            str(source), str(target), self._report, emit=emit, kind=kind, region=region, join=join, evidence=evidence,
+            str(source), str(target), self._report, emit=emit, kind=kind, region=region, join=join,
             progress=progress,
         )  # fmt: skip
 
-    def _results(self, variants: Iterable[VariantLike], beside: Beside | None) -> Iterator[ScoredVariant]:
+    def _results(self, variants: Iterable[VariantLike], joins: Joins | None) -> Iterator[ScoredVariant]:
         if isinstance(variants, tuple) and len(variants) == 4 and not isinstance(variants[1], str | tuple | Variant):
             raise SettingsError(
                 "A variant as a tuple goes into a list.", needed=f"[{variants!r}]", found=repr(variants)
@@ -442,10 +437,10 @@ class Annotator:
         self.check_usable()
         guard = BuildGuard({}, self.reference, self.genes, self._table_name, whole_file=False)
         chunks = GuardedChunks(map(as_variant, variants), self.settings.chunk_records, guard)
-        fields = tuple(beside.run.fields) if beside else self.plan.fields
+        fields = tuple(joins.run.fields) if joins else self.plan.fields
         for chunk in chunks:
             reports = self._report(chunk)
-            for report in beside.add(chunk, reports) if beside else reports:
+            for report in joins.add(chunk, reports) if joins else reports:
                 yield ScoredVariant(report, fields)
 
     @property

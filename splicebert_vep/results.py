@@ -129,8 +129,8 @@ class ScoredVariant:
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did: records and ALTs read, ALTs that FAILED in any gene, ALTs by status, seconds, warnings, notes on
-    what could be asked for, and the provenance that the outputs have.
+    """Count a run's records, ALTs, ALTs that FAILED in any gene and ALTs by status; hold its seconds, warnings and the
+    provenance that the outputs have.
     """
 
     records: int = 0
@@ -140,7 +140,6 @@ class Summary:
     status: Counter[Status] = field(default_factory=Counter)
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def add(self, reports: Sequence[RecordReport]) -> None:

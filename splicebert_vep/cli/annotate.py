@@ -24,7 +24,6 @@ from .options import (
     clock,
     computed_options,
     dumb_terminal,
-    evidence_option,
     introduce,
     join_option,
     json_option,
@@ -32,6 +31,7 @@ from .options import (
     open_annotator,
     print_json,
     reference_option,
+    removed_option,
     say,
     split_words,
     store_option,
@@ -80,7 +80,7 @@ Stop a workflow when the input does not fit the reference:
         "parquet=FILE as tables; or a plugin's. Several at once.",
     ),
     join_option,
-    evidence_option,
+    removed_option("--evidence"),
     reference_option,
     annotation_option,
     store_option,
@@ -104,7 +104,7 @@ Stop a workflow when the input does not fit the reference:
 )
 def annotate(
     source: str | None, source_option: str | None, target: str, output_type: str | None, emit: tuple[str, ...],
-    join: tuple[str, ...], evidence: tuple[str, ...], region: str | None, strict: tuple[str, ...],
+    join: tuple[str, ...], region: str | None, strict: tuple[str, ...],
     summary_file: str | None, distance: str | None, mask: str | None, **model: Any,
 ) -> int:  # fmt: skip
     """Annotate a VCF or BCF with SpliceBERT scores.
@@ -141,7 +141,7 @@ def annotate(
         kind: Any = _KINDS[output_type] if output_type else None
         with _progress() as progress:
             summary = annotator.annotate(
-                given, target, emit=emit or ("flat",), kind=kind, region=region, join=join, evidence=evidence,
+                given, target, emit=emit or ("flat",), kind=kind, region=region, join=join,
                 progress=progress,
             )  # fmt: skip
     if annotator.remembered:
@@ -221,8 +221,6 @@ class _Progress:
 def _report(summary: Summary) -> None:
     for warning in summary.warnings:
         warn(warning)
-    for note in summary.notes:
-        say(note)
     counts = ", ".join(f"{status} {count:,}" for status, count in summary.by_status().items()) or "none"
     rate = summary.alleles / max(summary.seconds, 1e-9)
     say(f"{summary.records:,} records, {summary.alleles:,} ALTs in {summary.seconds:.1f} s ({rate:,.1f}/s)")
@@ -266,31 +264,33 @@ Examples:
 @cloup.command(epilog=_SCORE_EPILOG)
 @cloup.argument("variants", metavar="CHROM-POS-REF-ALT...", nargs=-1, required=True)
 @cloup.option_group(
-    "Input and output", reference_option, annotation_option, join_option, evidence_option, store_option, json_option
+    "Input and output",
+    reference_option,
+    annotation_option,
+    join_option,
+    removed_option("--evidence"),
+    store_option,
+    json_option,
 )
 @computed_options
 @machine_options
-def score(
-    variants: tuple[str, ...], join: tuple[str, ...], evidence: tuple[str, ...], as_json: bool, **model: Any
-) -> None:
+def score(variants: tuple[str, ...], join: tuple[str, ...], as_json: bool, **model: Any) -> None:
     """Score variants given by hand.
 
     POS is 1-based as in VCF, so do not give SPDI; chr17, 17 and NC_000017.11 are the same contig. JSON has the
     columns of 'annotate --emit tsv' in full precision.
     """
     asked = [Variant.parse(variant) for variant in variants]  # before the seconds that a model takes
-    with open_annotator(**model) as annotator, annotator.beside(join, evidence) as beside:
+    with open_annotator(**model) as annotator, annotator.open_joins(join) as joins:
         introduce(annotator.backend.info, annotator.note)
-        results = annotator.score(asked, beside=beside)
+        results = annotator.score(asked, joins=joins)
         if as_json:
             from ..outputs.tables import objects
 
-            content = [row for result in results for row in objects(result.report, beside.run)]
-            print_json({"provenance": {**annotator.run.provenance, **beside.run.provenance}, "rows": content})
+            content = [row for result in results for row in objects(result.report, joins.run)]
+            print_json({"provenance": {**annotator.run.provenance, **joins.run.provenance}, "rows": content})
         else:
             for result in results:
                 click.echo(result)
-        for warning in beside.warnings():
+        for warning in joins.warnings():
             warn(warning)
-        for note in beside.notes:
-            say(note)

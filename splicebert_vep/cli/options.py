@@ -181,6 +181,22 @@ def split_words(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
     return tuple(word for value in values for word in value.split(",") if word)
 
 
+#: Options that are gone, and what to do in their place.
+REMOVED = {
+    "--evidence": "no threshold of a zero-shot score was measured; read its value beside SpliceAI_DS_MAX (--join)",
+}
+
+
+def removed_option(name: str) -> Callable[[Any], Any]:
+    """Return a hidden option that ends the program with what replaces it."""
+
+    def refuse(_: click.Context, __: click.Parameter, values: Sequence[str]) -> None:
+        if values:
+            raise click.UsageError(f"{name} was removed: {REMOVED[name]}")
+
+    return cloup.option(name, multiple=True, hidden=True, expose_value=False, callback=refuse)
+
+
 json_option = cloup.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 reference_option = cloup.option(
@@ -275,11 +291,6 @@ join_option = cloup.option(
     "--join", multiple=True, metavar="NAME=SOURCE",
     help="Add another program's scores: NAME is spliceai, openspliceai or pangolin and SOURCE a tabixed VCF, or "
     "info:KEY of the input; or any NAME and a .toml that declares a table. Repeat for several.",
-)  # fmt: skip
-evidence_option = cloup.option(
-    "--evidence", multiple=True, metavar="SCORE=VALUE",
-    help="Threshold by which SpliceBERT_EVIDENCE sets a score beside SpliceAI, e.g. KL_CTX=-6.5; "
-    "SpliceAI_DS_MAX=0.2 unless given.",
 )  # fmt: skip
 store_option = cloup.option(
     "--store", type=PATH, metavar="FILE",

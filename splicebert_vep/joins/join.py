@@ -1,4 +1,4 @@
-"""What is set beside SpliceBERT's scores in one run: other programs' scores, and which of the two calls an allele."""
+"""Join other programs' scores to those of a run: open the sources, ask them, and check what they answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Protocol
 
 from splicebert_vep_spec import (
@@ -26,30 +25,31 @@ from splicebert_vep_spec import (
 from splicebert_vep_spec._rules import fits
 
 from ..errors import BuildError, SettingsError, suggestion
-from ..genome.contigs import ContigNames, is_mitochondrial
+from ..genome.contigs import is_mitochondrial
 from ..genome.reference import Reference
-from ..joining.evidence import plan_evidence
 from ..plugins import Origin, Plugins
-from ..scoring.pipeline import Record
 from ..sequence import alleles as changes
 from ..settings import RESERVED_FIELDS
 from ..vcf.tabix import TabixTable
 
 INFO = "info:"
+#: Name of the join that reads tables which the user declares.
+_DECLARED = "table"
+#: A contig of a source is of another build when more than this share of at least so many rows differ from the FASTA.
+_MISMATCHES_ALLOWED, _ROWS_NEEDED = 0.10, 20
 
-_REFS_NEEDED = 20
-_MISMATCHES_ALLOWED = 0.10
+
+class RecordWithInfo(Protocol):
+    """A VCF record, or a variant given by hand: its ALTs, and its INFO as text by key; a flag is the empty string."""
+
+    @property
+    def alts(self) -> tuple[str, ...]: ...
+    def info(self) -> dict[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class JoinWord:
-    """What the ``--join`` words of one NAME ask for together.
-
-    Args:
-        name: NAME as it was written first.
-        files: in their order.
-        info_key: the KEY of ``info:KEY``.
-    """
+    """All ``--join`` words of one NAME: the NAME as first written, and either files or the KEY of ``info:KEY``."""
 
     name: str
     files: tuple[str, ...]
@@ -60,28 +60,33 @@ class JoinWord:
         return " ".join(f"--join {self.name}={source}" for source in sources)
 
 
-class _Table:
-    """An indexed file whose contigs answer to any name."""
+def parse_joins(words: Sequence[str]) -> list[JoinWord]:
+    """Read ``NAME=FILE`` and ``NAME=info:KEY``; words of one NAME, in any case, go together.
 
-    def __init__(self, table: TabixTable) -> None:
-        self._table = table
-        self._names = ContigNames(table.contigs)
-
-    @property
-    def head(self) -> Sequence[str]:
-        return self._table.head
-
-    @property
-    def contigs(self) -> Sequence[str]:
-        return self._table.contigs
-
-    def fetch(self, contig: str, start: int, end: int) -> Iterator[str] | None:
-        own = self._names.find(contig)
-        return None if own is None else self._table.rows(own, start, end)
+    Raises:
+        SettingsError: a word is neither, or a NAME has both, or a source twice.
+    """
+    found: dict[str, JoinWord] = {}
+    for word in words:
+        name, _, source = word.partition("=")
+        if not name or not source or source == INFO:
+            raise SettingsError(f"--join {word} cannot be read; write NAME=FILE or NAME=info:KEY")
+        key = source.removeprefix(INFO) if source.startswith(INFO) else None
+        before = found.get(name.casefold(), JoinWord(name, (), None))
+        if before.info_key is not None or source in before.files or (key is not None and before.files):
+            raise SettingsError(f"{before} --join {word}: join one INFO key, or files that hold different alleles")
+        files = before.files if key is not None else (*before.files, source)
+        found[name.casefold()] = JoinWord(before.name, files, key)
+    return list(found.values())
 
 
 class RefCheck:
-    """Normalise rows of a source, and compare their REF with the FASTA."""
+    """Normalise rows of a source, and count those whose REF is not that of the FASTA.
+
+    Attributes:
+        compared, mismatches: rows by contig. N in the FASTA is left out, and so is the mitochondrial contig.
+        example: the first mismatch of a contig.
+    """
 
     def __init__(self, reference: Reference) -> None:
         self._reference = reference
@@ -103,15 +108,14 @@ class RefCheck:
         return changes.normalise(own, pos, ref, alt, lambda low, high: self._reference.fetch(own, low, high))
 
     def next_chunk(self) -> None:
-        """Forget which rows were compared, but not how they fared, so that memory stays that of a chunk."""
+        """Forget which rows were compared, so that memory stays that of a chunk; the counts stay."""
         self._seen.clear()
 
     def _count(self, contig: str, pos: int, ref: str, actual: bytes, same: bool) -> None:
-        """Count a row once; N in the FASTA is ignored, and the mitochondrial contig never decides."""
-        site = (contig, pos, ref)
-        if site in self._seen or b"N" in actual or is_mitochondrial(contig):
+        row = (contig, pos, ref)
+        if row in self._seen or b"N" in actual or is_mitochondrial(contig):
             return
-        self._seen.add(site)
+        self._seen.add(row)
         self.compared[contig] += 1
         if not same:
             self.mismatches[contig] += 1
@@ -119,8 +123,8 @@ class RefCheck:
             self.example.setdefault(contig, f"{contig}:{pos} REF {ref[:20]}, FASTA {shown}")
 
 
-class Source:
-    """One join, open, and what it has been found to be."""
+class JoinSource:
+    """One source, open, whose answers are checked against the contract and whose rows against the FASTA."""
 
     def __init__(
         self, word: JoinWord, adapter: JoinAdapter, origin: Origin, reference: Reference, info: Mapping[str, InfoField]
@@ -128,44 +132,41 @@ class Source:
         self._word, self._adapter, self._origin = word, adapter, origin
         self._check = RefCheck(reference)
         self._tables: list[TabixTable] = []
-        self.name = _label(word, adapter, origin)
+        self._label = _label(word, adapter, origin)
+        normalise = self._check.normalise
         request = JoinRequest(
-            self.name, word.files, word.info_key, info, self._open_table, self._check.normalise, reference
-        )
+            self._label, word.files, word.info_key, info, self._open_table, normalise, reference
+        )  # fmt: skip
         with contextlib.ExitStack() as undo:
-            undo.callback(self._close_tables)
             with origin.guarding("join"):
-                opened = adapter.join(request)
-                self._opened = opened
+                self._opened = adapter.join(request)
                 undo.callback(self._close_opened)
-                fields = opened.fields
-                about = opened.about
+                fields, about = self._opened.fields, self._opened.about
             self.fields = self._checked(fields)
             self.about = self._described(about)
-            self._by_id = {field.id: field for field in self.fields}
-            self._undo = undo.pop_all()
+            self._types = {field.id: field.type for field in self.fields}
+            self.close = undo.pop_all().close
 
-    def __enter__(self) -> Source:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._undo.close()
-
-    def look_up(self, queries: Sequence[JoinQuery]) -> list[Mapping[str, Value]]:
+    def look_up(self, queries: Sequence[JoinQuery]) -> list[dict[str, Value]]:
         """Return checked values for every query."""
         with self._origin.guarding("look_up"):
             found = [dict(values) for values in self._opened.look_up(queries)]
-        self._judge()
+        self._check_build()
         self._check.next_chunk()
         if len(found) != len(queries):
-            needed = f"{len(queries)} mappings, one per query"
-            raise self._origin.broken("look_up", needed=needed, found=str(len(found)))
+            raise self._origin.broken(
+                "look_up", needed=f"{len(queries)} mappings, one per query", found=str(len(found))
+            )
         for values in found:
             for key, value in values.items():
-                self._check_value(key, value)
-        return list(found)
+                if key not in self._types or not (value is None or fits(self._types[key], value)):
+                    kind = (
+                        f"a value of type {self._types[key]}"
+                        if key in self._types
+                        else f"some of {', '.join(self._types)}"
+                    )
+                    raise self._origin.broken("look_up", needed=kind, found=f"{key} with {value!r}")
+        return found
 
     @property
     def files(self) -> list[str]:
@@ -183,14 +184,10 @@ class Source:
             )
         return found
 
-    def _open_table(self, path: str) -> _Table:
+    def _open_table(self, path: str) -> TabixTable:
         table = TabixTable(path)
         self._tables.append(table)
-        return _Table(table)
-
-    def _close_tables(self) -> None:
-        for table in self._tables:
-            table.close()
+        return table
 
     def _close_opened(self) -> None:
         with self._origin.guarding("close"):
@@ -199,18 +196,13 @@ class Source:
     def _checked(self, fields: object) -> tuple[FieldSpec, ...]:
         if not isinstance(fields, Sequence) or not fields:
             raise self._origin.broken("fields", needed="FieldSpec objects, not none", found=repr(fields))
-        taken = [field.id for field in fields if isinstance(field, FieldSpec) and field.id in RESERVED_FIELDS]
-        if taken and not self._adapter.label:  # else it is not the user who named them
-            raise SettingsError(
-                "A field of a join would have the name of another column.",
-                needed="another NAME for the join, or another name for the field",
-                found=", ".join(taken),
-                where=str(self._word),
-            )
         for field in fields:
-            good = isinstance(field, FieldSpec) and field.number == "A" and field.id.startswith(f"{self.name}_")
-            if not good or field.id in RESERVED_FIELDS:
-                needed = f"FieldSpec with number A and an id that begins with {self.name}_ and is not taken"
+            reserved = isinstance(field, FieldSpec) and field.id in RESERVED_FIELDS
+            if reserved and not self._adapter.label:  # the user named the join
+                raise SettingsError(f"{self._word} would add {field.id}, a column of the output; give it another NAME")
+            good = isinstance(field, FieldSpec) and field.number == "A" and field.id.startswith(f"{self._label}_")
+            if not good or reserved:
+                needed = f"FieldSpec with number A and an id that begins with {self._label}_ and is not taken"
                 raise self._origin.broken("fields", needed=needed, found=repr(field))
         ids = [field.id for field in fields]
         if len(set(ids)) < len(ids):
@@ -224,26 +216,16 @@ class Source:
             f"{os.path.basename(table.path)} ({os.path.getsize(table.path)} bytes, index SHA-256 {table.digest})"
             for table in self._tables
         ]
-        return ", ".join(filter(None, (f"{self.name}: {self._adapter.name}/{self._adapter.version}", *files, about)))
+        return ", ".join(filter(None, (f"{self._label}: {self._adapter.name}/{self._adapter.version}", *files, about)))
 
-    def _check_value(self, key: str, value: Value) -> None:
-        field = self._by_id.get(key)
-        if field is None or not (value is None or fits(field.type, value)):
-            needed = f"a value of type {field.type}" if field else f"some of {', '.join(self._by_id)}"
-            raise self._origin.broken("look_up", needed=needed, found=f"{key} with {value!r}")
-
-    def _judge(self) -> None:
+    def _check_build(self) -> None:
         """Raise BuildError when the rows of a contig are not of the FASTA's build: files may hold a contig each."""
-        check = self._check
-        for contig, mismatches in check.mismatches.items():
-            compared = check.compared[contig]
-            if compared >= _REFS_NEEDED and mismatches > _MISMATCHES_ALLOWED * compared:
+        for contig, mismatches in self._check.mismatches.items():
+            compared = self._check.compared[contig]
+            if compared >= _ROWS_NEEDED and mismatches > _MISMATCHES_ALLOWED * compared:
                 raise BuildError(
-                    f"What is joined as {self.name} and the FASTA are of different genome builds.",
-                    needed=f"at most {_MISMATCHES_ALLOWED:.0%} of the rows of a contig with another REF",
-                    found=f"{mismatches} of {compared} rows compared, first {check.example[contig]}",
-                    where=str(self._word),
-                    remedy="give the file of the FASTA's own build",
+                    f"{self._word} and the FASTA are of different genome builds: {mismatches} of {compared} rows "
+                    f"compared, first {self._check.example[contig]}. Give the file of the FASTA's own build."
                 )
 
 
@@ -252,60 +234,25 @@ def _label(word: JoinWord, adapter: JoinAdapter, origin: Origin) -> str:
     try:
         FieldSpec(f"{label}_X", "A", "Float", "x")
     except (ValueError, TypeError) as error:
+        needed = "a capital, then letters, digits and underscores"
         if adapter.label:
-            raise origin.broken("label", needed="a capital, then letters and digits", found=repr(label)) from error
-        raise SettingsError(
-            "The name of a join is what its fields begin with, and cannot be this.",
-            needed="a capital, then letters, digits and underscores, e.g. CADD",
-            found=word.name,
-            where=str(word),
-        ) from error
+            raise origin.broken("label", needed=needed, found=repr(label)) from error
+        raise SettingsError(f"{word}: NAME begins every field, so it needs {needed}, e.g. CADD") from error
     return label
 
 
-_DECLARED = "table"
-
-
-class Informed(Record, Protocol):
-    """A record with its INFO by key, as text; a flag is the empty string."""
-
-    def info(self) -> dict[str, str]: ...
-
-
-def parse_joins(words: Sequence[str]) -> list[JoinWord]:
-    """Read ``NAME=FILE`` and ``NAME=info:KEY``; words of one NAME, in any case, go together.
-
-    Raises:
-        SettingsError: a word is neither, or a NAME has both, or a source twice.
-    """
-    found: dict[str, JoinWord] = {}
-    for word in words:
-        name, _, source = word.partition("=")
-        if not name or not source or source == INFO:
-            raise SettingsError("A join cannot be read.", needed="NAME=FILE or NAME=info:KEY", found=f"--join {word}")
-        before = found.get(name.casefold())
-        key = source.removeprefix(INFO) if source.startswith(INFO) else None
-        if before and (key is not None or before.info_key is not None or source in before.files):
-            raise SettingsError(
-                f"{before.name} is joined from INFO and a file, or twice from one source.",
-                needed="one INFO key, or files that hold different alleles",
-                found=f"{before} --join {word}",
-            )
-        files = before.files if before else ()
-        own = before.name if before else name
-        found[name.casefold()] = JoinWord(own, files if key is not None else (*files, source), key)
-    return list(found.values())
-
-
 class Joins:
-    """The sources of a run, open.
+    """The sources of a run, open; a context manager that closes them. For one thread at a time.
 
     Args:
-        words: what is joined.
+        words: what is joined, see ``parse_joins``.
         plugins: whose joins they are.
         reference: the FASTA.
-        info: INFO definitions of the input, by key.
-        taken: the fields of the run without joins.
+        info: INFO definitions of the input, by key; none where there is no VCF.
+        run: fields and provenance of the scores.
+
+    Attributes:
+        run: the same with what is joined.
 
     Raises:
         SettingsError: no such join, or a source is not what its join reads.
@@ -319,41 +266,45 @@ class Joins:
         plugins: Plugins,
         reference: Reference,
         info: Mapping[str, InfoField],
-        taken: Sequence[FieldSpec],
+        run: RunInfo,
     ) -> None:
-        ids = {field.id: "" for field in taken}
+        owners = {field.id: "a score of this run" for field in run.fields}
         self._with_info = any(word.info_key is not None for word in words)
-        self._sources: list[Source] = []
+        self._sources: list[JoinSource] = []
         with contextlib.ExitStack() as undo:
             for word in words:
-                source = undo.enter_context(Source(word, *_adapter(word, plugins), reference, info))
+                source = JoinSource(word, *_adapter(word, plugins), reference, info)
+                undo.callback(source.close)
                 self._sources.append(source)
                 for field in source.fields:
-                    if field.id in ids:
-                        raise _taken(field.id, ids[field.id], word)
-                    ids[field.id] = str(word)
+                    if field.id in owners:
+                        raise SettingsError(
+                            f"{field.id} would come from two places, {owners[field.id]} and {word}",
+                            remedy="give one join another NAME, or leave the score out (--scores) or its plugin "
+                            "(SPLICEBERT_VEP_PLUGINS=-NAME)",
+                        )
+                    owners[field.id] = str(word)
             self._undo = undo.pop_all()
+        about = {"Joins": "; ".join(source.about for source in self._sources)} if words else {}
+        fields = (field for source in self._sources for field in source.fields)
+        self.run = RunInfo((*run.fields, *fields), {**run.provenance, **about})
 
-    @property
-    def fields(self) -> tuple[FieldSpec, ...]:
-        """The fields of all joins, in the order of the words."""
-        return tuple(field for source in self._sources for field in source.fields)
+    def __enter__(self) -> Joins:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._undo.close()
 
     @property
     def files(self) -> list[str]:
         """Every file that is read, with its index."""
         return [file for source in self._sources for file in source.files]
 
-    @property
-    def about(self) -> str:
-        """What is joined, for the provenance."""
-        return "; ".join(source.about for source in self._sources)
-
     def warnings(self) -> list[str]:
         """Return sentences for the user, complete after the last record."""
         return [warning for source in self._sources for warning in source.warnings()]
 
-    def add(self, records: Sequence[Informed], reports: Sequence[RecordReport]) -> list[RecordReport]:
+    def add(self, records: Sequence[RecordWithInfo], reports: Sequence[RecordReport]) -> list[RecordReport]:
         """Return the reports with what the sources say of every allele in a gene.
 
         Raises:
@@ -367,14 +318,10 @@ class Joins:
         for source in self._sources:
             for values, more in zip(found, source.look_up(queries), strict=True):
                 values.update(more)
-        return with_values(reports, iter(found))
-
-    def close(self) -> None:
-        """Let go of every source."""
-        self._undo.close()
+        return _with_values(reports, iter(found))
 
 
-def with_values(reports: Sequence[RecordReport], values: Iterator[Mapping[str, Value]]) -> list[RecordReport]:
+def _with_values(reports: Sequence[RecordReport], values: Iterator[Mapping[str, Value]]) -> list[RecordReport]:
     """Return reports whose outcomes in a gene have more values, taken from an iterator in their order."""
 
     def added(allele: AlleleReport) -> AlleleReport:
@@ -387,8 +334,10 @@ def with_values(reports: Sequence[RecordReport], values: Iterator[Mapping[str, V
     return [replace(report, alleles=tuple(map(added, report.alleles))) for report in reports]
 
 
-def _queries(records: Sequence[Informed], reports: Sequence[RecordReport], *, with_info: bool) -> Iterator[JoinQuery]:
-    """Yield a query per allele x gene; an ALT without gene is not asked for, its status says why it has no values."""
+def _queries(
+    records: Sequence[RecordWithInfo], reports: Sequence[RecordReport], *, with_info: bool
+) -> Iterator[JoinQuery]:
+    """Yield a query per allele x gene. An ALT without gene is not asked for: its status says why it has no values."""
     for record, report in zip(records, reports, strict=True):
         info = record.info() if with_info else {}
         for allele in report.alleles:
@@ -400,107 +349,14 @@ def _queries(records: Sequence[Informed], reports: Sequence[RecordReport], *, wi
 
 
 def _adapter(word: JoinWord, plugins: Plugins) -> tuple[JoinAdapter, Origin]:
-    known = plugins.joins
-    by_folded = {name.casefold(): name for name in known}
-    name = by_folded.get(word.name.casefold())
+    names = {name.casefold(): name for name in plugins.joins if name != _DECLARED}
     declared = any(file.endswith(".toml") for file in word.files)
-    if name is None and declared:
-        name = _DECLARED
-    if name is None or (name == _DECLARED and not declared):
-        names = [name for name in known if name != _DECLARED]
+    name = names.get(word.name.casefold(), _DECLARED if declared else None)
+    if name is None:
         raise SettingsError(
-            "An unknown join was asked for.",
-            needed=f"one of {', '.join(names)}; or any NAME=FILE.toml that declares a table",
-            found=str(word),
+            f"{word}: no such join; needed one of {', '.join(names)}, or any NAME=FILE.toml that declares a table",
             remedy=suggestion([word.name], names) or "docs/joins.md shows how a table is declared",
         )
     if declared and name != _DECLARED:
-        raise SettingsError(
-            f"{word.name} is a join of its own and takes no declared table.",
-            needed="the program's own file, or another NAME for the table",
-            found=str(word),
-        )
-    return known[name], plugins.origins("join")[name]
-
-
-def _taken(field: str, owner: str, word: JoinWord) -> SettingsError:
-    return SettingsError(
-        f"{field} would come from two places.",
-        needed="one source of a score",
-        found=f"{owner or 'a scorer of this run'}, and {word}",
-        remedy="give another NAME to one of the joins"
-        if owner
-        else "leave the join out, or the score (--scores), or switch its plugin off (SPLICEBERT_VEP_PLUGINS=-NAME)",
-    )
-
-
-class Beside:
-    """Joined sources, open, and thresholds; a context manager that closes the sources. For one thread at a time.
-
-    Args:
-        words: what is joined, see ``parse_joins``.
-        evidence: thresholds, ``SCORE=VALUE``.
-        plugins: whose joins they are.
-        reference: the FASTA.
-        info: INFO definitions of the input, by key; none where there is no VCF.
-        run: fields and provenance of the scores.
-
-    Raises:
-        SettingsError, VcfError, PluginError: as ``Joins`` and ``plan_evidence``.
-    """
-
-    def __init__(
-        self,
-        words: Sequence[JoinWord],
-        evidence: Sequence[str],
-        plugins: Plugins,
-        reference: Reference,
-        info: Mapping[str, InfoField],
-        run: RunInfo,
-    ) -> None:
-        self._joins = Joins(words, plugins, reference, info, run.fields)
-        try:
-            self._evidence = plan_evidence(evidence, run, self._joins.fields, plugins.scorers)
-        except BaseException:
-            self._joins.close()
-            raise
-        self.run = self._extended(run)
-
-    @property
-    def files(self) -> list[str]:
-        """Every file that is read, with its index."""
-        return self._joins.files
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Sentences on what could be asked for."""
-        return self._evidence.notes
-
-    def warnings(self) -> list[str]:
-        """Return sentences for the user, complete after the last record."""
-        return self._joins.warnings()
-
-    def add(self, records: Sequence[Informed], reports: Sequence[RecordReport]) -> list[RecordReport]:
-        """Return the reports of records with all that is set beside their scores.
-
-        Raises:
-            BuildError, PluginError, SettingsError, VcfError: as ``Joins.add``.
-        """
-        return self._evidence.add(self._joins.add(records, reports))
-
-    def _extended(self, run: RunInfo) -> RunInfo:
-        added = (*self._joins.fields, *self._evidence.fields)
-        if not added:
-            return run
-        about = {"Joins": self._joins.about, "Evidence": self._evidence.about}
-        return RunInfo(
-            (*run.fields, *added), {**run.provenance, **{name: text for name, text in about.items() if text}}
-        )
-
-    def __enter__(self) -> Beside:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._joins.close()
+        raise SettingsError(f"{word}: {name} takes no declared table; give the table another NAME")
+    return plugins.joins[name], plugins.origins("join")[name]

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import pysam
 
 from ..errors import VcfError
+from ..genome.contigs import ContigNames
 
 _BGZF = b"\x1f\x8b\x08\x04"
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -43,6 +44,7 @@ class TabixTable:
         try:
             self._file = pysam.TabixFile(path, index=self.index, encoding="latin-1")
             self.contigs: tuple[str, ...] = tuple(self._file.contigs)
+            self._names = ContigNames(self.contigs)
         except (OSError, ValueError, struct.error) as error:
             raise _damaged(path, f"an index that htslib cannot read: {error}") from error
         finally:
@@ -54,12 +56,19 @@ class TabixTable:
         with open(self.index, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
 
-    def rows(self, contig: str, start: int, end: int) -> Iterator[str]:
-        """Yield the rows that overlap [start, end), 0-based half-open; ``contig`` is one of ``contigs``.
+    def fetch(self, contig: str, start: int, end: int) -> Iterator[str] | None:
+        """Return the rows that overlap [start, end), 0-based half-open; None when the file lacks the contig.
+
+        Args:
+            contig: any name of the contig: chr17, 17 and NC_000017.11 are one.
 
         Raises:
             VcfError: the file is damaged there.
         """
+        own = self._names.find(contig)
+        return None if own is None else self._rows(own, start, end)
+
+    def _rows(self, contig: str, start: int, end: int) -> Iterator[str]:
         try:
             for row in self._file.fetch(contig, max(0, start), end):
                 yield row if row.isascii() else row.encode("latin-1").decode("utf-8", "surrogateescape")

@@ -276,11 +276,11 @@ def test_a_key_that_the_header_does_not_declare_is_told(annotator, tmp_path):
         (["splceai=x.vcf.gz"], "did you mean spliceai"),
         (["spliceai"], "NAME=FILE or NAME=info:KEY"),
         (["spliceai=info:"], "NAME=FILE or NAME=info:KEY"),
-        (["spliceai=info:SpliceAI", "SpliceAI=x.vcf.gz"], "twice from one source"),
-        (["spliceai=x.vcf.gz", "SpliceAI=x.vcf.gz"], "twice from one source"),
+        (["spliceai=info:SpliceAI", "SpliceAI=x.vcf.gz"], "one INFO key"),
+        (["spliceai=x.vcf.gz", "SpliceAI=x.vcf.gz"], "one INFO key"),
         (["spliceai=x.toml"], "takes no declared table"),
         (["cadd=x.toml"], "a capital"),
-        (["table=x.vcf.gz"], "An unknown join"),
+        (["table=x.vcf.gz"], "no such join"),
     ],
 )
 def test_words_that_mean_no_join_are_told(words_, problem, annotator, tmp_path):
@@ -351,7 +351,7 @@ def test_a_file_of_another_build_never_joins(annotator, tmp_path):
     """Its row at the record's place has the right REF by chance; the rows around it have not."""
     source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
     file = tabixed(tmp_path / "s.vcf", of_every_base(join_genome(3), range(320, 380)))
-    with pytest.raises(BuildError, match=r"different genome builds(.|\n)*of \d+ rows compared, first chr1:"):
+    with pytest.raises(BuildError, match=r"builds: \d+ of \d+ rows compared, first chr1:"):
         annotated(annotator, source, f"spliceai={file}")
     assert not (tmp_path / "in.jsonl").exists()
 
