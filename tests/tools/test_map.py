@@ -10,6 +10,7 @@ from factories import EXAMPLES
 from splicebert_vep import Annotator, Settings, dependency_of, map_region
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.sequence.tokens import with_special
+from splicebert_vep.tools import plot
 from splicebert_vep.tools.map_picture import draw_dependency, draw_map, usual_scores
 
 FASTA = EXAMPLES / "brca1.fa.gz"
@@ -113,8 +114,8 @@ def test_a_dependency_is_that_of_the_profile(annotator, found):
     kl = dependency_of(annotator, found).kl
     assert kl.shape == (5, 4, 5)
     for name, row, column in snvs(annotator, FIRST, LAST):
-        profile = annotator.profile(name)
-        by_position = dict(zip(profile.position.tolist(), profile.kl.tolist(), strict=True))
+        around = plot.profile(annotator, name)
+        by_position = dict(zip(around.position.tolist(), around.kl.tolist(), strict=True))
         assert np.allclose(kl[row, column], [by_position[at] for at in found.position.tolist()], atol=1e-6)
         kl[row, column] = np.nan
     assert np.isnan(kl).all()
