@@ -28,11 +28,11 @@ from common import print_table, say
 
 from splicebert_vep import Annotator, Oligo, Oligos, oligos_of
 from splicebert_vep.model.tuned import SpliceSiteModel
+from splicebert_vep.sequence.tokens import other_strand
 
 CLASSES = ("tract", "flank", "exon", "deep")
 LENGTH = 20  # nt
 DONOR = ("AC", "A", "G", "G", "T", "AG", "A", "G", "T")
-_COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
 def exons(annotator: Annotator, contig: str, count: int) -> Iterator[tuple[str, int]]:
@@ -69,7 +69,7 @@ def strong(annotator: Annotator, contig: str, start: int, end: int, strand: str)
     """Tell whether both sites of an exon are near their consensus."""
     bases = annotator.reference.fetch(contig, start - 30, end + 30).decode("ascii")
     if strand == "-":
-        bases = bases[::-1].translate(_COMPLEMENT)
+        bases = other_strand(bases)
     intron, site = bases[:30], bases[-33:-24]  # the site is the last 3 nt of the exon and 6 of the intron
     matches = sum(base in known for base, known in zip(site, DONOR, strict=True))
     pyrimidines = sum(base in "CT" for base in intron[-20:-5])

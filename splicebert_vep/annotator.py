@@ -19,7 +19,7 @@ from . import __version__
 from .errors import SettingsError
 from .genome.gene_build import load_table
 from .genome.gene_index import GeneIndex
-from .genome.guard import BuildGuard, Observed
+from .genome.guard import BuildGuard
 from .genome.reference import Reference
 from .joins.join import Joins, parse_joins
 from .model.engine import Engine
@@ -90,7 +90,7 @@ class GuardedChunks(Generic[R]):
     def _read(self) -> Iterator[list[R]]:
         while chunk := list(islice(self._records, self._size)):
             if self._guard:
-                self._guard.observe(Observed(record.chrom, record.pos, record.ref) for record in chunk)
+                self._guard.observe((record.chrom, record.pos, record.ref) for record in chunk)
             yield chunk
 
 

@@ -160,7 +160,7 @@ def _genes(group: str, *, annotation: str) -> Iterator[Finding]:
 def _reference(group: str, *, reference: str, annotation: str) -> Iterator[Finding]:
     from ..genome.gene_build import load_table
     from ..genome.gene_index import GeneIndex
-    from ..genome.guard import BuildGuard, Observed
+    from ..genome.guard import BuildGuard
     from ..genome.reference import Reference
 
     with Reference(reference) as fasta:
@@ -178,14 +178,10 @@ def _reference(group: str, *, reference: str, annotation: str) -> Iterator[Findi
             yield Finding(group, "contigs", "FAIL", f"{names}; it has {shortened(', '.join(fasta.lengths))}", remedy)
             return
         yield Finding(group, "contigs", "ok", names)
-        firsts = [table.contigs.index(contig) for contig in known]
-        on_known = [row for row in range(len(table)) if int(table.gene_contig[row]) in set(firsts)]
-        chosen = on_known[:: max(1, len(on_known) // _PLACES)]
+        genes = zip(table.gene_contig.tolist(), table.gene_start.tolist(), strict=True)
+        places = [(table.contigs[at], start, start + 1) for at, start in genes if table.contigs[at] in known]
         guard = BuildGuard({}, fasta, GeneIndex(table), table.name)
-        # No allele is claimed, only a place: around it the guard looks at what the annotation calls splice sites.
-        guard.observe(
-            Observed(table.contigs[int(table.gene_contig[row])], int(table.gene_start[row]) + 1, "") for row in chosen
-        )
+        guard.check_stretches(places[:: max(1, len(places) // _PLACES)])
         yield Finding(group, "build", "ok", f"nothing says that {table.name} is of another build than the FASTA")
 
 

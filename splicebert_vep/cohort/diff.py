@@ -17,8 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import SettingsError
+from ..genome.ids import stable_id
 from ..outputs.flat import CONTEXT_FIELDS
-from .diff_tables import About, CohortTable, Floats, Ints, Kind, Words, contigs, positions, without_version, words
+from .diff_tables import About, CohortTable, Floats, Ints, Kind, Words, contigs, positions, words
 
 #: Columns about the gene, in the order of the table.
 CONTEXT = (*(field.id for field in CONTEXT_FIELDS), "TRANSCRIPT_CHOICE", "BIOTYPE")
@@ -224,7 +225,7 @@ def _paired(rows: Rows) -> tuple[Ints, Ints, Ints, Ints]:
     A key may be there more than once: annotations have a gene id twice, and files write a contig in two ways. Such
     rows are paired with what has the same transcript and status first, and each with one other at most.
     """
-    key = _joined(rows.allele, rows.words["GENE"].merged(without_version))
+    key = _joined(rows.allele, rows.words["GENE"].merged(stable_id))
     with_transcript = _joined(key, rows.words["TRANSCRIPT"].codes)
     left, right = np.arange(rows.split), np.arange(rows.split, len(rows.pos))
     pairs = []

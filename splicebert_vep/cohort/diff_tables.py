@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ Kind = Literal["float", "whole", "word"]
 _NO_SCORES = columns(RunInfo((), {}))
 _NEEDED = (*_NO_SCORES, *COUNTS)
 _DIGEST = "ScoreDigest"
-_ENSEMBL = re.compile(r"(ENS[A-Z]*G\d+)\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +214,6 @@ def contigs(found: Words, split: int) -> Words:
             names.append(found.values[code])
     of_code = np.array([known.get(word, -1) for word in meaning], np.int64)  # -1: no row has it
     return Words(of_code[found.codes], names)
-
-
-def without_version(gene: str) -> str:
-    """Return a gene's id without the version that Ensembl and GENCODE raise from release to release."""
-    return _ENSEMBL.sub(r"\1", gene)
 
 
 def _appearing(codes: Ints) -> list[int]:

@@ -35,12 +35,12 @@ from .gene_table import (
     Rows,
     Transcript,
     gene_symbol,
-    stable_id,
     strand_sign,
     tag_rank,
     unreadable,
     with_version,
 )
+from .ids import stable_id
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _LONGEST_LINE = 1 << 20

@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from ..errors import AnnotationError
 from ..files import whole_or_not
+from .ids import stable_id
 
-_VERSION = re.compile(r"\.\d+(_PAR_Y)?$")
 #: Best first, as in gene_table.CHOICES; RefSeq writes the tags with spaces.
 _TAGS = (b"MANE_Select", b"MANE_Plus_Clinical", b"Ensembl_canonical")
 UNTAGGED = len(_TAGS)
@@ -104,12 +104,7 @@ def tag_rank(tags: list[bytes]) -> int:
 
 def with_version(identifier: str, version: bytes | None) -> str:
     """Return an id with its version, where the source gives one apart from the id."""
-    return f"{identifier}.{version.decode()}" if version and not _VERSION.search(identifier) else identifier
-
-
-def stable_id(identifier: str) -> str:
-    """Return an id without its version: ENST00000357654.9 -> ENST00000357654."""
-    return _VERSION.sub("", identifier)
+    return f"{identifier}.{version.decode()}" if version and not re.search(r"\.\d+$", identifier) else identifier
 
 
 Ints = npt.NDArray[np.int64]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from typing import NamedTuple
 from ..errors import SettingsError, suggestion
 from ..variants import MAX_POS, Region
 from .gene_table import GeneTable
+from .ids import stable_id
 from .reference import Reference
 
-_VERSION = re.compile(r"\.\d+\Z")
 _NOT_INTERVALS = ("#", "track", "browser")
 
 
@@ -163,7 +162,7 @@ def _rows_of(names: Sequence[str], table: GeneTable) -> Mapping[str, Sequence[in
         for name in {symbol, gene}:
             if name in exact:
                 exact[name].append(row)
-        if (bare := _VERSION.sub("", gene)) in versioned:
+        if (bare := stable_id(gene)) in versioned:
             versioned[bare].append(row)
     return {name: exact[name] or versioned[name] for name in names}
 

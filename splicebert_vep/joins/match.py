@@ -23,9 +23,9 @@ from splicebert_vep_spec import (
 )
 
 from ..errors import SettingsError, suggestion
+from ..genome.ids import stable_id
 
 _N = TypeVar("_N")
-_STABLE_ID = re.compile(r"(ENS[A-Z]*[GT]\d+|[NX][MR]_\d+)\.\d+(?:_\d+|_PAR_Y)?\Z")
 
 
 class Joined(StrEnum):
@@ -115,7 +115,7 @@ def outcome_of(said: Iterable[Said], names: Collection[str]) -> Outcome:
         if word in words:
             return Outcome(word)
     entries = [entry for record in records if not isinstance(record, Joined) for entry in record]
-    mine = [entry.values for entry in entries if entry.gene is None or plain(entry.gene) in names]
+    mine = [entry.values for entry in entries if entry.gene is None or stable_id(entry.gene) in names]
     present = {values for values in mine if any(value is not None for value in values)}
     if present:
         return Outcome(Joined.FOUND, present.pop()) if len(present) == 1 else Outcome(Joined.AMBIGUOUS)
@@ -128,13 +128,7 @@ def outcome_of(said: Iterable[Said], names: Collection[str]) -> Outcome:
 
 def gene_names(context: GeneContext) -> frozenset[str]:
     """Return what entries may call a gene: its symbol, or its id with or without version."""
-    return frozenset(plain(name) for name in (context.symbol, context.gene_id) if name)
-
-
-def plain(name: str) -> str:
-    """Return an Ensembl or RefSeq id without its version, any other name as it is."""
-    match = _STABLE_ID.match(name)
-    return match[1] if match else name
+    return frozenset(stable_id(name) for name in (context.symbol, context.gene_id) if name)
 
 
 def fields_with_status(name: str, fields: Sequence[FieldSpec], source: str) -> tuple[FieldSpec, ...]:

@@ -14,6 +14,7 @@ from splicebert_vep_spec import Allele, FieldSpec, GeneContext, JoinQuery, JoinR
 from splicebert_vep_spec._rules import fits
 
 from ..errors import SettingsError
+from ..genome.ids import stable_id
 from .match import (
     AlleleRows,
     Entry,
@@ -26,7 +27,6 @@ from .match import (
     fields_with_status,
     number,
     outcome_of,
-    plain,
     values_by_field,
     whole,
 )
@@ -289,7 +289,7 @@ class OpenTable:
             "symbol": context.symbol,
             "transcript": context.transcript_id,
         }[self._declared.gene_match]
-        return frozenset((plain(name),)) if name else frozenset()
+        return frozenset((stable_id(name),)) if name else frozenset()
 
     def _said(self, row: Row, names: frozenset[str]) -> Said:
         """Return the entry of a row for a gene; a row of other genes gives theirs, without values."""
@@ -298,11 +298,11 @@ class OpenTable:
         if self._gene is not None:
             separator = self._declared.gene_separator
             genes = row.cells[self._gene].split(separator) if separator else [row.cells[self._gene]]
-            gene = next((one for one in genes if plain(one) in names), genes[0])
-            if plain(gene) not in names:
+            gene = next((one for one in genes if stable_id(one) in names), genes[0])
+            if stable_id(gene) not in names:
                 return [Entry(gene, (None,) * len(self._columns))]
         mine = (
-            [i for i, one in enumerate(genes) if plain(one) in names]
+            [i for i, one in enumerate(genes) if stable_id(one) in names]
             if self._declared.gene_separator and genes
             else None
         )

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from splicebert_vep_spec import AlleleReport, InfoField, RecordReport, Refused, RunInfo, Value, escape_info
 
+from ..genome.ids import stable_id
 from .flat import score_ids
 from .vep import PREFIX, Layout, alts_of, entry_cell, layouts
 
-_VERSIONED = re.compile(r"((?:ENS[A-Z]*|[NX][A-Z]_)\d+)\.\d+\Z")
 _NAMESPACES = (re.compile(r"ENS[A-Z]*\d+"), re.compile(r"\d+\Z"))  # Ensembl, and NCBI Gene
 
 
@@ -131,9 +131,9 @@ class _Genes:
             if context is None:
                 self._of_all = printed
                 continue
-            gene = _unversioned(escape_info(context.gene_id))
+            gene = stable_id(escape_info(context.gene_id))
             self._by_id[gene] = printed
-            self._by_transcript[_unversioned(escape_info(context.transcript_id))] = printed
+            self._by_transcript[stable_id(escape_info(context.transcript_id))] = printed
             if context.symbol:
                 symbol = escape_info(context.symbol)
                 self._by_symbol[symbol] = None if symbol in self._by_symbol else (gene, printed)
@@ -145,18 +145,12 @@ class _Genes:
         """
         if self._of_all is not None:
             return self._of_all
-        gene = _unversioned(gene)
-        found = self._by_id.get(gene) or self._by_transcript.get(_unversioned(transcript))
+        gene = stable_id(gene)
+        found = self._by_id.get(gene) or self._by_transcript.get(stable_id(transcript))
         if found:
             return found
         named = self._by_symbol.get(symbol)
         return named[1] if named and not _comparable(gene, named[0]) else None
-
-
-def _unversioned(name: str) -> str:
-    """Return an Ensembl or RefSeq id without its version; other ids may end in a number that is part of them."""
-    match = _VERSIONED.match(name)
-    return match[1] if match else name
 
 
 def _comparable(one: str, other: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,16 +11,17 @@ from splicebert_vep_spec import CLS, SEP, A, C, G, N, T
 
 Tokens = NDArray[np.uint8]
 
-_ENCODE = np.full(256, N, dtype=np.uint8)
-for _letters, _token in ((b"Aa", A), (b"Cc", C), (b"Gg", G), (b"Tt", T)):
-    for _letter in _letters:
-        _ENCODE[_letter] = _token
+Bases = TypeVar("Bases", str, bytes)
+
+#: For ``translate`` of str and bytes: IUPAC codes in either case; N, S and W are their own complements.
+COMPLEMENT = bytes.maketrans(b"ACGTRYKMBVDHacgtrykmbvdh", b"TGCAYRMKVBHDtgcayrmkvbhd")
 
 #: Letters by token.
 LETTERS = np.array(list("?????NACGT"))
 
-_COMPLEMENT = np.arange(10, dtype=np.uint8)
-_COMPLEMENT[[A, C, G, T]] = (T, G, C, A)
+_ENCODE = np.full(256, N, dtype=np.uint8)
+for _letters in (b"ACGT", b"acgt"):
+    _ENCODE[list(_letters)] = (A, C, G, T)
 
 
 def encode(bases: bytes | NDArray[np.uint8]) -> Tokens:
@@ -32,9 +35,18 @@ def letters(tokens: Tokens) -> str:
     return "".join(LETTERS[tokens].tolist())
 
 
+_TOKEN_COMPLEMENT = np.arange(len(LETTERS), dtype=np.uint8)
+_TOKEN_COMPLEMENT[encode(b"ACGT")] = encode(b"ACGT".translate(COMPLEMENT))
+
+
 def reverse_complement(tokens: Tokens) -> Tokens:
     """Return the tokens of the other strand, read 5' to 3'; the last axis is the sequence."""
-    return _COMPLEMENT[tokens[..., ::-1]]
+    return _TOKEN_COMPLEMENT[tokens[..., ::-1]]
+
+
+def other_strand(bases: Bases) -> Bases:
+    """Return the letters of the other strand, read 5' to 3'; see ``COMPLEMENT``."""
+    return bases.translate(COMPLEMENT)[::-1]
 
 
 def with_special(tokens: Tokens) -> Tokens:

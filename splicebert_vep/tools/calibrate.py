@@ -18,7 +18,6 @@ from ..errors import CalibrationError, OutputError, SettingsError, suggestion
 from ..files import check_place, destination
 from ..genome.gene_index import GeneIndex
 from ..genome.gene_table import GeneTable, Ints
-from ..genome.guard import Observed
 from ..genome.reference import Reference
 from ..scoring.percentiles import REGION_CLASSES, SIGNS, region_class, steps, write_table
 from ..settings import LEAST
@@ -171,8 +170,6 @@ def _genes_on(table: GeneTable, reference: Reference, contigs: Sequence[str]) ->
 
 SCORES = tuple(SIGNS)
 _CHUNK = 128
-_APART = 500_000  # nt between the places at which the builds are compared
-_COMPARED = 50  # nt
 
 Progress = Callable[[str, int, int], None]
 
@@ -279,13 +276,8 @@ def contigs_of(reference: Reference, asked: Sequence[str]) -> list[str]:
 
 def check_build(annotator: Annotator, contigs: Sequence[str]) -> None:
     """Raise BuildError where the splice sites of the annotation are not those of the FASTA."""
-    guard = annotator.files().guard({})
-    reference = annotator.reference
-    guard.observe(
-        Observed(contig, at + 1, reference.fetch(contig, at, at + _COMPARED).decode("ascii"))
-        for contig in contigs
-        for at in range(0, reference.lengths[contig], _APART)
-    )
+    lengths = annotator.reference.lengths
+    annotator.files().guard({}).check_stretches((contig, 0, lengths[contig]) for contig in contigs)
 
 
 def score_random(

@@ -25,7 +25,6 @@ from ..annotator import Annotator, GuardedChunks
 from ..errors import BackendError, SettingsError, require
 from ..files import reporting, whole_or_not
 from ..genome.gene_table import GeneTable
-from ..genome.guard import Observed
 from ..genome.places import Stretch, bed_places, gene_places, region_stretches
 from ..genome.reference import Reference
 from ..outputs.tables import utf8
@@ -547,8 +546,6 @@ _PROVENANCE = (
 )  # fmt: skip
 _OF_GENES = ("Annotation", "AnnotationDigest")
 _OF_ALLELES = (*_OF_GENES, "Flank", "WindowMode", "Stride")
-_APART = 500_000  # nt between the places at which the builds are compared
-_COMPARED = 50  # nt
 
 
 def embed(
@@ -625,13 +622,7 @@ def _alleles(wanted: Wanted, keep: int | None, annotator: Annotator, warnings: l
 
 def _check_build(annotator: Annotator, targets: Sequence[Target]) -> Sequence[str]:
     """Return warnings; raises BuildError where annotation and FASTA are of different builds."""
-    guard = annotator.files().guard({})
-    guard.observe(
-        Observed(target.contig, at + 1, annotator.reference.fetch(target.contig, at, at + _COMPARED).decode("ascii"))
-        for target in targets
-        for at in range(target.start, target.end, _APART)
-    )
-    return guard.finish()
+    return annotator.files().guard({}).check_stretches((one.contig, one.start, one.end) for one in targets)
 
 
 def choose_layers(asked: Layers, backend: GuardedBackend) -> tuple[int, ...] | None:

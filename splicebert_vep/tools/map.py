@@ -21,6 +21,7 @@ from ..genome.places import Places, Stretch, find_places
 from ..outputs.tables import RowsWriter, cell, rows, schema_of
 from ..results import ScoredVariant
 from ..scoring.pipeline import skipped_outcome
+from ..sequence.tokens import other_strand
 from ..sequence.windows import Index, Mask
 from ..variants import Variant
 from .plot import is_named, profile
@@ -28,7 +29,6 @@ from .plot import is_named, profile
 LONGEST = 5000  # nt of a region
 BASES = "ACGT"
 _TOGETHER = 16  # positions between two looks at the progress
-_COMPLEMENT = str.maketrans("ACGTRYKMBVDH", "TGCAYRMKVBHD")  # IUPAC; N, S and W are their own
 Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
@@ -152,7 +152,7 @@ def map_region(
         results=tuple(found),
         fields=annotator.plan.fields,
         position=position,
-        ref=bases[::-1].translate(_COMPLEMENT) if minus else bases,
+        ref=other_strand(bases) if minus else bases,
         exons=tuple(annotator.genes.exons(context.gene_id, contig, start, end)),
         donor=_within(position, {one.donor for one in contexts}),
         acceptor=_within(position, {one.acceptor for one in contexts}),

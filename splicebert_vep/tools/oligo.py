@@ -18,12 +18,12 @@ from splicebert_vep_spec import MASK, A, GeneContext, Interval, N, Value
 from ..errors import BackendError, SettingsError
 from ..files import is_stdout, whole_or_not
 from ..genome.gene_index import Exon, GeneIndex
-from ..genome.guard import Observed
+from ..genome.ids import stable_id
 from ..genome.places import Stretch, gene_places, region_stretches
 from ..outputs.tables import RowsWriter, cell
 from ..plugins import GuardedBackend
 from ..scoring.scorers import log_p
-from ..sequence.tokens import Tokens, encode, letters, reverse_complement, with_special
+from ..sequence.tokens import Tokens, encode, letters, other_strand, reverse_complement, with_special
 from ..sequence.windows import Index, Mask
 from .plot import is_named
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 SHORTEST, LONGEST = 15, 30  # nt of an oligo
 LOOP = 3  # nt: a hairpin has at least so many between its stems
-_COMPLEMENT = str.maketrans("ACGT", "TGCA")
 _Find = Callable[[int, int, str], int]
 
 
@@ -78,11 +77,6 @@ def lay_tiles(region: int, lengths: tuple[int, int], step: int) -> Tiles:
     return Tiles(np.concatenate(starts), np.repeat(np.arange(low, high + 1, dtype=np.int64), counts))
 
 
-def complement(bases: str) -> str:
-    """Return the other strand of A, C, G, T, read 5' to 3'."""
-    return bases[::-1].translate(_COMPLEMENT)
-
-
 def gc_content(bases: str) -> float:
     """Return the share of G and C."""
     return (bases.count("G") + bases.count("C")) / len(bases)
@@ -108,7 +102,7 @@ def _longest(bases: str, find: _Find) -> int:
     """
     for length in range(1, len(bases) + 1):
         stretches = (bases[at : at + length] for at in range(len(bases) - length + 1))
-        if all(find(at, length, complement(one)) < 0 for at, one in enumerate(stretches)):
+        if all(find(at, length, other_strand(one)) < 0 for at, one in enumerate(stretches)):
             return length - 1
     return len(bases)
 
@@ -272,7 +266,7 @@ class _Counts:
     def __init__(self, sequences: Sequence[str]) -> None:
         wanted: dict[int, set[int]] = {}
         self._seeds = np.zeros(1 << 2 * _SEED, dtype=np.bool_)
-        for sequence in {*sequences, *map(complement, sequences)}:
+        for sequence in {*sequences, *map(other_strand, sequences)}:
             wanted.setdefault(len(sequence), set()).add(_code(sequence))
             self._seeds[_code(sequence[:_SEED])] = True
         self.longest = max(wanted, default=_SEED)
@@ -281,7 +275,7 @@ class _Counts:
 
     def of(self, sequence: str) -> int:
         """Return the number of places that were met, on both strands."""
-        return sum(self._forward(one) for one in {sequence, complement(sequence)})
+        return sum(self._forward(one) for one in {sequence, other_strand(sequence)})
 
     def _forward(self, sequence: str) -> int:
         row = np.searchsorted(self._codes[len(sequence)], np.uint64(_code(sequence)))
@@ -487,7 +481,7 @@ def _numbered(number: int, wanted: Wanted, annotator: Annotator, warnings: list[
     by_transcript = {
         name: gene
         for transcript, gene in zip(table.transcript_ids, table.gene_ids, strict=True)
-        for name in (transcript, transcript.partition(".")[0])
+        for name in (transcript, stable_id(transcript))
     }
     asked = by_transcript.get(wanted.gene, wanted.gene)
     places = list(gene_places([asked], annotator.reference, table, warnings))
@@ -567,7 +561,7 @@ def _sites(stretch: Stretch, strand: str, kinds: Sequence[Kind]) -> tuple[Site, 
 def _named(genes: Sequence[GeneContext], name: str | None, where: str) -> list[GeneContext]:
     if name is None:
         return list(genes)
-    found = [gene for gene in genes if is_named(gene, name) or gene.transcript_id.partition(".")[0] == name]
+    found = [gene for gene in genes if is_named(gene, name) or stable_id(gene.transcript_id) == name]
     if not found:
         raise SettingsError(
             "No gene of that name lies there.",
@@ -905,7 +899,7 @@ def oligos_of(
     warnings += [text for one in found for text in _warnings(one)]
     bases = annotator.reference.fetch(*place).decode("ascii")
     bases = "".join(base if base in "ACGT" else "N" for base in bases)
-    bases = complement(bases) if aim.strand == "-" else bases
+    bases = other_strand(bases) if aim.strand == "-" else bases
     oligos = [
         _oligo(row, int(start[row]), bases[first : first + length], aim, found, chosen_goal, chosen_measure)
         for row, (first, length) in enumerate(zip(tiles.first.tolist(), tiles.length.tolist(), strict=True))
@@ -981,10 +975,7 @@ def _region(region: str | None, around: int, aim: Aim, annotator: Annotator) -> 
 
 def _check_build(annotator: Annotator, place: Stretch) -> list[str]:
     """Return warnings; raises BuildError where annotation and FASTA are of different builds."""
-    guard = annotator.files().guard({})
-    bases = annotator.reference.fetch(*place).decode("ascii")
-    guard.observe([Observed(place.contig, place.start + 1, bases)])
-    return guard.finish()
+    return annotator.files().guard({}).check_stretches([place])
 
 
 def _hide(
@@ -1024,7 +1015,7 @@ def _oligo(row: int, start: int, target: str, aim: Aim, found: Sequence[Hidden],
         status = "OUTSIDE_WINDOW"
     elif touched:
         status = "OWN_SITE"
-    sequence = complement(target) if known else None
+    sequence = other_strand(target) if known else None
     oligo = Oligo(
         rank=None,
         status=status,

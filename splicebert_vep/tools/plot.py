@@ -22,6 +22,7 @@ from splicebert_vep_spec import (
 from ..annotator import Annotator
 from ..errors import BackendError, SettingsError
 from ..genome.gene_index import Exon
+from ..genome.ids import stable_id
 from ..plugins import GuardedBackend
 from ..results import ScoredVariant
 from ..scoring.scorers import log_p
@@ -153,7 +154,7 @@ def _chosen(result: ScoredVariant, gene: str | None) -> ScoredContext:
 
 def is_named(context: GeneContext, name: str) -> bool:
     """Tell whether a name is a gene's symbol or its id, with or without version."""
-    return name in (context.symbol, context.gene_id, context.gene_id.partition(".")[0])
+    return name in (context.symbol, context.gene_id, stable_id(context.gene_id))
 
 
 def _expected(tokens: NDArray[np.uint8], backend: GuardedBackend) -> NDArray[np.float64]:

@@ -28,7 +28,6 @@ from ..cohort.schedulers import Progress, work_all
 from ..cohort.shards import outcomes_of, read_shard
 from ..errors import CohortError, OutputError, SettingsError
 from ..files import locked, remove_left_over, reporting
-from ..genome.guard import Observed
 from ..genome.places import Places, Stretch, find_places
 from ..opening import Opening
 from ..precomputed import Layout
@@ -40,8 +39,6 @@ KIND = "saturate"
 _SUFFIXES = (".vcf.gz", ".vcf.bgz")
 _INDEXES = (".tbi", ".csi")
 _BLOCK = 4096  # nt that are looked at together
-_APART = 500_000  # nt between the places at which the builds are compared
-_COMPARED = 50  # nt
 _ACGT = frozenset(b"ACGT")
 
 
@@ -159,13 +156,7 @@ def _final(output: str) -> Path:
 def _stretches(asked: Saturation, annotator: Annotator) -> tuple[tuple[Stretch, ...], list[str]]:
     """Return where to score; raises BuildError where annotation and FASTA are of different builds."""
     found = find_places(asked.places, annotator.reference, annotator.genes.table)
-    guard = annotator.files().guard({})
-    guard.observe(
-        Observed(contig, at + 1, annotator.reference.fetch(contig, at, at + _COMPARED).decode("ascii"))
-        for contig, start, end in found.stretches
-        for at in range(start, end, _APART)
-    )
-    return found.stretches, [*found.warnings, *guard.finish()]
+    return found.stretches, [*found.warnings, *annotator.files().guard({}).check_stretches(found.stretches)]
 
 
 @contextmanager

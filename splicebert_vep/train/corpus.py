@@ -25,6 +25,7 @@ from ..errors import CorpusError
 from ..files import whole_or_not
 from ..genome.gene_build import load_table
 from ..genome.gene_table import GeneTable
+from ..genome.ids import stable_id
 from ..genome.reference import Reference
 from ..sequence.tokens import Tokens, encode, reverse_complement
 
@@ -169,10 +170,11 @@ def build_corpus(sources: Sequence[Source], held_out_share: float, *, least: int
         SpliceBertError: a reference or annotation cannot be read.
     """
     genes: list[_Gene] = []
-    known: set[str] = set()
+    known: set[tuple[str, str]] = set()
     for source in sources:
         for gene in _genes(source, held_out_share, least):
-            identity = gene.name.split(".")[0]  # without version
+            species, _, gene_id = gene.name.partition(":")
+            identity = species, stable_id(gene_id)
             if identity not in known:
                 known.add(identity)
                 genes.append(gene)

@@ -24,6 +24,7 @@ from ..model.local import Local
 from ..scoring.pipeline import ReferenceLike
 from ..scoring.plan import ScorePlan, scored, scored_by_sequence
 from ..sequence import windows
+from ..sequence.tokens import other_strand
 from ..sequence.windows import WindowShape
 from ..settings import check_window
 
@@ -44,7 +45,6 @@ def open_references(given: Sequence[str]) -> Iterator[dict[str | None, list[Refe
         yield opened
 
 
-_COMPLEMENT = str.maketrans("ACGTNacgtn", "TGCANtgcan")
 _COMMON = ("ref", "alt", "strand", "exon_start", "exon_end", "delta_psi")
 _GENOME = (*_COMMON, "chrom", "pos")
 _SEQUENCE = (*_COMMON, "pos_hg19", "seq_start_1based", "ref_sequence_transcript_strand")
@@ -159,7 +159,7 @@ def _row(row: dict[str, str], line: int, carries_sequence: bool, path: Path) -> 
                 exon, effect, row.get("assembly") or None,
             )  # fmt: skip
         bases = row[_SEQUENCE[-1]].upper()
-        forward = bases if strand == "+" else bases.translate(_COMPLEMENT)[::-1]
+        forward = bases if strand == "+" else other_strand(bases)
         return LabelledVariant(
             line, row.get("chrom", ""), start, row["ref"].upper(), row["alt"].upper(), strand,
             exon, effect, None, forward.encode("ascii"), int(row["seq_start_1based"]) - 1,

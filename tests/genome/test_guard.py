@@ -10,7 +10,7 @@ import pytest
 from factories import FakeReference
 from splicebert_vep.errors import BuildError
 from splicebert_vep.genome.contigs import ContigNames
-from splicebert_vep.genome.guard import BuildGuard, Observed
+from splicebert_vep.genome.guard import BuildGuard
 from splicebert_vep_spec import Interval
 
 RNG = random.Random(2)
@@ -51,12 +51,12 @@ def guard(header=None, reference=REFERENCE, genes=NO_SITES):
 
 
 def right(n, chrom="1"):
-    return [Observed(chrom, pos, CHR[pos - 1]) for pos in range(100, 100 + n)]
+    return [(chrom, pos, CHR[pos - 1]) for pos in range(100, 100 + n)]
 
 
 def wrong(n, chrom="1"):
     other = {"A": "C", "C": "G", "G": "T", "T": "A"}
-    return [Observed(chrom, pos, other[CHR[pos - 1]]) for pos in range(500, 500 + n)]
+    return [(chrom, pos, other[CHR[pos - 1]]) for pos in range(500, 500 + n)]
 
 
 def test_lengths_that_differ_stop_the_run():
@@ -71,11 +71,11 @@ def test_no_contig_in_common_stops_the_run():
     with pytest.raises(BuildError, match=r"no contig in common(.|\n)*one of 5, 6(.|\n)*chr1, chrM"):
         guard({"5": None, "6": 12})
     strangers = guard()
-    strangers.observe([Observed("5", 10, "A")])
+    strangers.observe([("5", 10, "A")])
     with pytest.raises(BuildError, match="no contig in common"):
         strangers.finish()
     both = guard()
-    both.observe([Observed("5", 10, "A"), *right(1)])
+    both.observe([("5", 10, "A"), *right(1)])
     both.finish()
     guard().finish()  # an empty VCF is fine
 
@@ -99,7 +99,7 @@ def test_chunks_add_up():
 
 def test_after_a_thousand_bases_nothing_is_compared():
     watching = guard()
-    watching.observe([Observed("1", 1 + i, CHR[i : i + 50]) for i in range(0, 1000, 50)])
+    watching.observe([("1", 1 + i, CHR[i : i + 50]) for i in range(0, 1000, 50)])
     assert watching.decided
     watching.observe(wrong(500))
 
@@ -107,19 +107,19 @@ def test_after_a_thousand_bases_nothing_is_compared():
 def test_n_lower_case_and_mitochondria_never_decide():
     hidden = Reference({"chr1": "N" * 5000, "chrM": "A" * 400})
     guard(reference=hidden).observe(wrong(100))
-    guard().observe([Observed("1", pos, CHR[pos - 1].lower()) for pos in range(100, 130)])
-    guard().observe([Observed("MT", pos, "T") for pos in range(1, 61, 4)] * 3)
+    guard().observe([("1", pos, CHR[pos - 1].lower()) for pos in range(100, 130)])
+    guard().observe([("MT", pos, "T") for pos in range(1, 61, 4)] * 3)
 
 
 def test_one_long_record_does_not_speak_for_the_file():
     mismatched = "".join({"A": "C", "C": "G", "G": "T", "T": "A"}[base] for base in CHR[:1000])
     with pytest.raises(BuildError, match="of 50 compared"):
-        guard().observe([Observed("1", 1, mismatched)])
+        guard().observe([("1", 1, mismatched)])
 
 
 def test_positions_beyond_the_contig_are_mismatches():
     with pytest.raises(BuildError):
-        guard().observe([Observed("1", 6000 + i, "A") for i in range(20)])
+        guard().observe([("1", 6000 + i, "A") for i in range(20)])
 
 
 @pytest.mark.parametrize("strand", "+-")
@@ -131,11 +131,11 @@ def test_sites_that_are_not_gt_ag_stop_the_run(strand):
         for start in range(0, 1000, 12)
         for kind, shift in (("donor", 0), ("acceptor", 6))
     ]
-    guard(reference=good, genes=Genes(sites)).observe([Observed("1", 3, "C")])
+    guard(reference=good, genes=Genes(sites)).observe([("1", 3, "C")])
     moved = [Site(site.kind, strand, Interval(site.interval.start + 3, site.interval.end + 3)) for site in sites]
     with pytest.raises(BuildError, match=r"splice sites are not GT-AG(.|\n)*table on g.fa(.|\n)*-A grch37"):
-        guard(reference=good, genes=Genes(moved)).observe([Observed("1", 3, "C")])
-    guard(reference=good, genes=Genes(moved[:19])).observe([Observed("1", 3, "C")])  # too few to tell
+        guard(reference=good, genes=Genes(moved)).observe([("1", 3, "C")])
+    guard(reference=good, genes=Genes(moved[:19])).observe([("1", 3, "C")])  # too few to tell
 
 
 def test_a_contig_of_another_length_than_the_annotations_stops_the_run():
@@ -144,21 +144,21 @@ def test_a_contig_of_another_length_than_the_annotations_stops_the_run():
         BuildError, match=r"annotation and the FASTA(.|\n)*1 of 4,999 nt(.|\n)*chr1 of 5,000 nt, 0 sites"
     ):
         guard(genes=other).observe(right(1))
-    guard(genes=other).observe([Observed("MT", 1, "A")])
+    guard(genes=other).observe([("MT", 1, "A")])
     guard(genes=Genes([], {"1": 5000, "2": 3})).observe(right(1))
 
 
 def test_a_fasta_cut_from_a_longer_contig_is_known_by_its_sites():
     good = Reference({"chr1": "GTCCCCAGCCCC" * 100})
     sites = [Site("donor", "+", Interval(start, start + 2)) for start in range(0, 600, 12)]
-    guard(reference=good, genes=Genes(sites, {"1": 10**8})).observe([Observed("1", 3, "C")])
+    guard(reference=good, genes=Genes(sites, {"1": 10**8})).observe([("1", 3, "C")])
     with pytest.raises(BuildError, match="19 sites to compare"):
-        guard(reference=good, genes=Genes(sites[:19], {"1": 10**8})).observe([Observed("1", 3, "C")])
+        guard(reference=good, genes=Genes(sites[:19], {"1": 10**8})).observe([("1", 3, "C")])
 
 
 def test_an_annotation_without_the_contigs_is_warned_of():
     strange = guard(reference=Reference({"unannotated": "ACGT" * 100}))
-    strange.observe([Observed("unannotated", 1, "A")])
+    strange.observe([("unannotated", 1, "A")])
     assert "has none of the contigs" in strange.finish()[0]
     known = guard()
     known.observe(right(1))
@@ -171,7 +171,7 @@ def test_a_first_chunk_that_satisfies_the_guard_is_judged_all_the_same():
     assert len(good) >= 200
     other = {"A": "C", "C": "G", "G": "T", "T": "A"}
     with pytest.raises(BuildError, match="1000 of 1000 compared REF bases differ"):
-        guard(genes=Genes(good)).observe([Observed("1", pos, other[CHR[pos - 1]]) for pos in range(1, 2000)])
+        guard(genes=Genes(good)).observe([("1", pos, other[CHR[pos - 1]]) for pos in range(1, 2000)])
     odd = [Site("donor", "+", Interval(at, at + 2)) for at in range(5000) if CHR[at : at + 2] == "CC"]
     with pytest.raises(BuildError, match="200 of 200 annotated sites"):
         guard(genes=Genes(odd)).observe(right(1500))

@@ -20,7 +20,7 @@ from splicebert_vep.model.tuned import SPLICE_SITES as TASK
 from splicebert_vep.model.tuned import SpliceSiteModel
 from splicebert_vep.tools import oligo as hiding
 from splicebert_vep.tools import oligo as off_targets
-from splicebert_vep.tools.oligo import COLUMNS, complement, count_occurrences, longest_stem, self_complementarity
+from splicebert_vep.tools.oligo import COLUMNS, count_occurrences, longest_stem, self_complementarity
 from splicebert_vep.tools.oligo_picture import draw_oligos, mean_change
 
 LENGTH, WIDTH = 1200, 120
@@ -566,7 +566,6 @@ def test_self_complementarity_and_stems_are_those_of_every_pair_of_stretches():
     assert longest_stem("GGGGAACCCC") == 3  # two bases between: the fourth pair would make the loop too small
     assert (self_complementarity("GAATTC"), longest_stem("GAATTC")) == (6, 1)  # a palindrome pairs with its copy
     assert self_complementarity("AAAAAAAAAAAAAAA") == longest_stem("AAAAAAAAAAAAAAA") == 0
-    assert complement("ACGTN") == "NACGT"
 
 
 def words(work, *more):
