@@ -46,6 +46,7 @@ setup(
         "pysam>=0.23",
         "safetensors>=0.5",
         "torch>=2.13,<3",
+        "tqdm>=4.66",
     ],
     extras_require={
         "training": TRAINING,

@@ -38,7 +38,7 @@ RESERVED_FIELDS = (
 #: Names of the program's own commands, which no plugin may take.
 RESERVED_COMMANDS = (
     "annotate", "score", "cohort", "store", "saturate", "genes", "models", "calibrate", "corpus", "pretrain",
-    "validate", "evaluate", "plugins", "doctor", "completion", "report", "plot", "map", "embed", "finetune",
+    "validate", "evaluate", "plugins", "doctor", "report", "plot", "map", "embed", "finetune",
     "oligo",
 )  # fmt: skip
 

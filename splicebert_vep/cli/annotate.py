@@ -6,9 +6,7 @@ import gc
 import json
 import os
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,13 +15,12 @@ import cloup
 from splicebert_vep_spec import Status
 
 from ..errors import suggestion
+from ..progress import ProgressBar, progress_bar
 from ..variants import Variant
-from .complete import PATH, complete_outputs, complete_statuses
 from .options import (
+    PATH,
     annotation_option,
-    clock,
     computed_options,
-    dumb_terminal,
     introduce,
     join_option,
     json_option,
@@ -75,7 +72,7 @@ Stop a workflow when the input does not fit the reference:
         "--output-type", type=click.Choice(list(_KINDS)), help="v VCF, z bgzipped VCF, b BCF. Default: by OUT's suffix."
     ),
     cloup.option(
-        "--emit", multiple=True, callback=split_words, metavar="WHAT,...", shell_complete=complete_outputs,
+        "--emit", multiple=True, callback=split_words, metavar="WHAT,...",
         help="flat (default), vep or csq (into VEP's CSQ or SnpEff's ANN) into the VCF; tsv[=FILE], jsonl[=FILE], "
         "parquet=FILE as tables; or a plugin's. Several at once.",
     ),
@@ -88,7 +85,7 @@ Stop a workflow when the input does not fit the reference:
         "--region", metavar="CHROM[:START-END]", help="Only records that lie in it, 1-based; others are not written."
     ),
     cloup.option(
-        "--strict", multiple=True, callback=split_words, metavar="STATUS,...", shell_complete=complete_statuses,
+        "--strict", multiple=True, callback=split_words, metavar="STATUS,...",
         help=f"Exit with {STRICT_CODE} when an ALT has one of these statuses, e.g. REF_MISMATCH,FAILED.",
     ),
     cloup.option(
@@ -139,10 +136,10 @@ def annotate(
         introduce(annotator.backend.info, annotator.note)
         gc.freeze()  # model and genes stay for the whole run: no collection need look at them
         kind: Any = _KINDS[output_type] if output_type else None
-        with _progress() as progress:
+        with progress_bar() as bar:
             summary = annotator.annotate(
                 given, target, emit=emit or ("flat",), kind=kind, region=region, join=join,
-                progress=progress,
+                progress=_alleles_on(bar) if bar else None,
             )  # fmt: skip
     if annotator.remembered:
         about = annotator.remembered
@@ -182,40 +179,13 @@ def _check_statuses(asked: Sequence[str]) -> None:
         raise click.UsageError(f"--strict: {', '.join(unknown)} is no status; {hint}")
 
 
-@contextmanager
-def _progress() -> Iterator[_Progress | None]:
-    """Show a line while the run lasts, on a terminal that can rewrite it."""
-    if not sys.stderr.isatty() or dumb_terminal():
-        yield None
-        return
-    progress = _Progress()
-    try:
-        yield progress
-    finally:
-        progress.end()
+def _alleles_on(bar: ProgressBar) -> Callable[[Summary, float | None], None]:
+    """Return a callback that shows the alleles so far on a bar, of as many as the share of the input read suggests."""
 
+    def show(summary: Summary, share: float | None) -> None:
+        bar("alleles", summary.alleles, round(summary.alleles / share) if share else None)
 
-class _Progress:
-    """One line on the terminal, rewritten at most four times a second."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._last = 0.0
-
-    def __call__(self, summary: Summary, share: float | None) -> None:
-        now = time.monotonic()
-        if now - self._last < 0.25:
-            return
-        self._last = now
-        spent = now - self._began
-        text = f"{summary.records:,} records, {summary.alleles / max(spent, 1e-9):,.1f} alleles/s"
-        if share:
-            text += f", {share:.0%}, about {clock(spent * (1 - share) / share)} left"
-        click.echo(f"\r\033[K{text}", err=True, nl=False)
-
-    def end(self) -> None:
-        """Clear the line."""
-        click.echo("\r\033[K", err=True, nl=False)
+    return show
 
 
 def _report(summary: Summary) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
-from .complete import PATH, complete_outputs
+from ..progress import progress_bar
 from .options import (
+    PATH,
     annotation_option,
     clock,
     computed_options,
@@ -22,7 +23,6 @@ from .options import (
     machine_options,
     opening_of,
     print_json,
-    progress_line,
     reference_option,
     say,
     scheduler_option,
@@ -78,7 +78,7 @@ cohort_options = cloup.option_group(
     "Input and output",
     cloup.option("-O", "--output", "folder", required=True, type=PATH, metavar="FOLDER", help="Folder of the run."),
     cloup.option(
-        "--emit", multiple=True, callback=split_words, metavar="WHAT,...", shell_complete=complete_outputs,
+        "--emit", multiple=True, callback=split_words, metavar="WHAT,...",
         help="flat (default), vep, csq or a plugin's, into the annotated files.",
     ),
     reference_option,
@@ -126,7 +126,7 @@ def run_command(
     def planned(found: Planned) -> None:
         _say_planned(found)
 
-    with progress_line() as progress:
+    with progress_bar() as progress:
         merged = run_cohort(Path(folder), asked, scheduler=scheduler, progress=progress, planned=planned)
     _say_end(folder, merged)
 
@@ -151,7 +151,7 @@ def plan_command(
     with (
         locked(Path(folder), "planning a cohort"),
         asked.opening.open(store=asked.store) as annotator,
-        progress_line() as progress,
+        progress_bar() as progress,
     ):
         found = make_plan(Path(folder), asked, annotator, progress)
     _say_planned(found)
@@ -172,7 +172,7 @@ def work_command(folder: str, units: tuple[str, ...]) -> None:
     """
     from ..cohort.run import missing_units, work_units
 
-    with progress_line() as progress:
+    with progress_bar() as progress:
         asked: list[int] = []
         for word in units:
             asked += missing_units(Path(folder)) if word == "missing" else _range(word)
@@ -193,7 +193,7 @@ def merge_command(folder: str) -> None:
 
     with Plan(Path(folder)):  # says that there is none before a folder is made
         pass
-    with locked(Path(folder), "merging a cohort"), progress_line() as progress:
+    with locked(Path(folder), "merging a cohort"), progress_bar() as progress:
         merged = merge(Path(folder), progress)
     _say_end(folder, merged)
 
@@ -264,7 +264,7 @@ def _dry_run(manifest: str, folder: str, emit: tuple[str, ...], store: str | Non
         # A store that is not there yet is not made: planning with an empty one comes to the same.
         known = where if os.path.exists(where) else os.path.join(scratch, STORE)
         asked = _cohort(manifest, scratch, emit, known, model)
-        with asked.opening.open(store=known) as annotator, progress_line() as progress:
+        with asked.opening.open(store=known) as annotator, progress_bar() as progress:
             counts = make_plan(Path(scratch), asked, annotator, progress).counts
             found = estimate(Path(scratch), annotator)
     _say_counts(counts, "dry run")

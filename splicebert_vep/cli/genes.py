@@ -11,8 +11,7 @@ import cloup
 
 from ..genome.gene_build import DEFAULT_BIOTYPES, compile_genes, load_table, read_contig_lengths
 from ..genome.gene_table import CHOICES, GeneTable
-from .complete import PATH, complete_annotations
-from .options import json_option, print_json, print_table, say, shortened
+from .options import PATH, json_option, print_json, print_table, say, shortened
 
 _EPILOG = """\b
 Examples:
@@ -50,7 +49,7 @@ def genes() -> None:
     help="Gene biotype to keep, as IN writes it; may be repeated.",
 )  # fmt: skip
 @cloup.option(
-    "--mane-from", metavar="NAME|FILE", shell_complete=complete_annotations,
+    "--mane-from", metavar="NAME|FILE",
     help="Report the MANE Select transcripts of this table (grch38, or a file) where IN has them.",
 )  # fmt: skip
 @cloup.option("--contig-lengths", metavar="FAI", type=PATH, help="Contig lengths: name, TAB, length, as in a .fai.")
@@ -82,7 +81,7 @@ def build(
 
 
 @genes.command(epilog=_INFO_EPILOG)
-@cloup.argument("table", metavar="NAME|FILE", shell_complete=complete_annotations)
+@cloup.argument("table", metavar="NAME|FILE")
 @json_option
 def info(table: str, as_json: bool) -> None:
     """Describe a gene table.

@@ -20,7 +20,6 @@ from ..errors import SpliceBertError
 from ..plugins import Origin, inspect_plugins
 from .annotate import annotate, score
 from .cohort import cohort
-from .completion import completion
 from .genes import genes
 from .models import models
 from .options import describe, describe_usage, fail, folded, say, warn
@@ -72,6 +71,8 @@ class Program(cloup.Group):
     ) -> click.UsageError:
         """Suggest a similar name, and say which plugins are broken: the command may be one of theirs."""
         ctx = click.get_current_context()
+        if gone := REMOVED_COMMANDS.get(bad_name):
+            return click.UsageError(f"{bad_name} is gone: {gone}", ctx)
         commands, broken = self._plugin_commands(ctx)
         for name in broken:
             warn(_broken(name))
@@ -138,6 +139,13 @@ class PluginCommand(click.Command):
         return code
 
 
+#: Option that is gone -> the replacement, as the end of "OPTION is gone: ...".
+REMOVED_OPTIONS: dict[str, str] = {}
+#: Command that is gone -> its replacement.
+REMOVED_COMMANDS = {
+    "completion": 'click completes commands and options: eval "$(_SPLICEBERT_VEP_COMPLETE=bash_source splicebert-vep)"',
+}
+
 _SIGINT_CODE = 128 + signal.SIGINT
 _EPILOG = """\b
 Examples:
@@ -167,7 +175,7 @@ Exit codes:
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate, calibrate]),
-        cloup.Section("Look around", [plugins, doctor, completion]),
+        cloup.Section("Look around", [plugins, doctor]),
     ],
 )
 @click.version_option(__version__, prog_name="splicebert-vep")
@@ -232,7 +240,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        fail(describe_usage(error))
+        option = error.option_name if isinstance(error, click.NoSuchOption) else ""
+        gone = REMOVED_OPTIONS.get(option)
+        fail(f"{option} is gone: {gone}" if gone else describe_usage(error))
         return error.exit_code
     except SpliceBertError as error:
         fail(describe(error))

@@ -21,7 +21,6 @@ from ..model.registry import (
     read_record,
     resolve_model,
 )
-from .complete import complete_models
 from .options import json_option, print_json, print_table, say, warn
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` and `list` do without
@@ -82,7 +81,7 @@ def list_models(as_json: bool) -> None:
 
 
 @models.command("pull", epilog=_PULL_EPILOG)
-@cloup.argument("name", metavar="NAME", shell_complete=complete_models)
+@cloup.argument("name", metavar="NAME")
 @cloup.option("--sha256", metavar="HEX", help="SHA-256 of the weights file, for a model whose checksum is not known.")
 @cloup.option("--unverified", is_flag=True, help="Take a model whose checksum is not known without one.")
 @cloup.option("--url", metavar="URL", help="Mirror: folder that holds the files under their usual names.")
@@ -103,7 +102,7 @@ def pull_model(name: str, sha256: str | None, unverified: bool, url: str | None)
 
 
 @models.command("verify", epilog=_VERIFY_EPILOG)
-@cloup.argument("model", metavar="NAME|FOLDER", shell_complete=complete_models)
+@cloup.argument("model", metavar="NAME|FOLDER")
 @json_option
 def verify_model(model: str, as_json: bool) -> None:
     """Prove that a model is whole and genuine.
@@ -134,7 +133,7 @@ def verify_model(model: str, as_json: bool) -> None:
 
 
 @models.command("info", epilog=_INFO_EPILOG)
-@cloup.argument("model", metavar="NAME|FOLDER", shell_complete=complete_models)
+@cloup.argument("model", metavar="NAME|FOLDER")
 @json_option
 def describe_model(model: str, as_json: bool) -> None:
     """Describe a model.

@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
-from click.core import ParameterSource
 
 from splicebert_vep_spec import BackendInfo
 
 from ..errors import SpliceBertError
 from ..model.registry import DEFAULT_MODEL, DEFAULT_SPLICE_MODEL
-from .complete import PATH, complete_annotations, complete_backends, complete_models, complete_scores
+from ..progress import dumb_terminal
 
 if TYPE_CHECKING:
     from ..annotator import Annotator
@@ -31,11 +27,6 @@ _LONGEST = 280  # characters of a list or of a foreign message: three lines of a
 _LISTED = 8  # so many items make a list that may lose its end; a shorter text loses its middle
 _HEAD, _TAIL = 180, 90
 _WIDEST, _NARROWEST = 110, 30  # columns of a terminal that are used; columns that wrapped text gets at least
-
-
-def dumb_terminal() -> bool:
-    """Tell whether the terminal cannot rewrite a line."""
-    return os.environ.get("TERM") == "dumb"
 
 
 def put(text: str, *, err: bool = False) -> None:
@@ -66,40 +57,6 @@ def introduce(info: BackendInfo, note: str = "") -> None:
     say(f"model {info.model} on {info.device}, {info.precision}; {quality or 'quality not measured'}")
     if note:
         say(note)
-
-
-@contextmanager
-def progress_line() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Show how much of a task is done, and about how long the rest takes, on a terminal that can rewrite a line."""
-    if not sys.stderr.isatty() or dumb_terminal():
-        yield None
-        return
-    line = _ProgressLine()
-    try:
-        yield line
-    finally:
-        click.echo("\r\033[K", err=True, nl=False)
-
-
-class _ProgressLine:
-    """One line on the terminal, rewritten at most four times a second; a new task starts the clock again."""
-
-    def __init__(self) -> None:
-        self._task = ""
-        self._began = self._last = 0.0
-        self._first = 0
-
-    def __call__(self, task: str, done: int, of: int) -> None:
-        now = time.monotonic()
-        if task != self._task:
-            self._task, self._began, self._first = task, now, done
-        elif now - self._last < 0.25:
-            return
-        self._last = now
-        text = f"{task}: {done:,} of {of:,}"
-        if done > self._first and now > self._began:
-            text += f", about {clock((of - done) * (now - self._began) / (done - self._first))} left"
-        click.echo(f"\r\033[K{text}", err=True, nl=False)
 
 
 def clock(seconds: float) -> str:
@@ -153,6 +110,10 @@ def shortened(text: str) -> str:
     return f"{text[:_HEAD]} ... {text[-_TAIL:]}"
 
 
+#: A path; the code that reads it tells, with a remedy, what is wrong with it.
+PATH = click.Path(readable=False)
+
+
 def print_json(value: Any) -> None:
     """Print data as JSON."""
     click.echo(json.dumps(value, indent=2, allow_nan=False))
@@ -203,11 +164,11 @@ reference_option = cloup.option(
     "-R", "--reference", required=True, type=PATH, metavar="FASTA", help="Reference, plain or bgzip-compressed."
 )
 annotation_option = cloup.option(
-    "-A", "--annotation", default="grch38", show_default=True, metavar="NAME|FILE", shell_complete=complete_annotations,
+    "-A", "--annotation", default="grch38", show_default=True, metavar="NAME|FILE",
     help="Genes: grch38, grch37, a table of 'genes build', GFF3, GTF, or SpliceAI's table.",
 )  # fmt: skip
 model_option = cloup.option(
-    "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FOLDER", shell_complete=complete_models,
+    "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FOLDER",
     help="The model; 'models list' shows the names.",
 )  # fmt: skip
 device_option = cloup.option(
@@ -248,7 +209,7 @@ window_options = cloup.option_group("What is computed", *_window_options)
 computed_options = cloup.option_group(
     "What is computed",
     cloup.option(
-        "--scores", multiple=True, callback=split_words, metavar="FIELD,...", shell_complete=complete_scores,
+        "--scores", multiple=True, callback=split_words, metavar="FIELD,...",
         help="Scores to compute, e.g. LLR,KL_CTX; 'plugins' shows all. PCTL_LLR, PCTL_KL_CTX: percentiles, with their "
         "scores. delta: all delta scores. zero-shot, the default: all but DELTA_P, KL_MAX, KL_MAX_POS and delta.",
     ),
@@ -269,7 +230,7 @@ machine_options = cloup.option_group(
     "Model and machine",
     model_option,
     cloup.option(
-        "--backend", default="torch", show_default=True, metavar="NAME", shell_complete=complete_backends,
+        "--backend", default="torch", show_default=True, metavar="NAME",
         help="What runs the model; 'null' is no model, for tests of speed.",
     ),
     device_option,
@@ -312,12 +273,6 @@ def opening_of(
     """Return what the shared options say of the Annotator; torch is imported here, not for ``--help``."""
     from ..opening import Opening
 
-    delta = any(name == "delta" or name.startswith(("DS_", "DP_")) for name in scores)
-    if backend == "null":
-        why = "with --backend null, which is no model and runs on the CPU"
-        _say_without_effect(why, "model", *([] if delta else ["device"]), "precision")
-    if not delta and "delta_distance" in click.get_current_context().params:
-        _say_without_effect("without delta scores (--scores delta)", "splice-model", "delta-distance", "masked")
     return Opening(
         reference=reference, annotation=annotation, model=model, backend=backend, device=device, precision=precision,
         threads=threads, batch_tokens=batch_tokens, window=window, flank=flank, window_mode=window_mode, scores=scores,
@@ -329,10 +284,3 @@ def opening_of(
 def open_annotator(store: str | None = None, **options: Any) -> Annotator:
     """Return the Annotator that the shared options describe."""
     return opening_of(**options).open(store=store)
-
-
-def _say_without_effect(why: str, *names: str) -> None:
-    source = click.get_current_context().get_parameter_source
-    given = [f"--{name}" for name in names if source(name.replace("-", "_")) is ParameterSource.COMMANDLINE]
-    if given:
-        say(f"{' and '.join(given)}: no effect {why}")

@@ -13,8 +13,17 @@ from splicebert_vep_spec import InfoAdapter, MergingAdapter, TextAdapter
 
 from ..errors import PluginError
 from ..plugins import Installed, Origin, inspect_plugins
-from .complete import PATH
-from .options import annotation_option, describe, device_option, json_option, model_option, print_json, print_table, put
+from .options import (
+    PATH,
+    annotation_option,
+    describe,
+    device_option,
+    json_option,
+    model_option,
+    print_json,
+    print_table,
+    put,
+)
 
 if TYPE_CHECKING:
     from .checks import Finding

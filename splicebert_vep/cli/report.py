@@ -13,16 +13,16 @@ from click.core import ParameterSource
 
 from .. import __version__
 from ..errors import SettingsError, suggestion
+from ..progress import progress_bar
 from ..variants import Variant
-from .complete import PATH, complete_scores
 from .options import (
+    PATH,
     annotation_option,
     computed_options,
     introduce,
     machine_options,
     open_annotator,
     opening_of,
-    progress_line,
     reference_option,
     say,
     split_words,
@@ -132,7 +132,7 @@ def _draw(vcf: AnnotatedVcf, found: Collected, count: int, **given: Any) -> list
         introduce(annotator.backend.info)
         check_same(vcf.provenance, annotator, vcf.name)
         pictures = []
-        with progress_line() as progress:
+        with progress_bar() as progress:
             for picture in draw_pictures(rows, annotator, vcf.provenance):
                 pictures.append(picture)
                 if progress:
@@ -241,7 +241,7 @@ Examples:
     cloup.option("--dependency-picture", type=PATH, metavar="FILE", help="The same as .png, .svg or .pdf."),
     cloup.option("--gene", metavar="SYMBOL|ID",
                  help="Where the region touches several. Default: the only one, or the only protein-coding one."),
-    cloup.option("--score", multiple=True, callback=split_words, metavar="FIELD,...", shell_complete=complete_scores,
+    cloup.option("--score", multiple=True, callback=split_words, metavar="FIELD,...",
                  help="Scores in --picture. Default: KL_SS (KL_CTX where no SNV has it) and LLR."),
 )  # fmt: skip
 @computed_options
@@ -290,7 +290,7 @@ def map_(
             stretch = stretch_of(region, annotator)
             check_length(stretch.end - stretch.start)
         introduce(annotator.backend.info, annotator.note)
-        with progress_line() as progress:
+        with progress_bar() as progress:
             found = map_region(annotator, region, gene, progress=progress)
             followed = dependency_of(annotator, found, progress=progress) if pairs else None
         run = annotator.run

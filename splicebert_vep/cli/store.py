@@ -10,8 +10,9 @@ import click
 import cloup
 
 from ..errors import StoreError
-from .complete import PATH
+from ..progress import progress_bar
 from .options import (
+    PATH,
     annotation_option,
     clock,
     computed_options,
@@ -21,7 +22,6 @@ from .options import (
     opening_of,
     print_json,
     print_table,
-    progress_line,
     reference_option,
     say,
     scheduler_option,
@@ -328,7 +328,7 @@ def saturate(
     introduce(info)
     asked = Saturation(Places(genes, regions, bed), opening, indels)
     if dry_run:
-        with progress_line() as progress:
+        with progress_bar() as progress:
             found, warnings = planned_only(asked, progress)
         for text in warnings:
             warn(text)
@@ -343,7 +343,7 @@ def saturate(
             say(found.note)
         _say_counts(found.counts, "plan taken up" if found.resumed else "planned")
 
-    with progress_line() as progress:
+    with progress_bar() as progress:
         done = run(output, asked, scheduler=scheduler, progress=progress, planned=planned)
     for text in done.warnings:
         warn(text)

@@ -9,15 +9,15 @@ import click
 import cloup
 
 from ..model.registry import DEFAULT_SPLICE_MODEL
+from ..progress import progress_bar
 from ..settings import LEAST
-from .complete import PATH
 from .options import (
+    PATH,
     annotation_option,
     introduce,
     machine_options,
     open_annotator,
     opening_of,
-    progress_line,
     reference_option,
     say,
     split_words,
@@ -124,7 +124,7 @@ def embed(
         )  # fmt: skip
         for text in found.warnings:
             warn(text)
-        with progress_line() as progress:
+        with progress_bar() as progress:
             found.save(*outputs, progress=progress)
     if found.statuses:
         say("ALTs by status: " + ", ".join(f"{status} {count:,}" for status, count in found.statuses.items()))
@@ -235,7 +235,7 @@ def oligo(
                 f"splice-site model {head.name}, {head.weights_sha256[:12]}; {head.quality or 'quality not measured'}"
             )
         introduce(annotator.backend.info, note)
-        with progress_line() as progress:
+        with progress_bar() as progress:
             found = oligos_of(
                 annotator, exon=exon, gene=gene, site=site, kind=kind, strand=strand, region=region, around=around,
                 lengths=_lengths(lengths), step=step, goal=goal, splice_model=head, measure=rank_by,
@@ -307,7 +307,7 @@ def calibrate(output: str, per_class: int, seed: int, contigs: tuple[str, ...], 
         raise click.UsageError("the table would replace the gene annotation")
     with opening_of(**model, scores=SCORES).open() as annotator:
         introduce(annotator.backend.info)
-        with progress_line() as progress:
+        with progress_bar() as progress:
             counts = calibrate_into(
                 output, annotator, per_class=per_class, seed=seed, contigs=contigs, progress=progress
             )  # fmt: skip

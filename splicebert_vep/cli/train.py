@@ -12,8 +12,9 @@ import click
 import cloup
 
 from ..model.registry import DEFAULT_MODEL
-from .complete import PATH, complete_models, complete_scores
+from ..progress import progress_bar
 from .options import (
+    PATH,
     delta_distance_option,
     device_option,
     introduce,
@@ -21,7 +22,6 @@ from .options import (
     model_option,
     print_json,
     print_table,
-    progress_line,
     say,
     splice_model_option,
     split_words,
@@ -218,7 +218,7 @@ _machine_options = cloup.option_group(
     "Model and machine",
     cloup.option(
         "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FOLDER|random",
-        shell_complete=complete_models, help="What it begins as; 'random' has the sizes of the bundled model.",
+        help="What it begins as; 'random' has the sizes of the bundled model.",
     ),
     device_option,
     cloup.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
@@ -256,7 +256,7 @@ def splice_sites(
 
     chosen, half = machine(device, precision, threads)
     recipe = _recipe(tokens, head, frozen, site_weight, learning_rate, patience, seed)
-    with progress_line() as progress:
+    with progress_bar() as progress:
         folder, rows = finetune_splice_sites(
             _sources(genomes), Path(output), hold_out=hold_out, base=model, recipe=recipe, validation_share=validation,
             test_nt=test_nt, device=chosen, half=half, say=say, progress=progress,
@@ -286,7 +286,7 @@ def branchpoints(
 
     chosen, half = machine(device, precision, threads)
     recipe = _recipe(tokens, head, frozen, site_weight, learning_rate, patience, seed)
-    with progress_line() as progress:
+    with progress_bar() as progress:
         folder, rows = finetune_branchpoints(
             beds, _sources(genomes), Path(output), hold_out=hold_out, base=model, recipe=recipe,
             validation_share=validation, test_nt=test_nt, device=chosen, half=half, say=say, progress=progress,
@@ -336,7 +336,7 @@ def sequence(
     recipe = SequenceRecipe(
         epochs=epochs, batch=batch, head=head, frozen=frozen, learning_rate=learning_rate, patience=patience, seed=seed
     )
-    with progress_line() as progress:
+    with progress_bar() as progress:
         folder, rows = finetune_sequences(
             Path(tsv), Path(output), base=model, recipe=recipe, validation_share=validation, test_share=test_share,
             device=chosen, half=half, say=say, progress=progress,
@@ -394,7 +394,7 @@ Examples:
 @cloup.argument("corpus", metavar="CORPUS", type=PATH)
 @cloup.option(
     "--model", "models", multiple=True, default=(DEFAULT_MODEL,), show_default=True, metavar="NAME|FOLDER",
-    shell_complete=complete_models, help="A model to measure; may be repeated.",
+    help="A model to measure; may be repeated.",
 )  # fmt: skip
 @cloup.option(
     "--nucleotides", type=click.IntRange(1), default=1000, show_default=True, metavar="N", help="Hidden, of each kind."
@@ -499,7 +499,7 @@ Examples:
 @cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once.")
 @cloup.option("--flank", default=100, show_default=True, metavar="NT", help="Bases on each side that count.")
 @cloup.option(
-    "--scores", "named", multiple=True, callback=split_words, metavar="FIELD,...", shell_complete=complete_scores,
+    "--scores", "named", multiple=True, callback=split_words, metavar="FIELD,...",
     help="Scores to judge; delta: the delta scores. Default: all that have a direction, but delta scores.",
 )  # fmt: skip
 @splice_model_option

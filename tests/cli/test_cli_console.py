@@ -1,4 +1,4 @@
-"""What a user sees of the program: help, shell completion, errors on one screen, colour on a terminal only."""
+"""What a user sees of the program: help, errors on one screen, colour on a terminal only."""
 
 import json
 import os
@@ -9,14 +9,11 @@ import sys
 
 import click
 import pytest
-from click.shell_completion import ShellComplete
 
 from factories import EXAMPLES
 from splicebert_vep.cli import main as program
 from splicebert_vep.cli import options as console
 from splicebert_vep.errors import SettingsError
-from splicebert_vep.model.registry import MODELS
-from splicebert_vep_spec import Status
 
 VCF, FASTA = EXAMPLES / "brca1.vcf", EXAMPLES / "brca1.fa.gz"
 COMMAND = [sys.executable, "-P", "-c", "from splicebert_vep.cli.main import main; main()"]
@@ -43,7 +40,7 @@ def test_help_shows_commands_by_task_and_every_exit_code(run, no_plugins):
     words = {title: [line.split()[0] for line in body.splitlines()] for title, body in sections}
     assert words["Annotate and score"] == ["annotate", "score"]
     assert words["Genes and models"] == ["genes", "models"]
-    assert words["Look around"] == ["plugins", "doctor", "completion"]
+    assert words["Look around"] == ["plugins", "doctor"]
     assert len(words["Examples"]) >= 3
     assert "Commands of plugins" not in words
     codes = {int(code) for code in re.findall(r"(?:^| ) +(\d+)  \S", dict(sections)["Exit codes"], re.MULTILINE)}
@@ -75,9 +72,7 @@ def test_options_come_in_groups(run, command):
     assert command == "score" or "jsonl" in out
 
 
-@pytest.mark.parametrize(
-    "words", [["--help"], ["annotate", "-h"], ["completion", "zsh"], ["models", "list"]], ids=" ".join
-)
+@pytest.mark.parametrize("words", [["--help"], ["annotate", "-h"], ["models", "list"]], ids=" ".join)
 def test_what_is_asked_often_does_not_wait_for_torch(words):
     code = (
         "import sys\nfrom splicebert_vep.cli.main import main\n"
@@ -88,65 +83,20 @@ def test_what_is_asked_often_does_not_wait_for_torch(words):
     assert done.stdout
 
 
-def offered(*words: str) -> list[tuple[str, str]]:
-    """What the shell is offered for the last word: (type, value)."""
-    complete = ShellComplete(program.cli, {}, "splicebert-vep", "_SPLICEBERT_VEP_COMPLETE")
-    return [(item.type, item.value) for item in complete.get_completions(list(words[:-1]), words[-1])]
-
-
 @pytest.mark.parametrize(
-    ("words", "values"),
-    [
-        (("ann",), ["annotate"]),
-        (("genes", ""), ["build", "info"]),
-        (("annotate", "--window-m"), ["--window-mode"]),
-        (("annotate", "--window-mode", "t"), ["tiled"]),
-        (("annotate", "--output-type", ""), ["v", "z", "b"]),
-        (("score", "--device", "c"), ["cpu", "cuda"]),
-        (("annotate", "--strict", "FAILED,N"), [f"FAILED,{s}" for s in Status if s.startswith("N")]),
-        (("annotate", "--scores", "LLR,KL_M"), ["LLR,KL_MAX", "LLR,KL_MAX_POS"]),
-        (("annotate", "--scores", "LLR,LL"), []),
-        (("annotate", "--emit", "flat,"), ["flat,vep", "flat,csq", "flat,tsv", "flat,jsonl", "flat,parquet"]),
-        (("annotate", "--backend", "n"), ["null"]),
-        (("completion", ""), ["bash", "zsh", "fish"]),
-    ],
-    ids=" ".join,
-)  # fmt: skip
-def test_words_are_completed(no_plugins, words, values):
-    assert offered(*words) == [("plain", value) for value in values]
-
-
-@pytest.mark.parametrize("option", ["-I", "-O", "-R", "--summary"])
-def test_paths_are_completed(option):
-    assert offered("annotate", option, "x") == [("file", "x")]
-
-
-def test_names_are_completed_together_with_paths():
-    assert offered("score", "--model", "Splice") == [
-        ("dir", "Splice"), *(("plain", name) for name in MODELS if name.startswith("Splice"))
-    ]  # fmt: skip
-    assert offered("genes", "info", "grch") == [("file", "grch"), ("plain", "grch37"), ("plain", "grch38")]
-    assert offered("doctor", "-A", "x") == [("file", "x")]
-
-
-def test_completion_is_silent_when_plugins_cannot_be_told(monkeypatch, capfd):
-    monkeypatch.setenv("SPLICEBERT_VEP_PLUGINS", "absent")
-    assert offered("annotate", "--scores", "") == []
-    assert offered("doc") == [("plain", "doctor")]
-    assert capfd.readouterr() == ("", "")
-
-
-def test_the_script_of_bash_asks_the_program_and_gets_an_answer(run):
-    code, out, _ = run("completion", "bash")
-    assert code == 0
-    assert "_SPLICEBERT_VEP_COMPLETE=bash_complete" in out
-    assert subprocess.run(["bash", "-n"], input=out, text=True, check=False).returncode == 0
-    asked = {"_SPLICEBERT_VEP_COMPLETE": "bash_complete", "COMP_WORDS": "splicebert-vep ann", "COMP_CWORD": "1"}
+    ("words", "offered"), [("splicebert-vep ann", "annotate"), ("splicebert-vep score --dev", "--device")]
+)
+def test_click_completes_commands_and_options(words, offered):
+    asked = {"_SPLICEBERT_VEP_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     done = subprocess.run(COMMAND, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "plain,annotate\n")
-    for shell in ("zsh", "fish"):
-        assert f"_SPLICEBERT_VEP_COMPLETE={shell}_complete" in run("completion", shell)[1]
-    assert run("completion", "tcsh")[0] == 2
+    assert (done.returncode, done.stdout) == (0, f"plain,{offered}\n")
+
+
+@pytest.mark.parametrize("words", [("completion", "bash")])
+def test_a_removed_command_or_option_names_its_replacement(run, words):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert "is gone" in err and len(err.splitlines()) <= 3
 
 
 def test_an_error_of_any_length_stays_on_one_screen():
@@ -222,15 +172,17 @@ def test_colour_is_for_terminals_that_want_it():
     assert b"\033" not in piped.stderr
 
 
-def test_a_warning_is_yellow_and_progress_needs_a_terminal_that_rewrites_lines(tmp_path):
+def test_a_warning_is_yellow_on_a_terminal_with_colours(tmp_path):
     words = ("annotate", VCF, "-R", FASTA, "--backend", "null", "--region", "17:1-2", "-O", tmp_path / "o.vcf")
-    seen = on_terminal(*words)
-    assert b"\033[33mwarning:\033[0m no record lies in the region" in seen
-    assert b"\033[K" in seen
-    seen = on_terminal(*words, NO_COLOR="1")
-    assert b"\033[K" in seen
-    assert b"\033[33m" not in seen
+    assert b"\033[33mwarning:\033[0m no record lies in the region" in on_terminal(*words)
+    assert b"\033[33m" not in on_terminal(*words, NO_COLOR="1")
     assert b"\033" not in on_terminal(*words, TERM="dumb")
+
+
+def test_a_bar_of_alleles_needs_a_terminal_that_rewrites_lines(tmp_path):
+    words = ("annotate", VCF, "-R", FASTA, "--backend", "null", "-O", tmp_path / "o.vcf")
+    assert b"\ralleles: " in on_terminal(*words)
+    assert b"\ralleles: " not in on_terminal(*words, TERM="dumb")
 
 
 def test_a_warning_of_a_library_does_not_carry_the_name_of_this_program():

@@ -34,16 +34,3 @@ def test_score_prints_json_with_the_columns_and_values_of_the_table(run, tmp_pat
     source.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + body)
     assert run("annotate", source, *NULL, "--emit", f"parquet={tmp_path / 't.parquet'}")[0] == 0
     assert pq.read_table(tmp_path / "t.parquet").to_pylist() == answer["rows"]  # to the last digit
-
-
-def test_options_without_effect_on_the_null_backend_are_named(run):
-    _, _, err = run("score", "17-43047641-A-C", *NULL, "--model", "splicebert-mini", "--device", "cpu")
-    assert "--model and --device: no effect with --backend null" in err
-    assert "no effect" not in run("score", "17-43047641-A-C", *NULL)[2]
-
-
-def test_options_of_delta_scores_that_nobody_asked_for_are_named(run):
-    _, _, err = run("score", "17-43047641-A-C", *NULL, "--masked", "--delta-distance", 60)
-    assert "--delta-distance and --masked: no effect without delta scores" in err
-    asked = run("score", "17-43047641-A-C", *NULL, "--scores", "DS_DL", "--masked", "--device", "cpu")
-    assert asked[0] == 0 and "no effect" not in asked[2]
