@@ -28,7 +28,6 @@ from .options import (
     open_annotator,
     print_json,
     reference_option,
-    removed_option,
     say,
     split_words,
     store_option,
@@ -77,7 +76,6 @@ Stop a workflow when the input does not fit the reference:
         "parquet=FILE as tables; or a plugin's. Several at once.",
     ),
     join_option,
-    removed_option("--evidence"),
     reference_option,
     annotation_option,
     store_option,
@@ -238,7 +236,6 @@ Examples:
     reference_option,
     annotation_option,
     join_option,
-    removed_option("--evidence"),
     store_option,
     json_option,
 )

@@ -22,7 +22,7 @@ from .annotate import annotate, score
 from .cohort import cohort
 from .genes import genes
 from .models import models
-from .options import describe, describe_usage, fail, folded, say, warn
+from .options import REMOVED, describe, describe_usage, fail, folded, say, warn
 from .plugins import doctor, plugins
 from .report import map_, plot, report
 from .store import saturate, store
@@ -71,7 +71,7 @@ class Program(cloup.Group):
     ) -> click.UsageError:
         """Suggest a similar name, and say which plugins are broken: the command may be one of theirs."""
         ctx = click.get_current_context()
-        if gone := REMOVED_COMMANDS.get(bad_name):
+        if gone := REMOVED.get(bad_name):
             return click.UsageError(f"{bad_name} is gone: {gone}", ctx)
         commands, broken = self._plugin_commands(ctx)
         for name in broken:
@@ -138,13 +138,6 @@ class PluginCommand(click.Command):
             raise self._origin.broken("run", needed="an exit code, an int", found=repr(code))
         return code
 
-
-#: Option that is gone -> the replacement, as the end of "OPTION is gone: ...".
-REMOVED_OPTIONS: dict[str, str] = {}
-#: Command that is gone -> its replacement.
-REMOVED_COMMANDS = {
-    "completion": 'click completes commands and options: eval "$(_SPLICEBERT_VEP_COMPLETE=bash_source splicebert-vep)"',
-}
 
 _SIGINT_CODE = 128 + signal.SIGINT
 _EPILOG = """\b
@@ -241,7 +234,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return error.exit_code
     except click.ClickException as error:
         option = error.option_name if isinstance(error, click.NoSuchOption) else ""
-        gone = REMOVED_OPTIONS.get(option)
+        gone = REMOVED.get(option)
         fail(f"{option} is gone: {gone}" if gone else describe_usage(error))
         return error.exit_code
     except SpliceBertError as error:

@@ -142,20 +142,11 @@ def split_words(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
     return tuple(word for value in values for word in value.split(",") if word)
 
 
-#: Options that are gone, and what to do in their place.
+#: Option or command that is gone -> what to do in its place; ``main`` ends with it.
 REMOVED = {
     "--evidence": "no threshold of a zero-shot score was measured; read its value beside SpliceAI_DS_MAX (--join)",
+    "completion": 'click itself completes commands: eval "$(_SPLICEBERT_VEP_COMPLETE=bash_source splicebert-vep)"',
 }
-
-
-def removed_option(name: str) -> Callable[[Any], Any]:
-    """Return a hidden option that ends the program with what replaces it."""
-
-    def refuse(_: click.Context, __: click.Parameter, values: Sequence[str]) -> None:
-        if values:
-            raise click.UsageError(f"{name} was removed: {REMOVED[name]}")
-
-    return cloup.option(name, multiple=True, hidden=True, expose_value=False, callback=refuse)
 
 
 json_option = cloup.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

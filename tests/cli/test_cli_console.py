@@ -92,7 +92,7 @@ def test_click_completes_commands_and_options(words, offered):
     assert (done.returncode, done.stdout) == (0, f"plain,{offered}\n")
 
 
-@pytest.mark.parametrize("words", [("completion", "bash")])
+@pytest.mark.parametrize("words", [("completion", "bash"), ("annotate", "-", "-R", "x.fa", "--evidence", "KL_SS=1")])
 def test_a_removed_command_or_option_names_its_replacement(run, words):
     code, out, err = run(*words)
     assert (code, out) == (2, "")
