@@ -1,7 +1,7 @@
 """Read a model folder, in any of the three layouts that SpliceBERT weights come in, and prove it on the way.
 
 ===================  ==========================================================================================
-layout               what tells it
+layout               how it is recognised
 ===================  ==========================================================================================
 ``official``         config ``model_type`` bert; keys ``bert.*`` and ``cls.predictions.*``; 10 tokens
 ``splicebert-vep``   the same, and ``max_trained_length`` in the config: written by this project
@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -29,7 +30,6 @@ from .bert import (
     MULTIMOLECULE,
     VOCABULARY,
     BertConfig,
-    Description,
     Encoder,
     SpliceBert,
     official_config,
@@ -40,32 +40,29 @@ from .bert import (
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of a weights file; the first that exists is read. Safetensors comes first: it cannot carry code."""
 
-# Our module or parameter -> its key in a file. {encoder}, {norm} and {head} are where the key dialects differ.
-_NAMES = {
+# Our module -> its key in a file; what is in braces differs between the dialects, or is the layer.
+_KEYS = {
     "token_embeddings": "{encoder}.embeddings.word_embeddings",
     "position_embeddings": "{encoder}.embeddings.position_embeddings",
     "type_embeddings": "{encoder}.embeddings.token_type_embeddings",
     "embedding_norm": "{encoder}.embeddings.{norm}",
-}
-_HEAD_NAMES = {
+    "query": "{layer}.attention.self.query",
+    "key": "{layer}.attention.self.key",
+    "value": "{layer}.attention.self.value",
+    "attention_out": "{layer}.attention.output.dense",
+    "attention_norm": "{layer}.attention.output.{norm}",
+    "feed_in": "{layer}.intermediate.dense",
+    "feed_out": "{layer}.output.dense",
+    "feed_norm": "{layer}.output.{norm}",
     "head_dense": "{head}.transform.dense",
     "head_norm": "{head}.transform.{norm}",
 }
-_LAYER_NAMES = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention_out": "attention.output.dense",
-    "attention_norm": "attention.output.{norm}",
-    "feed_in": "intermediate.dense",
-    "feed_out": "output.dense",
-    "feed_norm": "output.{norm}",
-}
+_OWN = ("head.", "classifier.")  # parameters of a fine-tuned head, whose keys are their names
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """Hold a proven model and where it came from.
+    """A proven model and where it came from.
 
     Args:
         model: in eval mode, fp32, on the CPU.
@@ -91,7 +88,7 @@ class LoadedModel:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model has; the tied decoder counts once."""
+        """Number of weights; the tied decoder counts once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
 
@@ -105,30 +102,18 @@ def load_checkpoint(folder: Path) -> LoadedModel:
             weight is missing, unexpected, of another shape or type, or not finite.
     """
     described = read_config(folder / "config.json")
-    config = described.config
     if described.task is not None:
-        raise ModelError(
-            "The folder holds a fine-tuned model, not a masked language model.",
-            needed="a model that guesses hidden nucleotides, as SpliceBERT and what 'pretrain' writes do",
-            found=f"a model of 'finetune {described.task}', which answers with other labels",
-            where=str(folder),
-            remedy="give the model that it began as",
-        )
+        problem = "The folder holds a fine-tuned model, not a masked language model."
+        found, remedy = f"a model of 'finetune {described.task}'", "give the model that it began as"
+        raise ModelError(problem, found=found, where=str(folder), remedy=remedy)
     rows = vocabulary_rows(folder / "vocab.txt", described)
-    weights_file = find_weights(folder)
-    weights = read_weights(weights_file)
-    dialect = _dialect(weights, described.layout)
-    taker = WeightTaker(weights, weights_file)
-    state = taker.take(config, dialect, described.file_vocab_size) | taker.take_head(config, dialect, described)
-    taker.finish()
-    for name in ("token_embeddings.weight", "decoder_bias") if rows is not None else ():
-        state[name] = state[name][rows]
-
-    # Built without memory first: random initial values would cost time and stir the caller's random state.
-    with torch.device("meta"):
-        model = SpliceBert(config)
-    model.to_empty(device="cpu").load_state_dict(state)
-    return LoadedModel(model.eval(), config, sha256_of(weights_file), weights_file, described.layout)
+    file = find_weights(folder)
+    dialect = Dialect()
+    if described.layout == MULTIMOLECULE:
+        dialect = Dialect("model", "layer_norm", "lm_head")
+    config = described.config
+    model = load_weights(file, lambda: SpliceBert(config), dialect, described.file_vocab_size, rows)
+    return LoadedModel(model, config, sha256_of(file), file, described.layout)
 
 
 def save_checkpoint(model: SpliceBert, folder: Path) -> None:
@@ -139,19 +124,17 @@ def save_checkpoint(model: SpliceBert, folder: Path) -> None:
     Raises:
         OutputError: the folder or a file cannot be written.
     """
-    dialect = Dialect()
-    names = dialect.names(model.config.num_hidden_layers) | dialect.head_names
-    write_model(model, names | {"decoder_bias": dialect.decoder_biases[0]}, official_config(model.config), folder)
+    write_model(model, official_config(model.config), folder)
 
 
-def write_model(model: Encoder, names: Mapping[str, str], config: Mapping[str, object], folder: Path) -> None:
-    """Write ``config.json``, ``model.safetensors`` and ``vocab.txt``; names are the keys of the model's parameters.
+def write_model(model: Encoder, config: Mapping[str, object], folder: Path) -> None:
+    """Write ``config.json``, ``model.safetensors`` and ``vocab.txt``.
 
     Raises:
         OutputError: the folder or a file cannot be written.
     """
-    weights = {name: value.detach().cpu().float().contiguous() for name, value in model.state_dict().items()}
-    state = {names[name]: value for name, value in weights.items()}
+    dialect = Dialect()
+    state = {dialect.key(name): value.detach().cpu().float().contiguous() for name, value in model.state_dict().items()}
     with reporting(folder):
         folder.mkdir(parents=True, exist_ok=True)
     files = {
@@ -173,178 +156,139 @@ def find_weights(folder: Path) -> Path:
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return folder / name
+    found = ", ".join(sorted(path.name for path in folder.iterdir())) or "an empty folder"
     raise ModelError(
-        "The model folder has no weights.",
-        needed=" or ".join(WEIGHT_FILES),
-        found=", ".join(sorted(path.name for path in folder.iterdir())) or "an empty folder",
-        where=str(folder),
-        remedy="give the folder that holds config.json and the weights, or pull the model again",
+        "The model folder has no weights.", needed=" or ".join(WEIGHT_FILES), found=found, where=str(folder)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a file spells the keys of its weights; the default is the official way."""
+    """The spelling of the keys in a weights file; the default is the official one."""
 
     encoder: str = "bert"
     norm: str = "LayerNorm"
     head: str = "cls.predictions"
 
-    def names(self, num_hidden_layers: int) -> dict[str, str]:
-        """Map every parameter of ``Encoder`` to its key in the file."""
-        modules = dict(_NAMES)
-        for i in range(num_hidden_layers):
-            for ours, theirs in _LAYER_NAMES.items():
-                modules[f"layers.{i}.{ours}"] = f"{{encoder}}.encoder.layer.{i}.{theirs}"
-        return self._keys(modules)
-
-    @property
-    def head_names(self) -> dict[str, str]:
-        """Map every parameter of the masked-language-model head, but for ``decoder_bias``, which has two keys."""
-        return self._keys(_HEAD_NAMES)
-
-    def _keys(self, modules: Mapping[str, str]) -> dict[str, str]:
-        names = {}
-        for ours, theirs in modules.items():
-            key = theirs.format(encoder=self.encoder, norm=self.norm, head=self.head)
-            names[f"{ours}.weight"] = f"{key}.weight"
-            if not ours.endswith("_embeddings"):
-                names[f"{ours}.bias"] = f"{key}.bias"
-        return names
-
-    @property
-    def decoder_biases(self) -> tuple[str, str]:
-        """The two keys of the decoder's bias; old files carry both."""
-        return f"{self.head}.bias", f"{self.head}.decoder.bias"
-
-    @property
-    def decoder_weight(self) -> str:
-        """The key of the decoder's weight, which many files leave out since it is the token embeddings again."""
-        return f"{self.head}.decoder.weight"
-
-    @property
-    def position_ids(self) -> str:
-        """The key of 0, 1, 2, ..., which files of transformers before 4.31 carry."""
-        return f"{self.encoder}.embeddings.position_ids"
+    def key(self, name: str) -> str:
+        """Return the key of one of our parameters."""
+        if name.startswith(_OWN):
+            return name
+        if name == "decoder_bias":
+            return f"{self.head}.bias"
+        *layer, module, kind = name.split(".")  # "layers", number, module, "weight" or "bias"
+        prefix = f"{self.encoder}.encoder.layer.{layer[1]}" if layer else ""
+        key = _KEYS[module].format(layer=prefix, encoder=self.encoder, norm=self.norm, head=self.head)
+        return f"{key}.{kind}"
 
 
-class WeightTaker:
-    """Take weights out of a file's dictionary one by one, so that whatever is left at the end is unexpected."""
+AnyEncoder = TypeVar("AnyEncoder", bound=Encoder)
 
-    def __init__(self, weights: Mapping[str, Tensor], file: Path) -> None:
-        self.left = dict(weights)
-        self.file = file
 
-    def take(self, config: BertConfig, dialect: Dialect, file_vocab_size: int) -> dict[str, Tensor]:
-        """Return the state of an ``Encoder``, with a row of embeddings for every token of the file."""
-        with torch.device("meta"):
-            shapes = {name: tuple(value.shape) for name, value in Encoder(config).state_dict().items()}
-        shapes["token_embeddings.weight"] = (file_vocab_size, config.hidden_size)
-        state = {ours: self.pop(key, shapes[ours]) for ours, key in dialect.names(config.num_hidden_layers).items()}
-        self._drop_position_ids(dialect.position_ids, config.max_position_embeddings)
-        self._embeddings = state["token_embeddings.weight"]
-        return state
+def load_weights(
+    file: Path, build: Callable[[], AnyEncoder], dialect: Dialect, vocabulary: int, rows: list[int] | None = None
+) -> AnyEncoder:
+    """Build a network and give it the weights of a file, each of which is checked; it is in eval mode, on the CPU.
 
-    def take_head(self, config: BertConfig, dialect: Dialect, described: Description) -> dict[str, Tensor]:
-        """Return what a ``SpliceBert`` has besides; the encoder is taken before."""
-        size = config.hidden_size
-        state = {
-            ours: self.pop(key, (size, size) if ours == "head_dense.weight" else (size,))
-            for ours, key in dialect.head_names.items()
-        }
-        biases = [self.pop(key, (described.file_vocab_size,)) for key in dialect.decoder_biases if key in self.left]
-        if not biases:
-            raise self._error("A weight is missing.", needed=" or ".join(dialect.decoder_biases), found="neither")
-        state["decoder_bias"] = biases[0]
-        if len(biases) == 2 and not torch.equal(biases[0], biases[1]):
-            raise self._error(
-                "The two copies of the decoder's bias differ.",
-                needed=f"{dialect.decoder_biases[1]} equal to {dialect.decoder_biases[0]}",
-                found=f"a difference of up to {_largest_difference(biases[0], biases[1])}",
-            )
-        if dialect.decoder_weight in self.left:
-            decoder = self.pop(dialect.decoder_weight, (described.file_vocab_size, size))
-            if not torch.equal(decoder, self._embeddings):
-                raise self._error(
-                    "The decoder is not tied to the token embeddings.",
-                    needed=f"{dialect.decoder_weight} equal to {dialect.encoder}.embeddings.word_embeddings.weight",
-                    found=f"a difference of up to {_largest_difference(decoder, self._embeddings)}",
-                )
-        return state
+    Args:
+        build: makes the network; its random weights are replaced, and the caller's random state is left as it was.
+        vocabulary: number of tokens that the file has embeddings for.
+        rows: of the file's tokens, those that the network has, in its order; None where they are the same.
 
-    def finish(self) -> None:
-        """Refuse what nobody took."""
-        if self.left:
-            raise self._error(
-                "The weights hold what this model does not have.", needed="no other keys", found=_some(self.left)
-            )
+    Raises:
+        ModelError: see ``load_checkpoint``.
+    """
+    weights = _WeightsFile(file, dialect)
+    with torch.random.fork_rng(devices=[]):
+        model = build().cpu()
+    state = {}
+    for name, value in model.state_dict().items():
+        by_token = name in ("token_embeddings.weight", "decoder_bias")
+        shape = (vocabulary if by_token else value.shape[0], *value.shape[1:])
+        state[name] = weights.take(weights.key(name), shape)
+    weights.finish(state)
+    for name in ("token_embeddings.weight", "decoder_bias") if rows is not None else ():
+        state[name] = state[name][rows]
+    model.load_state_dict(state)
+    return model.eval()
 
-    def pop(self, key: str, shape: tuple[int, ...]) -> Tensor:
-        if key not in self.left:
-            raise self._error("A weight is missing.", needed=f"{key} of shape {shape}", found=_some(self.left))
-        value = self.left.pop(key)
+
+class _WeightsFile:
+    """The weights of a file; each is taken out once, so that whatever is left at the end is unexpected."""
+
+    def __init__(self, file: Path, dialect: Dialect) -> None:
+        self._file = file
+        self._left = read_weights(file)
+        if dialect.encoder == "model" and any(key.startswith("splicebert.") for key in self._left):
+            dialect = Dialect("splicebert", dialect.norm, dialect.head)  # multimolecule up to 0.0.5 named it so
+        self._dialect = dialect
+
+    def key(self, name: str) -> str:
+        key = self._dialect.key(name)
+        other = f"{self._dialect.head}.decoder.bias"
+        return other if name == "decoder_bias" and key not in self._left and other in self._left else key
+
+    def take(self, key: str, shape: tuple[int, ...]) -> Tensor:
+        if key not in self._left:
+            raise self._error("A weight is missing", f"{key} of shape {shape}", self._names())
+        value = self._left.pop(key)
         if tuple(value.shape) != shape:
-            raise self._error(f"The weight {key} has another shape.", needed=str(shape), found=str(tuple(value.shape)))
+            raise self._error(f"The weight {key} has another shape", str(shape), str(tuple(value.shape)))
         if value.dtype is not torch.float32:
-            raise self._error(f"The weight {key} has another type.", needed="torch.float32", found=str(value.dtype))
-        if not torch.isfinite(value).all():
-            bad = int((~torch.isfinite(value)).sum())
-            raise self._error(
-                f"The weight {key} is not finite.", needed="numbers", found=f"{bad} of {value.numel()} infinite or NaN"
-            )
+            raise self._error(f"The weight {key} has another type", "torch.float32", str(value.dtype))
+        if bad := int((~torch.isfinite(value)).sum()):
+            raise self._error(f"The weight {key} is not finite", "numbers", f"{bad} of {value.numel()} infinite or NaN")
         return value
 
-    def _drop_position_ids(self, key: str, positions: int) -> None:
-        value = self.left.pop(key, None)
-        if value is not None and value.flatten().tolist() != list(range(positions)):
+    def finish(self, state: Mapping[str, Tensor]) -> None:
+        """Check the copies that old files carry, and refuse any other weight that was not taken.
+
+        Old files say the decoder's weight and bias twice, and transformers before 4.31 wrote 0, 1, 2, ... as positions.
+        """
+        if "decoder_bias" in state:
+            self._drop_copy(f"{self._dialect.head}.decoder.bias", "decoder_bias", state)
+            self._drop_copy(f"{self._dialect.head}.decoder.weight", "token_embeddings.weight", state)
+        positions = len(state["position_embeddings.weight"])
+        ids = f"{self._dialect.encoder}.embeddings.position_ids"
+        if ids in self._left and self._left.pop(ids).flatten().tolist() != list(range(positions)):
             raise self._error(
-                f"The positions in {key} are not 0, 1, 2, ...",
-                needed=f"0 to {positions - 1} in order",
-                found=f"{value.numel()} values in another order",
+                f"The weight {ids} is not 0, 1, 2, ...", f"0 to {positions - 1} in order", "another order"
             )
+        if self._left:
+            raise self._error("The weights hold unexpected keys", "no other keys", self._names())
 
-    def _error(self, problem: str, *, needed: str, found: str) -> ModelError:
+    def _drop_copy(self, key: str, name: str, state: Mapping[str, Tensor]) -> None:
+        if key in self._left:
+            copy = self.take(key, tuple(state[name].shape))
+            if not torch.equal(copy, state[name]):
+                largest = f"a difference of up to {float((copy - state[name]).abs().max()):.3g}"
+                raise self._error(f"The decoder is not tied: {key}", f"the same as {self._dialect.key(name)}", largest)
+
+    def _names(self) -> str:
+        names = sorted(self._left)
+        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "no other keys"
+
+    def _error(self, problem: str, needed: str, found: str) -> ModelError:
         remedy = "check that config.json and the weights belong together, or pull the model again"
-        return ModelError(problem, needed=needed, found=found, where=str(self.file), remedy=remedy)
-
-
-def _largest_difference(a: Tensor, b: Tensor) -> str:
-    return f"{float((a - b).abs().max()):.3g}"
-
-
-def _some(keys: Iterable[str]) -> str:
-    listed = sorted(keys)
-    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
-    return (", ".join(listed[:5]) + more) or "no other keys"
-
-
-def _dialect(weights: Mapping[str, Tensor], layout: str) -> Dialect:
-    if layout != MULTIMOLECULE:
-        return Dialect()
-    older = any(key.startswith("splicebert.") for key in weights)  # releases up to 0.0.5 named the encoder so
-    return Dialect(encoder="splicebert" if older else "model", norm="layer_norm", head="lm_head")
+        return ModelError(f"{problem}.", needed=needed, found=found, where=str(self._file), remedy=remedy)
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
+    """Read tensors by name; a pickle that holds anything else is refused.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
         loaded = torch.load(file, weights_only=True, map_location="cpu")
     except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-        # Torch's own message goes on to recommend loading with code execution, which is not for users of ours.
-        raise ModelError(
-            "The weights cannot be read.",
-            needed="a whole file of plain tensors",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}",
-            where=str(file),
-            remedy="pull or copy the file again; a pickle with more than tensors in it is refused",
-        ) from error
+        # Only torch's first line: it goes on to recommend loading with code execution.
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0]}"
+        remedy = "pull or copy the file again; a pickle with more than tensors in it is refused"
+        raise ModelError("The weights cannot be read.", found=reason, where=str(file), remedy=remedy) from error
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise ModelError(
-            "The weights file is not a state dictionary.",
-            needed="a dictionary of tensors by name",
-            found=type(loaded).__name__,
-            where=str(file),
-            remedy="save the model's state_dict()",
-        )
+        found = type(loaded).__name__
+        raise ModelError("The weights file is not a state dictionary.", found=found, where=str(file))
     return loaded

@@ -3,7 +3,7 @@
 With a linear head the folder is that of transformers' ``BertForTokenClassification`` (keys ``bert.*`` and
 ``classifier.*``; labels in ``id2label``); a convolution head adds ``head.*``. One of whole sequences is no model of
 transformers, whose ``BertForSequenceClassification`` reads [CLS] where ours takes the mean. A section ``fine_tuned`` of
-the config says the task, the window, what it began as.
+the config names the task, the window, and the model that it began as.
 """
 
 from __future__ import annotations
@@ -13,21 +13,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..files import sha256_of
 from .bert import MULTIMOLECULE, BertConfig, Encoder, official_config, pick, read_config, read_json, vocabulary_rows
-from .checkpoint import Dialect, WeightTaker, find_weights, read_weights, write_model
+from .checkpoint import Dialect, find_weights, load_weights, write_model
 
 
 class Convolutions(nn.Module):
-    """Residual convolutions over the nucleotides of a window: what lies at a distance, wherever in the window.
+    """Residual convolutions over the nucleotides of a window; each nucleotide sees 100 nt on either side.
 
-    The encoder knows places by absolute positions, so it has to learn a motif with a tract before it anew for every
-    place; a convolution does not. Each nucleotide sees 100 nt on either side.
+    The encoder has absolute positions, so it has to learn a motif anew for every place; a convolution does not.
     """
 
     def __init__(self, size: int) -> None:
@@ -94,7 +92,7 @@ class Classifier(Encoder):
 
 @dataclass(frozen=True, slots=True)
 class FineTuned:
-    """What a fine-tuned folder says of itself.
+    """The description of a fine-tuned model in its ``config.json``.
 
     Args:
         task: ``splice-sites``, ``branchpoints`` or ``sequence``.
@@ -117,7 +115,7 @@ class FineTuned:
 
 @dataclass(frozen=True, slots=True)
 class LoadedClassifier:
-    """A proven fine-tuned model: in eval mode, fp32, on the CPU; the digest is of its weights file, lower-case hex."""
+    """A proven fine-tuned model, in eval mode, fp32, on the CPU, with the SHA-256 of its weights file."""
 
     model: Classifier
     about: FineTuned
@@ -139,12 +137,7 @@ def save_classifier(model: Classifier, about: FineTuned, folder: Path) -> None:
         "label2id": {label: number for number, label in enumerate(about.labels)},
         "fine_tuned": section,
     }
-    write_model(model, Dialect().names(model.config.num_hidden_layers) | _head_names(model), config, folder)
-
-
-def _head_names(model: Classifier) -> dict[str, str]:
-    """Return the keys of what is not the encoder's: the names themselves."""
-    return {name: name for name in model.state_dict() if name.startswith(("head.", "classifier."))}
+    write_model(model, config, folder)
 
 
 def load_classifier(folder: Path, task: str | None = None) -> LoadedClassifier:
@@ -161,23 +154,18 @@ def load_classifier(folder: Path, task: str | None = None) -> LoadedClassifier:
     described = read_config(file)
     about = _about(read_json(file), file)
     if task is not None and about.task != task:
-        raise ModelError(
-            "The model was fine-tuned for something else.", needed=f"a model of 'finetune {task}'", found=about.task,
-            where=str(folder),
-        )  # fmt: skip
+        needed = f"a model of 'finetune {task}'"
+        raise ModelError(f"The model was fine-tuned for {about.task}.", needed=needed, where=str(folder))
     if described.layout == MULTIMOLECULE:
         raise _not_ours(file, f"the layout of {described.layout}")
     vocabulary_rows(folder / "vocab.txt", described)
-    config, weights_file = described.config, find_weights(folder)
-    taker = WeightTaker(read_weights(weights_file), weights_file)
-    state = taker.take(config, Dialect(), described.file_vocab_size)
-    with torch.device("meta"):
-        model = Classifier(config, len(about.labels), head=about.head, pooled=about.pooled)
-    shapes = model.state_dict()
-    state |= {name: taker.pop(key, tuple(shapes[name].shape)) for name, key in _head_names(model).items()}
-    taker.finish()
-    model.to_empty(device="cpu").load_state_dict(state)
-    return LoadedClassifier(model.eval(), about, sha256_of(weights_file))
+    weights = find_weights(folder)
+
+    def build() -> Classifier:
+        return Classifier(described.config, len(about.labels), head=about.head, pooled=about.pooled)
+
+    model = load_weights(weights, build, Dialect(), described.file_vocab_size)
+    return LoadedClassifier(model, about, sha256_of(weights))
 
 
 def _about(raw: Mapping[str, Any], file: Path) -> FineTuned:
@@ -196,10 +184,5 @@ def _about(raw: Mapping[str, Any], file: Path) -> FineTuned:
 
 
 def _not_ours(file: Path, found: str) -> ModelError:
-    return ModelError(
-        "The folder does not hold a fine-tuned model.",
-        needed="a config.json with id2label and fine_tuned, as 'finetune' writes it",
-        found=found,
-        where=str(file),
-        remedy="give the folder 'model' of a run of 'finetune'",
-    )
+    needed = "the folder 'model' of a run of 'finetune'"
+    return ModelError("The folder does not hold a fine-tuned model.", needed=needed, found=found, where=str(file))

@@ -1,11 +1,12 @@
-"""Every layout of a model folder loads to the same network, and every damage is named."""
+"""Every layout of a model folder loads to the same network, and every damage is refused by name."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -214,175 +215,146 @@ def test_loading_leaves_the_random_state_alone(tmp_path: Path) -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_loading_does_not_import_the_compiler() -> None:
+    """torch._dynamo takes a second to import and fails where there is no temporary folder."""
+    code = (
+        "import sys; from splicebert_vep.model.checkpoint import *; from splicebert_vep.model.registry import *;"
+        "from splicebert_vep.model.tuned import SpliceSiteModel; load_checkpoint(resolve_model('splicebert-mini'));"
+        "SpliceSiteModel.open(device='cpu'); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_vocabulary_is_that_of_the_spec() -> None:
     ids = [spec.PAD, spec.UNK, spec.CLS, spec.SEP, spec.MASK, spec.N, spec.A, spec.C, spec.G, spec.T]
     assert [VOCABULARY[i] for i in ids] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"NACGT"]
 
 
-def expect(folder: Path, *parts: str) -> None:
-    """Hold that the folder is refused, and that the message has these parts in this order."""
-    with pytest.raises(ModelError) as caught:
+def refused(folder: Path, word: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(word)):
         load_checkpoint(folder)
-    assert re.search(".*".join(map(re.escape, parts)), str(caught.value), re.DOTALL), str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "parts"),
-    [
-        ({"model_type": "roberta"}, ["model_type", "bert or splicebert", '"roberta"']),
-        ({"hidden_act": "gelu_new"}, ["hidden_act", '"gelu"', '"gelu_new"']),
-        ({"position_embedding_type": "relative_key"}, ["position_embedding_type", '"absolute"', '"relative_key"']),
-        ({"is_decoder": True}, ["is_decoder", "false", "true"]),
-        ({"vocab_size": 11}, ["vocab_size", "10", "11"]),
-        ({"hidden_size": None}, ["hidden_size", "whole number", "nothing"]),
-        ({"num_hidden_layers": 0}, ["num_hidden_layers", "whole number", "0"]),
-        ({"num_attention_heads": 3}, ["num_attention_heads", "divisor of hidden_size, 16", "3"]),
-        ({"layer_norm_eps": "small"}, ["layer_norm_eps", "between 0 and 1", '"small"']),
-        ({"max_trained_length": 33}, ["max_trained_length", "34 positions", "33"]),
-        ({"max_trained_length": "all"}, ["max_trained_length", "whole number", '"all"']),
-        ({"max_position_embeddings": 2}, ["max_position_embeddings", "room for [CLS] and [SEP]", "2"]),
-        ({"max_position_embeddings": 40}, ["position_embeddings.weight has another shape", "(40, 16)", "(34, 16)"]),
-        ({"intermediate_size": 64}, ["intermediate.dense.weight has another shape", "(64, 16)", "(32, 16)"]),
-        ({"num_hidden_layers": 1}, ["does not have", "no other keys", "bert.encoder.layer.1", "and 11 more"]),
-        ({"num_hidden_layers": 3}, ["is missing", "bert.encoder.layer.2.attention.self.query.weight"]),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_config_of_another_network(tmp_path: Path, change: dict[str, Any], parts: list[str]) -> None:
-    expect(write(tmp_path, {**BERT, **change}, official_state()), *parts, str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("change", "parts"),
-    [
-        ({"transform": None}, ["lm_head.transform", '"nonlinear"', "nothing"]),
-        ({"transform_act": "relu"}, ["lm_head.transform_act", '"gelu"', '"relu"']),
-        ({"act": "gelu"}, ["lm_head.act", "null", '"gelu"']),
-        ({"bias": False}, ["lm_head.bias", "true", "false"]),
-        ({"layer_norm_eps": 1e-5}, ["lm_head.layer_norm_eps", "1e-12", "1e-05"]),
-    ],
-    ids=["transform", "transform_act", "act", "bias", "layer_norm_eps"],
-)
-def test_multimolecule_head_of_another_kind(tmp_path: Path, change: dict[str, Any], parts: list[str]) -> None:
-    config = {**MULTIMOLECULE, "vocab_size": 26, "lm_head": {**RNA_HEAD, **change}}
-    expect(write(tmp_path, config, multimolecule_state(RNA), RNA), *parts)
 
 
 QUERY = "bert.encoder.layer.0.attention.self.query.weight"
-
-
-def changed(key: str, change: Callable[[torch.Tensor], torch.Tensor]) -> State:
-    state = official_state()
-    state[key] = change(state[key])
-    return state
-
-
-def test_missing_weight(tmp_path: Path) -> None:
-    expect(write(tmp_path, BERT, without(official_state(), QUERY)), "is missing", QUERY, "(16, 16)")
-
-
-def test_missing_decoder_bias(tmp_path: Path) -> None:
-    state = without(official_state(), *BIASES)
-    expect(write(tmp_path, BERT, state), "is missing", " or ".join(BIASES), "neither")
-
-
-def test_extra_weight(tmp_path: Path) -> None:
-    state = {**official_state(), "bert.pooler.dense.weight": torch.zeros(16, 16)}
-    expect(write(tmp_path, BERT, state), "hold what this model does not have", "bert.pooler.dense.weight")
-
-
-def test_weight_of_another_shape(tmp_path: Path) -> None:
-    expect(write(tmp_path, BERT, changed(QUERY, lambda w: w[:8])), QUERY, "another shape", "(16, 16)", "(8, 16)")
-
-
-def test_weight_of_another_type(tmp_path: Path) -> None:
-    state = changed(QUERY, lambda w: w.half())
-    expect(write(tmp_path, BERT, state), QUERY, "another type", "torch.float32", "torch.float16")
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_weight_that_is_not_finite(tmp_path: Path, bad: float) -> None:
-    state = changed(QUERY, lambda w: torch.full_like(w, bad).triu())
-    expect(write(tmp_path, BERT, state), QUERY, "not finite", "of 256 infinite or NaN")
-
-
-def test_two_decoder_biases_that_differ(tmp_path: Path) -> None:
-    expect(write(tmp_path, BERT, changed(BIASES[1], lambda b: b + 0.5)), "decoder's bias differ", "up to 0.5")
-
-
-def test_decoder_that_is_not_tied(tmp_path: Path) -> None:
-    expect(write(tmp_path, BERT, changed(DECODER, lambda w: w + 0.5)), "not tied", DECODER, "up to 0.5")
-
-
-def test_positions_in_another_order(tmp_path: Path) -> None:
-    key = "bert.embeddings.position_ids"
-    expect(write(tmp_path, BERT, changed(key, lambda ids: ids.flip(1))), key, "not 0, 1, 2", "0 to 33 in order")
-
-
-def test_vocabulary_in_another_order(tmp_path: Path) -> None:
-    expect(write(tmp_path, BERT, official_state(), [*VOCABULARY[:6], *"ATGC"]), "not that of SpliceBERT", "N A C G T")
+POSITION_IDS = "bert.embeddings.position_ids"
 
 
 @pytest.mark.parametrize(
-    ("vocabulary", "parts"),
+    ("change", "word"),
     [
-        (None, ["vocabulary is missing", "vocab.txt"]),
-        (RNA[:-1], ["26 tokens, as config.json has it", "25 tokens"]),
-        (["T" if token == "U" else token for token in RNA], ["once each", "U missing"]),
+        ({"model_type": "roberta"}, "roberta"),
+        ({"hidden_act": "gelu_new"}, "hidden_act"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
+        ({"is_decoder": True}, "is_decoder"),
+        ({"add_cross_attention": True}, "add_cross_attention"),
+        ({"vocab_size": 11}, "vocab_size"),
+        ({"hidden_size": None}, "hidden_size"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers"),
+        ({"num_attention_heads": 3}, "num_attention_heads"),
+        ({"layer_norm_eps": "small"}, "layer_norm_eps"),
+        ({"max_trained_length": 33}, "max_trained_length"),
+        ({"max_trained_length": "all"}, "max_trained_length"),
+        ({"max_position_embeddings": 2}, "max_position_embeddings"),
+        ({"max_position_embeddings": 40}, "position_embeddings.weight"),
+        ({"intermediate_size": 64}, "intermediate.dense.weight"),
+        ({"num_hidden_layers": 1}, "bert.encoder.layer.1"),
+        ({"num_hidden_layers": 3}, "bert.encoder.layer.2.attention.self.query.weight"),
     ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_config_of_another_network(tmp_path: Path, change: dict[str, Any], word: str) -> None:
+    refused(write(tmp_path, {**BERT, **change}, official_state()), word)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("transform", None), ("transform_act", "relu"), ("act", "gelu"), ("bias", False), ("layer_norm_eps", 1e-5)],
+)
+def test_multimolecule_head_of_another_kind(tmp_path: Path, key: str, value: object) -> None:
+    config = {**MULTIMOLECULE, "vocab_size": 26, "lm_head": {**RNA_HEAD, key: value}}
+    refused(write(tmp_path, config, multimolecule_state(RNA), RNA), f"lm_head.{key}")
+
+
+def edited(key: str, value: torch.Tensor | None) -> State:
+    """Return the weights with one replaced, added, or, for None, left out."""
+    state = official_state()
+    return {**state, key: value} if value is not None else without(state, key)
+
+
+STATE = official_state()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (QUERY, None),
+        (QUERY, STATE[QUERY][:8]),
+        (QUERY, STATE[QUERY].half()),
+        (QUERY, torch.full((16, 16), float("nan")).triu()),
+        (QUERY, torch.full((16, 16), float("inf")).triu()),
+        ("bert.pooler.dense.weight", torch.zeros(16, 16)),
+        (BIASES[1], STATE[BIASES[1]] + 0.5),
+        (DECODER, STATE[DECODER] + 0.5),
+        (POSITION_IDS, STATE[POSITION_IDS].flip(1)),
+    ],
+    ids=["missing", "shape", "type", "NaN", "infinite", "extra", "two biases", "not tied", "order of positions"],
+)
+def test_weights_that_do_not_fit(tmp_path: Path, key: str, value: torch.Tensor | None) -> None:
+    refused(write(tmp_path, BERT, edited(key, value)), key)
+
+
+def test_missing_decoder_bias(tmp_path: Path) -> None:
+    refused(write(tmp_path, BERT, without(official_state(), *BIASES)), BIASES[0])
+
+
+def test_vocabulary_in_another_order(tmp_path: Path) -> None:
+    refused(write(tmp_path, BERT, official_state(), [*VOCABULARY[:6], *"ATGC"]), "A T G C")
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "word"),
+    [(None, "vocab.txt"), (RNA[:-1], "25 tokens"), (["T" if token == "U" else token for token in RNA], "U missing")],
     ids=["none", "short", "DNA"],
 )
-def test_vocabulary_of_multimolecule(tmp_path: Path, vocabulary: list[str] | None, parts: list[str]) -> None:
-    config = {**MULTIMOLECULE, "vocab_size": 26}
-    expect(write(tmp_path, config, multimolecule_state(RNA), vocabulary), *parts)
+def test_vocabulary_of_multimolecule(tmp_path: Path, vocabulary: list[str] | None, word: str) -> None:
+    refused(write(tmp_path, {**MULTIMOLECULE, "vocab_size": 26}, multimolecule_state(RNA), vocabulary), word)
 
 
 class Payload:
-    """Something a pickle must not be allowed to bring along."""
+    """An object that no pickle of weights may bring along."""
 
 
-@pytest.mark.parametrize("content", [b"", b"not a pickle", None], ids=["empty", "garbage", "code"])
-def test_pickle_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize("content", [b"", b"not a pickle", {"weight": Payload()}, [1, 2]])
+def test_pickle_that_is_no_state_dictionary(tmp_path: Path, content: object) -> None:
     write(tmp_path, BERT, official_state())
-    if content is None:
-        torch.save({"weight": Payload()}, tmp_path / "pytorch_model.bin")
-    else:
+    if isinstance(content, bytes):
         (tmp_path / "pytorch_model.bin").write_bytes(content)
-    expect(tmp_path, "cannot be read", "plain tensors", "pytorch_model.bin")
-
-
-def test_pickle_of_something_else(tmp_path: Path) -> None:
-    write(tmp_path, BERT, official_state())
-    torch.save([1, 2], tmp_path / "pytorch_model.bin")
-    expect(tmp_path, "not a state dictionary", "list")
+    else:
+        torch.save(content, tmp_path / "pytorch_model.bin")
+    refused(tmp_path, "pytorch_model.bin")
 
 
 def test_safetensors_cut_short(tmp_path: Path) -> None:
     file = write(tmp_path, BERT, official_state(), pickled=False) / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    expect(tmp_path, "cannot be read", "SafetensorError", "model.safetensors")
+    refused(tmp_path, "SafetensorError")
 
 
 def test_folder_without_weights(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(BERT))
-    expect(tmp_path, "has no weights", "model.safetensors or pytorch_model.bin", "config.json")
+    refused(tmp_path, "has no weights")
 
 
-@pytest.mark.parametrize(
-    ("content", "parts"),
-    [(None, ["cannot be read", "No such file"]), ("{", ["not JSON"]), ("[]", ["not an object", "list"])],
-    ids=["none", "cut", "list"],
-)
-def test_config_that_cannot_be_read(tmp_path: Path, content: str | None, parts: list[str]) -> None:
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_config_that_cannot_be_read(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "config.json").write_text(content)
-    expect(tmp_path, *parts, "config.json")
+    refused(tmp_path, "config.json")
 
 
 def test_a_decoder_of_its_own_beside_the_bundled_weights_is_refused(tmp_path: Path) -> None:
     folder = shutil.copytree(resolve_model("splicebert-mini"), tmp_path / "model")
     state = load_file(folder / "model.safetensors")
     assert DECODER not in state  # tied, so the file holds the matrix once
-    state[DECODER] = state["bert.embeddings.word_embeddings.weight"] + 1
-    save_file(state, folder / "model.safetensors")
-    expect(folder, "not tied", DECODER)
+    save_file({**state, DECODER: state["bert.embeddings.word_embeddings.weight"] + 1}, folder / "model.safetensors")
+    refused(folder, DECODER)

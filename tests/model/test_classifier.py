@@ -112,5 +112,5 @@ def test_a_config_that_does_not_hold_is_refused(tmp_path, key, value):
 
 def test_a_model_of_another_task_is_refused(tmp_path):
     save_classifier(model(), ABOUT, tmp_path)
-    with pytest.raises(ModelError, match="something else"):
+    with pytest.raises(ModelError, match="finetune branchpoints"):
         load_classifier(tmp_path, "branchpoints")

@@ -93,7 +93,7 @@ def test_a_fine_tuned_folder_is_no_start_of_another_fine_tuning(tuned):
 def test_what_is_no_fine_tuned_folder_is_told(base, tuned, tmp_path):
     with pytest.raises(ModelError, match="does not hold a fine-tuned model"):
         SpliceSiteModel.open(base, "cpu")
-    with pytest.raises(ModelError, match="fine-tuned for something else"):
+    with pytest.raises(ModelError, match="finetune branchpoints"):
         BranchpointModel.open(tuned, "cpu")
     other = saved(base, tmp_path / "order", labels=("neither", "donor", "acceptor"))
     with pytest.raises(ModelError, match="other labels than its task"):
