@@ -35,14 +35,12 @@ setup(
     python_requires=">=3.11",
     install_requires=[
         "splicebert-vep-spec>=0.1,<0.2",
-        "biopython>=1.83",  # pyfaidx reads BGZF through it
         "click>=8.5",
         "cloup>=4,<5",
         "numpy>=2.1",
         "pluggy>=1.5",
         "psutil>=5.9",  # tells a network file system
         "pyarrow>=18",
-        "pyfaidx>=0.9",
         "pysam>=0.23",
         "safetensors>=0.5",
         "torch>=2.13,<3",

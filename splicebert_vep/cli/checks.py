@@ -24,7 +24,7 @@ from .options import folded, shortened
 State = Literal["ok", "note", "warn", "FAIL"]
 
 _PACKAGES = (
-    "splicebert-vep-spec", "torch", "numpy", "pysam", "pyfaidx", "biopython", "pyarrow", "click", "cloup", "pluggy",
+    "splicebert-vep-spec", "torch", "numpy", "pysam", "pyarrow", "click", "cloup", "pluggy",
     "safetensors",
 )  # fmt: skip
 _OURS = ("SPLICEBERT_VEP_CACHE", PLUGINS_VARIABLE)

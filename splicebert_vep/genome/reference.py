@@ -1,4 +1,4 @@
-"""The reference sequence: random access to a plain or BGZF-compressed FASTA through pyfaidx."""
+"""The reference sequence: random access to a plain or BGZF-compressed FASTA through htslib."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
 
-import pyfaidx
+import pysam
 
 from ..errors import FastaError, OutputError
 from ..files import cache_root, temporary_name, whole_or_not
 from .contigs import ContigNames
 
 _BLOCK = 1 << 18  # nt; neighbouring windows come from one block
+_NEW_INDEX = "remove the .fai (and .gzi) file beside the FASTA and run again"
 _BLOCKS_KEPT = 64  # 16 MB at most, whatever the genome's size
-_BGZF_MAGIC = b"\x1f\x8b\x08\x04"
+_indexing = threading.Lock()  # samtools keeps the state of its option parser in global variables
+pysam.set_verbosity(0)  # errors are raised here; htslib would print them to stderr as well
 
 
 class Reference:
@@ -37,9 +39,13 @@ class Reference:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        compressed = _check_format(self.path)
-        self._fasta = _open_indexed(self.path, compressed)
-        self.lengths: dict[str, int] = {name: entry.rlen for name, entry in self._fasta.faidx.index.items()}
+        indexes = _find_or_make_indexes(self.path, compressed=_check_format(self.path))
+        self.index = indexes[0]  #: the ``.fai`` in use: beside the FASTA, or in the cache
+        try:
+            self._fasta = pysam.FastaFile(str(self.path), *map(str, indexes))
+        except (OSError, ValueError) as error:
+            raise FastaError("The reference cannot be opened.", found=str(error), where=str(self.path)) from error
+        self.lengths: dict[str, int] = dict(zip(self._fasta.references, self._fasta.lengths, strict=True))
         if not self.lengths:
             raise FastaError("The reference holds no sequence.", needed="a FASTA", where=str(self.path))
         self._names = ContigNames(self.lengths)
@@ -54,11 +60,6 @@ class Reference:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def index(self) -> Path:
-        """The ``.fai`` in use: beside the FASTA, or in the cache."""
-        return Path(self._fasta.faidx.indexname)
 
     def close(self) -> None:
         """Close the file."""
@@ -128,113 +129,82 @@ class Reference:
     def _read_block(self, contig: str, number: int) -> bytes:
         start = number * _BLOCK
         end = min(start + _BLOCK, self.lengths[contig])
+        where = f"{self.path} {contig}:{start + 1}-{end}"
         try:
-            text = str(self._fasta.faidx.fetch(contig, start + 1, end))  # pyfaidx counts from 1, end inclusive
-        except (pyfaidx.FetchError, OSError, ValueError) as error:
+            block: bytes = self._fasta.fetch(contig, start, end).upper().encode("ascii", errors="replace")
+        except (OSError, ValueError) as error:
             raise FastaError(
-                "The reference cannot be read.", found=str(error), where=f"{self.path} {contig}:{start + 1}-{end}"
+                "The reference cannot be read.", found=str(error), where=where, remedy=_NEW_INDEX
             ) from error
-        block = text.upper().encode("ascii", errors="replace")
         if len(block) != end - start:
-            raise FastaError(
-                "The reference and its index disagree.",
-                needed=f"{end - start} bases",
-                found=f"{len(block)} bases",
-                where=f"{self.path} {contig}:{start + 1}-{end}",
-                remedy="remove the .fai (and .gzi) file beside the FASTA and run again",
-            )
+            found = f"{len(block)} of {end - start} bases"
+            raise FastaError("The reference and its index disagree.", found=found, where=where, remedy=_NEW_INDEX)
         return block
 
 
 def _check_format(path: Path) -> bool:
-    """Tell whether the FASTA is BGZF-compressed; raise when it is no FASTA at all."""
+    """Tell whether the FASTA is BGZF-compressed; raise when the file is no FASTA at all."""
     try:
         with path.open("rb") as handle:
             head = handle.read(16)
     except OSError as error:
         raise FastaError(
-            "The reference FASTA cannot be opened.",
-            found=error.strerror or str(error),
-            where=str(path),
+            "The reference FASTA cannot be opened.", found=error.strerror or str(error), where=str(path),
             remedy="check -R",
-        ) from error
-    packed_name = path.name.lower().endswith((".gz", ".bgz"))
-    if head[:4] == _BGZF_MAGIC and head[12:14] == b"BC":
-        if not packed_name:  # pyfaidx tells them apart by name
-            raise FastaError(
-                "The reference is compressed, but its name does not say so.",
-                needed="a name that ends in .gz or .bgz",
-                where=str(path),
-                remedy="rename it, or link to it under such a name",
-            )
+        ) from error  # fmt: skip
+    if head[:4] == b"\x1f\x8b\x08\x04" and head[12:14] == b"BC":
         return True
     if head[:2] == b"\x1f\x8b":
         raise FastaError(
-            "The reference is compressed by plain gzip, which has no random access.",
-            needed="a plain or bgzip-compressed FASTA",
-            where=str(path),
+            "The reference is compressed by plain gzip, which has no random access.", where=str(path),
             remedy=f"gunzip -c {path} | bgzip > {path.name.removesuffix('.gz')}.bgz.fa.gz",
-        )
+        )  # fmt: skip
     if head[:1] != b">":
         raise FastaError(
-            "The reference is not a FASTA.",
-            needed="a file that begins with '>'",
-            found=repr(head[:10].decode("latin-1")) if head else "an empty file",
-            where=str(path),
+            "The reference is not a FASTA.", needed="a file that begins with '>'",
+            found=repr(head[:10].decode("latin-1")) if head else "an empty file", where=str(path),
             remedy="check -R; it may have been swapped with the input",
-        )
-    if packed_name:
-        raise FastaError(
-            "The reference is not compressed, but its name says so.",
-            needed="a name that does not end in .gz or .bgz, or bgzip-compressed content",
-            where=str(path),
-            remedy="rename it, or compress it with bgzip",
-        )
+        )  # fmt: skip
     return False
 
 
-def _open_indexed(path: Path, compressed: bool) -> pyfaidx.Fasta:
-    beside = [Path(f"{path}.fai")] + ([Path(f"{path}.gzi")] if compressed else [])
+def _find_or_make_indexes(path: Path, *, compressed: bool) -> list[Path]:
+    """Return the ``.fai`` (and ``.gzi``) of a FASTA: those beside it when they are not older, else in the cache."""
+    suffixes = (".fai", ".gzi") if compressed else (".fai",)
+    beside = [Path(f"{path}{suffix}") for suffix in suffixes]
     age = path.stat().st_mtime_ns
     if all(index.exists() and index.stat().st_mtime_ns >= age for index in beside):
-        return _open(path, beside)
+        return beside
     stem = _cache_stem(path)
-    cached = [stem.with_suffix(".fai")] + ([stem.with_suffix(".gzi")] if compressed else [])
-    if not all(index.exists() for index in cached):
-        try:
-            stem.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FastaError(
-                "The reference has no up-to-date index and none can be made.",
-                needed=f"{path.name}.fai beside the FASTA (and .gzi for bgzip), or a cache that can be written",
-                found=f"{error.strerror}: {stem.parent}",
-                where=str(path),
-                remedy="run samtools faidx on the FASTA, or set SPLICEBERT_VEP_CACHE to a folder of yours",
-            ) from error
-        # Two processes may index the same FASTA at once: each makes its own and the last rename wins.
-        made = [temporary_name(index) for index in cached]
-        try:
-            _open(path, made).close()
-            for temporary, index in zip(made, cached, strict=True):
-                os.replace(temporary, index)
-        finally:
-            for temporary in made:
-                temporary.unlink(missing_ok=True)
-    return _open(path, cached)
-
-
-def _open(path: Path, indexes: list[Path]) -> pyfaidx.Fasta:
-    gzi = {"gzi_indexname": str(indexes[1])} if len(indexes) > 1 else {}
+    cached = [stem.with_suffix(suffix) for suffix in suffixes]
+    if all(index.exists() for index in cached):
+        return cached
     try:
-        return pyfaidx.Fasta(str(path), indexname=str(indexes[0]), as_raw=True, sequence_always_upper=True, **gzi)
-    except (
-        pyfaidx.FastaIndexingError,
-        pyfaidx.IndexNotFoundError,
-        pyfaidx.UnsupportedCompressionFormat,
-        ValueError,
-        OSError,
-    ) as error:
-        raise FastaError("The reference cannot be indexed.", found=str(error), where=str(path)) from error
+        stem.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FastaError(
+            "The reference has no up-to-date index and none can be made.",
+            needed=f"{path.name}.fai beside the FASTA (and .gzi for bgzip), or a cache that can be written",
+            found=f"{error.strerror}: {stem.parent}", where=str(path),
+            remedy="run samtools faidx on the FASTA, or set SPLICEBERT_VEP_CACHE to a folder of yours",
+        ) from error  # fmt: skip
+    # Two processes may index the same FASTA at once: each makes its own and the last rename wins.
+    made = [temporary_name(index) for index in cached]
+    options = ["--fai-idx", str(made[0])] + (["--gzi-idx", str(made[1])] if compressed else [])
+    try:
+        with _indexing:
+            pysam.faidx(str(path), *options)
+        for temporary, index in zip(made, cached, strict=True):
+            os.replace(temporary, index)
+    except (pysam.SamtoolsError, OSError) as error:
+        raise FastaError(
+            "The reference cannot be indexed.", needed=f"lines of one length in a sequence, and room in {stem.parent}",
+            found=" ".join(str(error).split()), where=str(path), remedy="see what samtools faidx says of it",
+        ) from error  # fmt: skip
+    finally:
+        for temporary in made:
+            temporary.unlink(missing_ok=True)
+    return cached
 
 
 def _remember(memory: Path, text: str) -> None:

@@ -5,8 +5,8 @@ import hashlib
 import os
 import random
 
+import pysam
 import pytest
-from Bio import bgzf
 
 from splicebert_vep.errors import FastaError
 from splicebert_vep.genome.reference import Reference
@@ -36,9 +36,9 @@ def plain(tmp_path):
 
 @pytest.fixture
 def packed(tmp_path):
-    path = tmp_path / "g.fa.gz"
-    with bgzf.BgzfWriter(str(path), "wb") as out:
-        out.write(fasta_text().encode())
+    source, path = tmp_path / "text", tmp_path / "g.fa.gz"
+    source.write_text(fasta_text())
+    pysam.tabix_compress(str(source), str(path))
     return path
 
 
@@ -102,7 +102,7 @@ def test_an_index_beside_the_fasta_is_used_when_it_is_not_older(plain, cache):
 
 def test_an_index_that_lies_is_told(plain):
     (plain.parent / "g.fa.fai").write_text("chrM\t5000000\t18\t60\t61\n")
-    with Reference(plain) as reference, pytest.raises(FastaError, match="index disagree|cannot be read"):
+    with Reference(plain) as reference, pytest.raises(FastaError, match="cannot be read"):
         reference.fetch("chrM", 4_000_000, 4_000_010)
 
 
@@ -122,13 +122,11 @@ def test_plain_gzip_is_refused_with_the_remedy(tmp_path):
         Reference(path)
 
 
-def test_a_name_that_belies_the_content_is_told(tmp_path, plain, packed):
-    packed.rename(tmp_path / "packed.fa")
-    with pytest.raises(FastaError, match="name does not say so"):
-        Reference(tmp_path / "packed.fa")
-    plain.rename(tmp_path / "plain.fa.gz")
-    with pytest.raises(FastaError, match="not compressed, but its name says so"):
-        Reference(tmp_path / "plain.fa.gz")
+def test_a_name_need_not_tell_of_the_compression(tmp_path, plain, packed):
+    for path, name in ((packed, "packed.fa"), (plain, "plain.fa.gz")):
+        path.rename(tmp_path / name)
+        with Reference(tmp_path / name) as reference:
+            assert reference.fetch("chrM", 0, 80).decode() == MT
 
 
 @pytest.mark.parametrize(("content", "message"), [("", "an empty file"), ("ACGT\n", "begins with '>'")])
