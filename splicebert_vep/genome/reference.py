@@ -196,7 +196,7 @@ def _find_or_make_indexes(path: Path, *, compressed: bool) -> list[Path]:
             pysam.faidx(str(path), *options)
         for temporary, index in zip(made, cached, strict=True):
             os.replace(temporary, index)
-    except (pysam.SamtoolsError, OSError) as error:
+    except (pysam.utils.SamtoolsError, OSError) as error:
         raise FastaError(
             "The reference cannot be indexed.", needed=f"lines of one length in a sequence, and room in {stem.parent}",
             found=" ".join(str(error).split()), where=str(path), remedy="see what samtools faidx says of it",
