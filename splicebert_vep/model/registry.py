@@ -1,296 +1,29 @@
-"""Know the models by name: where they come from, under which licence, and where they lie on this machine."""
+"""Models by name: their sources, licences and checksums, their folders on this machine, and ``models pull``."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shutil
 import tarfile
 import tempfile
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from gzip import BadGzipFile
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from ..errors import DownloadError, ModelError, suggestion
 from ..files import cache_root, sha256_of
 
 if TYPE_CHECKING:
     from .checkpoint import LoadedModel
-
-
-Progress = Callable[[str, int, "int | None"], None]
-"""Called now and then with the file's name, the bytes so far and, where the server tells, the bytes in all."""
-
-_CHUNK = 1 << 20  # bytes
-_TIMEOUT = 60.0  # seconds without a byte
-_SCHEMES = ("https", "http", "file")
-
-
-def pull(
-    name: str,
-    *,
-    cache: Path,
-    base_url: str | None = None,
-    sha256: str | None = None,
-    unverified: bool = False,
-    progress: Progress | None = None,
-) -> Path:
-    """Download a model into ``cache`` and return its folder; the bundled one has nothing to download.
-
-    A model that is there already, with the wanted checksum, is not downloaded again. Everything happens in a
-    temporary folder of the cache, which goes away whatever happens; the last step is a rename.
-
-    Args:
-        base_url: a mirror: the folder below which the files lie under their usual names.
-        sha256: the weights file's, in hex. Needed where this program does not know it, unless ``unverified``.
-        unverified: take weights that nothing can be held against; ``pulled.json`` keeps that on record.
-
-    Raises:
-        ModelError: no model has that name.
-        DownloadError: no checksum to go by, the server or the disk failed, or what came is not the model.
-    """
-    model = find_model(name)
-    target = model_folder(model, cache)
-    if model.base_url is None:
-        return target
-    wanted = _wanted_checksum(model, sha256, unverified)
-    if _is_there(target, model, wanted):
-        return target
-    url = (base_url or model.base_url).rstrip("/") + "/"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".pull-", dir=cache) as scratch:
-            folder = Path(scratch) / "new"
-            folder.mkdir()
-            if model.archive is not None:
-                archive = Path(scratch) / "archive"
-                _fetch(url + model.archive, archive, progress)
-                _extract(archive, model, folder, url + model.archive)
-            else:
-                for file in (*model.other_files, model.weights_file):
-                    _fetch(url + file, folder / file, progress)
-            found = _check_weights(folder / model.weights_file, model, wanted, url)
-            _prove(folder, model, url)
-            date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            taken = url + (model.archive or model.weights_file)
-            verified = wanted is not None
-            write_record(folder, PullRecord(name, taken, date, model.weights_file, found, verified))
-            _swap_in(folder, target, Path(scratch) / "old")
-    except OSError as error:  # the network's own are turned into DownloadError where they arise
-        raise DownloadError(
-            f"The model {name} could not be written to the cache.",
-            needed="a folder with room that can be written to",
-            found=str(error),
-            where=str(cache),
-            remedy="make room, or set SPLICEBERT_VEP_CACHE to another folder",
-        ) from error
-    return target
-
-
-def _wanted_checksum(model: KnownModel, given: str | None, unverified: bool) -> str | None:
-    if given is not None:
-        given = given.strip().lower()
-        if len(given) != 64 or set(given) - set("0123456789abcdef"):
-            raise DownloadError("The given SHA-256 is none.", needed="64 hex digits", found=given, remedy="check it")
-        if model.sha256 is not None and given != model.sha256:
-            raise DownloadError(
-                f"The given SHA-256 is not that of {model.name}.",
-                needed=model.sha256,
-                found=given,
-                remedy="leave the checksum out; this program knows it",
-            )
-        return given
-    if model.sha256 is None and not unverified:
-        raise DownloadError(
-            f"The checksum of {model.name} is not known to this program.",
-            needed=f"the SHA-256 of its {model.weights_file} from a source you trust",
-            found="none",
-            where=model.source,
-            remedy=f"splicebert-vep models pull {model.name} --sha256 HEX, or --unverified to take what comes",
-        )
-    return model.sha256
-
-
-def _is_there(target: Path, model: KnownModel, wanted: str | None) -> bool:
-    """True when an earlier pull left these very weights, held against a checksum if one is wanted now."""
-    try:
-        record = read_record(target)
-        found = sha256_of(target / model.weights_file)
-    except (OSError, ModelError):
-        return False
-    if record is None or found != record.sha256:
-        return False
-    return wanted is None or (record.verified and found == wanted)
-
-
-def _fetch(url: str, file: Path, progress: Progress | None) -> None:
-    """Stream a URL to a file, and check that all of it came."""
-    if urllib.parse.urlsplit(url).scheme not in _SCHEMES:
-        raise DownloadError(
-            "The address cannot be downloaded from.",
-            needed=" or ".join(f"{scheme}://" for scheme in _SCHEMES),
-            found=url,
-            remedy="give the folder's address in full",
-        )
-    request = urllib.request.Request(url, headers={"User-Agent": "splicebert-vep"})
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
-    except (OSError, HTTPException, ValueError) as error:  # ValueError: the address itself is malformed
-        _network_failed(url, error)
-    name = PurePosixPath(urllib.parse.urlsplit(url).path).name
-    with response, file.open("wb") as out:
-        length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isdigit() else None
-        _need_room(file.parent, total or 0)
-        done = 0
-        while chunk := _read(response, url):
-            out.write(chunk)
-            done += len(chunk)
-            if progress is not None:
-                progress(name, done, total)
-    if total is not None and done != total:
-        raise DownloadError(
-            f"The download of {name} broke off.",
-            needed=f"{total} bytes",
-            found=f"{done} bytes",
-            where=url,
-            remedy="try again; nothing was kept",
-        )
-
-
-def _read(response: IO[bytes], url: str) -> bytes:
-    try:
-        return response.read(_CHUNK)
-    except (OSError, HTTPException) as error:
-        _network_failed(url, error)
-
-
-def _network_failed(url: str, error: Exception) -> NoReturn:
-    if isinstance(error, urllib.error.HTTPError):
-        error.close()  # it holds the connection
-        found = f"HTTP {error.code} {error.reason}"
-    else:
-        found = str(getattr(error, "reason", None) or error) or type(error).__name__
-    raise DownloadError(
-        "The server did not give the file.",
-        needed="a whole answer",
-        found=found,
-        where=url,
-        remedy="check the connection and the address, or name a mirror with --url",
-    ) from error
-
-
-def _need_room(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise DownloadError(
-            "There is not enough room on the disk.",
-            needed=f"{size} bytes",
-            found=f"{free} bytes free",
-            where=str(folder.parent.parent if folder.name == "new" else folder.parent),
-            remedy="make room, or set SPLICEBERT_VEP_CACHE to a folder on another disk",
-        )
-
-
-def _extract(archive: Path, model: KnownModel, folder: Path, url: str) -> None:
-    """Copy the wanted files out of the archive, wherever in it the folder of the model's name lies.
-
-    No path of the archive is ever used on disk: a file is written under the name that we asked for.
-    """
-    wanted = {model.weights_file, *model.other_files}
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                path = PurePosixPath(member.name)
-                if path.parent.name != model.name or path.name not in wanted:
-                    continue
-                source = tar.extractfile(member) if member.isreg() else None
-                if source is None or path.is_absolute() or ".." in path.parts:
-                    raise DownloadError(
-                        "The archive is not safe to unpack.",
-                        needed="plain files below the archive's own folder",
-                        found=f"{member.name}, a link or a path that leads out of it",
-                        where=url,
-                        remedy="do not use this archive; get it from " + model.source,
-                    )
-                _need_room(folder, member.size)
-                with source, (folder / path.name).open("wb") as out:
-                    shutil.copyfileobj(source, out, _CHUNK)
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DownloadError(
-            "The archive is damaged.",
-            needed="a whole .tar.gz",
-            found=str(error) or type(error).__name__,
-            where=url,
-            remedy="try again, or name another mirror with --url",
-        ) from error
-    if not (folder / model.weights_file).is_file():
-        raise DownloadError(
-            "The archive does not hold the model.",
-            needed=f"{model.name}/{model.weights_file}",
-            found=", ".join(sorted(path.name for path in folder.iterdir())) or "no folder of that name",
-            where=url,
-            remedy="name another mirror with --url",
-        )
-
-
-def _check_weights(file: Path, model: KnownModel, wanted: str | None, url: str) -> str:
-    """Return the file's SHA-256 once size and checksum are found right; before anything reads the file's inside."""
-    if model.size is not None and (size := file.stat().st_size) != model.size:
-        raise DownloadError(
-            f"The weights of {model.name} have the wrong size.",
-            needed=f"{model.size} bytes",
-            found=f"{size} bytes",
-            where=url,
-            remedy="try again, or name another mirror with --url; nothing was kept",
-        )
-    found = sha256_of(file)
-    if wanted is not None and found != wanted:
-        raise DownloadError(
-            f"The weights of {model.name} have the wrong SHA-256.",
-            needed=wanted,
-            found=found,
-            where=url,
-            remedy="do not use this source; nothing was kept",
-        )
-    return found
-
-
-def _prove(folder: Path, model: KnownModel, url: str) -> None:
-    try:
-        from .checkpoint import load_checkpoint  # torch takes seconds, and listing models does without
-
-        check_known(load_checkpoint(folder), model)
-    except ModelError as error:
-        raise DownloadError(
-            f"What was downloaded is not the model {model.name}. {error.problem}",
-            needed=error.needed,
-            found=error.found,
-            where=url,
-            remedy="do not use this source; nothing was kept",
-        ) from error
-
-
-def _swap_in(folder: Path, target: Path, old: Path) -> None:
-    """Put the new folder in the target's place; an older one comes back if that fails."""
-    if target.exists():
-        os.replace(target, old)
-    try:
-        os.replace(folder, target)
-    except OSError:
-        if old.exists():
-            os.replace(old, target)
-        raise
-
 
 DEFAULT_MODEL = "splicebert-mini"
 DEFAULT_SPLICE_MODEL = "splicebert-mini-splice-sites"
@@ -301,7 +34,7 @@ _RECORD = "pulled.json"
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """Describe a model that has a name.
+    """A model that has a name.
 
     Args:
         source: page to read about it.
@@ -335,14 +68,14 @@ class KnownModel:
 
 @dataclass(frozen=True, slots=True)
 class PullRecord:
-    """Keep where pulled weights came from; lies beside them as ``pulled.json``.
+    """The source of pulled weights; lies beside them as ``pulled.json``.
 
     Args:
         url: the file that was downloaded.
         date: ISO 8601, UTC.
         file: the weights file's name.
         sha256: of the weights file, lower-case hex.
-        verified: whether that was held against a checksum of the registry's or the user's.
+        verified: True when a checksum of the registry or of the user confirmed it.
     """
 
     name: str
@@ -353,81 +86,49 @@ class PullRecord:
     verified: bool
 
 
-def _sizes(hidden: int, heads: int, inner: int, positions: int, eps: float) -> Mapping[str, int | float]:
+def _expected(hidden: int, heads: int, inner: int, positions: int, eps: float) -> Mapping[str, int | float]:
     return MappingProxyType(
         {
-            "hidden_size": hidden,
-            "num_hidden_layers": 6,
-            "num_attention_heads": heads,
-            "intermediate_size": inner,
-            "max_position_embeddings": positions,
-            "type_vocab_size": 2,
-            "layer_norm_eps": eps,
+            "hidden_size": hidden, "num_hidden_layers": 6, "num_attention_heads": heads, "intermediate_size": inner,
+            "max_position_embeddings": positions, "type_vocab_size": 2, "layer_norm_eps": eps,
         }
-    )
+    )  # fmt: skip
 
 
 def _official(
     name: str, summary: str, positions: int, size: int | None = None, sha256: str | None = None
 ) -> KnownModel:
     return KnownModel(
-        name=name,
-        summary=summary,
-        source="https://zenodo.org/records/7995778",
-        licence="CC BY 4.0 (weights), BSD-3-Clause (code)",
-        base_url="https://zenodo.org/records/7995778/files/",
-        archive="models.tar.gz",
-        weights_file="pytorch_model.bin",
-        other_files=("config.json", "vocab.txt"),
-        size=size,
-        sha256=sha256,
-        expected=_sizes(512, 16, 2048, positions, 1e-12),
-    )
+        name, summary, "https://zenodo.org/records/7995778", "CC BY 4.0 (weights), BSD-3-Clause (code)",
+        "https://zenodo.org/records/7995778/files/", "models.tar.gz", "pytorch_model.bin", ("config.json", "vocab.txt"),
+        size, sha256, _expected(512, 16, 2048, positions, 1e-12),
+    )  # fmt: skip
 
 
 def _multimolecule(name: str, summary: str, positions: int) -> KnownModel:
     return KnownModel(
-        name=name,
-        summary=summary,
-        source=f"https://huggingface.co/{name}",
-        licence="AGPL-3.0",
-        base_url=f"https://huggingface.co/{name}/resolve/main/",
-        archive=None,
-        weights_file="model.safetensors",
-        other_files=("config.json", "vocab.txt"),
-        size=None,
-        sha256=None,
-        expected=_sizes(512, 16, 2048, positions, 1e-12),
-    )
+        name, summary, f"https://huggingface.co/{name}", "AGPL-3.0", f"https://huggingface.co/{name}/resolve/main/",
+        None, "model.safetensors", ("config.json", "vocab.txt"), None, None, _expected(512, 16, 2048, positions, 1e-12),
+    )  # fmt: skip
 
 
 _MODELS = (
     KnownModel(
-        name=DEFAULT_MODEL,
-        summary="small model of this project, bundled; for trying things out, see its quality note",
-        source="bundled with splicebert-vep",
-        licence="BSD-3-Clause",
-        base_url=None,
-        archive=None,
-        weights_file="model.safetensors",
-        other_files=("config.json", "vocab.txt", "README.md"),
-        size=5_370_048,
-        sha256="57a58704d2cd1633385f815d61b5cb614343ae116f90e63d8c8f7832884c3433",
-        expected=_sizes(128, 8, 512, 1026, 1e-5),
+        DEFAULT_MODEL, "small model of this project, bundled; for trying things out, see its quality note",
+        "bundled with splicebert-vep", "BSD-3-Clause", None, None, "model.safetensors",
+        ("config.json", "vocab.txt", "README.md"), 5_370_048,
+        "57a58704d2cd1633385f815d61b5cb614343ae116f90e63d8c8f7832884c3433", _expected(128, 8, 512, 1026, 1e-5),
     ),
     _official(
-        "SpliceBERT.1024nt",
-        "72 vertebrates, windows of 64 to 1024 nt",
-        1026,
-        size=78_883_755,
-        sha256="2ad91428c318e6c49233154073ca7a35f5f7899c9f4be3444775bae3dba0149d",
+        "SpliceBERT.1024nt", "72 vertebrates, windows of 64 to 1024 nt", 1026, 78_883_755,
+        "2ad91428c318e6c49233154073ca7a35f5f7899c9f4be3444775bae3dba0149d",
     ),
     _official("SpliceBERT.510nt", "72 vertebrates, windows of 510 nt only", 512),
     _official("SpliceBERT-human.510nt", "human, windows of 510 nt only", 512),
     _multimolecule("multimolecule/splicebert", "SpliceBERT.1024nt, converted by multimolecule", 1026),
     _multimolecule("multimolecule/splicebert.510", "SpliceBERT.510nt, converted by multimolecule", 512),
     _multimolecule("multimolecule/splicebert-human.510", "SpliceBERT-human.510nt, converted by multimolecule", 512),
-)
+)  # fmt: skip
 
 MODELS: Mapping[str, KnownModel] = MappingProxyType({model.name: model for model in _MODELS})
 """Every model that has a name, the default first."""
@@ -470,12 +171,8 @@ def resolve_model(name_or_path: str | Path) -> Path:
         return Path(name_or_path)
     folder = model_folder(MODELS[name], cache_dir())
     if not folder.is_dir():
-        raise ModelError(
-            f"The model {name} is not on this machine.",
-            needed=str(folder),
-            found="no such folder",
-            remedy=f"splicebert-vep models pull {name}",
-        )
+        problem, remedy = f"The model {name} is not on this machine.", f"splicebert-vep models pull {name}"
+        raise ModelError(problem, needed=str(folder), remedy=remedy)
     return folder
 
 
@@ -490,64 +187,48 @@ def resolve_splice_model(name_or_path: str | Path) -> Path:
     named = not isinstance(name_or_path, Path) and name_or_path == DEFAULT_SPLICE_MODEL
     folder = _BUNDLED / DEFAULT_SPLICE_MODEL if named else Path(name_or_path)
     if not folder.is_dir():
-        raise ModelError(
-            "The splice-site model is not there.",
-            needed=f"{DEFAULT_SPLICE_MODEL}, or a folder that 'finetune splice-sites' wrote",
-            found=f"no folder {folder}",
-            remedy="give the folder 'model' of a run of 'finetune splice-sites'",
-        )
+        needed = f"{DEFAULT_SPLICE_MODEL}, or the folder 'model' of a run of 'finetune splice-sites'"
+        raise ModelError("The splice-site model is not there.", needed=needed, found=f"no folder {folder}")
     return folder
 
 
 def _unknown(name: str) -> ModelError:
-    return ModelError(
-        f"No model is called {name!r}, and no folder either.",
-        needed="a model folder, or one of " + ", ".join(MODELS),
-        found=name,
-        remedy=suggestion([name], MODELS).replace("?", "? ")
-        + "check the spelling or the path; `splicebert-vep models list` shows what can be pulled",
-    )
+    remedy = suggestion([name], MODELS).replace("?", "? ") + "check the spelling or the path"
+    needed = "a model folder, or one of " + ", ".join(MODELS)
+    return ModelError(f"No model is called {name!r}, and no folder either.", needed=needed, remedy=remedy)
 
 
 def check_known(loaded: LoadedModel, model: KnownModel) -> None:
-    """Prove that a loaded folder is the model it is called by: settings, and size and checksum where known.
+    """Compare a loaded folder with the model it is called by: settings, and size and checksum where known.
 
     Raises:
-        ModelError: it is not; the message names what differs.
+        ModelError: it is another model; the message names the difference.
     """
-
-    def error(problem: str, needed: object, found: object) -> ModelError:
-        return ModelError(
-            f"The folder is not the model {model.name}: {problem}.",
-            needed=str(needed),
-            found=str(found),
-            where=str(loaded.weights_file.parent),
-            remedy="pull the model again, or give the folder by its path if another model is meant",
-        )
-
-    for key, wanted in model.expected.items():
-        if (found := getattr(loaded.config, key)) != wanted:
-            raise error(f"{key} differs", wanted, found)
-    if model.size is not None and (size := loaded.weights_file.stat().st_size) != model.size:
-        raise error(f"{loaded.weights_file.name} has another size", f"{model.size} bytes", f"{size} bytes")
-    if model.sha256 is not None and loaded.weights_sha256 != model.sha256:
-        raise error(f"{loaded.weights_file.name} has another SHA-256", model.sha256, loaded.weights_sha256)
+    size = loaded.weights_file.stat().st_size
+    facts: list[tuple[str, object, object]] = [
+        (key, wanted, getattr(loaded.config, key)) for key, wanted in model.expected.items()
+    ]
+    facts += [("size", model.size or size, size), ("SHA-256", model.sha256 or "", loaded.weights_sha256)]
+    for key, wanted, found in facts:
+        if wanted not in ("", found):
+            raise ModelError(
+                f"The folder is not the model {model.name}: {key} differs.", needed=str(wanted), found=str(found),
+                where=str(loaded.weights_file.parent), remedy="pull the model again, or give the folder by its path",
+            )  # fmt: skip
 
 
 def check_pulled(loaded: LoadedModel, record: PullRecord) -> None:
-    """Prove that pulled weights are still those that were pulled.
+    """Check that pulled weights are still those that were pulled.
 
     Raises:
         ModelError: the checksum is another.
     """
     if loaded.weights_sha256 != record.sha256:
         raise ModelError(
-            f"The weights of {record.name} changed since they were pulled.",
-            needed=record.sha256,
-            found=loaded.weights_sha256,
-            where=str(loaded.weights_file),
+            f"The weights of {record.name} changed since they were pulled.", needed=record.sha256,
+            found=loaded.weights_sha256, where=str(loaded.weights_file),
             remedy=f"splicebert-vep models pull {record.name}",
-        )
+        )  # fmt: skip
 
 
 def write_record(folder: Path, record: PullRecord) -> None:
@@ -556,7 +237,7 @@ def write_record(folder: Path, record: PullRecord) -> None:
 
 
 def read_record(folder: Path) -> PullRecord | None:
-    """Return what ``pulled.json`` says, None when the model was not pulled.
+    """Return the content of ``pulled.json``, None when the model was not pulled.
 
     Raises:
         ModelError: the file is damaged.
@@ -567,13 +248,8 @@ def read_record(folder: Path) -> PullRecord | None:
     try:
         return PullRecord(**json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise ModelError(
-            "The record of the download is damaged.",
-            needed="JSON as `splicebert-vep models pull` writes it",
-            found=str(error),
-            where=str(file),
-            remedy="pull the model again",
-        ) from error
+        problem, remedy = "The record of the download is damaged.", "pull the model again"
+        raise ModelError(problem, found=str(error), where=str(file), remedy=remedy) from error
 
 
 def quality_note(folder: Path) -> str | None:
@@ -588,3 +264,187 @@ def quality_note(folder: Path) -> str | None:
         if "Measured:" in paragraph:
             return " ".join(paragraph.split())
     return None
+
+
+Progress = Callable[[str, int, int], None]
+"""Called now and then with the file's name, the bytes so far, and the bytes in all (0 where unknown)."""
+
+_CHUNK = 1 << 20  # bytes
+_TIMEOUT = 60.0  # seconds without a byte
+_SCHEMES = ("https", "http", "file")
+
+
+def pull(
+    name: str,
+    *,
+    cache: Path,
+    base_url: str | None = None,
+    sha256: str | None = None,
+    unverified: bool = False,
+    progress: Progress = lambda file, done, total: None,
+) -> Path:
+    """Download a model into ``cache`` and return its folder; the bundled one has nothing to download.
+
+    A model that is there already, with the wanted checksum, is not downloaded again. Files are written to a temporary
+    folder of the cache, which is removed on any failure; the last step is a rename.
+
+    Args:
+        base_url: a mirror: the folder below which the files lie under their usual names.
+        sha256: of the weights file, in hex. Needed where this program does not know it, unless ``unverified``.
+        unverified: accept weights without a checksum; ``pulled.json`` records it.
+
+    Raises:
+        ModelError: no model has that name.
+        DownloadError: no checksum, the server or the disk failed, or the files are not the model.
+    """
+    model = find_model(name)
+    target = model_folder(model, cache)
+    if model.base_url is None:
+        return target
+    wanted = _wanted_checksum(model, sha256, unverified)
+    if _is_there(target, model, wanted):
+        return target
+    url = (base_url or model.base_url).rstrip("/") + "/"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".pull-", dir=cache) as scratch:
+            folder = Path(scratch) / "new"
+            folder.mkdir()
+            if model.archive is not None:
+                _download(url + model.archive, Path(scratch) / "archive", progress)
+                _extract(Path(scratch) / "archive", model, folder, url + model.archive)
+            else:
+                for file in (*model.other_files, model.weights_file):
+                    _download(url + file, folder / file, progress)
+            digest = _check_weights(folder / model.weights_file, model, wanted, url)
+            _check_model(folder, model, url)
+            date, taken = (
+                time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                url + (model.archive or model.weights_file),
+            )
+            write_record(folder, PullRecord(name, taken, date, model.weights_file, digest, wanted is not None))
+            _swap_in(folder, target, Path(scratch) / "old")
+    except OSError as error:  # of the disk; _download turns the network's into a DownloadError
+        remedy = "make room, or set SPLICEBERT_VEP_CACHE to another folder"
+        problem = f"The model {name} could not be written to the cache."
+        raise DownloadError(problem, found=str(error), where=str(cache), remedy=remedy) from error
+    return target
+
+
+def _wanted_checksum(model: KnownModel, given: str | None, unverified: bool) -> str | None:
+    given = given.strip().lower() if given is not None else None
+    if given is not None and (len(given) != 64 or set(given) - set("0123456789abcdef")):
+        raise DownloadError("The given SHA-256 is not one.", needed="64 hex digits", found=given)
+    if None not in (given, model.sha256) and given != model.sha256:
+        problem, remedy = f"The given SHA-256 is not that of {model.name}.", "leave it out; this program knows it"
+        raise DownloadError(problem, needed=str(model.sha256), found=str(given), remedy=remedy)
+    if given is None and model.sha256 is None and not unverified:
+        problem = f"The checksum of {model.name} is not known to this program."
+        needed = f"the SHA-256 of its {model.weights_file} from a source you trust"
+        remedy = f"splicebert-vep models pull {model.name} --sha256 HEX, or --unverified to go without"
+        raise DownloadError(problem, needed=needed, where=model.source, remedy=remedy)
+    return given or model.sha256
+
+
+def _is_there(target: Path, model: KnownModel, wanted: str | None) -> bool:
+    """Return True when an earlier pull left these very weights, with a checksum if one is wanted now."""
+    try:
+        record = read_record(target)
+        found = sha256_of(target / model.weights_file)
+    except (OSError, ModelError):
+        return False
+    if record is None or found != record.sha256:
+        return False
+    return wanted is None or (record.verified and found == wanted)
+
+
+def _download(url: str, file: Path, progress: Progress) -> None:
+    """Stream a URL to a file, and check that all of it came."""
+    if url.partition(":")[0].lower() not in _SCHEMES:
+        raise DownloadError("The address has an unknown scheme.", needed=", ".join(_SCHEMES), found=url)
+    name = url.rpartition("/")[2]
+    done = total = 0
+    try:
+        response = urlopen(Request(url, headers={"User-Agent": "splicebert-vep"}), timeout=_TIMEOUT)
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: the address itself is malformed
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the connection
+        raise _not_downloaded(name, url, str(error)) from error
+    with response, file.open("wb") as out:
+        length = response.headers.get("Content-Length", "")
+        total = int(length) if length.isdigit() else 0
+        while True:
+            try:
+                chunk = response.read(_CHUNK)
+            except (OSError, HTTPException) as error:
+                raise _not_downloaded(name, url, str(error) or type(error).__name__) from error
+            if not chunk:
+                break
+            out.write(chunk)
+            done += len(chunk)
+            progress(name, done, total)
+    if total and done != total:
+        raise _not_downloaded(name, url, f"{done} of {total} bytes")
+
+
+def _not_downloaded(name: str, url: str, found: str) -> DownloadError:
+    remedy = "check the connection and the address, or name a mirror with --url; nothing was kept"
+    return DownloadError(f"{name} could not be downloaded.", found=found, where=url, remedy=remedy)
+
+
+def _extract(archive: Path, model: KnownModel, folder: Path, url: str) -> None:
+    """Copy the wanted files out of the folder of the model's name, wherever in the archive it lies.
+
+    No path of the archive is used on disk, and no link is followed: a file is written under the name of the registry.
+    """
+    wanted = {model.weights_file, *model.other_files}
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                path = PurePosixPath(member.name)
+                source = tar.extractfile(member) if member.isreg() else None
+                if source is not None and path.parent.name == model.name and path.name in wanted:
+                    with source, (folder / path.name).open("wb") as out:
+                        shutil.copyfileobj(source, out, _CHUNK)
+    except (tarfile.TarError, EOFError, zlib.error, BadGzipFile) as error:
+        found = str(error) or type(error).__name__
+        raise DownloadError("The archive is damaged.", found=found, where=url, remedy="try again, or --url") from error
+    if not (folder / model.weights_file).is_file():
+        needed = f"{model.name}/{model.weights_file}"
+        raise DownloadError(
+            "The archive does not hold the model.", needed=needed, where=url, remedy="try another --url"
+        )
+
+
+def _check_weights(file: Path, model: KnownModel, wanted: str | None, url: str) -> str:
+    """Return the SHA-256 of the weights once size and checksum are right; before any program reads their inside."""
+    size, found = file.stat().st_size, sha256_of(file)
+    if model.size not in (None, size):
+        problem = f"The weights of {model.name} have the wrong size."
+        raise DownloadError(problem, needed=f"{model.size} bytes", found=f"{size} bytes", where=url)
+    if wanted not in (None, found):
+        problem, remedy = f"The weights of {model.name} have the wrong SHA-256.", "do not use this source"
+        raise DownloadError(problem, needed=str(wanted), found=found, where=url, remedy=remedy)
+    return found
+
+
+def _check_model(folder: Path, model: KnownModel, url: str) -> None:
+    from .checkpoint import load_checkpoint  # torch takes seconds to import, and listing models does without
+
+    try:
+        check_known(load_checkpoint(folder), model)
+    except ModelError as error:
+        problem = f"The downloaded files are not the model {model.name}. {error.problem}"
+        raise DownloadError(problem, needed=error.needed, found=error.found, where=url) from error
+
+
+def _swap_in(folder: Path, target: Path, old: Path) -> None:
+    """Put the new folder in the target's place; an older one comes back if that fails."""
+    if target.exists():
+        os.replace(target, old)
+    try:
+        os.replace(folder, target)
+    except OSError:
+        if old.exists():
+            os.replace(old, target)
+        raise

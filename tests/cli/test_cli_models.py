@@ -1,4 +1,4 @@
-"""Models by name: what is known of them, where they lie, and the `models` command."""
+"""The `models` command."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from click.testing import CliRunner
 from splicebert_vep.cli import models as cli
 from splicebert_vep.errors import DownloadError, ModelError
 from splicebert_vep.model import registry
-from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.registry import MODELS, resolve_model
 
 BUNDLED = resolve_model("splicebert-mini")
-MINI, OFFICIAL, HUB = "splicebert-mini", "SpliceBERT.1024nt", "multimolecule/splicebert"
+MINI, HUB = "splicebert-mini", "multimolecule/splicebert"
 
 
 @pytest.fixture
@@ -35,51 +34,6 @@ def small_hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(registry, "MODELS", models)
     monkeypatch.setattr(cli, "MODELS", models)
     return BUNDLED.as_uri()
-
-
-def test_resolve(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert resolve_model(str(tmp_path)) == resolve_model(tmp_path) == tmp_path
-    with pytest.raises(ModelError, match=r"not on this machine(.|\n)*splicebert-vep models pull SpliceBERT.1024nt"):
-        resolve_model(OFFICIAL)
-    with pytest.raises(ModelError, match=r"No model is called '/no/such'(.|\n)*splicebert-mini, SpliceBERT.1024nt"):
-        resolve_model("/no/such")
-    with pytest.raises(ModelError, match="No model is called"):
-        resolve_model(Path(OFFICIAL))
-    # A folder of the working directory does not hide a model of the same name, unless it is asked for as a path.
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "splicebert-mini").mkdir()
-    assert resolve_model("splicebert-mini") == BUNDLED
-    assert resolve_model("./splicebert-mini") == resolve_model(Path("splicebert-mini")) == Path("splicebert-mini")
-
-
-@pytest.mark.parametrize(
-    ("variables", "wanted"),
-    [
-        ({"SPLICEBERT_VEP_CACHE": "/own", "XDG_CACHE_HOME": "/xdg"}, "/own/models"),
-        ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/splicebert-vep/models"),
-        ({"XDG_CACHE_HOME": "relative"}, "/home/me/.cache/splicebert-vep/models"),
-        ({}, "/home/me/.cache/splicebert-vep/models"),
-    ],
-    ids=["own", "XDG", "XDG relative", "home"],
-)
-def test_cache_dir(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], wanted: str) -> None:
-    for name in ("SPLICEBERT_VEP_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {**variables, "HOME": "/home/me"}.items():
-        monkeypatch.setenv(name, value)
-    assert registry.cache_dir() == Path(wanted)
-
-
-def test_registry_facts() -> None:
-    model = MODELS[OFFICIAL]
-    assert (model.size, model.sha256) == (
-        78_883_755,
-        "2ad91428c318e6c49233154073ca7a35f5f7899c9f4be3444775bae3dba0149d",
-    )
-    mini = MODELS["splicebert-mini"]
-    registry.check_known(load_checkpoint(BUNDLED), mini)
-    with pytest.raises(ModelError, match="num_attention_heads differs|hidden_size differs"):
-        registry.check_known(load_checkpoint(BUNDLED), model)
 
 
 def command(*arguments: str) -> tuple[str, str]:
@@ -135,14 +89,14 @@ def test_command_verify_finds_weights_that_changed(small_hub: str) -> None:
     raw[len(raw) // 2] ^= 1  # still loads: one bit of one number
     weights.write_bytes(raw)
     for by in (HUB, str(folder)):
-        with pytest.raises(ModelError, match=r"changed since they were pulled(.|\n)*models pull multimolecule/splice"):
+        with pytest.raises(ModelError, match="models pull multimolecule/splice"):
             command("verify", by)
 
 
 def test_command_verify_finds_a_damaged_record(small_hub: str) -> None:
     folder = Path(pull_small("--unverified", mirror=small_hub)[0].strip())
     (folder / "pulled.json").write_text("{}")
-    with pytest.raises(ModelError, match="record of the download is damaged"):
+    with pytest.raises(ModelError, match="damaged"):
         command("verify", str(folder))
 
 
