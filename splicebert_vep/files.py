@@ -15,13 +15,21 @@ from .errors import OutputError, SettingsError
 
 
 def cache_root() -> Path:
-    """Return the per-user cache folder (``SPLICEBERT_VEP_CACHE``, else the XDG cache); it may not exist yet."""
+    """Return the per-user cache folder (``SPLICEBERT_VEP_CACHE``, else the XDG cache); it may not exist yet.
+
+    Raises:
+        SettingsError: no variable says where, and the user has no home folder.
+    """
     if chosen := os.environ.get("SPLICEBERT_VEP_CACHE"):
         return Path(chosen).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")
     # The XDG base directory specification has relative paths ignored.
-    base = Path(shared) if shared and os.path.isabs(shared) else Path.home() / ".cache"
-    return base / "splicebert-vep"
+    if shared and os.path.isabs(shared):
+        return Path(shared) / "splicebert-vep"
+    try:
+        return Path.home() / ".cache" / "splicebert-vep"
+    except RuntimeError as error:  # a user without HOME and without an entry in the password database
+        raise SettingsError("There is no home folder for the cache.", remedy="set SPLICEBERT_VEP_CACHE") from error
 
 
 def temporary_name(final: Path) -> Path:

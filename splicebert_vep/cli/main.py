@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
@@ -16,8 +18,8 @@ import cloup
 from splicebert_vep_spec import Command
 
 from .. import __version__
-from ..errors import SpliceBertError
-from ..plugins import Origin, inspect_plugins
+from ..errors import OutputError, SettingsError, SpliceBertError
+from ..plugins import Origin, inspect_plugins, told
 from .annotate import annotate, score
 from .cohort import cohort
 from .genes import genes
@@ -47,8 +49,7 @@ class Program(cloup.Group):
             sys.stdout.flush()
             return result
         except BrokenPipeError:
-            # What is left in Python's buffer would fail once more at exit and be reported then.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _forget_stdout()
             ctx.exit(_SIGPIPE_CODE)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -101,6 +102,11 @@ class Program(cloup.Group):
         return found
 
 
+def _forget_stdout() -> None:
+    """Send what is left in stdout's buffer nowhere: it would fail once more at exit and be reported then."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _broken(name: str) -> str:
     return f"plugin {name} is broken, and its commands are missing; 'splicebert-vep plugins' says why"
 
@@ -139,6 +145,10 @@ class PluginCommand(click.Command):
         return code
 
 
+#: Exit code of a fault of this program (EX_SOFTWARE of sysexits.h).
+FAULT_CODE = 70
+#: Why stdout or a file cannot take what is written.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG}
 _SIGINT_CODE = 128 + signal.SIGINT
 _EPILOG = """\b
 Examples:
@@ -154,6 +164,7 @@ Exit codes:
     3  unusable input, model or settings    130  interrupted
     4  genome builds differ                 141  the reader of stdout went away
     5  an output could not be written       143  terminated
+                                             70  a fault of this program
 """
 
 
@@ -225,6 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = cli.main(args=arguments, prog_name="splicebert-vep", standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.Abort:
         say("interrupted; nothing unfinished was left under its final name")
@@ -240,6 +252,24 @@ def _run(arguments: Sequence[str] | None) -> int:
     except SpliceBertError as error:
         fail(describe(error))
         return error.exit_code
+    except MemoryError:
+        fail("There is not enough memory. Use smaller batches (--batch-tokens), or a machine with more.")
+        return SettingsError.exit_code
+    except Exception as error:  # the outermost net: nothing ends in a traceback
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _forget_stdout()
+            fail(describe(OutputError("The output could not be written.", found=str(error))))
+            return OutputError.exit_code
+        return _fault(error)
+
+
+def _fault(error: Exception) -> int:
+    """Say that this program is at fault; ``SPLICEBERT_VEP_TRACEBACK=1`` shows where."""
+    if os.environ.get("SPLICEBERT_VEP_TRACEBACK"):
+        traceback.print_exception(error)
+    fail(f"This is a fault of splicebert-vep {__version__}, please report it: {folded(told(error))}")
+    say("run it again with SPLICEBERT_VEP_TRACEBACK=1 and add what it prints to the report")
+    return FAULT_CODE
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -43,8 +43,8 @@ def test_help_shows_commands_by_task_and_every_exit_code(run, no_plugins):
     assert words["Look around"] == ["plugins", "doctor"]
     assert len(words["Examples"]) >= 3
     assert "Commands of plugins" not in words
-    codes = {int(code) for code in re.findall(r"(?:^| ) +(\d+)  \S", dict(sections)["Exit codes"], re.MULTILINE)}
-    assert codes == {0, 1, 2, 3, 4, 5, 6, 7, 8, 130, 141, 143}
+    codes = {int(code) for code in re.findall(r"(?:^| ) *(\d+)  \S", dict(sections)["Exit codes"], re.MULTILINE)}
+    assert codes == {0, 1, 2, 3, 4, 5, 6, 7, 8, 70, 130, 141, 143}
 
 
 @pytest.mark.parametrize("path", commands(), ids=" ".join)
@@ -217,3 +217,33 @@ def test_tables_are_text_by_default_and_json_when_asked(run):
     assert max(len(line) for line in out.splitlines() if not line.startswith("folder")) <= 110  # a path is never cut
     _, out, _ = run("models", "verify", "splicebert-mini")
     assert re.search(r"^verified +yes\nchecksum from +registry$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["annotate", "--help"], ["models", "list"], ["plugins"], ["doctor"], ["genes", "info", "grch38"],
+     ["score", "17-43047641-A-C", "-R", str(FASTA), "--backend", "null"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_full_device_is_an_output_that_could_not_be_written(words):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, check=False, timeout=120)
+    assert done.returncode == 5
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_fault_of_the_program_is_told_with_a_code_of_its_own(run, monkeypatch):
+    monkeypatch.setattr(program.cli.commands["doctor"], "callback", lambda **_: 1 // 0)
+    code, out, err = run("doctor")
+    assert (code, out) == (70, "")
+    assert "ZeroDivisionError" in err and "please report" in err and "Traceback" not in err
+    monkeypatch.setenv("SPLICEBERT_VEP_TRACEBACK", "1")
+    assert "Traceback" in run("doctor")[2]
+
+
+def test_too_little_memory_is_no_fault_of_the_program(run, monkeypatch):
+    def exhausted(**_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(program.cli.commands["doctor"], "callback", exhausted)
+    assert run("doctor")[0] == 3
