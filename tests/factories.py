@@ -657,12 +657,15 @@ SPLICEAI_FIELDS = {
     **{f"SpliceAI_DS_{delta}": "Float" for delta in ("AG", "AL", "DG", "DL", "MAX")},
     **{f"SpliceAI_DP_{delta}": "Integer" for delta in ("AG", "AL", "DG", "DL")},
     "SpliceAI_STATUS": "String",
-    "EVIDENCE": "String",
 }
 
 
 def declared(fields: dict[str, str]) -> list[str]:
-    return [f'##INFO=<ID=SpliceBERT_{n},Number=A,Type={t},Description="about {n}">' for n, t in fields.items()]
+    words = {"LLR": "; negative = ALT less expected", "KL_CTX": "; higher = more disturbed"}
+    return [
+        f'##INFO=<ID=SpliceBERT_{n},Number=A,Type={t},Description="about {n}{words.get(n, "")}">'
+        for n, t in fields.items()
+    ]
 
 
 def scored_info(**values: object) -> str:

@@ -105,21 +105,18 @@ def report(
     page = render(vcf, found, drawn, __version__, drawn=drawing)
     with whole_or_not(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    what = f"{len(found.shown()):,} rows, {len(drawn)} pictures, {len(page.encode()) / 1e6:.1f} MB"
+    what = f"{len(found.shown):,} rows, {len(drawn)} pictures, {len(page.encode()) / 1e6:.1f} MB"
     say(f"wrote {target}: {what}" + ("; -R FASTA adds pictures" if reference is None else ""))
 
 
 def _check_score(vcf: AnnotatedVcf, by: str) -> None:
-    from ..tools.report.collect import scores_of
-
-    scores = scores_of(vcf.fields)
-    if by not in scores:
+    if by not in vcf.directions:
         raise SettingsError(
             f"The file has no score {by} of which it is known which way more disturbed lies.",
-            needed=", ".join(scores) or "a score",
+            needed=", ".join(vcf.directions) or "a score",
             found=f"{by}, which has no such direction" if by in vcf.fields else by,
             where=vcf.name,
-            remedy=suggestion([by], scores) or "give --by one of the file's scores",
+            remedy=suggestion([by], vcf.directions) or "give --by one of the file's scores",
         )
 
 

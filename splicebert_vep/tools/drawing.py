@@ -67,6 +67,13 @@ def plain_words(text: str) -> str:
     return " ".join(map(plain, text.split(" ")))
 
 
+def position_words(region: str, offset: str | None) -> str:
+    """Return where an allele lies in a gene; 'exon 12' would be read as the twelfth exon."""
+    if offset is None:
+        return region
+    return f"{region} {offset}" if offset.startswith(("+", "-")) else f"{region}, base {offset} from the site"
+
+
 def svg(figure: Any) -> str:
     """Return a figure as SVG; the same figure gives the same text."""
     buffer = io.StringIO()

@@ -30,8 +30,19 @@ from ..sequence import windows
 from ..sequence.tokens import LETTERS, with_special
 from ..sequence.windows import Across, Index, Mask, WindowShape, across
 from ..variants import Variant
-from .drawing import BLUE, DARK, GREY, ORANGE, cut, draw_logo, draw_structure, drawing, plain, plain_words
-from .report.collect import position_words
+from .drawing import (
+    BLUE,
+    DARK,
+    GREY,
+    ORANGE,
+    cut,
+    draw_logo,
+    draw_structure,
+    drawing,
+    plain,
+    plain_words,
+    position_words,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

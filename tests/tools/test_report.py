@@ -87,10 +87,9 @@ def test_what_hits_a_site_what_spliceai_finds_and_what_has_no_score_is_always_sh
         [
             "1 1 . A C " + scored(-3),
             "1 2 . A C " + scored(-12, SITE_HIT="donor", REGION="intron", SITE_OFFSET="+1"),
-            "1 3 . A C "
-            + scored(-12, SpliceAI_DS_MAX=0.9, SpliceAI_DS_DG=0.9, SpliceAI_DP_DG=-5, EVIDENCE="spliceai_only"),
+            "1 3 . A C " + scored(-12, SpliceAI_DS_MAX=0.9, SpliceAI_DS_DG=0.9, SpliceAI_DP_DG=-5),
             "1 4 . A <DEL> " + scored_info(STATUS="SYMBOLIC"),
-            "1 5 . A C " + scored(-12, SpliceAI_STATUS="NO_RECORD", EVIDENCE="not_scored"),
+            "1 5 . A C " + scored(-12, SpliceAI_STATUS="NO_RECORD"),
             "1 6 . A C .",
             "1 7 . A . .",
         ],
@@ -102,8 +101,8 @@ def test_what_hits_a_site_what_spliceai_finds_and_what_has_no_score_is_always_sh
     assert "The record has no SpliceBERT fields" in made.text
     made = page(source)
     by_name = {row[0]: row for row in made.table}
-    assert by_name["1-3-A-C"][-3:] == ["SpliceAI only", "0.9", "DG 0.9 (-5)"]
-    assert by_name["1-5-A-C"][-3:] == ["not scored", "NO_RECORD", ""]
+    assert by_name["1-3-A-C"][-2:] == ["0.9", "DG 0.9 (-5)"]
+    assert by_name["1-5-A-C"][-2:] == ["NO_RECORD", ""]
     assert by_name["1-2-A-C"][2] == "intron +1donor"
     assert by_name["1-6-A-C"][3] == ""
     assert "NOT_ANNOTATED" in made.text

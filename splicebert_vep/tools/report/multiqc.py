@@ -9,8 +9,7 @@ from statistics import median
 from typing import Any
 
 from ...files import reporting, whole_or_not
-from ...joining.evidence import SPLICEAI_THRESHOLD
-from .collect import STATUSES, Collected
+from .collect import SPLICEAI_THRESHOLD, Collected
 
 _PARENT = {
     "parent_id": "splicebert_vep",
@@ -32,7 +31,7 @@ def write_multiqc(folder: str | Path, sample: str, found: Collected, provenance:
     with reporting(folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
     written = []
-    for name, content in (("statuses", statuses(sample, found)), ("summary", summary(sample, found, provenance))):
+    for name, content in (("statuses", _statuses(sample, found)), ("summary", _summary(sample, found, provenance))):
         path = Path(folder) / f"{sample}.splicebert_{name}_mqc.json"
         with whole_or_not(path) as temporary:
             temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -40,10 +39,8 @@ def write_multiqc(folder: str | Path, sample: str, found: Collected, provenance:
     return written
 
 
-def statuses(sample: str, found: Collected) -> dict[str, Any]:
+def _statuses(sample: str, found: Collected) -> dict[str, Any]:
     """Return a bar graph: a bar for the sample, split by status."""
-    occurring = {status: count for status, count in found.statuses.items() if count}
-    ordered = [status for status in (*STATUSES, *sorted(set(occurring) - set(STATUSES))) if status in occurring]
     return {
         "id": "splicebert_vep_statuses",
         **_PARENT,
@@ -55,11 +52,11 @@ def statuses(sample: str, found: Collected) -> dict[str, Any]:
             "title": "SpliceBERT: alleles by status",
             "ylab": "ALT alleles",
         },
-        "data": {sample: {status: occurring[status] for status in ordered}},
+        "data": {sample: {status: found.statuses[status] for status in found.occurring}},
     }
 
 
-def summary(sample: str, found: Collected, provenance: Mapping[str, str]) -> dict[str, Any]:
+def _summary(sample: str, found: Collected, provenance: Mapping[str, str]) -> dict[str, Any]:
     """Return a table: a row for the sample; a median of nothing is left out."""
     row: dict[str, Any] = {
         "alleles": found.alleles,
@@ -88,29 +85,31 @@ def _median(found: Collected, score: str) -> float | None:
     return median(every) if every else None
 
 
+def _header(title: str, description: str, **more: Any) -> dict[str, Any]:
+    return {"title": title, "description": description, **more}
+
+
 _WHOLE, _DIGITS = "{:,.0f}", "{:,.3g}"
-_HEADERS: Mapping[str, dict[str, Any]] = {
-    "alleles": {"title": "ALT alleles", "description": "ALT alleles read", "format": _WHOLE, "scale": "Greys"},
-    "scored_percent": {
-        "title": "Scored", "description": "Share of ALT alleles with scores", "suffix": "%", "min": 0, "max": 100,
-        "scale": "Blues",
-    },
-    "genes": {"title": "Genes", "description": "Genes that alleles lie in", "format": _WHOLE, "scale": "Greys"},
-    "site_hits": {
-        "title": "At splice sites", "description": "ALT alleles that touch an annotated splice-site dinucleotide",
-        "format": _WHOLE, "scale": "Oranges",
-    },
-    "spliceai_elsewhere": {
-        "title": "SpliceAI elsewhere", "format": _WHOLE, "scale": "Oranges",
-        "description": f"Alleles x genes with a SpliceAI score of {SPLICEAI_THRESHOLD} or more that touch no such site",
-    },
-    "median_kl_ctx": {
-        "title": "Median KL_CTX", "description": "Context score; higher = more disturbed", "format": _DIGITS,
-        "scale": "Purples",
-    },
-    "median_kl_ss": {
-        "title": "Median KL_SS", "description": "Splice-site score, nats; higher = more disturbed",
-        "format": _DIGITS, "scale": "Purples",
-    },
-    "model": {"title": "Model", "description": "The model that gave the scores"},
+_HEADERS = {
+    "alleles": _header("ALT alleles", "ALT alleles read", format=_WHOLE, scale="Greys"),
+    "scored_percent": _header(
+        "Scored", "Share of ALT alleles with scores", suffix="%", min=0, max=100, scale="Blues"
+    ),
+    "genes": _header("Genes", "Genes that alleles lie in", format=_WHOLE, scale="Greys"),
+    "site_hits": _header(
+        "At splice sites", "ALT alleles that touch an annotated splice-site dinucleotide", format=_WHOLE,
+        scale="Oranges",
+    ),
+    "spliceai_elsewhere": _header(
+        "SpliceAI elsewhere",
+        f"Alleles x genes with a SpliceAI score of {SPLICEAI_THRESHOLD} or more that touch no such site",
+        format=_WHOLE, scale="Oranges",
+    ),
+    "median_kl_ctx": _header(
+        "Median KL_CTX", "Context score; higher = more disturbed", format=_DIGITS, scale="Purples"
+    ),
+    "median_kl_ss": _header(
+        "Median KL_SS", "Splice-site score, nats; higher = more disturbed", format=_DIGITS, scale="Purples"
+    ),
+    "model": _header("Model", "The model that gave the scores"),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about an annotated file; whatever text it shows is escaped, and nothing is fetched."""
+"""One self-contained HTML page about an annotated file; every text it shows is escaped, and nothing is fetched."""
 
 from __future__ import annotations
 
@@ -9,57 +9,49 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from splicebert_vep_spec import Value, format_number
 
 from ...annotator import Annotator
 from ...errors import SettingsError, require
-from ...joining.evidence import EVIDENCE, SPLICEAI_THRESHOLD
 from ...variants import Variant
-from ..drawing import svg
+from ..drawing import cut, drawing, plain_words, position_words, svg
 from ..plot import Profile, describe, draw
-from ..plot import profile as profile_at
-from .collect import (
-    DRAWN,
-    LIMITS,
-    STATUSES,
-    AnnotatedVcf,
-    Collected,
-    Column,
-    Kept,
-    Row,
-    cells,
-    columns,
-    direction,
-    draw_distributions,
-    evidence_words,
-    gene_of,
-    name_of,
-    order_of,
-    parts,
-    place_of,
-    spreads,
-    type_of,
-)
-from .collect import PROVENANCE_LABELS as PROVENANCE
+from ..plot import profile as profile_of
+from .collect import DRAWN, SPLICEAI, SPLICEAI_THRESHOLD, STATUSES, AnnotatedVcf, Collected, Row, order_of, place_of
 
-#: What has to be the same for a picture to belong to a file, with the options that set it.
+#: Provenance that a picture must share with its file, with the options that set it.
 _SAME = (
     ("WeightsSHA256", "--model"),
     ("ScoreDigest", "--model, --backend and --precision"),
     ("AnnotationDigest", "-A"),
 )
-_TOLERANCE = 1e-3  # what another processor moves a score by, and the digits that the file prints, are below it
+_TOLERANCE = 1e-3  # above the digits that the file prints and the differences between processors
+_AS_ANNOTATED = "give -R as for the run that annotated the file, or no -R for a page without pictures"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of one allele in one gene.
+
+    Args:
+        row: the allele.
+        words: place of the allele.
+        svg: the drawing.
+    """
+
+    row: Row
+    words: str
+    svg: str
 
 
 def check_same(provenance: Mapping[str, str], annotator: Annotator, where: str) -> None:
-    """See that an annotator gives the scores that a file holds.
+    """Raise SettingsError where an annotator has another model, other options that change scores, or other genes.
 
     Args:
         provenance: of the file.
         where: its name, for the message.
-
-    Raises:
-        SettingsError: another model, other options that change scores, or other genes.
     """
     opened = annotator.run.provenance
     for name, option in _SAME:
@@ -80,72 +72,193 @@ def draw_pictures(rows: Sequence[Row], annotator: Annotator, provenance: Mapping
         provenance: of the file.
 
     Raises:
-        SettingsError: the scores come out otherwise than in the file, as with another reference; or none of them is
-            there to be compared, and the reference is another.
+        SettingsError: the scores differ from the file's, as with another reference; or there is none to compare, and
+            the reference is another.
     """
-    same_reference = provenance.get("ReferenceSHA256") == annotator.run.provenance["ReferenceSHA256"]
+    wanted, opened = provenance.get("ReferenceSHA256"), annotator.run.provenance["ReferenceSHA256"]
     for row in rows:
-        profile = profile_at(annotator, Variant(row.chrom, row.pos, row.ref, row.alt), row.fields.get("GENE"))
-        of_file = _check_scores(row, profile)
-        if not of_file and not same_reference:
+        found = profile_of(annotator, Variant(row.chrom, row.pos, row.ref, row.alt), row.fields.get("GENE"))
+        of_file = _compared(row, found)
+        if not of_file and wanted != opened:
             raise SettingsError(
                 f"No score of {name_of(row)} tells that the reference is the one that the file was annotated with.",
-                needed=f"ReferenceSHA256 {provenance.get('ReferenceSHA256', 'as in the file, which does not say')}",
-                found=annotator.run.provenance["ReferenceSHA256"],
+                needed=f"ReferenceSHA256 {wanted or 'as in the file, which does not say'}",
+                found=opened,
                 where=row.where,
-                remedy="give -R as for the run that annotated the file, or no -R for a page without pictures",
+                remedy=_AS_ANNOTATED,
             )
-        profile = replace(profile, values={**profile.values, **of_file})  # one number on the page, to the last digit
-        yield Picture(row, name_of(row), describe(profile), svg(draw(profile)))
+        found = replace(found, values={**found.values, **of_file})  # the page shows one number, to the last digit
+        yield Picture(row, describe(found), svg(draw(found)))
 
 
-def _check_scores(row: Row, profile: Profile) -> dict[str, Value]:
-    """Return the scores of a row that its picture has too, as the file has them."""
+def _compared(row: Row, found: Profile) -> dict[str, Value]:
+    """Return the scores of a row that its picture has too, as the file has them; raise where they differ."""
     same: dict[str, Value] = {}
-    for name, value in profile.values.items():
-        if not isinstance(value, float) or name not in row.fields:
+    for name, value in found.values.items():
+        written = row.number(name) if isinstance(value, float) else None
+        if written is None or not isinstance(value, float):
             continue
-        written = row.number(name)
-        assert written is not None
         if abs(written - value) > _TOLERANCE * max(1.0, abs(value)):
             raise SettingsError(
                 f"The scores of {name_of(row)} come out otherwise than in the file, so its picture would be wrong.",
                 needed=f"{name} {row.fields[name]}, as in the file",
                 found=f"{value:.4f}",
                 where=row.where,
-                remedy="give -R as for the run that annotated the file; if it is that, annotate again",
+                remedy=f"{_AS_ANNOTATED}; if it is that, annotate again",
             )
         same[name] = written
     return same
 
 
-_TEMPLATE = Path(__file__).parent / "template"
-_GENES_NAMED = 20
+_SCORES = ("KL_CTX", "PCTL_KL_CTX", "KL_SS", "LLR", "PCTL_LLR", "PLLR")
+#: Scores that are shown small under their sum, with their names.
+_PARTS = {"KL_SS": (("KL_DONOR", "donor"), ("KL_ACCEPTOR", "acceptor"))}
+_NOTES = {
+    "KL_SS": "Of one site and of two it is not on one scale: KL_DONOR and KL_ACCEPTOR under it say which are in it.",
+    "PLLR": "Compare it among alleles of one length only: a deletion's is large whatever it disturbs.",
+}
+_DELTAS = ("AG", "AL", "DG", "DL")
+_SPLICEAI_STATUS = "SpliceAI_STATUS"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture of one allele in one gene.
+class TableColumn:
+    """A column of the table.
 
     Args:
-        row: the allele.
-        title: its name.
-        words: where it lies.
-        svg: the drawing.
+        id: field id, or a name of the page's own.
+        label: its heading.
+        note: meaning of a high or low value, under the heading.
+        kind: how it sorts, ``text``, ``high`` or ``low``; numbers sort the more disturbed ones first.
+        meaning: a sentence for the legend.
     """
 
-    row: Row
-    title: str
-    words: str
-    svg: str
+    id: str
+    label: str
+    note: str
+    kind: str
+    meaning: str
+
+
+def table_columns(vcf: AnnotatedVcf, score: str) -> list[TableColumn]:
+    """Return the columns for a file's fields; ``score`` chose the rows."""
+    fields = vcf.fields
+    found = [
+        TableColumn(
+            "variant", "Variant", "", "text", "Contig, 1-based position, REF and ALT as in the VCF, and its ID."
+        ),
+        TableColumn("gene", "Gene", "", "text", "Gene, and the transcript that is reported for it."),
+        TableColumn(
+            "place", "Place", "", "text",
+            "Region, and the distance to the nearest exon: +5 or -12 in an intron as in HGVS; in an exon its "
+            "bases counted from the nearest splice site, base 1 beside it. Then the splice site whose dinucleotide the "
+            "allele touches.",
+        ),
+        TableColumn("STATUS", "Status", "", "text", "OK, or why the allele has no scores; see Statuses."),
+    ]  # fmt: skip
+    for name in dict.fromkeys((score, *_SCORES)):
+        if name in fields and name != SPLICEAI:  # which has its own column
+            note = vcf.directions.get(name, "")
+            meaning = ". ".join(part for part in (fields[name], _NOTES.get(name, "")) if part)
+            found.append(TableColumn(name, name, note, "low" if note.startswith("negative") else "high", meaning))
+    if SPLICEAI in fields:
+        meaning = ". ".join(text for text in (fields[SPLICEAI], fields.get(_SPLICEAI_STATUS)) if text)
+        found.append(TableColumn(SPLICEAI, "SpliceAI max", vcf.directions[SPLICEAI], "high", meaning))
+    if any(f"SpliceAI_DS_{delta}" in fields for delta in _DELTAS):
+        meaning = (
+            "SpliceAI's delta scores of acceptor gain and loss (AG, AL) and donor gain and loss (DG, DL), and in "
+            "brackets where, in nt from POS along the genome, whatever the strand; those of 0 are left out."
+        )
+        found.append(TableColumn("deltas", "SpliceAI deltas", "score (nt from POS)", "text", meaning))
+    return found
+
+
+def name_of(row: Row) -> str:
+    """Return an allele's name, long alleles cut."""
+    return f"{row.chrom}-{row.pos}-{cut(row.ref)}-{cut(row.alt)}"
+
+
+def _cell(row: Row, column: str) -> str:
+    """Return a cell; numbers as the VCF prints them, empty where missing."""
+    fields = row.fields
+    if column == "variant":
+        return name_of(row)
+    if column == "gene":
+        return row.gene or ""
+    if column == "place":
+        return position_words(fields["REGION"], fields.get("SITE_OFFSET")) if "REGION" in fields else ""
+    if column == "deltas":
+        return ", ".join(filter(None, (_delta(fields, delta) for delta in _DELTAS)))
+    if column == SPLICEAI and column not in fields and fields.get(_SPLICEAI_STATUS) != "FOUND":
+        return fields.get(_SPLICEAI_STATUS, "")
+    return fields.get(column, "")
+
+
+def _delta(fields: Mapping[str, str], delta: str) -> str:
+    """Return a delta score and its place; empty where it is 0 or missing."""
+    score, place = fields.get(f"SpliceAI_DS_{delta}", "0"), fields.get(f"SpliceAI_DP_{delta}")
+    if not score.strip("0."):
+        return ""
+    return f"{delta} {score} ({place})" if place else f"{delta} {score}"
+
+
+def _parts(row: Row, column: TableColumn) -> list[str]:
+    return [f"{word} {row.fields[name]}" for name, word in _PARTS.get(column.id, ()) if name in row.fields]
+
+
+def _type(row: Row) -> str:
+    """Return SNV or other; a spanning deletion has one character, and is none."""
+    return "SNV" if all(len(bases) == 1 and bases in "ACGTacgt" for bases in (row.ref, row.alt)) else "other"
+
+
+_TEMPLATE = Path(__file__).parent / "template"
+_GENES_NAMED = 20
+
+LIMITS = (
+    "Sequence only. The model sees one stretch of pre-mRNA sequence around one allele. It knows nothing of tissue, age "
+    "or sex, of expression, of RNA structure, or of other variants on the same chromosome.",
+    "Expectation, not consequence. A score says how much an allele disturbs what the model expects. It does not say "
+    "that an exon is skipped, how much, or that anyone is ill.",
+    "Zero-shot, not calibrated. No label of any variant went into the scores. They are not calibrated to ACMG/AMP "
+    "evidence; there is no PP3 or BP4 threshold, and none may be read off this page.",
+    "A splice site that is deleted has no KL score. Its bases have no counterpart in ALT, so the greatest damage can "
+    "have the lowest KL_SS. Alleles that touch a splice-site dinucleotide are in the table whatever their scores.",
+    "Missing is not low. An allele without scores has a status that says why; it was not found harmless.",
+)
+
+#: Labels of a provenance line's entries, in the order shown; other names are shown as they are, after these.
+_LABELS = {
+    "Version": "Program version",
+    "ScoreVersion": "Score version",
+    "ScoreDigest": "Score digest",
+    "Backend": "Backend",
+    "Model": "Model",
+    "Quality": "Measured quality",
+    "WeightsSHA256": "Weights, SHA-256",
+    "Architecture": "Architecture",
+    "Window": "Window, nt",
+    "Flank": "Flank read on each side, nt",
+    "Scores": "Scores",
+    "SpliceModel": "Splice-site model of delta scores",
+    "SpliceModelQuality": "Its measured quality",
+    "SpliceModelSHA256": "Its weights, SHA-256",
+    "DeltaDistance": "How far delta scores look, nt",
+    "DeltaMasked": "Delta scores masked",
+    "Precision": "Precision",
+    "Device": "Device",
+    "BatchTokens": "Tokens in a call",
+    "Reference": "Reference",
+    "ReferenceSHA256": "Reference, SHA-256",
+    "Annotation": "Gene annotation",
+    "AnnotationDigest": "Gene annotation, digest",
+    "Calibration": "Calibration table, SHA-256",
+    "Store": "Score store",
+    "Plugins": "Plugins",
+}
 
 
 def check_page() -> None:
-    """See that what the page needs is installed.
-
-    Raises:
-        SettingsError: matplotlib or jinja2 is not.
-    """
+    """Raise SettingsError where matplotlib or jinja2 is not installed."""
     require("matplotlib", "jinja2", extra="report")
 
 
@@ -154,7 +267,7 @@ def render(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture], ver
 
     Args:
         vcf: the file, read to its end.
-        found: what it holds.
+        found: its counts and rows.
         pictures: of some of the rows.
         version: of this program.
         drawn: whether pictures were asked for.
@@ -167,8 +280,9 @@ def render(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture], ver
         lstrip_blocks=True,
     )  # fmt: skip
     style, script = ((_TEMPLATE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    labels = {name: _LABELS.get(name, name) for name in (*_LABELS, *vcf.provenance) if name != "Note"}
     return environment.get_template("page.html").render(
-        # Ours and no one else's may run, even if some text of the file got past the escaping.
+        # The hashes let no other style or script run, even if some text of the file got past the escaping.
         style=Markup(style),
         script=Markup(script),
         style_hash=_hash(style),
@@ -176,64 +290,60 @@ def render(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture], ver
         version=version,
         name=Path(vcf.name).name,
         provenance=vcf.provenance,
-        labels=_labelled(vcf.provenance),
+        labels=[(label, vcf.provenance[name]) for name, label in labels.items() if name in vcf.provenance],
         found=found,
         kinds=_kinds(found),
-        statuses=[(status, found.statuses[status], STATUSES.get(status, "")) for status in _ordered(found)],
+        statuses=[(status, found.statuses[status], STATUSES.get(status, "")) for status in found.occurring],
         limits=LIMITS,
-        evidence=[(evidence_words(word), count) for word, count in found.evidence.most_common()],
-        evidence_meaning=vcf.fields.get(EVIDENCE, ""),
         genes=found.genes.most_common(_GENES_NAMED),
-        distributions=_distributions(found),
+        distributions=_distributions(found, vcf),
         drawn_scores=DRAWN,
-        direction=direction,
+        direction=vcf.directions[found.score],
         number=format_number,
-        parts=parts,
-        pictures=[(picture, _uri(picture.svg)) for picture in pictures],
+        parts=_parts,
+        pictures=[(name_of(picture.row), picture.words, _uri(picture.svg)) for picture in pictures],
         drawn=drawn,
         **_table(vcf, found, pictures),
     )
 
 
 def _table(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture]) -> dict[str, Any]:
-    shown = columns(vcf.fields, found.score)
+    columns = table_columns(vcf, found.score)
     classed = "REGION_CLASS" in vcf.fields
     numbers = {id(picture.row): number for number, picture in enumerate(pictures, start=1)}
-    every = found.shown()
-    content = [cells(row, shown) for row in every]
-    places = [place_of(row, classed=classed) or "" for row in every]
-    there = {row.fields.get("STATUS") for row in every}
+    rows = [
+        {
+            "row": row,
+            "cells": [_cell(row, column.id) for column in columns],
+            "place": place_of(row, classed=classed) or "",
+            "type": _type(row),
+            "picture": numbers.get(id(row)),
+        }
+        for row in found.shown
+    ]
+    there = {row.fields.get("STATUS") for row in found.shown}
+    places = {place for row in found.shown if (place := place_of(row, classed=classed))}
     return {
-        "columns": shown,
-        "rows": [
-            {"row": row, "cells": texts, "place": place, "type": type_of(row), "picture": numbers.get(id(row))}
-            for row, texts, place in zip(every, content, places, strict=True)
-        ],
-        "gene_names": sorted({gene_of(row) or "" for row in every} - {""}, key=str.casefold),
-        "places": sorted(set(places) - {""}, key=order_of),
-        "status_names": [status for status in _ordered(found) if status in there],
-        "evidence_names": sorted({cell for texts in content for cell in _evidence(texts, shown)}),
+        "columns": columns,
+        "rows": rows,
+        "gene_names": sorted({row.gene for row in found.shown if row.gene}, key=str.casefold),
+        "places": sorted(places, key=order_of),
+        "status_names": [status for status in found.occurring if status in there],
         "classed": classed,
         "every_gene": vcf.every_gene,
-        "joined": EVIDENCE in vcf.fields,
     }
 
 
-def _evidence(texts: Sequence[str], shown: Sequence[Column]) -> list[str]:
-    return [cell for cell, column in zip(texts, shown, strict=True) if column.id == EVIDENCE and cell]
-
-
 def _kinds(found: Collected) -> list[str]:
-    """Say which rows the table has."""
+    """Return in words which rows the table has."""
     words = [f"the {len(found.top):,} of {found.scored:,} with the most disturbed {found.score}"]
     if found.scored == len(found.top):
         words = [f"all {found.scored:,} that have {found.score}"]
-    kept: tuple[tuple[Kept, str], ...] = (
+    for kind, what in (
         (found.hits, "that touch a splice-site dinucleotide"),
         (found.elsewhere, f"elsewhere with a SpliceAI score of {SPLICEAI_THRESHOLD} or more"),
         (found.unscored, "without scores"),
-    )
-    for kind, what in kept:
+    ):
         if kind.total:
             every = f"all {kind.total:,}" if kind.total > 1 else "1"
             some = f"the first {len(kind.rows):,} of {kind.total:,}"
@@ -241,22 +351,73 @@ def _kinds(found: Collected) -> list[str]:
     return words
 
 
-def _ordered(found: Collected) -> list[str]:
-    """Return the statuses that occur: OK first, then as they are documented."""
-    return [status for status in STATUSES if found.statuses[status]] + sorted(set(found.statuses) - set(STATUSES))
+_BOX, _MEDIAN = "#9CC9E3", "#333333"
+_LOGARITHMIC, _FLOOR = "KL_SS", 1e-6  # the floor is that of the published context score
+_PERCENTILES = (5, 25, 50, 75, 95)
+_LEAST = 10  # values that make a box; fewer are drawn one by one
 
 
-def _labelled(provenance: Mapping[str, str]) -> list[tuple[str, str]]:
-    known = [(label, provenance[name]) for name, label in PROVENANCE.items() if name in provenance]
-    return known + [(name, text) for name, text in provenance.items() if name not in PROVENANCE and name != "Note"]
-
-
-def _distributions(found: Collected) -> dict[str, Any]:
-    values = {score: by_place for score, by_place in found.values.items() if by_place}
+def _distributions(found: Collected, vcf: AnnotatedVcf) -> dict[str, Any]:
+    """Return a picture of each score's values by place, and its figures: place, count and percentiles."""
+    values = {
+        score: {place: np.asarray(by_place[place], dtype=np.float64) for place in sorted(by_place, key=order_of)}
+        for score, by_place in found.values.items()
+        if by_place
+    }
     if not values:
         return {"image": None, "figures": []}
-    drawing = svg(draw_distributions(values, {score: direction(score) for score in values}))
-    return {"image": _uri(drawing), "figures": [(score, spreads(by_place)) for score, by_place in values.items()]}
+    figures = [
+        (score, [(place, len(one), np.percentile(one, _PERCENTILES).tolist()) for place, one in by_place.items()])
+        for score, by_place in values.items()
+    ]
+    return {"image": _uri(svg(draw_distributions(values, vcf.directions))), "figures": figures}
+
+
+def draw_distributions(values: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]) -> Any:
+    """Return a matplotlib figure: a panel for every score, a row for every place.
+
+    Args:
+        values: score -> place -> values.
+        directions: of the scores, in words.
+
+    Raises:
+        SettingsError: matplotlib is not installed.
+    """
+    places = sorted({place for by_place in values.values() for place in by_place}, key=order_of)
+    with drawing():
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, NullLocator
+
+        figure: Any = Figure(figsize=(11, 0.9 + 0.42 * len(places)), layout="constrained")
+        panels = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
+        for axes, (score, by_place) in zip(panels, values.items(), strict=True):
+            for y, place in enumerate(places):
+                if place in by_place:
+                    _draw_row(axes, y, np.maximum(by_place[place], _FLOOR if score == _LOGARITHMIC else -np.inf))
+            if score == _LOGARITHMIC:
+                axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(numticks=4))
+                axes.xaxis.set_major_formatter("{x:g}")
+                axes.xaxis.set_minor_locator(NullLocator())
+            axes.set_title(f"{score}\n({directions.get(score, '')})", fontsize=9, fontweight="bold")
+            axes.set_ylim(len(places) - 0.5, -0.5)
+            axes.grid(axis="x", alpha=0.3)
+        first = next(iter(values.values()))
+        labels = [f"{plain_words(place)} (n = {len(first.get(place, ())):,})" for place in places]
+        panels[0].set_yticks(range(len(places)), labels)
+    return figure
+
+
+def _draw_row(axes: Any, y: int, values: Any) -> None:
+    if len(values) < _LEAST:
+        axes.plot(values, [y] * len(values), "o", ms=4, color=_BOX, markeredgecolor=_MEDIAN)
+        return
+    p5, p25, median, p75, p95 = np.percentile(values, _PERCENTILES)
+    axes.plot([p5, p95], [y, y], color=_MEDIAN, linewidth=1)
+    axes.barh(y, p75 - p25, left=p25, height=0.55, color=_BOX, edgecolor=_MEDIAN, linewidth=0.8)
+    axes.plot([median, median], [y - 0.275, y + 0.275], color=_MEDIAN, linewidth=2.5)
+    axes.plot(values.max(), y, "|", ms=8, color=_MEDIAN)
+    axes.plot(values.min(), y, "|", ms=8, color=_MEDIAN)
 
 
 def _uri(drawing: str) -> str:

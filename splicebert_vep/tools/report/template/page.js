@@ -49,14 +49,12 @@
     for (const row of rows) {
       const content = words.length ? row.textContent.toLowerCase() : "";
       const value = least === null && most === null ? 0 : number(row, at);
-      const evidence = wanted.evidence ? row.querySelector("[data-evidence]").textContent : wanted.evidence;
       const stays =
         (!wanted.gene || row.dataset.gene === wanted.gene) &&
         (!wanted.place || row.dataset.place === wanted.place) &&
         (!wanted.type || row.dataset.type === wanted.type) &&
         (!wanted.hit || row.dataset.hit === wanted.hit) &&
         (!wanted.status || row.dataset.status === wanted.status) &&
-        (!wanted.evidence || evidence === wanted.evidence) &&
         words.every((word) => content.includes(word)) &&
         (least === null || value >= least) &&
         (most === null || value <= most);
