@@ -129,7 +129,7 @@ def embed(
     if found.statuses:
         say("ALTs by status: " + ", ".join(f"{status} {count:,}" for status, count in found.statuses.items()))
     written = sum(1 for target in found.targets if len(target))
-    say(f"{written:,} embedded into {' and '.join(outputs)}; layers {', '.join(found.plan.layer_names)}")
+    say(f"{written:,} embedded into {' and '.join(outputs)}; layers {', '.join(found.layer_names)}")
 
 
 def _layers(text: str) -> str | tuple[int, ...]:

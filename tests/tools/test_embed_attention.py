@@ -75,7 +75,7 @@ def test_weights_equal_transformers(annotator, model, genome, contig, start, end
 
 def test_chosen_layers_in_their_order_and_without_layer_0(annotator, model, genome):
     embeddings = embed(annotator, regions=["c1:1-60"], strand="+", layers=[3, 0, 1], attention=True)
-    assert embeddings.plan.attention == (3, 1)
+    assert embeddings.attention == (3, 1)
     [found] = embeddings
     assert np.abs(found.attention - weights(model, genome[:60])[[2, 0]]).max() < 1e-4
     assert found.values.shape[1] == 3

@@ -158,7 +158,7 @@ def test_windows_are_those_cut_by_hand_and_their_states_those_of_transformers(
             assert set(file["window_start"][at].tolist()) == {side.start}
             assert file["target/side"].asstr()[number] == side.side
             assert file["target/span_start"][number] == row["span_start"]
-        for key in ("WeightsSHA256", "AnnotationDigest", "Flank", "WindowMode", "Stride", "Window"):
+        for key in ("WeightsSHA256", "AnnotationDigest", "Flank", "Window"):
             assert file.attrs[key]
 
 
