@@ -3,7 +3,7 @@
     python benchmarks/delta.py clinvar.BRCA1.vcf.gz -R GRCh38.fa
 
 Pathogenic and likely pathogenic SNVs in canonical dinucleotides of any transcript, against benign and likely benign
-ones of the region class deep_intron (docs/calibration.md). AUROC is the chance that one of the former scores more
+ones of the region class deep_intron (docs/scores.md). AUROC is the chance that one of the former scores more
 disturbed than one of the latter (lower LLR), of those that have the score; n tells how many have. Average
 precision on MFASS is ``splicebert-vep evaluate mfass.tsv --scores zero-shot,DELTA_P,delta``.
 """

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Filter by score, see what was not scored, and read scores out of a VEP-annotated file, with bcftools.
 # Usage: bcftools.sh IN.vcf.gz GRCh38.fa OUTDIR MIN_KL_CTX
-# MIN_KL_CTX is yours to choose: no score has a threshold of its own (docs/limits.md).
+# MIN_KL_CTX is yours to choose: no score has a threshold of its own (docs/scores.md).
 set -eu
 in=$1 fasta=$2 out=$3 bound=$4
 mkdir -p "$out"

@@ -61,7 +61,7 @@ CONTEXT_FIELDS: tuple[ContextField, ...] = (
         "site_hit",
     ),
 )
-STATUS_DESCRIPTION = "Why an ALT has or has no scores: OK or the reason word, see docs/statuses.md"
+STATUS_DESCRIPTION = "Why an ALT has or has no scores: OK or the reason word, see docs/formats.md"
 
 _shown = attrgetter(*(field.attribute for field in CONTEXT_FIELDS))
 _NO_GENE: tuple[Value, ...] = (None,) * len(CONTEXT_FIELDS)
