@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from splicebert_vep_spec import Adapter, BackendFactory, JoinAdapter, Scorer, SequenceScorer, hookimpl
+from splicebert_vep_spec import Adapter, Backend, JoinAdapter, Scorer, SequenceScorer, hookimpl
 
 from .joins.spliceai import pangolin_join, spliceai_joins
 from .joins.table import TableJoin
-from .model.backend import TorchBackendFactory
-from .model.null import NullBackendFactory
+from .model.backend import TorchBackend
+from .model.null import NullBackend
 from .outputs.csq import CsqAdapter
 from .outputs.flat import FlatAdapter
 from .outputs.tables import JsonlAdapter, ParquetAdapter, TsvAdapter
@@ -19,8 +19,8 @@ from .scoring.scorers import DivergenceScorer, EmbeddingScorer, LikelihoodScorer
 
 
 @hookimpl
-def register_backends() -> Sequence[BackendFactory]:
-    return [TorchBackendFactory(), NullBackendFactory()]
+def register_backends() -> Sequence[type[Backend]]:
+    return [TorchBackend, NullBackend]
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""The plugin manager: built-ins and entry points come through the same door, each checked on its way in."""
+"""Load plugins, built-ins and entry points alike, and check their objects on their way in."""
 
 from __future__ import annotations
 
@@ -7,38 +7,32 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
 from pathlib import Path
 from typing import Any, Literal
 
 import pluggy
 
-import splicebert_vep_spec
 from splicebert_vep_spec import (
     PROJECT,
     Adapter,
-    AttentiveBackend,
     Backend,
-    BackendFactory,
     BackendInfo,
     BackendOptions,
     BackendOutput,
     Command,
     FieldSpec,
-    InfoAdapter,
     JoinAdapter,
-    LayeredBackend,
-    LocalBackend,
-    MergingAdapter,
     Refused,
     RunInfo,
     Scorer,
     SequenceScorer,
     T,
-    TableAdapter,
-    TextAdapter,
+    hooks,
 )
-from splicebert_vep_spec._rules import NAME_NEEDED, is_name
+from splicebert_vep_spec.values import NAME_NEEDED, is_name
 
 from . import __version__
 from .errors import PluginError, SettingsError, SpliceBertError, suggestion
@@ -47,27 +41,24 @@ from .settings import RESERVED_COMMANDS, RESERVED_FIELDS
 #: ``none`` loads no external plugin; names, comma-separated, load only these; with ``-`` before each, all but these.
 PLUGINS_VARIABLE = "SPLICEBERT_VEP_PLUGINS"
 BUILTIN = "builtin"
+#: Imported by name when it is needed: it takes the seconds that torch takes.
+_BUILTIN_MODULE = "splicebert_vep.builtin"
 
-#: Hook -> kind of object, and the protocols of which an object has to fulfil one.
+#: Hook -> kind of object, and the base classes of which an object has one. Backends are classes, the others objects.
 KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
-    "register_backends": ("backend", (BackendFactory,)),
+    "register_backends": ("backend", (Backend,)),
     "register_scorers": ("scorer", (Scorer, SequenceScorer)),
-    "register_adapters": ("adapter", (InfoAdapter, MergingAdapter, TextAdapter, TableAdapter)),
+    "register_adapters": ("adapter", (Adapter,)),
     "register_joins": ("join", (JoinAdapter,)),
     "register_commands": ("command", (Command,)),
 }
+_OUTSIDE_RUNS = {"register_commands"}
+State = Literal["loaded", "off", "broken"]
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an object of a plugin comes from.
-
-    Args:
-        plugin: entry-point name, ``builtin`` for our own.
-        hook: the hook that registered it.
-        kind: backend, scorer, adapter, join or command.
-        name: its own.
-    """
+    """A plugin's object by plugin (entry-point name, ``builtin`` for our own), hook, kind and its own name."""
 
     plugin: str
     hook: str
@@ -78,7 +69,7 @@ class Origin:
         return f"{self.kind} {self.name} of plugin {self.plugin}"
 
     def broken(self, method: str, *, needed: str, found: str) -> PluginError:
-        """Return the error that says what this object's method did wrong."""
+        """Return the error that says how this object's method broke the contract."""
         return PluginError(
             f"{self.kind.capitalize()} {self.name} of plugin {self.plugin} broke the contract.",
             needed=needed,
@@ -89,12 +80,12 @@ class Origin:
 
     @contextmanager
     def guarding(self, method: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        """Run other people's code; this program's own errors and what is ``passing`` pass.
+        """Run other people's code; this program's own errors pass, and so do those of ``passing``.
 
         Errors of a built-in pass too: they are bugs of ours, and the traceback says where.
 
         Raises:
-            SettingsError: it refused what the user asked for.
+            SettingsError: the object refused the user's request.
             PluginError: it raised anything else.
         """
         try:
@@ -108,28 +99,18 @@ class Origin:
         except (Exception, SystemExit) as error:  # a plugin is other people's code and may raise anything
             if self.plugin == BUILTIN:
                 raise
-            raise self.broken(method, needed="no exception but Refused", found=told(error)) from error
+            raise self.broken(method, needed="no exception but Refused", found=one_line(error)) from error
 
 
-class GuardedBackend:
-    """A backend whose answers are checked.
-
-    Args:
-        backend: the one that answers.
-        origin: where it comes from.
-    """
+class GuardedBackend(Backend):
+    """A backend whose answers are checked; ``layers`` and ``heads`` are those of the backend."""
 
     def __init__(self, backend: Backend, origin: Origin) -> None:
-        self._backend = backend
-        self._origin = origin
-        if not isinstance(backend, Backend) or not isinstance(backend.info, BackendInfo):
-            raise origin.broken("open", needed="a Backend with info and forward", found=type(backend).__qualname__)
-        self.info = backend.info
-
-    @property
-    def local(self) -> bool:
-        """Whether it can compute a part of a window again."""
-        return isinstance(self._backend, LocalBackend)
+        self._backend, self._origin = backend, origin
+        info = getattr(backend, "info", None)
+        if not isinstance(backend, Backend) or not isinstance(info, BackendInfo):
+            raise origin.broken("open", needed="a Backend with a BackendInfo", found=type(backend).__qualname__)
+        self.info, self.layers, self.heads = info, backend.layers, backend.heads
 
     def forward(self, tokens: Any, positions: Any) -> BackendOutput:
         """Return logits (N, P, V) and hidden (N, P, H).
@@ -139,66 +120,36 @@ class GuardedBackend:
             PluginError: the backend raised anything else, or returned another shape.
         """
         with self._origin.guarding("forward", passing=(RuntimeError,)):
-            return self._checked("forward", self._backend.forward(tokens, positions), positions)
-
-    def remember(self, tokens: Any, positions: Any) -> tuple[BackendOutput, Any]:
-        """Do as ``forward``, and return the memory; raises as ``forward``."""
-        with self._origin.guarding("remember", passing=(RuntimeError,)):
-            out, memory = self._backend.remember(tokens, positions)  # type: ignore[attr-defined]
-            return self._checked("remember", out, positions), memory
-
-    def update(self, memory: Any, rows: Any, index: Any, tokens: Any, positions: Any) -> BackendOutput:
-        """Return outputs of changed windows; raises as ``forward``."""
-        with self._origin.guarding("update", passing=(RuntimeError,)):
-            out = self._backend.update(memory, rows, index, tokens, positions)  # type: ignore[attr-defined]
-            return self._checked("update", out, positions)
-
-    @property
-    def layers(self) -> int | None:
-        """Number of layers whose hidden states it shows; None when it shows the last layer's only."""
-        return self._backend.layers if isinstance(self._backend, LayeredBackend) else None
+            out = self._backend.forward(tokens, positions)
+            logits, hidden = out.logits, out.hidden
+        self._check("forward", "logits", logits, (*positions.shape, T + 1))
+        self._check("forward", "hidden", hidden, (*positions.shape, self.info.hidden_size))
+        return out
 
     def hidden_states(self, tokens: Any, positions: Any, layers: Sequence[int]) -> Any:
         """Return hidden states (layers, N, P, H); raises as ``forward``."""
         with self._origin.guarding("hidden_states", passing=(RuntimeError,)):
-            hidden = self._backend.hidden_states(tokens, positions, layers)  # type: ignore[attr-defined]
-        return self._shaped("hidden_states", hidden, (len(layers), *positions.shape, self.info.hidden_size))
-
-    @property
-    def heads(self) -> int | None:
-        """Number of attention heads in a layer; None when it shows no attention weights."""
-        return self._backend.heads if isinstance(self._backend, AttentiveBackend) else None
+            hidden = self._backend.hidden_states(tokens, positions, layers)
+        return self._check(
+            "hidden_states", "hidden states", hidden, (len(layers), *positions.shape, self.info.hidden_size)
+        )
 
     def attention(self, tokens: Any, positions: Any, layers: Sequence[int]) -> Any:
         """Return attention weights (layers, N, heads, P, W + 2); raises as ``forward``."""
         with self._origin.guarding("attention", passing=(RuntimeError,)):
-            weights = self._backend.attention(tokens, positions, layers)  # type: ignore[attr-defined]
-        count, asked = positions.shape
-        return self._shaped("attention", weights, (len(layers), count, self.heads, asked, tokens.shape[1]))
+            weights = self._backend.attention(tokens, positions, layers)
+        windows, asked = positions.shape
+        return self._check("attention", "weights", weights, (len(layers), windows, self.heads, asked, tokens.shape[1]))
 
-    def _shaped(self, method: str, answer: Any, needed: tuple[int | None, ...]) -> Any:
-        if not hasattr(answer, "isfinite") or tuple(answer.shape) != needed:
-            found = f"{type(answer).__qualname__} of shape {tuple(getattr(answer, 'shape', ()))}"
-            raise self._origin.broken(method, needed=f"a torch tensor of shape {needed}", found=found)
+    def _check(self, method: str, name: str, answer: Any, needed: tuple[int | None, ...]) -> Any:
+        shape = tuple(getattr(answer, "shape", ()))
+        if not hasattr(answer, "isfinite") or shape != needed:  # a numpy array has a shape too
+            found = f"{type(answer).__qualname__} of shape {shape}"
+            raise self._origin.broken(method, needed=f"{name} of shape {needed}, a torch tensor", found=found)
         return answer
 
-    def _checked(self, method: str, out: BackendOutput, positions: Any) -> BackendOutput:
-        for name, tensor in (("logits", out.logits), ("hidden", out.hidden)):
-            if not hasattr(tensor, "isfinite"):  # a numpy array has a shape too
-                needed_type = f"{name} as a torch tensor"
-                raise self._origin.broken(method, needed=needed_type, found=type(tensor).__qualname__)
-        found = tuple(out.logits.shape), tuple(out.hidden.shape)
-        needed = (*positions.shape, T + 1), (*positions.shape, self.info.hidden_size)
-        if found != needed:
-            raise self._origin.broken(
-                method,
-                needed=f"logits of shape {needed[0]} and hidden of shape {needed[1]}",
-                found=f"{found[0]} and {found[1]}",
-            )
-        return out
 
-
-def told(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Return an exception of other people's code on one line, with the place in the code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
@@ -206,84 +157,10 @@ def told(error: BaseException) -> str:
 
 
 def remedy(plugin: str) -> str:
-    """Return what a user can do about a broken plugin."""
+    """Return the user's way out of a broken plugin."""
     if plugin == BUILTIN:
         return "this is a bug of splicebert-vep; please report it"
     return f"mend or update plugin {plugin}, uninstall it, or run without it: {PLUGINS_VARIABLE}=-{plugin}"
-
-
-def origin_of(item: Any, plugin: str, hook: str) -> Origin:
-    """Check an object that a hook returned, and say where it comes from.
-
-    Raises:
-        PluginError: it lacks a name, or an attribute or method of the protocol.
-    """
-    kind, protocols = KINDS[hook]
-    name = getattr(item, "name", None)
-    origin = Origin(plugin, hook, kind, name if isinstance(name, str) and name else type(item).__qualname__)
-    if isinstance(item, type):
-        raise origin.broken(
-            "itself", needed=f"an object: {item.__qualname__}()", found=f"the class {item.__qualname__}"
-        )
-    lacking = min((sorted(_members(protocol) - set(dir(item))) for protocol in protocols), key=len)
-    if lacking or not isinstance(name, str):
-        wanted = (f"{protocol.__name__} with {', '.join(sorted(_members(protocol)))}" for protocol in protocols)
-        raise origin.broken(
-            "itself",
-            needed=" or ".join(wanted),
-            found=f"{type(item).__qualname__} without {', '.join(lacking) or 'a name'}",
-        )
-    if not is_name(name):
-        raise origin.broken("name", needed=NAME_NEEDED, found=repr(name))
-    if not isinstance(item.version, str) or not item.version:
-        raise origin.broken("version", needed="a non-empty string", found=repr(item.version))
-    if kind == "command" and (not isinstance(item.summary, str) or not item.summary or "\n" in item.summary):
-        raise origin.broken("summary", needed="one line", found=repr(item.summary))
-    return origin
-
-
-def claim(taken: dict[tuple[str, str], str], origin: Origin, item: Any) -> None:
-    """Take an object's name, and those of a scorer's fields.
-
-    Args:
-        taken: (kind, name) -> who has it.
-
-    Raises:
-        PluginError: a name is taken, or a field is no number per ALT.
-    """
-    _take(taken, origin.kind, origin.name, origin)
-    if origin.kind != "scorer":
-        return
-    with origin.guarding("fields"):
-        fields = item.fields
-    if not isinstance(fields, Sequence) or not fields:
-        raise origin.broken("fields", needed="a tuple or list of FieldSpec, not empty", found=repr(fields))
-    for spec in fields:
-        if not isinstance(spec, FieldSpec) or spec.number != "A" or spec.type == "String":
-            raise origin.broken("fields", needed="FieldSpec with number A and type Float or Integer", found=repr(spec))
-        _take(taken, "field", spec.id, origin)
-
-
-def _take(taken: dict[tuple[str, str], str], kind: str, name: str, origin: Origin) -> None:
-    if (kind, name) in taken:
-        raise PluginError(
-            f"Plugin {origin.plugin} registers the {kind} {name}, a name that is taken.",
-            needed=f"a {kind} name of its own",
-            found=f"{name} of {taken[kind, name]} and of {origin}",
-            where=f"hook {origin.hook}",
-            remedy=remedy(origin.plugin),
-        )
-    taken[kind, name] = str(origin)
-
-
-def _members(protocol: type) -> set[str]:
-    """Return the names that an object has to have."""
-    names = {name for base in protocol.__mro__ for name in (*vars(base), *vars(base).get("__annotations__", ()))}
-    return {name for name in names if not name.startswith("_")}
-
-
-_OUTSIDE_RUNS = {"register_commands"}
-State = Literal["loaded", "off", "broken"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,13 +169,13 @@ class Installed:
 
     Args:
         name: entry-point name, ``builtin`` for our own.
-        module: what the entry point leads to.
+        module: target of the entry point.
         distribution: the package that brought it, where known.
         version: of that package.
         state: loaded, off (by the environment) or broken.
         error: why it is broken.
-        offers: what it registered, by origin; empty unless loaded.
-        hooks: the hooks it implements.
+        offers: its objects, by origin; empty unless loaded.
+        hooks: the hooks that it implements.
     """
 
     name: str
@@ -312,7 +189,7 @@ class Installed:
 
 
 class Plugins:
-    """Everything that the loaded plugins offer, by name, and the hooks of a run's life.
+    """The objects of the loaded plugins by name, and the hooks of a run's life.
 
     Args:
         installed: every plugin, built-ins first, broken and switched-off ones too.
@@ -325,8 +202,8 @@ class Plugins:
         self._offers = {origin: item for plugin in installed for origin, item in plugin.offers.items()}
 
     @property
-    def backends(self) -> dict[str, BackendFactory]:
-        """Backends by name."""
+    def backends(self) -> dict[str, type[Backend]]:
+        """Backend classes by name."""
         return self._of("backend")
 
     @property
@@ -355,7 +232,7 @@ class Plugins:
         return {plugin.name: plugin.version for plugin in self.installed[1:] if set(plugin.hooks) - _OUTSIDE_RUNS}
 
     def origins(self, kind: str) -> dict[str, Origin]:
-        """Return by name where the objects of a kind come from."""
+        """Return the origins of the objects of a kind, by name."""
         return {origin.name: origin for origin in self._offers if origin.kind == kind}
 
     def open_backend(self, name: str, options: BackendOptions) -> GuardedBackend:
@@ -368,10 +245,7 @@ class Plugins:
         known = self.backends
         if name not in known:
             raise SettingsError(
-                "An unknown backend was asked for.",
-                needed=f"one of {', '.join(known)}",
-                found=name,
-                remedy=suggestion([name], known),
+                f"No backend is called {name}; needed one of {', '.join(known)}", remedy=suggestion([name], known)
             )
         origin = self.origins("backend")[name]
         with origin.guarding("open"):
@@ -398,8 +272,8 @@ def load_plugins() -> Plugins:
     """Load built-ins and the entry points of group ``splicebert_vep`` that the environment allows.
 
     Raises:
-        PluginError: a plugin cannot be imported, implements a hook that does not exist, registers what is no such
-            object, or a name that is taken.
+        PluginError: a plugin cannot be imported, implements a hook that does not exist, registers an object of no
+            kind, or a name that is taken.
         SettingsError: the environment names a plugin that is not installed.
     """
     plugins = inspect_plugins()
@@ -410,7 +284,7 @@ def load_plugins() -> Plugins:
 
 
 def inspect_plugins(*, builtins: bool = True) -> Plugins:
-    """Load what can be loaded; a plugin that is broken is left out and says why.
+    """Load every plugin that can be loaded; a broken one is left out and says why.
 
     Args:
         builtins: whether to load our own too, which takes the seconds that torch takes to import.
@@ -419,80 +293,62 @@ def inspect_plugins(*, builtins: bool = True) -> Plugins:
         SettingsError: the environment names a plugin that is not installed.
     """
     manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(splicebert_vep_spec._hooks)
-    taken: dict[tuple[str, str], str] = {("field", name): "the built-in adapters" for name in RESERVED_FIELDS}
+    manager.add_hookspecs(hooks)
+    taken = {("field", name): "the built-in adapters" for name in RESERVED_FIELDS}
     taken |= {("command", name): "splicebert-vep itself" for name in RESERVED_COMMANDS}
-    ours = "splicebert_vep.builtin"
-    offers: dict[Origin, Any] = {}
-    hooks: tuple[str, ...] = ()
-    if builtins:
-        from . import builtin
-
-        offers, hooks = _admit(manager, BUILTIN, ours, builtin, taken)
-    installed = [Installed(BUILTIN, ours, "splicebert-vep", __version__, "loaded", None, offers, hooks)]
+    ours = import_module(_BUILTIN_MODULE) if builtins else None
+    offered = _admit(manager, BUILTIN, _BUILTIN_MODULE, ours, taken) if ours else ({}, ())
+    installed = [Installed(BUILTIN, _BUILTIN_MODULE, "splicebert-vep", __version__, "loaded", None, *offered)]
     points = sorted(entry_points(group=PROJECT), key=lambda point: point.name)
     allowed = _allowed([point.name for point in points])
-    seen = {BUILTIN: ours}
+    seen = {BUILTIN: _BUILTIN_MODULE}
     for point in points:
-        package, version = (point.dist.name, point.dist.version) if point.dist else ("unknown", "unknown")
-        state: State = "loaded"
-        problem, offers, hooks = None, {}, ()
+        about = (point.name, point.value, *((point.dist.name, point.dist.version) if point.dist else ("unknown",) * 2))
         if point.name not in allowed:
-            state = "off"
+            installed.append(Installed(*about, "off"))
         else:
             try:
-                _check_name(point, seen)
-                offers, hooks = _admit(manager, point.name, point.value, _imported(point), taken)
+                plugin = _imported(point, seen)
+                offered = _admit(manager, point.name, point.value, plugin, taken)
+                installed.append(Installed(*about, "loaded", None, *offered))
             except PluginError as error:
-                state, problem = "broken", error
+                installed.append(Installed(*about, "broken", error))
         seen.setdefault(point.name, point.value)
-        installed.append(Installed(point.name, point.value, package, version, state, problem, offers, hooks))
     return Plugins(installed, manager)
 
 
 def _allowed(names: Sequence[str]) -> set[str]:
     """Read the environment's allow-list or deny-list."""
     words = [word for word in os.environ.get(PLUGINS_VARIABLE, "").replace(" ", "").split(",") if word]
-    if not words:
-        return set(names)
+    denied = {word[1:] for word in words if word.startswith("-")}
     if words == ["none"]:
         return set()
-    denied = {word[1:] for word in words if word.startswith("-")}
-    if denied and len(denied) < len(words) or "none" in words:
+    if "none" in words or (denied and len(denied) < len(words)):
         raise SettingsError(
-            f"{PLUGINS_VARIABLE} cannot be read.",
-            needed="none, or names to load (a,b), or names to leave out (-a,-b)",
-            found=",".join(words),
+            f"{PLUGINS_VARIABLE}={','.join(words)} cannot be read; needed none, or names to load (a,b), or names to "
+            "leave out (-a,-b)"
         )
-    wanted = denied or set(words)
-    missing = sorted(wanted - set(names))
+    missing = sorted((denied or set(words)) - set(names))
     if missing:
         raise SettingsError(
-            f"{PLUGINS_VARIABLE} names a plugin that is not installed.",
-            needed=f"some of {', '.join(names)}" if names else "no name: no plugin is installed",
-            found=", ".join(missing),
+            f"{PLUGINS_VARIABLE} names a plugin that is not installed: {', '.join(missing)}",
+            remedy=f"installed are {', '.join(names) or 'none'}",
         )
-    return set(names) - denied if denied else wanted
+    return set(words) if words and not denied else set(names) - denied
 
 
-def _check_name(point: EntryPoint, seen: Mapping[str, str]) -> None:
+def _imported(point: EntryPoint, seen: Mapping[str, str]) -> Any:
     if point.name in seen:
         raise PluginError(
-            f"Two plugins have the name {point.name}.",
-            needed="one entry point of a name",
-            found=f"{point.value} and {seen[point.name]}",
+            f"Two plugins have the name {point.name}: {point.value} and {seen[point.name]}",
             where=f"entry-point group {PROJECT}",
             remedy="uninstall or rename one of them",
         )
-
-
-def _imported(point: EntryPoint) -> Any:
     try:
         return point.load()
     except (Exception, SystemExit) as error:  # a plugin is other people's code and may raise anything on import
         raise PluginError(
-            f"Plugin {point.name} cannot be imported.",
-            found=told(error),
+            f"Plugin {point.name} cannot be imported: {one_line(error)}",
             where=f"entry point {point.value}, before any hook",
             remedy=remedy(point.name),
         ) from error
@@ -501,69 +357,84 @@ def _imported(point: EntryPoint) -> Any:
 def _admit(
     manager: pluggy.PluginManager, name: str, module: str, plugin: Any, taken: dict[tuple[str, str], str]
 ) -> tuple[dict[Origin, Any], tuple[str, ...]]:
-    """Register a plugin and everything it offers, or nothing of it.
+    """Register a plugin and all its objects, or nothing of it; return the objects and the hooks that it implements.
+
+    Args:
+        taken: (kind, name) -> the object that has the name.
 
     Raises:
         PluginError: it breaks the contract.
     """
     try:
-        _register(manager, name, module, plugin)
-        hooks = tuple(sorted(caller.name for caller in manager.get_hookcallers(plugin) or ()))
-        known = _hook_names(manager)
-        unmarked = [hook for hook in known if hook not in hooks and callable(getattr(plugin, hook, None))]
-        if unmarked or not hooks:
-            raise PluginError(
-                f"Plugin {name} implements {'a hook without a mark' if unmarked else 'no hook'}.",
-                needed=f"functions marked @hookimpl: {', '.join(unmarked or known)}",
-                found=f"no mark at {', '.join(unmarked)}" if unmarked else f"none in {module}",
-                where=f"entry point {module}",
-                remedy=f"mark its functions with splicebert_vep_spec.hookimpl; {remedy(name)}",
-            )
-        offers, names = {}, dict(taken)
-        for hook in hooks:
-            for origin, item in _offered(manager, name, hook) if hook in KINDS else ():
-                claim(names, origin, item)
+        implemented = _register(manager, name, module, plugin)
+        offers: dict[Origin, Any] = {}
+        names = dict(taken)
+        for hook in implemented:
+            for item in _registered(manager, name, hook) if hook in KINDS else ():
+                origin = _checked(item, name, hook)
+                claimed = [(origin.kind, origin.name)]
+                claimed += [("field", spec.id) for spec in _fields(item, origin)] if origin.kind == "scorer" else []
+                for kind, own in claimed:
+                    if (kind, own) in names:
+                        raise PluginError(
+                            f"Plugin {name} registers the {kind} {own}, a name that is taken.",
+                            found=f"{own} of {names[kind, own]} and of {origin}",
+                            where=f"hook {hook}",
+                            remedy=remedy(name),
+                        )
+                    names[kind, own] = str(origin)
                 offers[origin] = item
     except PluginError:
         if manager.has_plugin(name):
             manager.unregister(name=name)
         raise
     taken.update(names)
-    return offers, hooks
+    return offers, implemented
 
 
-def _register(manager: pluggy.PluginManager, name: str, module: str, plugin: Any) -> None:
+def _register(manager: pluggy.PluginManager, name: str, module: str, plugin: Any) -> tuple[str, ...]:
+    """Register a plugin with pluggy and return the hooks that it implements."""
+    where = f"entry point {module}"
     try:
         hash(plugin)  # pluggy keeps plugins in sets
         manager.register(plugin, name=name)
     except (pluggy.PluginValidationError, TypeError, ValueError) as error:
         raise PluginError(
             f"Plugin {name} cannot be registered: no such hook arguments, or no module.",
-            needed="a module whose hooks take arguments of the contract only",
             found=" ".join(str(error).split()),
-            where=f"entry point {module}",
+            where=where,
             remedy=remedy(name),
         ) from error
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        unknown = [caller.name for caller in manager.get_hookcallers(plugin) or () if not caller.has_spec()]
-        known = _hook_names(manager)
-        raise PluginError(
-            f"Plugin {name} implements a hook that does not exist.",
-            needed=f"some of {', '.join(known)}",
-            found=f"{', '.join(unknown)}; {suggestion(unknown, known)}".rstrip("; "),
-            where=f"entry point {module}",
-            remedy=f"rename the function; {remedy(name)}",
-        ) from error
-
-
-def _hook_names(manager: pluggy.PluginManager) -> list[str]:
-    return sorted(name for name, caller in vars(manager.hook).items() if not name.startswith("_") and caller.has_spec())
+    callers = manager.get_hookcallers(plugin) or ()
+    known = sorted(hook for hook, caller in vars(manager.hook).items() if hook[0] != "_" and caller.has_spec())
+    unknown = [caller.name for caller in callers if not caller.has_spec()]
+    implemented = tuple(sorted(caller.name for caller in callers))
+    unmarked = [hook for hook in known if hook not in implemented and callable(getattr(plugin, hook, None))]
+    if unknown:
+        problem, found = (
+            "a hook that does not exist",
+            f"{', '.join(unknown)}; {suggestion(unknown, known)}".rstrip("; "),
+        )
+        way_out = f"rename the function; {remedy(name)}"
+    elif unmarked:
+        problem, found = "a hook without a mark", f"no mark at {', '.join(unmarked)}"
+        way_out = f"mark its functions with splicebert_vep_spec.hookimpl; {remedy(name)}"
+    elif not implemented:
+        problem, found = "no hook", f"no function marked @hookimpl in {module}"
+        way_out = f"mark its functions with splicebert_vep_spec.hookimpl; {remedy(name)}"
+    else:
+        return implemented
+    raise PluginError(
+        f"Plugin {name} implements {problem}.",
+        needed=f"some of {', '.join(known)}",
+        found=found,
+        where=where,
+        remedy=way_out,
+    )
 
 
 def _call(manager: pluggy.PluginManager, name: str, hook: str, **arguments: Any) -> list[Any]:
-    """Call a hook of one plugin only, so that whatever goes wrong has a name."""
+    """Call a hook of one plugin only, so that an error has a name."""
     others = [plugin for other, plugin in manager.list_name_plugin() if other != name and plugin is not None]
     try:
         results: list[Any] = manager.subset_hook_caller(hook, others)(**arguments)
@@ -571,21 +442,15 @@ def _call(manager: pluggy.PluginManager, name: str, hook: str, **arguments: Any)
         raise SettingsError(str(refusal), where=f"hook {hook} of plugin {name}") from refusal
     except (Exception, SystemExit) as error:  # a plugin is other people's code and may raise anything
         raise PluginError(
-            f"Plugin {name} failed in hook {hook}.",
-            needed="no exception",
-            found=told(error),
+            f"Plugin {name} failed in hook {hook}: {one_line(error)}",
             where=f"hook {hook} of plugin {name}",
             remedy=remedy(name),
         ) from error
     return results
 
 
-def _offered(manager: pluggy.PluginManager, name: str, hook: str) -> Iterator[tuple[Origin, Any]]:
-    """Yield what a plugin registers through a hook.
-
-    Raises:
-        PluginError: it is no sequence of objects that fulfil the protocol.
-    """
+def _registered(manager: pluggy.PluginManager, name: str, hook: str) -> Iterator[Any]:
+    """Yield the objects that a plugin registers through a hook."""
     for result in _call(manager, name, hook) or [None]:  # pluggy leaves None out
         if not isinstance(result, Sequence) or isinstance(result, str):
             raise PluginError(
@@ -595,5 +460,42 @@ def _offered(manager: pluggy.PluginManager, name: str, hook: str) -> Iterator[tu
                 where=f"hook {hook} of plugin {name}",
                 remedy=remedy(name),
             )
-        for item in result:
-            yield origin_of(item, name, hook), item
+        yield from result
+
+
+def _checked(item: Any, plugin: str, hook: str) -> Origin:
+    """Check an object that a hook returned, and return its origin."""
+    kind, bases = KINDS[hook]
+    own = item if isinstance(item, type) else type(item)
+    name = getattr(item, "name", None)
+    origin = Origin(plugin, hook, kind, name if isinstance(name, str) and name else own.__qualname__)
+    as_class = kind == "backend"
+    lacking = f" without {', '.join(sorted(vars(own)['__abstractmethods__']))}" if isabstract(own) else ""
+    if isinstance(item, type) != as_class or not issubclass(own, bases) or lacking:
+        shape = "the class" if as_class else "an object"
+        raise origin.broken(
+            "itself",
+            needed=f"{shape} of a subclass of {' or '.join(base.__name__ for base in bases)}",
+            found=f"{'the class' if isinstance(item, type) else 'an object of'} {own.__qualname__}{lacking}",
+        )
+    if not is_name(name):
+        raise origin.broken("name", needed=NAME_NEEDED, found=repr(name))
+    version = getattr(item, "version", None)
+    if not isinstance(version, str) or not version:
+        raise origin.broken("version", needed="a non-empty string", found=repr(version))
+    summary = getattr(item, "summary", None)
+    if kind == "command" and (not isinstance(summary, str) or not summary or "\n" in summary):
+        raise origin.broken("summary", needed="one line", found=repr(summary))
+    return origin
+
+
+def _fields(scorer: Scorer | SequenceScorer, origin: Origin) -> Sequence[FieldSpec]:
+    """Return the fields of a scorer, each a number per ALT."""
+    with origin.guarding("fields"):
+        fields = scorer.fields
+    if not isinstance(fields, Sequence) or not fields:
+        raise origin.broken("fields", needed="a tuple or list of FieldSpec, not empty", found=repr(fields))
+    for spec in fields:
+        if not isinstance(spec, FieldSpec) or spec.number != "A" or spec.type == "String":
+            raise origin.broken("fields", needed="FieldSpec with number A and type Float or Integer", found=repr(spec))
+    return fields

@@ -307,7 +307,7 @@ def test_hooks_of_the_contract_are_added_to_and_never_changed():
         "run_finished": ("run", "status_counts"),
     }
     manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(splicebert_vep_spec._hooks)
+    manager.add_hookspecs(splicebert_vep_spec.hooks)
     for name, arguments in promised.items():
         assert set(arguments) <= set(getattr(manager.hook, name).spec.argnames), name
 

@@ -22,7 +22,7 @@ from splicebert_vep_spec import (
     Skipped,
     Value,
 )
-from splicebert_vep_spec._rules import fits
+from splicebert_vep_spec.values import fits
 
 from ..errors import BuildError, SettingsError, suggestion
 from ..genome.contigs import is_mitochondrial

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from splicebert_vep_spec import Allele, FieldSpec, GeneContext, JoinQuery, JoinRequest, Refused, Value
-from splicebert_vep_spec._rules import fits
+from splicebert_vep_spec.values import fits
 
 from ..errors import SettingsError
 from ..genome.ids import stable_id

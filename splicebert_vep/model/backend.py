@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from splicebert_vep_spec import CLS, NUCLEOTIDES, SEP, A, BackendInfo, BackendOptions, BackendOutput
+from splicebert_vep_spec import CLS, NUCLEOTIDES, SEP, A, Backend, BackendInfo, BackendOptions, BackendOutput
 
 from ..errors import SettingsError
 from .bert import BertConfig, BertOutput, KeysValues, SpliceBert, pick
@@ -130,8 +130,8 @@ _CHECK_WIDTH = 510
 _Answer = TypeVar("_Answer")
 
 
-class TorchBackend:
-    """Run a checkpoint.
+class TorchBackend(Backend):
+    """Run a checkpoint (``--backend torch``).
 
     Args:
         options: model name or folder, device, number of threads and precision. ``auto`` is fp32 on a CPU; on a CUDA
@@ -141,6 +141,9 @@ class TorchBackend:
         ModelError: the model is unknown, not pulled yet, or its folder does not hold what it should.
         SettingsError: the device is not there, or the precision is unknown.
     """
+
+    name = "torch"
+    version = "1"
 
     def __init__(self, options: BackendOptions) -> None:
         if options.threads is not None:
@@ -152,6 +155,7 @@ class TorchBackend:
             check_known(loaded, MODELS[options.model])
         width = loaded.fixed_window or min(_CHECK_WIDTH, loaded.max_window)
         self._model, precision = self._choose(loaded.model.to(self._device), options.precision, width)
+        self.layers, self.heads = loaded.config.num_hidden_layers, loaded.config.num_attention_heads
         self.info = BackendInfo(
             model=options.model if options.model in MODELS else folder.name,
             weights_sha256=loaded.weights_sha256,
@@ -165,15 +169,10 @@ class TorchBackend:
             batch_tokens=suited_tokens(self._device),
         )
 
-    @property
-    def layers(self) -> int:
-        """Number of layers."""
-        return self._model.config.num_hidden_layers
-
-    @property
-    def heads(self) -> int:
-        """Number of attention heads in a layer."""
-        return self._model.config.num_attention_heads
+    @classmethod
+    def open(cls, options: BackendOptions) -> TorchBackend:
+        """Load the model; raises as the class."""
+        return cls(options)
 
     def _choose(self, exact: SpliceBert, asked: str, width: int) -> tuple[SpliceBert, str]:
         """Return the network in the precision to compute in, and its name."""
@@ -248,17 +247,6 @@ def _architecture(config: BertConfig) -> str:
         f"{config.num_hidden_layers}x{config.hidden_size} heads={config.num_attention_heads} "
         f"ff={config.intermediate_size} positions={config.max_position_embeddings} eps={config.layer_norm_eps:g}"
     )
-
-
-class TorchBackendFactory:
-    """Offer the network as ``--backend torch``."""
-
-    name = "torch"
-    version = "1"
-
-    def open(self, options: BackendOptions) -> TorchBackend:
-        """Load the model; see ``TorchBackend`` for what is raised."""
-        return TorchBackend(options)
 
 
 def _candidates(asked: str, device: torch.device) -> tuple[str, ...]:

@@ -10,16 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from splicebert_vep_spec import BackendInfo, BackendOptions, BackendOutput
+from splicebert_vep_spec import Backend, BackendInfo, BackendOptions, BackendOutput
 
 _VOCABULARY = 10
 _HIDDEN = 8
 _MAX_WINDOW = 100_000
 
 
-class NullBackend:
-    """Answer from a fixed table of (previous, own, next) tokens."""
+class NullBackend(Backend):
+    """Answer from a fixed table of (previous, own, next) tokens (``--backend null``)."""
 
+    name = "null"
+    version = "1"
     info = BackendInfo(
         model="null",
         weights_sha256="none",
@@ -42,24 +44,18 @@ class NullBackend:
         self._hidden = hidden  # (1000, 8), by 100 before + 10 own + after
         self._logits = hidden @ head.reshape(_HIDDEN, _VOCABULARY)
 
+    @classmethod
+    def open(cls, options: BackendOptions) -> NullBackend:
+        """Return the null backend; it runs on one thread unless told otherwise.
+
+        Its tensors are small: on a busy machine threads that wait for each other cost more than all the work.
+        """
+        torch.set_num_threads(options.threads or 1)
+        return cls()
+
     def forward(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> BackendOutput:
         """Return logits (N, P, 10) and hidden (N, P, 8) at token positions (N, P)."""
         framed = np.pad(tokens, ((0, 0), (1, 1)), mode="edge").astype(np.int64)  # the first token is its own neighbour
         code = 100 * framed[:, :-2] + 10 * framed[:, 1:-1] + framed[:, 2:]
         at = torch.from_numpy(np.take_along_axis(code, positions, 1))
         return BackendOutput(self._logits[at], self._hidden[at])
-
-
-class NullBackendFactory:
-    """Offer the null backend as ``--backend null``."""
-
-    name = "null"
-    version = "1"
-
-    def open(self, options: BackendOptions) -> NullBackend:
-        """Return the null backend; it runs on one thread unless told otherwise.
-
-        Its tensors are small: on a busy machine threads that wait for each other cost more than all the work.
-        """
-        torch.set_num_threads(options.threads or 1)
-        return NullBackend()

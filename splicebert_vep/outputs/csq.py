@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from splicebert_vep_spec import AlleleReport, InfoField, RecordReport, Refused, RunInfo, Value, escape_info
+from splicebert_vep_spec import (
+    AlleleReport,
+    InfoField,
+    Merger,
+    MergingAdapter,
+    RecordReport,
+    Refused,
+    RunInfo,
+    Value,
+    escape_info,
+)
 
 from ..genome.ids import stable_id
 from .flat import score_ids
@@ -14,7 +24,7 @@ from .vep import PREFIX, Layout, alts_of, entry_cell, layouts
 _NAMESPACES = (re.compile(r"ENS[A-Z]*\d+"), re.compile(r"\d+\Z"))  # Ensembl, and NCBI Gene
 
 
-class CsqAdapter:
+class CsqAdapter(MergingAdapter):
     """Append ``SpliceBERT_pred_<FIELD>`` to every entry of a CSQ or ANN that the input has."""
 
     name = "csq"
@@ -37,7 +47,7 @@ class CsqAdapter:
         return CsqMerger(ids, found)
 
 
-class CsqMerger:
+class CsqMerger(Merger):
     """Merge outcomes into entries.
 
     Args:
@@ -48,12 +58,8 @@ class CsqMerger:
     def __init__(self, ids: Sequence[str], found: Sequence[Layout]) -> None:
         self._ids = ids
         self._layouts = found
+        self.fields = [layout.field for layout in found]  # the definitions with our subfields last
         self._nothing = "|" * len(ids)
-
-    @property
-    def fields(self) -> Sequence[InfoField]:
-        """The definitions with our subfields last."""
-        return [layout.field for layout in self._layouts]
 
     def render(self, report: RecordReport, info: Mapping[str, str]) -> Mapping[str, tuple[Value, ...]]:
         """Return the entries of a record with our subfields; a field that the record lacks stays away."""

@@ -8,7 +8,7 @@ from functools import wraps
 from operator import attrgetter
 from typing import TypeVar
 
-from splicebert_vep_spec import GeneContext, InfoField, RecordReport, RunInfo, Value
+from splicebert_vep_spec import GeneContext, InfoAdapter, InfoField, RecordReport, RunInfo, Value
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ def _keys(run: RunInfo) -> tuple[str, ...]:
     return tuple(line.key for line in _lines(run))
 
 
-class FlatAdapter:
+class FlatAdapter(InfoAdapter):
     """Write ``SpliceBERT_<FIELD>`` with Number=A; with several genes all values come from one of them."""
 
     name = "flat"

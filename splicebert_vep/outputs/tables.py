@@ -8,7 +8,16 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from splicebert_vep_spec import FieldSpec, RecordReport, RunInfo, Value, format_value
+from splicebert_vep_spec import (
+    FieldSpec,
+    RecordReport,
+    RunInfo,
+    TableAdapter,
+    TableWriter,
+    TextAdapter,
+    Value,
+    format_value,
+)
 
 from .flat import CONTEXT_FIELDS, context_values, per_run, score_ids
 
@@ -61,7 +70,7 @@ def utf8(value: Value) -> Value:
 _json = json.JSONEncoder(allow_nan=False).encode
 
 
-class TsvAdapter:
+class TsvAdapter(TextAdapter):
     """Write tab-separated text: provenance in ``##`` lines, then a header line, empty = missing."""
 
     name = "tsv"
@@ -78,7 +87,7 @@ class TsvAdapter:
             yield "\t".join(map(cell, row))
 
 
-class JsonlAdapter:
+class JsonlAdapter(TextAdapter):
     """Write JSON Lines: first an object that holds the provenance, then one object per row; null = missing.
 
     Numbers have full precision.
@@ -106,7 +115,7 @@ _ROWS_BUFFERED = 16384
 _ARROW_TYPES = {"Float": pa.float64(), "Integer": pa.int64(), "String": pa.string()}
 
 
-class ParquetAdapter:
+class ParquetAdapter(TableAdapter):
     """Write Apache Parquet, one row per allele x gene."""
 
     name = "parquet"
@@ -117,7 +126,7 @@ class ParquetAdapter:
         return ParquetWriter(path, run)
 
 
-class ParquetWriter:
+class ParquetWriter(TableWriter):
     """Write the rows of reports."""
 
     def __init__(self, path: str, run: RunInfo) -> None:

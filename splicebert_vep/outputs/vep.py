@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from splicebert_vep_spec import InfoField, RecordReport, RunInfo, Value, escape_info, format_value
+from splicebert_vep_spec import InfoAdapter, InfoField, RecordReport, RunInfo, Value, escape_info, format_value
 
 from .flat import CONTEXT_FIELDS, context_values, score_ids
 
@@ -187,7 +187,7 @@ def _layout(field: InfoField, kind: Kind, added: Sequence[str]) -> Iterator[Layo
 KEY = "SpliceBERT"
 
 
-class VepAdapter:
+class VepAdapter(InfoAdapter):
     """Write ``SpliceBERT=ALLELE|SYMBOL|...|STATUS``; empty is missing."""
 
     name = "vep"

@@ -24,7 +24,7 @@ from splicebert_vep_spec import (
     TextAdapter,
     Value,
 )
-from splicebert_vep_spec._rules import INFO_FIELD_NEEDED, is_info_field
+from splicebert_vep_spec.values import INFO_FIELD_NEEDED, is_info_field
 
 from ..errors import PluginError, SettingsError, suggestion
 from ..files import destination, is_stdout, reporting

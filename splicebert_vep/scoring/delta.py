@@ -151,7 +151,7 @@ def shape_of(window: int, settings: DeltaSettings) -> WindowShape:
     return WindowShape(window, max(FARTHEST, settings.distance + 1))
 
 
-class DeltaScorer:
+class DeltaScorer(SequenceScorer):
     """DS_AG, DS_AL, DS_DG, DS_DL, DS_MAX and where they are, DP_*: defined as SpliceAI's, see docs/delta.md.
 
     Args:

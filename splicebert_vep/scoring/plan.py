@@ -21,7 +21,7 @@ from splicebert_vep_spec import (
     Status,
     Value,
 )
-from splicebert_vep_spec._rules import INTEGER_MAX, INTEGER_MIN
+from splicebert_vep_spec.values import INTEGER_MAX, INTEGER_MIN
 
 from ..errors import SettingsError, suggestion
 from ..model.engine import ReadBack

@@ -15,6 +15,7 @@ from splicebert_vep_spec import (
     AlignedBatch,
     FieldSpec,
     MaskedSite,
+    Scorer,
     Side,
 )
 
@@ -35,7 +36,7 @@ DELTA_P = FieldSpec(
 )  # fmt: skip
 
 
-class LikelihoodScorer:
+class LikelihoodScorer(Scorer):
     """LLR, PLLR and DELTA_P.
 
     LLR is the masked marginal of Meier et al. 2021 (10.1101/2021.07.09.450648, eq. 1), PLLR the ratio of Brandes et
@@ -133,7 +134,7 @@ DIVERGENCE_FIELDS = (
 )  # fmt: skip
 
 
-class DivergenceScorer:
+class DivergenceScorer(Scorer):
     """KL_CTX and KL_SS as published (Chen et al. 2024, 10.1093/bib/bbae163), their parts and the peak."""
 
     name = "divergence"
@@ -208,7 +209,7 @@ EMBEDDING_FIELDS = (
 )  # fmt: skip
 
 
-class EmbeddingScorer:
+class EmbeddingScorer(Scorer):
     """EMB_COS and EMB_L2 over the aligned flanks."""
 
     name = "embedding"

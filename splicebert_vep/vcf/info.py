@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 
 from splicebert_vep_spec import InfoField, Value, escape_info, format_number
-from splicebert_vep_spec._rules import FLOAT_MAX, INTEGER_MAX, INTEGER_MIN, info_problem, is_text
+from splicebert_vep_spec.values import FLOAT_MAX, INTEGER_MAX, INTEGER_MIN, info_problem, is_text
 
 PREFIX = "SpliceBERT"
 _PREFIX = PREFIX.encode()

@@ -13,7 +13,7 @@ from splicebert_vep.errors import VcfError
 from splicebert_vep.vcf.header import VcfHeader
 from splicebert_vep.vcf.info import InfoEncoder, UnfitError, is_ours, splice_info
 from splicebert_vep_spec import InfoField, Status
-from splicebert_vep_spec._rules import info_problem
+from splicebert_vep_spec.values import info_problem
 
 NEW = b"SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"
 FIELDS = [

@@ -1,22 +1,22 @@
-"""Hook specifications. Hooks register objects; the objects do the work.
+"""Hooks register objects; the objects do the work.
 
 Versioning policy: from one release of this distribution to the next, hooks and arguments of hooks are added, never
 changed and never taken away within a major version; a plugin implements the hooks and names the arguments that it
-needs. What is going to go is marked with pluggy's ``warn_on_impl`` or ``warn_on_impl_args`` for at least one release,
-so that a plugin that still uses it is told by name.
+needs. A hook that is going to go is marked with pluggy's ``warn_on_impl`` or ``warn_on_impl_args`` for at least one
+release, so that a plugin that still uses it is named.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import pluggy
 
-from ._adapters import Adapter, RunInfo
-from ._backends import BackendFactory
-from ._commands import Command
-from ._joins import JoinAdapter
-from ._scorers import Scorer, SequenceScorer
+from .joins import JoinAdapter
+from .models import Backend, Scorer, SequenceScorer
+from .outputs import Adapter, RunInfo
+from .values import Named
 
 #: Name of the entry-point group and of the pluggy project.
 PROJECT = "splicebert_vep"
@@ -25,9 +25,30 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
+class Command(Named):
+    """Run as ``splicebert-vep NAME ARGUMENTS...``.
+
+    Attributes:
+        summary: one line for ``splicebert-vep --help``.
+    """
+
+    summary: str
+
+    @abstractmethod
+    def run(self, arguments: Sequence[str]) -> int:
+        """Run with the words after the name, ``--help`` included, and return an exit code: 0 done, 2 wrong usage.
+
+        Data goes to stdout, everything else to stderr.
+
+        Raises:
+            Refused: the input or the options cannot be used; the message is shown, exit code 3.
+            SystemExit: as argparse ends after ``--help`` or wrong usage; its code is the program's.
+        """
+
+
 @hookspec
-def register_backends() -> Sequence[BackendFactory]:  # type: ignore[empty-body]
-    """Return the backends that this plugin offers."""
+def register_backends() -> Sequence[type[Backend]]:  # type: ignore[empty-body]
+    """Return the backend classes that this plugin offers."""
 
 
 @hookspec

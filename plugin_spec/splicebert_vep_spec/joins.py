@@ -1,29 +1,25 @@
-"""What a join offers: scores that another program has made, found by allele and gene.
+"""Joins add scores that another program has made, found by allele and gene.
 
-A join reads what stands in the record's INFO, or an indexed file, and says for every allele x gene what it found. It
-tells apart a value that the source has as missing, and an allele that the source does not have.
+A join reads the record's INFO, or an indexed file, and answers for every allele x gene. It tells apart a value that
+the source has as missing, and an allele that the source does not have.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
-from ._adapters import InfoField
-from ._bases import Bases
-from ._fields import FieldSpec
-from ._types import Allele, GeneContext, Value
+from .values import Allele, Bases, FieldSpec, GeneContext, InfoField, Named, Value
 
 
-@runtime_checkable
 class IndexedTable(Protocol):
     """A bgzipped, tabix-indexed VCF or table."""
 
     @property
     def head(self) -> Sequence[str]:
-        """Lines before the first row, without line ends: those of the comment character, and those that the index
-        skips."""
+        """Lines before the first row, without line ends: comments, and lines that the index skips."""
 
     @property
     def contigs(self) -> Sequence[str]:
@@ -39,7 +35,7 @@ class IndexedTable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """What one ``--join NAME=SOURCE`` asks for, and what there is to answer it.
+    """One ``--join NAME=SOURCE``, and the host's means to answer it.
 
     Args:
         name: ids of the fields begin with ``<name>_``: the adapter's label, or NAME where it has none.
@@ -84,46 +80,45 @@ class JoinQuery:
     context: GeneContext
 
 
-@runtime_checkable
-class OpenJoin(Protocol):
-    """A source that is open for the length of one run."""
+class JoinAdapter(Named):
+    """Open a source of another program's scores (``--join NAME=SOURCE``, where NAME is this name in any case).
 
-    @property
-    def fields(self) -> Sequence[FieldSpec]:
-        """Fields that it adds, number A, ids beginning with the request's name and an underscore."""
+    Attributes:
+        label: ids of its fields begin with it, e.g. ``SpliceAI``: a capital, then letters, digits and underscores;
+            empty where they begin with the user's NAME.
+    """
 
-    @property
-    def about(self) -> str:
-        """One line on what was read, for the provenance: file names, versions."""
+    label: str = ""
 
+    @abstractmethod
+    def join(self, request: JoinRequest) -> OpenJoin:
+        """Open the source.
+
+        Raises:
+            Refused: this adapter does not read such a source; the message says which it reads.
+        """
+
+
+class OpenJoin(ABC):
+    """A source that is open for the length of one run.
+
+    Attributes:
+        fields: fields that it adds, number A, ids beginning with the request's name and an underscore.
+        about: one line on the source for the provenance: file names, versions.
+    """
+
+    fields: Sequence[FieldSpec]
+    about: str = ""
+
+    @abstractmethod
     def look_up(self, queries: Sequence[JoinQuery]) -> Sequence[Mapping[str, Value]]:
         """Return values by field id for every query, in their order; an absent id is missing.
 
-        An allele has the same values in any company.
+        The result for a query must not depend on the other queries.
 
         Raises:
             Refused: the source does not fit, e.g. it is of another genome build.
         """
 
-    def close(self) -> None:
-        """Let go of the source; also called when the run has failed."""
-
-
-@runtime_checkable
-class JoinAdapter(Protocol):
-    """Open a source of another program's scores (``--join NAME=SOURCE``, where NAME is this name in any case).
-
-    ``label`` is what the ids of its fields begin with, e.g. ``SpliceAI``: a capital, then letters, digits and
-    underscores; empty where that is the user's NAME.
-    """
-
-    name: str
-    version: str
-    label: str
-
-    def join(self, request: JoinRequest) -> OpenJoin:
-        """Open the source.
-
-        Raises:
-            Refused: it is not what this adapter reads; the message says what is.
-        """
+    def close(self) -> None:  # noqa: B027
+        """Let go of the source; also called when the run has failed. Files of ``open_table`` are closed by the host."""
