@@ -141,6 +141,16 @@ class GuardedBackend(Backend):
         windows, asked = positions.shape
         return self._check("attention", "weights", weights, (len(layers), windows, self.heads, asked, tokens.shape[1]))
 
+    @property
+    def local(self) -> bool:  # goes with --mode local
+        return hasattr(self._backend, "update")
+
+    def remember(self, *arguments: Any) -> Any:  # goes with --mode local
+        return self._backend.remember(*arguments)  # type: ignore[attr-defined]
+
+    def update(self, *arguments: Any) -> Any:  # goes with --mode local
+        return self._backend.update(*arguments)  # type: ignore[attr-defined]
+
     def _check(self, method: str, name: str, answer: Any, needed: tuple[int | None, ...]) -> Any:
         shape = tuple(getattr(answer, "shape", ()))
         if not hasattr(answer, "isfinite") or shape != needed:  # a numpy array has a shape too
@@ -372,17 +382,9 @@ def _admit(
         for hook in implemented:
             for item in _registered(manager, name, hook) if hook in KINDS else ():
                 origin = _checked(item, name, hook)
-                claimed = [(origin.kind, origin.name)]
-                claimed += [("field", spec.id) for spec in _fields(item, origin)] if origin.kind == "scorer" else []
-                for kind, own in claimed:
-                    if (kind, own) in names:
-                        raise PluginError(
-                            f"Plugin {name} registers the {kind} {own}, a name that is taken.",
-                            found=f"{own} of {names[kind, own]} and of {origin}",
-                            where=f"hook {hook}",
-                            remedy=remedy(name),
-                        )
-                    names[kind, own] = str(origin)
+                _claim(names, origin, origin.kind, origin.name)
+                for field_ in _fields(item, origin) if origin.kind == "scorer" else ():
+                    _claim(names, origin, "field", field_.id)
                 offers[origin] = item
     except PluginError:
         if manager.has_plugin(name):
@@ -390,6 +392,17 @@ def _admit(
         raise
     taken.update(names)
     return offers, implemented
+
+
+def _claim(names: dict[tuple[str, str], str], origin: Origin, kind: str, name: str) -> None:
+    if (kind, name) in names:
+        raise PluginError(
+            f"Plugin {origin.plugin} registers the {kind} {name}, a name that is taken.",
+            found=f"{name} of {names[kind, name]} and of {origin}",
+            where=f"hook {origin.hook}",
+            remedy=remedy(origin.plugin),
+        )
+    names[kind, name] = str(origin)
 
 
 def _register(manager: pluggy.PluginManager, name: str, module: str, plugin: Any) -> tuple[str, ...]:

@@ -515,7 +515,7 @@ def gene(gene_id="G1", strand="+", donor=None, acceptor=None, biotype="protein_c
 
 
 @dataclass
-class Counting:
+class Counting(Backend):
     """A backend that counts what goes through another."""
 
     inner: Backend

@@ -16,7 +16,7 @@ from factories import Point, plugin
 from splicebert_vep import Annotator, ScoredVariant, Settings, SpliceBertError, Variant
 from splicebert_vep.cli import main as program
 from splicebert_vep.errors import BuildError, PluginError, SettingsError
-from splicebert_vep_spec import Status
+from splicebert_vep_spec import Status, TableAdapter, TableWriter
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
 VCF, FASTA = EXAMPLES / "brca1.vcf", EXAMPLES / "brca1.fa.gz"
@@ -248,7 +248,7 @@ def test_many_mismatches_over_n_are_told(null, tmp_path):
     assert any("45 of 45 ALTs are REF_MISMATCH" in warning for warning in summary.warnings)
 
 
-class Clearing:
+class Clearing(TableAdapter, TableWriter):
     """A table adapter that empties the list of outcomes it is given."""
 
     name, version = "clearing", "1"

@@ -1,45 +1,58 @@
-"""The plugin manager tells what is wrong with a plugin, by name."""
+"""The plugin manager loads what is sound, and says by name what is wrong with the rest."""
 
-import re
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pluggy
 import pytest
 
 import splicebert_vep_spec
-from factories import Point, plugin
+from factories import EXAMPLES, Point, plugin
 from splicebert_vep import plugins
-from splicebert_vep.cli import main as program
 from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.plugins import PLUGINS_VARIABLE
 from splicebert_vep.scoring.plan import plan_scores
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import Settings, check_window
-from splicebert_vep_spec import PROJECT, BackendInfo, FieldSpec, Refused, RunInfo, hookspec
+from splicebert_vep_spec import (
+    PROJECT,
+    Backend,
+    BackendInfo,
+    Command,
+    FieldSpec,
+    InfoAdapter,
+    Refused,
+    RunInfo,
+    Scorer,
+    hookspec,
+)
+
+ECHO = (FieldSpec("ECHO", "A", "Float", "Nothing"),)
 
 
-@dataclass
-class Echo:
+class Echo(Scorer):
     """A scorer that does nothing, under any name and with any field."""
 
-    name: str = "echo"
-    version: str = "1"
-    fields: tuple = (FieldSpec("ECHO", "A", "Float", "Nothing"),)
+    version = "1"
 
-    def needs(self, fields):
-        return frozenset()
+    def __init__(self, name="echo", fields=ECHO):
+        self.name, self.fields = name, fields
 
     def score(self, batch, fields):
         return {}
+
+
+class Count(Command):
+    name, version, summary = "count", "1", "Count."
+
+    def run(self, arguments):
+        return 0
 
 
 def scorers(*items):
     return plugin(register_scorers=lambda: list(items))
 
 
-def message_of(*points, install):
+def broken(install, *points):
     """The error of a run; the same plugin is named at listing time, and everything else is there all the same."""
     install(*points)
     with pytest.raises(PluginError) as caught:
@@ -47,6 +60,7 @@ def message_of(*points, install):
     listed = plugins.inspect_plugins()
     assert str(caught.value) in [str(one.error) for one in listed.installed if one.state == "broken"]
     assert {"likelihood", "divergence", "embedding"} <= {scorer.name for scorer in listed.scorers}
+    assert caught.value.where and caught.value.remedy
     return str(caught.value)
 
 
@@ -63,62 +77,79 @@ def test_built_ins_come_first_and_plugins_after(install):
     )  # fmt: skip
 
 
-def test_a_misspelled_hook_is_told(install):
-    message = message_of(Point("mine", plugin(register_scorer=lambda: [])), install=install)
-    assert "Plugin mine implements a hook that does not exist" in message
-    assert "found:  register_scorer; did you mean register_scorers?" in message
-    assert "remedy: rename the function; " in message
-    assert f"{PLUGINS_VARIABLE}=-mine" in message
+def unmarked(**functions):
+    module = ModuleType("mine")
+    vars(module).update(functions)
+    return module
 
 
-def test_a_name_registered_twice_is_told(install):
-    message = message_of(Point("mine", scorers(Echo(name="embedding"))), install=install)
-    assert "Plugin mine registers the scorer embedding, a name that is taken" in message
-    assert "embedding of scorer embedding of plugin builtin and of scorer embedding of plugin mine" in message
-    assert "where:  hook register_scorers" in message
-    assert f"{PLUGINS_VARIABLE}=-mine" in message
-    twice = message_of(
-        Point("a", scorers(Echo())),
-        Point(
-            "b",
-            scorers(Echo(fields=())),
+def half_marked():
+    module = scorers(Echo())
+    module.register_adapters = lambda: []
+    return module
+
+
+def failing():
+    raise KeyError("gone")
+
+
+class Lazy(Scorer):
+    name, version, fields = "lazy", "1", ()
+
+
+class Unnamed(Backend):
+    name, version = "", "1"
+
+    def forward(self, tokens, positions):
+        raise RuntimeError
+
+
+LLR = (FieldSpec("LLR", "A", "Float", "Mine"),)
+ITSELF = "hook register_scorers, scorer Echo, itself"
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda: plugin(register_scorer=lambda: []), ["register_scorer; did you mean register_scorers?", "rename"]),
+        (lambda: scorers(Echo(name="embedding")), ["embedding of scorer embedding of plugin builtin and of scorer"]),
+        (lambda: scorers(Echo(fields=LLR)), ["LLR of scorer likelihood of plugin builtin and of scorer echo"]),
+        (lambda: ImportError("no module named gpu"), ["ImportError: no module named gpu", "before any hook"]),
+        (lambda: SystemExit("no module named gpu"), ["SystemExit: no module named gpu", "entry point mine_module"]),
+        (lambda: unmarked(register_scorers=lambda: []), ["no mark at register_scorers", "hookimpl"]),
+        (lambda: unmarked(), ["implements no hook"]),
+        (half_marked, ["no mark at register_adapters"]),
+        (lambda: plugin(register_scorers=lambda wrong: []), ["cannot be registered", "register_scorers", "wrong"]),
+        (lambda: plugin(register_adapters=failing), ["failed in hook register_adapters", "KeyError: 'gone' (test_pl"]),
+        (lambda: plugin(register_scorers=lambda: 7), ["returned no list from hook register_scorers"]),
+        (lambda: plugin(register_scorers=lambda: None), ["returned no list from hook register_scorers"]),
+        (lambda: plugin(register_scorers=lambda: [Lazy()]), ["hook register_scorers", "Lazy", "score"]),
+        (lambda: scorers(Echo), [ITSELF, "an object of a subclass of Scorer or SequenceScorer", "the class Echo"]),
+        (lambda: plugin(register_adapters=lambda: [Echo()]), ["a subclass of Adapter", "an object of Echo"]),
+        (lambda: plugin(register_backends=lambda: [Unnamed]), ["lower-case letters", "found:  ''"]),
+        (lambda: plugin(register_backends=lambda: [Backend]), ["the class Backend without forward"]),
+        (lambda: plugin(register_backends=lambda: [Unnamed()]), ["the class of a subclass of Backend"]),
+        (
+            lambda: scorers(Echo(fields=(FieldSpec("STATUS", "A", "Float", "Mine"),))),
+            ["STATUS of the built-in adapters and of scorer echo"],
         ),
-        install=install,
-    )
-    assert "echo of scorer echo of plugin a and of scorer echo of plugin b" in twice
+        (lambda: scorers(Echo(fields=(FieldSpec("ECHO", "1", "Float", "Mine"),))), ["number A and type Float or"]),
+        (lambda: scorers(Echo(fields=(FieldSpec("ECHO", "A", "String", "x"),))), ["number A and type Float or"]),
+        (lambda: scorers(Echo(fields=("ECHO",))), ["found:  'ECHO'"]),
+        (lambda: scorers(Echo(fields=iter(()))), ["a tuple or list of FieldSpec, not empty"]),
+    ],
+)
+def test_a_plugin_that_breaks_the_contract_is_named(install, made, said):
+    message = broken(install, Point("mine", made()))
+    for words in ["lugin mine", f"{PLUGINS_VARIABLE}=-mine", *said]:
+        assert words in message
 
 
-def test_a_field_offered_twice_is_told(install):
-    mine = scorers(Echo(fields=(FieldSpec("LLR", "A", "Float", "Mine"),)))
-    message = message_of(Point("mine", mine), install=install)
-    assert "LLR of scorer likelihood of plugin builtin and of scorer echo of plugin mine" in message
-    assert "hook register_scorers" in message
-
-
-@pytest.mark.parametrize("error", [ImportError("no module named gpu"), SystemExit("no module named gpu")])
-def test_a_plugin_that_raises_on_import_is_told(error, install):
-    message = message_of(Point("mine", error), install=install)
-    assert "Plugin mine cannot be imported" in message
-    assert f"found:  {type(error).__name__}: no module named gpu" in message
-    assert "entry point mine_module, before any hook" in message
-    assert f"{PLUGINS_VARIABLE}=-mine" in message
-
-
-def test_a_plugin_without_a_marked_hook_is_told(install):
-    unmarked = ModuleType("mine")
-    unmarked.register_scorers = lambda: []
-    message = message_of(Point("mine", unmarked), install=install)
-    assert "Plugin mine implements a hook without a mark" in message
-    assert "Plugin mine implements no hook" in message_of(Point("mine", ModuleType("mine")), install=install)
-    assert "mark its functions with splicebert_vep_spec.hookimpl" in message
-
-
-def test_one_forgotten_mark_is_told(install):
-    half = scorers(Echo())
-    half.register_adapters = lambda: []
-    message = message_of(Point("mine", half), install=install)
-    assert "Plugin mine implements a hook without a mark" in message
-    assert "found:  no mark at register_adapters" in message
+def test_names_are_unique_among_plugins_and_entry_points(install):
+    message = broken(install, Point("a", scorers(Echo())), Point("b", scorers(Echo(fields=()))))
+    assert "echo of scorer echo of plugin a and of scorer echo of plugin b" in message
+    assert "Two plugins have the name mine" in broken(install, Point("mine", scorers(Echo())), Point("mine", scorers()))
+    assert "builtin_module and splicebert_vep.builtin" in broken(install, Point("builtin", scorers()))
 
 
 def test_plugins_can_be_switched_off_and_chosen(install, monkeypatch):
@@ -130,11 +161,11 @@ def test_plugins_can_be_switched_off_and_chosen(install, monkeypatch):
     assert states == {"builtin": "loaded", "broken": "off", "mine": "off"}
     for value in ("mine,other", "-other"):
         monkeypatch.setenv(PLUGINS_VARIABLE, value)
-        with pytest.raises(SettingsError, match=r"not installed(.|\n)*broken, mine(.|\n)*other"):
+        with pytest.raises(SettingsError, match=r"not installed: other(.|\n)*broken, mine"):
             plugins.load_plugins()
     for value in ("mine,-broken", "none,mine"):
         monkeypatch.setenv(PLUGINS_VARIABLE, value)
-        with pytest.raises(SettingsError, match=r"cannot be read(.|\n)*-a,-b"):
+        with pytest.raises(SettingsError, match="cannot be read"):
             plugins.load_plugins()
     monkeypatch.setenv(PLUGINS_VARIABLE, "")  # as if it were not set
     assert plugins.inspect_plugins().installed[1].state == "broken"
@@ -142,18 +173,24 @@ def test_plugins_can_be_switched_off_and_chosen(install, monkeypatch):
 
 def test_a_broken_plugin_leaves_nothing_behind(install):
     """Its good scorer goes with its bad one, and its name is free for others."""
-    bad = scorers(Echo(), Echo(name="other", fields=(FieldSpec("LLR", "A", "Float", "Mine"),)))
+    bad = scorers(Echo(), Echo(name="other", fields=LLR))
     install(Point("a", bad), Point("b", scorers(Echo())))
     listed = plugins.inspect_plugins()
     assert [one.state for one in listed.installed] == ["loaded", "broken", "loaded"]
     assert listed.origins("scorer")["echo"].plugin == "b"
 
 
-def test_fields_are_checked_when_they_are_made():
-    with pytest.raises(ValueError, match="needed a capital"):
-        FieldSpec("llr", "A", "Float", "x")
-    with pytest.raises(ValueError, match="one non-empty line"):
-        FieldSpec("LLR", "A", "Float", "")
+def test_an_adapter_without_a_method_cannot_be_made():
+    with pytest.raises(TypeError, match="render"):
+        type("Half", (InfoAdapter,), {"name": "half", "version": "1", "header": lambda self, run: []})()
+
+
+@pytest.mark.parametrize("given", [("llr", "A", "Float", "x"), ("LLR", "A", "Float", ""), ("LLR", "A", "Float", "a\n")])
+def test_fields_are_checked_when_they_are_made(given):
+    with pytest.raises(ValueError, match="FieldSpec"):
+        FieldSpec(*given)
+    with pytest.raises(ValueError, match="Integer"):
+        FieldSpec("AT", "A", "Float", "x", from_pos=True)
 
 
 def test_a_plan_computes_what_is_asked(install):
@@ -165,23 +202,17 @@ def test_a_plan_computes_what_is_asked(install):
     assert plan.needs == {"masked", "pairs"}
     default = plan_scores(offered, origins, Settings())
     assert {field.id for field in default.fields}.isdisjoint({"DELTA_P", "KL_MAX", "KL_MAX_POS"})
-    with pytest.raises(SettingsError, match=r"unknown score(.|\n)*KL_CTX(.|\n)*XYZ(.|\n)*splicebert-vep plugins"):
+    with pytest.raises(SettingsError, match=r"XYZ(.|\n)*splicebert-vep plugins"):
         plan_scores(offered, origins, Settings(scores=("LLR", "XYZ")))
     with pytest.raises(SettingsError, match=r"did you mean KL_CTX\?"):
         plan_scores(offered, origins, Settings(scores=("kl_ctx",)))
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (dict(window=WindowShape(200, 100)), "no room for the flanks"),
-        (dict(window=WindowShape(510, 0)), "no room for the flanks"),
-        (dict(window=WindowShape(510, 100, "tiled", 0)), "stride"),
-        (dict(batch_tokens=0), "at least 1"),
-    ],
+    "settings", [{"window": WindowShape(200, 100)}, {"window": WindowShape(510, 0)}, {"batch_tokens": 0}]
 )
-def test_settings_that_cannot_work_are_told(settings, message):
-    with pytest.raises(SettingsError, match=message):
+def test_settings_that_cannot_work_are_errors(settings):
+    with pytest.raises(SettingsError):
         Settings(**settings)
 
 
@@ -191,80 +222,13 @@ def test_a_window_the_model_was_not_trained_for_is_refused():
 
     check_window(WindowShape(510), info(510, 510))
     check_window(WindowShape(300), info(510, None))
-    with pytest.raises(SettingsError, match=r"one length only(.|\n)*--window 510"):
+    with pytest.raises(SettingsError, match="--window 510"):
         check_window(WindowShape(300), info(510, 510))
-    with pytest.raises(SettingsError, match=r"wider than model m(.|\n)*at most 510"):
+    with pytest.raises(SettingsError, match="at most 510"):
         check_window(WindowShape(511), info(510, None))
 
 
-def test_a_hook_with_the_wrong_arguments_is_told(install):
-    message = message_of(Point("mine", plugin(register_scorers=lambda wrong: [])), install=install)
-    assert "Plugin mine cannot be registered" in message
-    assert "register_scorers" in message
-    assert "wrong" in message.split("found:")[1]
-
-
-def test_a_hook_that_raises_is_told(install):
-    def register_adapters():
-        raise KeyError("gone")
-
-    message = message_of(Point("mine", plugin(register_adapters=register_adapters)), install=install)
-    assert "Plugin mine failed in hook register_adapters" in message
-    assert re.search(r"KeyError: 'gone' \(test_plugins\.py:\d+\)", message)
-
-
-def test_two_entry_points_of_one_name_are_told(install):
-    message = message_of(Point("mine", scorers(Echo())), Point("mine", scorers()), install=install)
-    assert "Two plugins have the name mine" in message
-    message = message_of(Point("builtin", scorers()), install=install)
-    assert "builtin_module and splicebert_vep.builtin" in message
-
-
-@pytest.mark.parametrize(
-    ("field", "message"),
-    [
-        (FieldSpec("STATUS", "A", "Float", "Mine"), "STATUS of the built-in adapters and of scorer echo"),
-        (FieldSpec("ECHO", "1", "Float", "Mine"), "number A and type Float or Integer"),
-        (FieldSpec("ECHO", "A", "String", "Mine"), "number A and type Float or Integer"),
-        ("ECHO", "found:  'ECHO'"),
-        (None, "a tuple or list of FieldSpec, not empty"),
-    ],
-)
-def test_a_field_that_cannot_be_written_is_told(install, field, message):
-    fields = (f for f in ()) if field is None else (field,)
-    assert message in message_of(Point("mine", scorers(Echo(fields=fields))), install=install)
-
-
-class NoNeeds:
-    name, version, fields = "lazy", "1", ()
-
-    def score(self, batch, fields):
-        return {}
-
-
-@pytest.mark.parametrize(
-    ("hook", "result", "message"),
-    [
-        ("register_scorers", [NoNeeds()], r"Scorer lazy of plugin mine(.|\n)*Scorer with fields, .*needs"),
-        ("register_scorers", [NoNeeds()], "NoNeeds without needs"),
-        ("register_scorers", [Echo], r"needed: an object: Echo\(\)(.|\n)*the class Echo"),
-        ("register_scorers", Echo(), "returned no list from hook register_scorers"),
-        ("register_scorers", None, "returned no list from hook register_scorers"),  # a forgotten return
-        ("register_adapters", [Echo()], r"InfoAdapter with (.|\n)* or TextAdapter with (.|\n)* or TableAdapter with"),
-        (
-            "register_backends",
-            [SimpleNamespace(name="", version="1", open=print)],
-            r"lower-case letters, digits(.|\n)*found:  ''",
-        ),
-        ("register_commands", [SimpleNamespace(name="x", version="1")], "without run, summary"),
-    ],
-)
-def test_an_object_that_does_not_fulfil_its_protocol_is_told(install, hook, result, message):
-    point = Point("mine", plugin(**{hook: lambda: result}))
-    assert re.search(message, message_of(point, install=install))
-
-
-def test_life_hooks_are_told_of_the_run_and_named_when_they_fail(install):
+def test_life_hooks_learn_of_the_run_and_are_named_when_they_fail(install):
     seen = []
 
     def run_finished(status_counts):
@@ -277,13 +241,12 @@ def test_life_hooks_are_told_of_the_run_and_named_when_they_fail(install):
     loaded = plugins.load_plugins()
     loaded.run_started(RunInfo((), {"Model": "m"}))
     assert seen == ["m"]
-    with pytest.raises(PluginError, match=r"Plugin b failed in hook run_finished(.|\n)*no room for the log(.|\n)*=-b"):
+    with pytest.raises(PluginError, match=r"Plugin b failed in hook run_finished(.|\n)*=-b"):
         loaded.run_finished(RunInfo((), {}), {"OK": 1})
 
 
 def test_a_plugin_that_takes_no_part_in_a_run_is_not_in_its_provenance(install):
-    command = SimpleNamespace(name="count", version="1", summary="Count.", run=lambda words: 0)
-    install(Point("a", plugin(register_commands=lambda: [command])), Point("b", plugin(run_started=lambda run: None)))
+    install(Point("a", plugin(register_commands=lambda: [Count()])), Point("b", plugin(run_started=lambda run: None)))
     assert list(plugins.load_plugins().versions) == ["b"]
 
 
@@ -302,6 +265,7 @@ def test_hooks_of_the_contract_are_added_to_and_never_changed():
         "register_backends": (),
         "register_scorers": (),
         "register_adapters": (),
+        "register_joins": (),
         "register_commands": (),
         "run_started": ("run",),
         "run_finished": ("run", "status_counts"),
@@ -312,7 +276,7 @@ def test_hooks_of_the_contract_are_added_to_and_never_changed():
         assert set(arguments) <= set(getattr(manager.hook, name).spec.argnames), name
 
 
-def test_what_will_go_warns_a_plugin_that_still_uses_it():
+def test_a_hook_that_will_go_warns_a_plugin_that_still_uses_it():
     class Next:
         @hookspec(warn_on_impl=FutureWarning("register_scorers goes in 2.0; implement register_scores"))
         def register_scorers(self):
@@ -320,43 +284,32 @@ def test_what_will_go_warns_a_plugin_that_still_uses_it():
 
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Next)
-    with pytest.warns(FutureWarning, match=r"goes in 2\.0; implement register_scores"):
+    with pytest.warns(FutureWarning, match=r"goes in 2\.0"):
         manager.register(scorers(Echo()), name="mine")
 
 
 class Misshapen(Echo):
-    def needs(self, fields):
-        return frozenset(("pairs",))
-
     def score(self, batch, fields):
         return {"ECHO": batch.snv.double().repeat(2)}
 
 
 @pytest.mark.parametrize(
-    ("broken", "hook"),
+    ("made", "hook"),
     [
-        (lambda: plugin(register_scorer=lambda: []), "register_scorer; did you mean register_scorers"),
-        (lambda: scorers(Echo(name="embedding")), "hook register_scorers"),
-        (lambda: ImportError("no module named gpu"), "before any hook"),
+        (lambda: plugin(register_scorer=lambda: []), "did you mean register_scorers"),
         (lambda: scorers(Misshapen()), "hook register_scorers, scorer echo, score"),
     ],
-    ids=["misspelled hook", "duplicate name", "raises on import", "wrong shape"],
+    ids=["on loading", "in the run"],
 )
-def test_a_broken_plugin_ends_a_run_and_no_listing(broken, hook, install, tmp_path, capfd, monkeypatch):
+def test_a_broken_plugin_ends_a_run_and_no_listing(made, hook, install, tmp_path, run, monkeypatch):
     """From the command line: exit code 7, plugin, hook and remedy on stderr, no output."""
-    monkeypatch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path / "cache"))
-    install(Point("mine", broken()))
-    examples = Path(__file__).resolve().parents[1] / "example_vcfs"
-    words = ["annotate", str(examples / "brca1.vcf"), "-R", str(examples / "brca1.fa.gz"), "--backend", "null"]
-    assert program._run([*words, "-O", str(tmp_path / "out.vcf")]) == 7
-    err = capfd.readouterr().err
-    assert "lugin mine" in err
-    assert hook in err
-    assert f"remedy: {'rename the function; ' if 'did you mean' in hook else ''}mend or update plugin mine" in err
-    assert f"{PLUGINS_VARIABLE}=-mine" in err
-    assert "Traceback" not in err
+    install(Point("mine", made()))
+    words = ["annotate", EXAMPLES / "brca1.vcf", "-R", EXAMPLES / "brca1.fa.gz", "--backend", "null"]
+    code, _, err = run(*words, "-O", tmp_path / "out.vcf")
+    assert code == 7
+    assert "lugin mine" in err and hook in err and f"{PLUGINS_VARIABLE}=-mine" in err and "Traceback" not in err
     assert not (tmp_path / "out.vcf").exists()
-    assert program._run(["plugins"]) == 0
-    assert "mine" in capfd.readouterr().out
+    code, out, _ = run("plugins")
+    assert code == 0 and "mine" in out
     monkeypatch.setenv(PLUGINS_VARIABLE, "-mine")  # the remedy works
-    assert program._run([*words, "-O", str(tmp_path / "out.vcf")]) == 0
+    assert run(*words, "-O", tmp_path / "out.vcf")[0] == 0

@@ -1,9 +1,9 @@
 """An example plugin of splicebert-vep: one score and one output, made with the contract alone."""
 
-from splicebert_vep_spec import NEEDS_PAIRS, C, FieldSpec, G, Refused, hookimpl
+from splicebert_vep_spec import C, FieldSpec, G, Refused, Scorer, TextAdapter, hookimpl
 
 
-class GcContent:
+class GcContent(Scorer):
     """DELTA_GC: GC content of ALT minus that of REF, over flanks and span."""
 
     name = "gc"
@@ -14,9 +14,6 @@ class GcContent:
         ),
     )
 
-    def needs(self, fields):
-        return frozenset((NEEDS_PAIRS,))
-
     def score(self, batch, fields):
         def share(tokens, inside):  # (B, P) -> (B,)
             gc = ((tokens == C) | (tokens == G)) & inside
@@ -25,7 +22,7 @@ class GcContent:
         return {"DELTA_GC": share(batch.alt.tokens, batch.in_alt) - share(batch.ref.tokens, batch.in_ref)}
 
 
-class PeakBed:
+class PeakBed(TextAdapter):
     """BED of the base that each allele disturbs most: where KL_MAX is."""
 
     name = "bed"

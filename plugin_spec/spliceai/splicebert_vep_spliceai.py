@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from unittest import mock
 
-from splicebert_vep_spec import FieldSpec, Refused, hookimpl
+from splicebert_vep_spec import FieldSpec, Refused, SequenceScorer, hookimpl
 
 SITE = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
 TABLE = "Set SPLICEAI_VEP_ANNOTATION to grch38, grch37 or a table of genes of the FASTA's build, as -A of SpliceAI."
@@ -18,7 +18,7 @@ SpliceAiRecord = namedtuple("SpliceAiRecord", "chrom pos ref alts")  # pos is 1-
 Stretch = namedtuple("Stretch", "seq")
 
 
-class SpliceAi:
+class SpliceAi(SequenceScorer):
     """SpliceAI_DS_* and SpliceAI_DP_*; None where SpliceAI's table lacks the gene, or where it does not score."""
 
     name = "spliceai"

@@ -19,7 +19,7 @@ from splicebert_vep_spec import Command
 
 from .. import __version__
 from ..errors import OutputError, SettingsError, SpliceBertError
-from ..plugins import Origin, inspect_plugins, told
+from ..plugins import Origin, inspect_plugins, one_line
 from .annotate import annotate, score
 from .cohort import cohort
 from .genes import genes
@@ -267,7 +267,7 @@ def _fault(error: Exception) -> int:
     """Say that this program is at fault; ``SPLICEBERT_VEP_TRACEBACK=1`` shows where."""
     if os.environ.get("SPLICEBERT_VEP_TRACEBACK"):
         traceback.print_exception(error)
-    fail(f"This is a fault of splicebert-vep {__version__}, please report it: {folded(told(error))}")
+    fail(f"This is a fault of splicebert-vep {__version__}, please report it: {folded(one_line(error))}")
     say("run it again with SPLICEBERT_VEP_TRACEBACK=1 and add what it prints to the report")
     return FAULT_CODE
 

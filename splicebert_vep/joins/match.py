@@ -16,8 +16,10 @@ from splicebert_vep_spec import (
     GeneContext,
     IndexedTable,
     InfoField,
+    JoinAdapter,
     JoinQuery,
     JoinRequest,
+    OpenJoin,
     Refused,
     Value,
 )
@@ -274,7 +276,7 @@ class Reader(Protocol):
         """
 
 
-class EntriesJoin:
+class EntriesJoin(JoinAdapter):
     """Join one program.
 
     Args:
@@ -331,7 +333,7 @@ class EntriesJoin:
         return FileEntries(self.label, rows, readers, fields, about, once=self._once)
 
 
-class InfoEntries:
+class InfoEntries(OpenJoin):
     """Entries in the input's own records."""
 
     def __init__(self, key: str, reader: Reader, fields: Sequence[FieldSpec], about: str, *, once: bool) -> None:
@@ -358,7 +360,7 @@ class InfoEntries:
         """Nothing is open."""
 
 
-class FileEntries:
+class FileEntries(OpenJoin):
     """Entries in indexed VCFs."""
 
     def __init__(

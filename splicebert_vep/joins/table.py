@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from splicebert_vep_spec import Allele, FieldSpec, GeneContext, JoinQuery, JoinRequest, Refused, Value
+from splicebert_vep_spec import (
+    Allele,
+    FieldSpec,
+    GeneContext,
+    JoinAdapter,
+    JoinQuery,
+    JoinRequest,
+    OpenJoin,
+    Refused,
+    Value,
+)
 from splicebert_vep_spec.values import fits
 
 from ..errors import SettingsError
@@ -213,7 +223,7 @@ class _Reading:
 PADDING = 50
 
 
-class TableJoin:
+class TableJoin(JoinAdapter):
     """Join tables that are declared (``--join NAME=FILE.toml``)."""
 
     name = "table"
@@ -234,7 +244,7 @@ class TableJoin:
         return OpenTable(read_declaration(request.files[0]), request)
 
 
-class OpenTable:
+class OpenTable(OpenJoin):
     """A declared table, open.
 
     Args:

@@ -22,9 +22,7 @@ from splicebert_vep_spec import (
     NEEDS_MASKED,
     NEEDS_PAIRS,
     AlignedBatch,
-    Backend,
     BackendOutput,
-    LocalBackend,
     MaskedSite,
     Side,
     T,
@@ -236,7 +234,7 @@ class Engine:
 
     def __init__(
         self,
-        backend: Backend | LocalBackend,
+        backend: Any,
         *,
         flank: int,
         batch_tokens: int | None = None,

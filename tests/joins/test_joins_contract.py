@@ -8,10 +8,10 @@ from factories import SPLICEAI, Point, open_annotator, plugin, tabixed, table, v
 from splicebert_vep import Annotator
 from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.plugins import load_plugins
-from splicebert_vep_spec import FieldSpec, Refused
+from splicebert_vep_spec import FieldSpec, JoinAdapter, OpenJoin, Refused
 
 
-class Mine:
+class Mine(JoinAdapter, OpenJoin):
     """A join that answers with the position; what follows breaks one thing each."""
 
     name, version, label = "mine", "3", "Mine"

@@ -20,12 +20,16 @@ from splicebert_vep_spec import (
     Allele,
     AlleleReport,
     FieldSpec,
+    InfoAdapter,
     InfoField,
     RecordReport,
     Refused,
     RunInfo,
     ScoredContext,
     Status,
+    TableAdapter,
+    TableWriter,
+    TextAdapter,
     format_number,
     format_value,
 )
@@ -199,13 +203,19 @@ def test_a_tsv_is_not_written_under_the_name_of_a_packed_file(tmp_path):
         opened(TsvAdapter(), tmp_path / "t.tsv.gz")
 
 
-class Lines:
+class Lines(TextAdapter):
     """A text adapter that returns what it is told to."""
 
     name, version = "mine", "1"
 
     def __init__(self, head=(), lines=()):
-        self.head, self.lines = lambda run: head, lambda report, run: lines
+        self._head, self._lines = head, lines
+
+    def head(self, run):
+        return self._head
+
+    def lines(self, report, run):
+        return self._lines
 
 
 @pytest.mark.parametrize("wrong", ["text", [None], [5], ["two\nlines"], ["\ud800"]])
@@ -219,7 +229,7 @@ def test_text_that_is_no_list_of_lines_is_told(wrong, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-class Idle:
+class Idle(TableAdapter, TableWriter):
     """A table adapter that writes no file."""
 
     name, version = "idle", "1"
@@ -239,7 +249,7 @@ def test_a_table_adapter_that_writes_no_file_is_told(tmp_path):
         opened(Idle(), tmp_path / "t").finish()
 
 
-class Info:
+class Info(InfoAdapter):
     """An INFO adapter that returns one value for every ALT."""
 
     name, version = "mine", "1"

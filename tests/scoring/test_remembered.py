@@ -164,16 +164,13 @@ def test_the_md5_of_a_contig_is_sams(tmp_path):
 
 
 def test_a_backend_of_another_version_gives_other_scores(install, tmp_path):
-    class Factory:
+    class Mine(NullBackend):
         name, version = "mine", "1"
 
-        def open(self, options):
-            return NullBackend()
-
-    install(Point("mine", plugin(register_backends=lambda: [Factory()])))
+    install(Point("mine", plugin(register_backends=lambda: [Mine])))
     digests = []
     for version in ("1", "2"):
-        Factory.version = version
+        Mine.version = version
         with Annotator(FASTA, backend="mine") as opened:
             digests.append(opened.run.provenance["ScoreDigest"])
     assert digests[0] != digests[1]

@@ -7,13 +7,13 @@ from splicebert_vep.annotator import Annotator
 from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.model.null import NullBackend
 from splicebert_vep.settings import Settings
-from splicebert_vep_spec import FieldSpec, Refused, Status
+from splicebert_vep_spec import FieldSpec, Refused, SequenceScorer, Status
 from splicebert_vep_spec.testing import SequenceScorerConformance
 
 VARIANTS = ["chr17-43045061-C-T", "chr17-43045061-CC-TT", "chr17-43045061-C-CA"]
 
 
-class Purines:
+class Purines(SequenceScorer):
     """Purines in the 20 bases before the span, and what share of them; missing for an insertion."""
 
     name = "purines"

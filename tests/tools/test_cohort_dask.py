@@ -24,10 +24,8 @@ import numpy as np
 from splicebert_vep.model.null import NullBackend
 from splicebert_vep_spec import hookimpl
 
-class Fragile:
-    def __init__(self):
-        self.inner = NullBackend()
-        self.info = self.inner.info
+class Fragile(NullBackend):
+    name, version = "fragile", "1"
 
     def forward(self, tokens, positions):
         time.sleep(float(os.environ.get("FRAGILE_SLEEP", "0")))
@@ -38,17 +36,11 @@ class Fragile:
             for start in (254 - 10, 255 - 10):
                 if (middle[:, start : start + 21] == wanted).all(axis=1).any():
                     os._exit(9)
-        return self.inner.forward(tokens, positions)
-
-class Factory:
-    name, version = "fragile", "1"
-
-    def open(self, options):
-        return Fragile()
+        return super().forward(tokens, positions)
 
 @hookimpl
 def register_backends():
-    return [Factory()]
+    return [Fragile]
 """
 
 

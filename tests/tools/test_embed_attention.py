@@ -9,6 +9,7 @@ from factories import GENES, LENGTH, WIDTH, ids_of, opened, some_genome, some_mo
 from oracle import revcomp
 from splicebert_vep import embed
 from splicebert_vep.errors import BackendError, PluginError, SettingsError
+from splicebert_vep.model.backend import TorchBackend
 from splicebert_vep.plugins import GuardedBackend, Origin
 from splicebert_vep_spec import BackendOptions
 from splicebert_vep_spec.testing import BackendConformance
@@ -138,24 +139,14 @@ def test_weights_that_are_not_finite_end_the_run(annotator, monkeypatch):
         list(embed(annotator, regions=["c1:1-60"], strand="+", attention=True))
 
 
-class Broken:
-    """A backend whose attention weights are not what they should be."""
+def broken(change):
+    """A backend class whose attention weights are changed."""
 
-    name, version = "broken", "1"
+    class Broken(TorchBackend):
+        def attention(self, tokens, positions, layers):
+            return change(super().attention(tokens, positions, layers))
 
-    def __init__(self, change):
-        self.change = change
-
-    def open(self, options):
-        from splicebert_vep.model.backend import TorchBackend
-
-        change = self.change
-
-        class Changed(TorchBackend):
-            def attention(self, tokens, positions, layers):
-                return change(super().attention(tokens, positions, layers))
-
-        return Changed(options)
+    return Broken
 
 
 @pytest.mark.parametrize(
@@ -164,7 +155,7 @@ class Broken:
 )
 def test_conformance_finds_wrong_weights(change, message):
     class Subject(BackendConformance):
-        factory = Broken(change)
+        backend = broken(change)
         array = staticmethod(np.array)
         options = BackendOptions("splicebert-mini", "cpu")
 
@@ -178,7 +169,7 @@ def test_conformance_finds_wrong_weights(change, message):
 
 def test_weights_of_another_shape_name_the_plugin():
     backend = GuardedBackend(
-        Broken(lambda w: w[0]).open(BackendOptions("splicebert-mini", "cpu")),
+        broken(lambda w: w[0]).open(BackendOptions("splicebert-mini", "cpu")),
         Origin("mine", "register_backends", "backend", "broken"),
     )
     with pytest.raises(PluginError, match=r"mine broke the contract(.|\n)*\(1, 1, 8, 2, 62\)"):
