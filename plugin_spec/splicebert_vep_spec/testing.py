@@ -673,7 +673,7 @@ class BackendConformance(_Conformance):
         assert found == needed, f"attention has shape {found}; needed (layers, N, heads, P, W + 2) = {needed}"
         assert min(_flat(weights.tolist())) >= 0, "an attention weight is negative"
         totals = _flat(weights.sum(-1).tolist())
-        _close(totals, [1.0] * len(totals), "sums of attention weights and 1")
+        _close(totals, [1.0] * len(totals), "attention weights of a token sum to 1: their sums and 1")
         repeated = weights[:, :, :, 1], weights[:, :, :, 3]
         assert _flat(repeated[0].tolist()) == _flat(repeated[1].tolist()), "a position asked twice has two answers"
 

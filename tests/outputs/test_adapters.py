@@ -22,6 +22,8 @@ from splicebert_vep_spec import (
     FieldSpec,
     InfoAdapter,
     InfoField,
+    Merger,
+    MergingAdapter,
     RecordReport,
     Refused,
     RunInfo,
@@ -328,7 +330,7 @@ def test_text_that_is_no_utf_8_leaves_as_it_came(tmp_path):
     assert info.startswith("SpliceBERT=<\udce9>|")
 
 
-class Merging:
+class Merging(MergingAdapter, Merger):
     """A merging adapter of a plugin: a gene's name into X, which another program declared."""
 
     name, version = "merging", "1"
