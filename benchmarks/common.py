@@ -94,19 +94,9 @@ def program() -> str:
 def annotate(vcf: Path, target: Path, options: Sequence[str], threads: int) -> Annotated:
     """Run ``splicebert-vep annotate`` of this environment."""
     report = target.with_suffix(".json")
-    argv: list[str | Path] = [
-        program(),
-        "annotate",
-        vcf,
-        "-O",
-        target,
-        "--summary",
-        report,
-        "--threads",
-        str(threads),
-        *options,
-    ]
-    ran = run(argv, threads)
+    ran = run(
+        [program(), "annotate", vcf, "-O", target, "--summary", report, "--threads", str(threads), *options], threads
+    )
     found = json.loads(report.read_text())
     status = found["status"]
     return Annotated(ran.wall, ran.peak, found["seconds"], found["alleles"], status.get("OK", 0), found["provenance"])

@@ -68,20 +68,8 @@ def main(
         folder = Path(name)
         given = model or str(official_size(folder / "official-size"))
         file = folder / "stepped.vcf"
-        make_input(
-            "stepped",
-            file,
-            "-R",
-            reference,
-            "-A",
-            annotation,
-            "--contig",
-            contig,
-            "--count",
-            str(count),
-            "--step",
-            "1000",
-        )
+        words = f"--contig {contig} --count {count} --step 1000".split()
+        make_input("stepped", file, "-R", reference, "-A", annotation, *words)
         variants: list[Variant] = read(file)
         for width in widths:
             settings = Settings(WindowShape(width), SCORES)

@@ -94,16 +94,9 @@ def main(widths: tuple[int, ...], device: str, precision: str, threads: int, rep
             ceiling.append(max(products))
             shares.append(engine[-1] / ceiling[-1])
             say(f"W {width}, run {repeat + 1} of {repeats}: {shares[-1]:.0%}")
-        rows.append(
-            [
-                str(width),
-                str(count),
-                show((median(engine) or 0) / 1e9),
-                show((median(ceiling) or 0) / 1e9),
-                f"{median(shares):.0%}",
-                f"{min(shares):.0%} - {max(shares):.0%}",
-            ]
-        )
+        gflops = [show((median(found) or 0) / 1e9) for found in (engine, ceiling)]
+        spread = f"{min(shares):.0%} - {max(shares):.0%}"
+        rows.append([str(width), str(count), *gflops, f"{median(shares):.0%}", spread])
     click.echo(f"random weights of the official size; {info.device}, {info.precision}; {machine()}; threads {threads}")
     click.echo(f"medians of {repeats} alternating runs of {seconds:g} s; torch {torch.__version__}")
     print_table(("W", "windows", "engine GFLOP/s", "product GFLOP/s", "share", "lowest - highest"), rows)
