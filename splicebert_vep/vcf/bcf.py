@@ -1,232 +1,255 @@
-"""BCF records and headers as text, without losing a byte or a digit.
+"""Write BCF: define what records use, then have htslib's own program turn VCF text into BCF.
 
-htslib prints floats with 6 significant digits and pysam decodes text as UTF-8; both are mended here.
+``pysam.VariantFile`` is not used for it: its writer makes, moves and drops END.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
+import contextlib
 import re
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import IO
 
-import numpy as np
+from splicebert_vep_spec._rules import INTEGER_MAX, INTEGER_MIN
+
+from ..errors import OutputError
+from .header import VcfHeader
+from .read import CHUNK, VcfRecord
+
+# Ctrl-C reaches the whole process group; the parent decides what becomes of the output.
+_PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 import pysam
-from pysam import libchtslib  # type: ignore[attr-defined]  # its stubs leave it out
-
-from ..errors import OutputError, VcfError
-
-_LIBRARY = ctypes.CDLL(libchtslib.__file__)
-
-
-def _bind(name: str, result: Any, *arguments: Any) -> Any:
-    function = getattr(_LIBRARY, name)
-    function.restype = result
-    function.argtypes = arguments
-    return function
+pysam.set_verbosity(1)
+pysam.bcftools.view("-Ob", "--no-version", "--threads", "2", "-", catch_stdout=False)
+"""
+_WRITE_VCF = "write VCF instead (.vcf or .vcf.gz, -O v or z)"
+_DUMMY = "Not defined in the input header; added by splicebert-vep because BCF needs it"
+_INFO_KEY = re.compile(r"[0-9A-Za-z_.+-]+\Z")  # wider than the format's rule: htslib takes 1000GAF and GERP++
+_PLAIN = re.compile(r"[^\s,;=<>\"]+\Z")
+_TEN_DIGITS = re.compile(rb"\d{10}")
+_WHAT = {"contig": "contig", "FILTER": "FILTER", "INFO": "INFO key", "FORMAT": "FORMAT key"}
 
 
-_pointer, _int, _text, _size = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t
-_bgzf_dopen = _bind("bgzf_dopen", _pointer, _int, _text)
-_bgzf_write = _bind("bgzf_write", ctypes.c_ssize_t, _pointer, _text, _size)
-_bgzf_mt = _bind("bgzf_mt", _int, _pointer, _int, _int)
-_bgzf_close = _bind("bgzf_close", _int, _pointer)
-_hdopen = _bind("hdopen", _pointer, _int, _text)
-_hts_hopen = _bind("hts_hopen", _pointer, _pointer, _text, _text)
-_hts_close = _bind("hts_close", _int, _pointer)
-_bcf_hdr_read = _bind("bcf_hdr_read", _pointer, _pointer)
-_bcf_hdr_write = _bind("bcf_hdr_write", _int, _pointer, _pointer)
-_bcf_hdr_destroy = _bind("bcf_hdr_destroy", None, _pointer)
-_bcf_init = _bind("bcf_init", _pointer)
-_bcf_destroy = _bind("bcf_destroy", None, _pointer)
-_bcf_read = _bind("bcf_read", _int, _pointer, _pointer, _pointer)
-_bcf_write = _bind("bcf_write", _int, _pointer, _pointer, _pointer)
-_hts_version = _bind("hts_version", _text)
+class BcfConverter:
+    """Turn VCF text into BCF in a child process, so that both stream.
 
+    The BCF comes back through this process: when this process is killed, the end marker goes nowhere, and no reader
+    takes the output for whole.
 
-def htslib_version() -> str:
-    """Return the version of the htslib that pysam ships."""
-    return str(_hts_version().decode("ascii"))
+    Args:
+        put: what takes the BCF.
+        name: of the output, for messages.
+    """
 
+    def __init__(self, put: Callable[[bytes], object], name: str) -> None:
+        self._put = put
+        self._name = name
+        self._error: Exception | None = None
+        self._said = b""
+        pipe = subprocess.PIPE
+        self._child = subprocess.Popen([sys.executable, "-P", "-c", _PROGRAM], stdin=pipe, stdout=pipe, stderr=pipe)
+        self._text, self._bcf, self._stderr = map(_there, (self._child.stdin, self._child.stdout, self._child.stderr))
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._carry, self._listen)]
+        for thread in self._threads:
+            thread.start()
 
-_PACKERS, _BLOCKS = 2, 64
+    def write_bytes(self, text: bytes) -> None:
+        """Take a piece of VCF text.
 
-
-class HtslibError(OutputError):
-    """Htslib refused; it gives no more than the step that failed."""
-
-
-class Bgzf:
-    """Write BGZF to a file descriptor, which is closed with it."""
-
-    def __init__(self, fd: int) -> None:
-        """Take a descriptor; raises HtslibError."""
-        self._handle = _bgzf_dopen(fd, b"w")
-        if not self._handle:
-            os.close(fd)
-            raise HtslibError("opening BGZF output")
-        if (os.cpu_count() or 1) > 1:  # blocks are packed on other threads; the bytes are the same
-            _bgzf_mt(self._handle, _PACKERS, _BLOCKS)
-
-    def write(self, data: bytes) -> None:
-        """Write bytes; raises HtslibError."""
-        if _bgzf_write(self._handle, data, len(data)) != len(data):
-            raise HtslibError("writing BGZF output")
+        Raises:
+            OutputError: htslib could not take an earlier record, or the output failed.
+            BrokenPipeError: the reader of a pipe has gone.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            self._text.write(text)
+        except BrokenPipeError:
+            self.close()
 
     def close(self) -> None:
-        """Write the end marker and close, once; raises HtslibError."""
-        handle, self._handle = self._handle, None
-        if handle and _bgzf_close(handle):
-            raise HtslibError("closing BGZF output")
+        """Write the last records and the end marker; raises as ``write_bytes``."""
+        with contextlib.suppress(BrokenPipeError):  # the child has ended, and its exit code says how
+            self._text.close()
+        code = self._wait()
+        if self._error is not None:
+            raise self._error
+        if code:
+            said = self._said.decode("utf-8", "replace").strip().splitlines() or [f"exit code {code}"]
+            found = next((line for line in said if line.startswith("[E::")), said[-1])
+            raise OutputError("BCF cannot hold this.", found=found, where=self._name, remedy=_WRITE_VCF)
+
+    def abort(self) -> None:
+        """Write nothing more, and no end marker, because it would make the output look whole."""
+        self._error = self._error or ValueError("aborted")
+        self._child.kill()
+        with contextlib.suppress(BrokenPipeError):
+            self._text.close()
+        self._wait()
+
+    def _wait(self) -> int:
+        for thread in self._threads:
+            thread.join()
+        return self._child.wait()
+
+    def _carry(self) -> None:
+        with self._bcf as pipe:
+            while (data := pipe.read1(CHUNK)) and self._error is None:  # type: ignore[attr-defined]
+                try:
+                    self._put(data)
+                except Exception as error:  # raised again by the thread that writes
+                    self._error = error
+        if self._error is not None:
+            self._child.kill()
+
+    def _listen(self) -> None:
+        with self._stderr as pipe:
+            self._said = pipe.read()
 
 
-class TextToBcf(threading.Thread):
-    """Read VCF text from one descriptor and write BCF to another, closing both; on a thread of its own.
+def _there(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise RuntimeError("Popen made no pipe")
+    return pipe
 
-    ``records`` counts what was written. ``error`` says what went wrong; the reading end is closed then, so
-    that whoever writes the text meets a broken pipe.
+
+class BcfDictionary:
+    """Names and types that a header defines; the numbers of BCF stand for them.
+
+    The header is completed by what the first records use. Undefined INFO and FORMAT keys become ``Number=.,Type=String``,
+    which keeps their text; keys without a value become flags. A header without any contig gets all of
+    ``contig_lengths``, where these are in the naming of the records. A declared number type that values do not fit is
+    widened (Integer, Float, String), with a note for the user.
+
+    Args:
+        header: as it would be written to VCF.
+        first: the first records.
+        contig_lengths: of the reference.
+
+    Raises:
+        OutputError: a name that no header line can hold.
     """
 
-    def __init__(self, text_fd: int, bcf_fd: int) -> None:
-        """Start."""
-        super().__init__(name="vcf-to-bcf", daemon=True)
-        self._fds = text_fd, bcf_fd
-        self.records = 0
-        self.error: HtslibError | None = None
-        self.start()
+    def __init__(self, header: VcfHeader, first: Iterable[VcfRecord], contig_lengths: Mapping[str, int]) -> None:
+        self._known = {section: set(header.section(section)) for section in _WHAT}
+        self._known["FILTER"].add("PASS")
+        self._types = header.types("INFO")
+        self._whole_formats = {key.encode() for key, kind in header.types("FORMAT").items() if kind == "Integer"}
+        no_contigs = not self._known["contig"]
+        flags: dict[str, bool] = {}  # undefined INFO keys, and whether they never have a value
+        new: dict[str, list[str]] = {section: [] for section in _WHAT}
+        wider: dict[str, str] = {}
+        for record in first:
+            for section, name, value in _uses(record):
+                if name not in self._known[section]:
+                    if not (_INFO_KEY if section in ("INFO", "FORMAT") else _PLAIN).match(name):
+                        raise _undefined(section, name, record)
+                    self._known[section].add(name)
+                    new[section].append(name)
+                if section == "INFO" and name in new["INFO"]:
+                    flags[name] = flags.get(name, True) and value is None
+                elif value is not None and not _fits(self._types[name], value):
+                    wider[name] = self._types[name] = "Float" if _fits("Float", value) else "String"
+        if no_contigs and any(name in contig_lengths for name in new["contig"]):
+            new["contig"] = list(dict.fromkeys([*contig_lengths, *new["contig"]]))
+            self._known["contig"].update(contig_lengths)
+        self._types.update((name, "Flag" if flag else "String") for name, flag in flags.items())
+        lengths = {name: f",length={contig_lengths[name]}" for name in new["contig"] if name in contig_lengths}
+        added = [f"##contig=<ID={name}{lengths.get(name, '')}>" for name in new["contig"]]
+        added += [f'##FILTER=<ID={name},Description="{_DUMMY}">' for name in new["FILTER"]]
+        for name, flag in flags.items():
+            shape = "Number=0,Type=Flag" if flag else "Number=.,Type=String"
+            added.append(f'##INFO=<ID={name},{shape},Description="{_DUMMY}">')
+        for name in new["FORMAT"]:
+            added.append(f'##FORMAT=<ID={name},Number={1 if name == "GT" else "."},Type=String,Description="{_DUMMY}">')
+        lines = list(header.lines)
+        for name, kind in wider.items():
+            at = lines.index(header.section("INFO")[name])
+            lines[at] = re.sub(rb"([<,]Type=)\w+", rb"\g<1>" + kind.encode(), lines[at], count=1)
+        lines[-1:-1] = [line.encode("utf-8", "surrogateescape") + b"\n" for line in added]
+        self.header = VcfHeader(tuple(lines), header.fields)
+        why = "because BCF could not hold its values otherwise"
+        self.notes = [f"INFO {name}: declared type changed to {kind}, {why}" for name, kind in wider.items()]
 
-    def run(self) -> None:
-        """Copy until the text ends."""
-        text = _hts_hopen(_hdopen(self._fds[0], b"r"), b"text", b"r")
-        out = _hts_hopen(_hdopen(self._fds[1], b"w"), b"bcf", b"wb")
-        try:
-            self._copy(text, out)
-        except HtslibError as error:
-            self.error = error
-        if text:
-            _hts_close(text)
-        if out and _hts_close(out) and self.error is None:
-            self.error = HtslibError("closing BCF output")
+    def check(self, record: VcfRecord) -> None:
+        """See that htslib can take a record whole; it would set a number that does not fit to missing without a word.
 
-    def _copy(self, text: int | None, out: int | None) -> None:
-        header = _bcf_hdr_read(text) if text and out else None
-        if not header:
-            raise HtslibError("reading the header")
-        record = _bcf_init()
-        try:
-            if _bcf_hdr_write(out, header) < 0:
-                raise HtslibError("writing the header")
-            while (status := _bcf_read(text, header, record)) >= 0:
-                # a record that was read with an error, an undefined key say, is refused here
-                if _bcf_write(out, header, record) < 0:
-                    raise HtslibError("writing a record")
-                self.records += 1
-            if status != -1:  # -1 is the end of the text
-                raise HtslibError("reading a record")
-        finally:
-            _bcf_destroy(record)
-            _bcf_hdr_destroy(header)
+        Raises:
+            OutputError: something is undefined, or a number cannot be held; names it, the record and the remedy.
+        """
+        for section, name, value in _uses(record):
+            if name not in self._known[section]:
+                raise _undefined(section, name, record)
+            if value is not None and not _fits(self._types[name], value):
+                raise _unfit(f"INFO {name}", self._types[name], value, record)
+        columns = record.columns()
+        if columns[5] != b"." and not _is_float(columns[5]):
+            raise _unfit("QUAL", "Float", columns[5], record)
+        if len(columns) > 8 and _TEN_DIGITS.search(columns[8]):
+            self._check_samples(columns[8], record)
 
-
-# What htslib would say on stderr is checked, and reported with file and record, by this package.
-pysam.set_verbosity(0)
-
-_IDX = re.compile(rb",IDX=\d+>(\r?\n)\Z")
-
-
-class Feed(threading.Thread):
-    """Run a producer on a thread that writes into a pipe; htslib reads the other end.
-
-    ``fd`` is the read end and belongs to the caller. ``error`` holds what the producer raised.
-    """
-
-    def __init__(self, produce: Callable[[Callable[[bytes], object]], None]) -> None:
-        super().__init__(name="vcf-feed", daemon=True)
-        self._produce = produce
-        self.fd, self._write_fd = os.pipe()
-        self.error: Exception | None = None
-        self.start()
-
-    def run(self) -> None:
-        """Produce until done; a reader that went away ends it quietly."""
-        try:
-            with os.fdopen(self._write_fd, "wb", buffering=1 << 16) as pipe:
-                self._produce(pipe.write)
-        except BrokenPipeError:
-            pass  # the reader was closed before the end, which is its right
-        except (VcfError, OSError, ValueError) as error:  # raised by the reading thread
-            self.error = error
+    def _check_samples(self, text: bytes, record: VcfRecord) -> None:
+        formats, *samples = text.split(b"\t")
+        for sample in samples:
+            for key, value in zip(formats.split(b":"), sample.split(b":"), strict=False):
+                if key in self._whole_formats and not _fits("Integer", value):
+                    raise _unfit(f"FORMAT {key.decode()}", "Integer", value, record)
 
 
-def header_text(text: bytes) -> list[bytes]:
-    """Split the header of a BCF file into lines of VCF text, without BCF's own IDX attributes."""
-    lines = text.rstrip(b"\0").splitlines(keepends=True)
-    return [_IDX.sub(rb">\1", line) if line.startswith(b"##") else line for line in lines]
+def _uses(record: VcfRecord) -> Iterator[tuple[str, str, bytes | None]]:
+    """Yield section and name of what a record uses, and the value of an INFO key that has one."""
+    _, _, _, _, _, _, filters, info, *samples = record.columns()
+    yield "contig", record.chrom, None
+    if filters not in (b".", b""):
+        for name in _text(filters).split(";"):
+            yield "FILTER", name, None
+    if samples and (formats := samples[0].partition(b"\t")[0]) not in (b".", b""):
+        for name in _text(formats).split(":"):
+            yield "FORMAT", name, None
+    if info != b".":
+        for item in info.split(b";"):
+            key, equals, value = item.partition(b"=")
+            if key:
+                yield "INFO", _text(key), value if equals else None
 
 
-@dataclass(frozen=True)
-class FloatFields:
-    """Which INFO and FORMAT keys a header declares as floats."""
-
-    info: frozenset[bytes]
-    formats: frozenset[str]
-
-    @classmethod
-    def of(cls, header: pysam.VariantHeader) -> FloatFields:
-        """Read them once a file; asking htslib for each record is slow."""
-        return cls(
-            frozenset(key.encode() for key, item in header.info.items() if item.type == "Float"),
-            frozenset(key for key, item in header.formats.items() if item.type == "Float"),
-        )
+def _fits(kind: str, value: bytes) -> bool:
+    if kind not in ("Integer", "Float") or (value.isdigit() and len(value) < 10):
+        return True
+    fits = _is_integer if kind == "Integer" else _is_float
+    return all(token in (b".", b"") or fits(token) for token in value.split(b","))
 
 
-def line_of(record: pysam.VariantRecord, floats: FloatFields) -> bytes:
-    """Print a record as a line of VCF text, without line end, each float with as many digits as it holds."""
-    try:
-        line = str(record).encode()
-    except UnicodeDecodeError as error:  # pysam takes text for UTF-8; the line as htslib made it is in here
-        line = error.object
-    columns = line.rstrip(b"\n").split(b"\t")
-    if columns[5] != b".":
-        columns[5] = _exact(columns[5], (record.qual,))
-    if columns[7] != b".":
-        items = columns[7].split(b";")
-        for i, item in enumerate(items):
-            key, equals, text = item.partition(b"=")
-            if equals and key in floats.info:
-                items[i] = key + b"=" + _exact(text, record.info[key.decode()])
-        columns[7] = b";".join(items)
-    if len(columns) > 9:
-        _mend_samples(record, columns, floats)
-    return b"\t".join(columns)
+def _is_float(text: bytes) -> bool:
+    with contextlib.suppress(ValueError):
+        float(text)
+        return True
+    return False
 
 
-def _mend_samples(record: pysam.VariantRecord, columns: list[bytes], floats: FloatFields) -> None:
-    wanted = [(i, key) for i, key in enumerate(columns[8].decode().split(":")) if key in floats.formats]
-    if not wanted:
-        return
-    for at, sample in enumerate(record.samples.values(), start=9):
-        parts = columns[at].split(b":")
-        for i, key in wanted:
-            if i < len(parts):
-                parts[i] = _exact(parts[i], sample[key])
-        columns[at] = b":".join(parts)
+def _is_integer(text: bytes) -> bool:
+    with contextlib.suppress(ValueError):
+        return INTEGER_MIN <= int(text) <= INTEGER_MAX
+    return False
 
 
-def _exact(text: bytes, values: object) -> bytes:
-    """Print float32 values so that reading gives them back; text that does so already stays."""
-    values = values if isinstance(values, tuple) else (values,)
-    tokens = text.split(b",")
-    if len(tokens) != len(values):
-        return text
-    for i, value in enumerate(values):
-        if value is None or value == float(tokens[i]) or value != value:
-            continue
-        single = np.float32(value)
-        if np.float32(float(tokens[i])) != single:
-            plain = 1e-4 <= abs(value) < 1e16
-            tokens[i] = (np.format_float_positional(single, trim="-") if plain else str(single)).encode()
-    return b",".join(tokens)
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _undefined(section: str, name: str, record: VcfRecord) -> OutputError:
+    remedy = f"{_WRITE_VCF}, or define it with bcftools annotate -h (contigs: bcftools reheader --fai)"
+    problem = f"BCF cannot hold this record: its {_WHAT[section]} {ascii(name)} is not defined in the header."
+    return OutputError(problem, where=record.where, remedy=remedy)
+
+
+def _unfit(what: str, kind: str, value: bytes, record: VcfRecord) -> OutputError:
+    return OutputError(
+        f"BCF cannot hold this record: {what} does not fit its type {kind}, of 32 bits.",
+        found=ascii(_text(value[:60])), where=record.where, remedy=f"{_WRITE_VCF}, or mend the header or the value",
+    )  # fmt: skip

@@ -1,4 +1,9 @@
-"""Who carries an allele."""
+"""Read VCF, gzipped VCF and BCF, from files and stdin, as records that keep their text.
+
+A record of BCF is printed by htslib, and each of its floats gets as many digits as it holds (htslib prints 6).
+cyvcf2 is not used here: it counts characters where VCF counts bytes, so that ``ST=ééabc`` loses its end, and it turns
+``END=abc`` into a missing value.
+"""
 
 from __future__ import annotations
 
@@ -7,69 +12,50 @@ import io
 import os
 import sys
 import threading
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
+import numpy as np
 import pysam
+from isal import igzip, isal_zlib
 
-from ..errors import OutputError, VcfError
-from ..files import reporting
-from .bcf import Feed, FloatFields, header_text, line_of
+from ..errors import VcfError
 from .header import VcfHeader
 from .info import info_items
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+CHUNK = 1 << 20
+"""Bytes handed on at a time."""
+#: The empty block that ends every whole BGZF file.
+BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+_HEAD = 18  # bytes up to the end of the BGZF subfield
+_AGAIN = "copy or download it again, or write it again from its source"
 
-class VcfRecord(Protocol):
-    """What the pipeline may know of a record, whatever the file's format.
+pysam.set_verbosity(0)  # this package checks for itself, and reports with file and record, what htslib would print
 
-    ``pos`` is 1-based as in VCF; ``alts`` is empty when ALT is ``.``; ``number`` is the 1-based place of
-    the record in its file; ``where`` names file and line or record, for messages.
+
+class VcfRecord:
+    """A record, split no further than its INFO column.
+
+    ``pos`` is 1-based as in VCF; ``alts`` is empty when ALT is ``.``; ``number`` is the 1-based place of the record in
+    its file; ``eol`` is the end of its line.
     """
-
-    @property
-    def chrom(self) -> str: ...
-    @property
-    def pos(self) -> int: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def ref(self) -> str: ...
-    @property
-    def alts(self) -> tuple[str, ...]: ...
-    @property
-    def number(self) -> int: ...
-    @property
-    def where(self) -> str: ...
-
-    def columns(self) -> list[bytes]:
-        """Return the first 8 columns and, where there are more, the rest as one, without line end."""
-        ...
-
-    def info(self) -> dict[str, str]:
-        """Return the INFO items by key, as text; a flag is the empty string."""
-        ...
-
-
-class TextRecord:
-    """A line of VCF text, split no further than its INFO column."""
 
     __slots__ = ("_columns", "_header_lines", "_source", "alts", "chrom", "eol", "id", "number", "pos", "ref")
 
-    def __init__(self, line: bytes, number: int, source: str = "", header_lines: int = 0) -> None:
+    def __init__(self, line: bytes, number: int, source: str = "", header_lines: int | None = 0) -> None:
         """Split a line.
 
         Args:
             line: the line with its end (``\\n``, ``\\r\\n`` or, at the end of a file, none).
             number: 1-based place among the records.
             source: file name, for messages.
-            header_lines: lines before the first record, for messages.
+            header_lines: lines before the first record, for messages; None for BCF, which has no lines.
 
         Raises:
             VcfError: fewer than 8 columns, or POS is not a whole number.
@@ -82,20 +68,14 @@ class TextRecord:
         if len(columns) < 8:
             raise VcfError(
                 "A record is not whole: it has too few columns.",
-                needed="at least 8 columns separated by tabs",
-                found=f"{len(columns)}: {_excerpt(line)}",
-                where=self.where,
-                remedy="the file may be cut off or edited by hand: get it again, or mend the line",
-            )
-        self._columns = columns
+                found=f"{len(columns)}: {_excerpt(line)}", where=self.where, remedy=_AGAIN,
+            )  # fmt: skip
         if not columns[1].isdigit():
             raise VcfError(
-                "A record has no usable position.",
-                needed="a whole number in the POS column",
-                found=_excerpt(columns[1]),
-                where=self.where,
-                remedy="mend the line; columns of a VCF are separated by tabs",
-            )
+                "A record has no usable position.", needed="a whole number in the POS column",
+                found=_excerpt(columns[1]), where=self.where, remedy="columns of a VCF are separated by tabs",
+            )  # fmt: skip
+        self._columns = columns
         self.pos = int(columns[1])
         self.chrom = columns[0].decode("utf-8", "surrogateescape")
         self.id = columns[2].decode("utf-8", "surrogateescape")
@@ -105,7 +85,9 @@ class TextRecord:
 
     @property
     def where(self) -> str:
-        """File and line."""
+        """File and line, or file and record number, for messages."""
+        if self._header_lines is None:
+            return f"{self._source}: record {self.number}"
         return f"{self._source}:{self._header_lines + self.number}"
 
     def columns(self) -> list[bytes]:
@@ -117,46 +99,8 @@ class TextRecord:
         return info_items(self._columns[7])
 
 
-class BcfRecord:
-    """A BCF record as htslib holds it."""
-
-    __slots__ = ("_floats", "_source", "alts", "chrom", "id", "native", "number", "pos", "ref")
-
-    def __init__(self, native: pysam.VariantRecord, number: int, floats: FloatFields, source: str = "") -> None:
-        """Wrap an htslib record; ``number`` is its 1-based place, ``source`` the file's name for messages."""
-        self._floats = floats
-        self.native = native
-        self.number = number
-        self._source = source
-        self.pos: int = native.pos
-        try:
-            self.chrom: str = native.chrom
-            self.id: str = native.id or "."
-            self.ref: str = native.ref or "."
-            self.alts: tuple[str, ...] = tuple(native.alts or ())
-        except UnicodeDecodeError:  # pysam reads UTF-8 only; the bytes are kept as they are
-            text = TextRecord(line_of(native, floats), number, source)
-            self.chrom, self.id, self.ref, self.alts = text.chrom, text.id, text.ref, text.alts
-
-    @property
-    def where(self) -> str:
-        """File and record number."""
-        return f"{self._source}: record {self.number}"
-
-    def columns(self) -> list[bytes]:
-        """Return the first 8 columns and, where there are more, the rest as one, without line end."""
-        return line_of(self.native, self._floats).split(b"\t", 8)
-
-    def info(self) -> dict[str, str]:
-        """Return the INFO items by key, as text; a flag is the empty string."""
-        return info_items(self.columns()[7])
-
-
 def _excerpt(text: bytes) -> str:
-    return repr(text[:60].decode("utf-8", "replace"))
-
-
-_BCF = b"BCF\x02"
+    return repr(text[:60].decode("utf-8", "replace").rstrip("\r\n"))
 
 
 def open_vcf(path: str) -> VcfReader:
@@ -172,64 +116,51 @@ def open_vcf(path: str) -> VcfReader:
 
 
 class VcfReader:
-    """Iterate over the records of a file, once; a context manager.
-
-    VCF gives ``TextRecord``, BCF gives ``BcfRecord``.
-    """
+    """Iterate over the records of a file, once; a context manager."""
 
     header: VcfHeader
     kind: Literal["vcf", "bcf"]
 
     def __init__(self, path: str) -> None:
         """Read the header; raises as ``open_vcf``."""
-        self.name = input_name(path)
-        self._feed: Feed | None = None
-        self._records: Iterator[TextRecord | BcfRecord]
+        self._records: Iterator[VcfRecord]
         with contextlib.ExitStack() as stack:
             stream = stack.enter_context(open_input(path))
+            self._stream, self.name = stream, stream.source_name
             head = stream.read(5)
-            if head.startswith(_BCF):
+            if head.startswith(b"BCF\x02"):
                 self.kind = "bcf"
-                raw = self._read_bcf_header(stream, head)
-                self._records = self._bcf_records(self._open_native(stream, raw, stack))
+                head += self._read_bcf_header(stream, head)
+                self._records = self._bcf_records(stream, head, stack)
             else:
                 self.kind = "vcf"
                 self.header = VcfHeader.parse(self._header_lines(stream, head), self.name)
                 self._records = self._text_records(stream)
-            self._stream = stream
             self._stack = stack.pop_all()
-
-    @property
-    def samples_count(self) -> int:
-        """How many samples the file has."""
-        return self.header.samples_count
 
     def share_read(self) -> float | None:
         """Return the share of the file that was read so far, for a progress bar; None for stdin and pipes."""
         return self._stream.share_read()
 
-    def __iter__(self) -> Iterator[TextRecord | BcfRecord]:
-        """Return itself."""
+    def __iter__(self) -> Iterator[VcfRecord]:
         return self
 
-    def __next__(self) -> TextRecord | BcfRecord:
-        """Return the next record; raises VcfError for a malformed one and for a file that is cut off."""
+    def __next__(self) -> VcfRecord:
+        """Return the next record; raises VcfError for a malformed record and for a file that is cut off."""
         return next(self._records)
 
     def __enter__(self) -> VcfReader:
-        """Return itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close the file."""
         self.close()
 
     def close(self) -> None:
         """Close the file; the rest of it stays unread."""
         self._stack.close()
 
-    def _header_lines(self, stream: io.BufferedReader, head: bytes) -> list[bytes]:
-        if head != b"##fileformat"[:5]:
+    def _header_lines(self, stream: InputStream, head: bytes) -> list[bytes]:
+        if head != b"##fil":
             return [head + stream.read1(40)]  # enough for the message: a binary file may have no line end
         lines = []
         line = head + stream.readline()
@@ -240,333 +171,230 @@ class VcfReader:
             line = stream.readline()
         return [*lines, line] if line else lines  # a line that should not be here goes into the message
 
-    def _text_records(self, stream: io.BufferedReader) -> Iterator[TextRecord]:
-        columns = self.header.columns_count
-        tabs = columns - 1
+    def _text_records(self, stream: InputStream) -> Iterator[VcfRecord]:
+        tabs = self.header.columns_count - 1
         before = len(self.header.lines)
         for number, line in enumerate(stream, start=1):
             if line.count(b"\t") != tabs:
-                raise self._wrong_columns(line, columns, f"{self.name}:{before + number}")
-            yield TextRecord(line, number, self.name, before)
+                raise self._wrong_columns(line, tabs + 1, f"{self.name}:{before + number}")
+            yield VcfRecord(line, number, self.name, before)
 
     def _wrong_columns(self, line: bytes, columns: int, where: str) -> VcfError:
-        count = line.count(b"\t") + 1
-        found = f"{count} columns: {line[:60].decode('utf-8', 'replace').rstrip()!r}"
+        found = "%d columns: %s" % (line.count(b"\t") + 1, _excerpt(line))
         if not line.endswith(b"\n"):
-            return cut_off(where, f"a last record of {found}, where the header has {columns}")
+            return _cut_off(where, f"a last record of {found}, where the header has {columns}")
         return VcfError(
             "A record and the header differ in their number of columns.",
-            needed=f"{columns} columns separated by tabs, as in the #CHROM line",
-            found=found,
-            where=where,
+            needed=f"{columns} columns separated by tabs, as in the #CHROM line", found=found, where=where,
             remedy="mend the line, or write the file again from its source",
-        )
+        )  # fmt: skip
 
-    def _read_bcf_header(self, stream: io.BufferedReader, head: bytes) -> bytes:
+    def _read_bcf_header(self, stream: InputStream, head: bytes) -> bytes:
         length = stream.read(4)
-        text = stream.read(int.from_bytes(length, "little"))
-        if len(length) < 4 or len(text) < int.from_bytes(length, "little"):
-            raise cut_off(self.name, "a BCF header that is not whole")
-        self.header = VcfHeader.parse(header_text(text), self.name)
-        return head + length + text
+        size = int.from_bytes(length, "little")
+        text = stream.read(size)
+        if len(length) < 4 or len(text) < size:
+            raise _cut_off(self.name, "a BCF header that is not whole")
+        self.header = VcfHeader.parse_bcf(text, self.name)
+        return length + text
 
-    def _open_native(self, stream: io.BufferedReader, raw: bytes, stack: contextlib.ExitStack) -> pysam.VariantFile:
-        def produce(write: Callable[[bytes], object]) -> None:
-            write(raw)
-            while data := stream.read1(CHUNK):
-                write(data)
+    def _bcf_records(self, stream: InputStream, head: bytes, stack: contextlib.ExitStack) -> Iterator[VcfRecord]:
+        """Have htslib read a pipe, so that files and stdin go the same way and our check for a cut-off file holds."""
+        read_fd, write_fd = os.pipe()
+        errors: list[Exception] = []
 
-        # htslib reads a pipe, so that files and stdin go one way and our own check for a cut-off file holds.
-        feed = self._feed = Feed(produce)
-        stack.callback(feed.join)
-        pipe = stack.enter_context(os.fdopen(feed.fd, "rb"))
+        def feed() -> None:
+            try:
+                with open(write_fd, "wb") as pipe:
+                    pipe.write(head)
+                    while data := stream.read1(CHUNK):
+                        pipe.write(data)
+            except BrokenPipeError:
+                pass  # the reader was closed before the end of the file
+            except (VcfError, OSError, ValueError) as error:  # raised again by the thread that reads records
+                errors.append(error)
+
+        thread = threading.Thread(target=feed, name="vcf-feed", daemon=True)
+        thread.start()
+        stack.callback(thread.join)
+        pipe = stack.enter_context(open(read_fd, "rb"))
         try:
-            native = pysam.VariantFile(pipe, "r")
+            native = stack.enter_context(pysam.VariantFile(pipe, "r"))
         except (OSError, ValueError) as error:
             raise VcfError("The BCF header cannot be read.", found=str(error), where=self.name) from error
-        stack.callback(native.close)
-        return native
 
-    def _bcf_records(self, native: pysam.VariantFile) -> Iterator[BcfRecord]:
-        floats = FloatFields.of(native.header)
-        number = 0
-        while True:
+        def records() -> Iterator[VcfRecord]:
+            printer = _BcfPrinter(native.header)
+            number = 0
             try:
-                record = next(native)
-            except StopIteration:
-                self._raise_feed_error()
-                return
+                for number, record in enumerate(native, start=1):
+                    yield VcfRecord(printer.line(record), number, self.name, None)
             except (OSError, ValueError) as error:
-                self._raise_feed_error()
+                thread.join()
                 found = f"a record that htslib cannot read: {error}"
-                raise cut_off(f"{self.name}: record {number + 1}", found) from error
-            number += 1
-            yield BcfRecord(record, number, floats, self.name)
+                raise errors[0] if errors else _cut_off(f"{self.name}: record {number + 1}", found) from error
+            thread.join()
+            if errors:
+                raise errors[0]
 
-    def _raise_feed_error(self) -> None:
-        if self._feed is not None:
-            self._feed.join()
-            if self._feed.error is not None:
-                raise self._feed.error
+        return records()
 
 
-#: Bytes handed on at a time.
-CHUNK = 1 << 20
-#: Compressed bytes read at a time: small, because zlib copies what follows each BGZF block.
-_PACKED_CHUNK = 1 << 17
-_GZIP = b"\x1f\x8b"
-_HEAD = 18  # bytes up to the end of the BGZF subfield
+class _BcfPrinter:
+    """Print records of BCF as lines of VCF, without losing a byte or a digit."""
+
+    def __init__(self, header: pysam.VariantHeader) -> None:
+        """Read the Float keys once a file, because asking htslib for each record is slow."""
+        self._info = frozenset(key.encode() for key, item in header.info.items() if item.type == "Float")
+        self._formats = frozenset(key.encode() for key, item in header.formats.items() if item.type == "Float")
+
+    def line(self, record: pysam.VariantRecord) -> bytes:
+        """Return the line of a record, without line end, each float with as many digits as it holds."""
+        try:
+            line = str(record).encode()
+        except UnicodeDecodeError as error:  # pysam takes text for UTF-8; the line as htslib made it is in here
+            line = error.object
+        columns = line.rstrip(b"\n").split(b"\t")
+        if columns[5] != b".":
+            columns[5] = _exact(columns[5], (record.qual,))
+        if columns[7] != b".":
+            items = columns[7].split(b";")
+            for i, item in enumerate(items):
+                key, equals, text = item.partition(b"=")
+                if equals and key in self._info:
+                    items[i] = key + b"=" + _exact(text, record.info[key.decode()])
+            columns[7] = b";".join(items)
+        if len(columns) > 9 and not self._formats.isdisjoint(keys := columns[8].split(b":")):
+            for at, sample in enumerate(record.samples.values(), start=9):
+                parts = columns[at].split(b":")
+                for i, key in enumerate(keys[: len(parts)]):
+                    if key in self._formats:
+                        parts[i] = _exact(parts[i], sample[key.decode()])
+                columns[at] = b":".join(parts)
+        return b"\t".join(columns)
 
 
-class _Source(Protocol):
-    def read1(self, size: int = ..., /) -> bytes: ...
+def _exact(text: bytes, values: object) -> bytes:
+    """Print float32 values so that reading gives them back; text that does so already stays."""
+    values = values if isinstance(values, tuple) else (values,)
+    tokens = text.split(b",")
+    if len(tokens) != len(values):
+        return text
+    for i, value in enumerate(values):
+        if value is None or value == float(tokens[i]) or value != value:
+            continue
+        single = np.float32(value)
+        if np.float32(float(tokens[i])) != single:
+            plain = 1e-4 <= abs(value) < 1e16
+            tokens[i] = (np.format_float_positional(single, trim="-") if plain else str(single)).encode()
+    return b",".join(tokens)
 
 
-@contextlib.contextmanager
-def open_input(path: str) -> Iterator[Input]:
-    """Open a file, or stdin for ``-``, and give its bytes inflated.
+def open_input(path: str) -> InputStream:
+    """Open a file, or stdin for ``-``, as a stream of its bytes, inflated where they are gzip or BGZF.
 
     Raises:
         VcfError: cannot be opened, is empty, and, while it is read, cut off or damaged.
     """
-    name = input_name(path)
+    name = "<stdin>" if path == "-" else path
     try:
-        file = None if path == "-" else open(path, "rb")  # noqa: SIM115 (closed by the stack below)
+        file: BinaryIO = sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: SIM115 (the stream closes it)
     except OSError as error:
-        raise VcfError(
-            "The VCF cannot be opened.",
-            needed="a readable file",
-            found=error.strerror or str(error),
-            where=name,
-            remedy="check the path",
-        ) from error
-    with contextlib.ExitStack() as stack:
-        source: _Source = file or sys.stdin.buffer  # type: ignore[assignment]
-        if file:
-            stack.callback(file.close)
-        head = b""
-        while len(head) < _HEAD and (more := _read(source, _HEAD - len(head), name)):
-            head += more
-        if not head:
-            raise VcfError(
-                "The VCF is empty.",
-                needed="a VCF or BCF with its header",
-                found="0 bytes",
-                where=name,
-                remedy="look at the command that wrote it: it may have failed",
-            )
-        raw = _Inflated(source, head, name) if head.startswith(_GZIP) else _Plain(source, head, name)
-        size = os.fstat(file.fileno()).st_size if file else 0  # 0 also for a pipe that has a name
-        yield stack.enter_context(Input(raw, size))
+        found = error.strerror or str(error)
+        raise VcfError("The VCF cannot be opened.", found=found, where=name, remedy="check the path") from error
+    source = _Source(file, name)
+    try:
+        return InputStream(source)
+    except BaseException:
+        source.close()
+        raise
 
 
-class Input(io.BufferedReader):
+class InputStream(io.BufferedReader):
     """Inflated bytes, and how far the file behind them has been read."""
 
-    def __init__(self, raw: _Plain, size: int) -> None:
-        super().__init__(raw, CHUNK)
-        self._plain = raw
-        self._size = size
+    def __init__(self, source: _Source) -> None:
+        super().__init__(_Inflated(source) if source.head.startswith(b"\x1f\x8b") else source, CHUNK)
+        self._source = source
+        self.source_name = source.name
 
     def share_read(self) -> float | None:
         """Return the share of the file's own bytes that was read, None for a stream."""
-        return self._plain.taken / self._size if self._size else None
+        return self._source.taken / self._source.size if self._source.size else None
 
 
-def input_name(path: str) -> str:
-    """Return how messages call an input."""
-    return "<stdin>" if path == "-" else path
+class _Source(io.RawIOBase):
+    """The bytes of a file or of stdin; remembers the first and the last of them."""
 
-
-def cut_off(name: str, found: str) -> VcfError:
-    """Make the error for an input that ends too early."""
-    return VcfError(
-        "The file is cut off.",
-        needed="a whole file",
-        found=found,
-        where=name,
-        remedy="copy or download it again, or write it again from its source",
-    )
-
-
-def _read(source: _Source, size: int, name: str) -> bytes:
-    try:
-        return source.read1(size)
-    except OSError as error:
-        raise VcfError("The VCF cannot be read.", found=error.strerror or str(error), where=name) from error
-
-
-class _Plain(io.RawIOBase):
-    """The bytes already read, then the rest of the source."""
-
-    def __init__(self, source: _Source, head: bytes, name: str) -> None:
-        self._source = source
-        self._name = name
-        self.taken = len(head)
-        self._pending = memoryview(head)
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        super().__init__()
+        self._file = file
+        self.name = name
+        self.taken = 0
+        self.last = b""
+        self.size = 0 if file is sys.stdin.buffer else os.fstat(file.fileno()).st_size  # 0 also for a named pipe
+        self.head = self._pending = b""
+        while len(self.head) < _HEAD and (more := self.read(_HEAD - len(self.head))):
+            self.head += more
+        if not self.head:
+            remedy = "look at the command that wrote it: it may have failed"
+            raise VcfError("The VCF is empty.", found="0 bytes", where=name, remedy=remedy)
+        self._pending = self.head
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         target = memoryview(buffer).cast("B")
-        if not self._pending:
-            self._pending = memoryview(self._more())
-        size = min(len(target), len(self._pending))
-        target[:size] = self._pending[:size]
-        self._pending = self._pending[size:]
-        return size
+        if self._pending:
+            count = min(len(target), len(self._pending))
+            target[:count] = self._pending[:count]
+            self._pending = self._pending[count:]
+            return count
+        try:
+            count = self._file.readinto1(target)  # type: ignore[attr-defined]
+        except OSError as error:
+            raise VcfError("The VCF cannot be read.", found=error.strerror or str(error), where=self.name) from error
+        self.taken += count
+        self.last = (self.last + bytes(target[max(0, count - len(BGZF_END)) : count]))[-len(BGZF_END) :]
+        return count
 
-    def _take(self, size: int) -> bytes:
-        data = _read(self._source, size, self._name)
-        self.taken += len(data)
-        return data
-
-    def _more(self) -> bytes:
-        return self._take(CHUNK)
-
-
-class _Inflated(_Plain):
-    """Inflate gzip members one after the other; BGZF is gzip whose last member is empty."""
-
-    def __init__(self, source: _Source, head: bytes, name: str) -> None:
-        super().__init__(source, b"", name)
-        self.taken = len(head)
-        self._bgzf = len(head) == _HEAD and bool(head[3] & 4) and head[12:16] == b"BC\x02\x00"
-        self._packed = head
-        self._member = zlib.decompressobj(wbits=31)  # 31: gzip header and CRC are checked
-        self._inside = True
-        self._size = 0
-
-    def _more(self) -> bytes:
-        while True:
-            packed = self._packed or self._take(_PACKED_CHUNK)
-            if not packed:
-                self._check_end()
-                return b""
-            if not self._inside:
-                packed = packed.lstrip(b"\0")  # padding between members, as tapes leave it
-                self._packed = packed
-                if not packed:
-                    continue
-                self._member = zlib.decompressobj(wbits=31)
-                self._inside = True
-                self._size = 0
-            try:
-                data = self._member.decompress(packed, CHUNK)
-            except zlib.error as error:
-                raise VcfError(
-                    "The file is damaged.",
-                    needed="gzip or BGZF data",
-                    found=str(error),
-                    where=self._name,
-                    remedy="copy or download it again",
-                ) from error
-            self._size += len(data)
-            if self._member.eof:
-                self._inside = False
-                self._packed = self._member.unused_data
-            else:
-                self._packed = self._member.unconsumed_tail
-            if data:
-                return data
-
-    def _check_end(self) -> None:
-        if self._inside:
-            raise cut_off(self._name, "gzip data that stops within a block")
-        if self._bgzf and self._size:
-            raise cut_off(self._name, "BGZF data without its end marker")
+    def close(self) -> None:
+        if self._file is not sys.stdin.buffer:
+            self._file.close()
+        super().close()
 
 
-class Sink:
-    """Write bytes to a file or stdout without a buffer of its own; ``size`` counts them."""
+class _Inflated(io.RawIOBase):
+    """Gzip members, one after the other; BGZF is gzip whose last member is empty."""
 
-    def __init__(self, raw: IO[bytes] | io.RawIOBase, name: str, *, closing: bool = True) -> None:
-        """Take an open output; ``closing`` says whether it is ours to close."""
-        self._raw = raw
-        self._closing = closing
-        self.name = name
-        self.size = 0
+    def __init__(self, source: _Source) -> None:
+        super().__init__()
+        self._source = source
+        self._bgzf = bool(source.head[3] & 4) and source.head[12:16] == b"BC\x02\x00"
+        self._file = igzip.IGzipFile(fileobj=source, mode="rb")
 
-    @classmethod
-    def stdout(cls) -> Sink:
-        """Write to stdout, below Python's buffer, so that nothing stays in it to fail again at exit."""
-        sys.stdout.flush()
-        buffer = sys.stdout.buffer
-        return cls(getattr(buffer, "raw", buffer), "<stdout>", closing=False)
+    def readable(self) -> bool:
+        return True
 
-    def write(self, data: bytes) -> None:
-        """Write all bytes.
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        try:
+            count = self._file.readinto1(buffer)
+        except EOFError as error:
+            raise _cut_off(self._source.name, "gzip data that stops within a block") from error
+        except (OSError, isal_zlib.error) as error:
+            raise VcfError("The file is damaged.", found=str(error), where=self._source.name, remedy=_AGAIN) from error
+        if not count and self._bgzf and self._source.last != BGZF_END:
+            raise _cut_off(self._source.name, "BGZF data without its end marker")
+        return count
 
-        Raises:
-            OutputError: the system refused (disk full, file too large, quota).
-            BrokenPipeError: the reader of a pipe has gone.
-        """
-        view = memoryview(data)
-        with reporting(self.name):
-            while view:
-                done = self._raw.write(view) or 0
-                self.size += done
-                view = view[done:]
-
-    def flush(self) -> None:
-        """Hand everything to the system; raises as ``write``."""
-        with reporting(self.name):
-            self._raw.flush()
-
-    def finish(self) -> None:
-        """Hand everything to the system, and close a file; raises as ``write``."""
-        self.flush()
-        if self._closing:
-            with reporting(self.name):
-                self._raw.close()
-
-    def abandon(self) -> None:
-        """Close a file without minding what the system says."""
-        if self._closing:
-            with contextlib.suppress(OSError):
-                self._raw.close()
+    def close(self) -> None:
+        self._source.close()
+        super().close()
 
 
-class Pump(threading.Thread):
-    """Carry bytes from a pipe to a sink on a thread; htslib writes to ``fd``, and closes it.
-
-    After an error the pipe is still emptied, so that htslib never meets one of its own, of which it would
-    tell less.
-    """
-
-    def __init__(self, sink: Sink) -> None:
-        """Open the pipe and start."""
-        super().__init__(name="vcf-pump", daemon=True)
-        self._sink = sink
-        self._read_fd, self.fd = os.pipe()
-        self._error: Exception | None = None
-        self._discarding = False
-        self.start()
-
-    def run(self) -> None:
-        """Carry bytes until the pipe is closed."""
-        with os.fdopen(self._read_fd, "rb", buffering=0) as pipe:
-            while data := pipe.read(CHUNK):
-                if self._error is None and not self._discarding:
-                    try:
-                        self._sink.write(data)
-                    except (OutputError, BrokenPipeError, ValueError) as error:  # raised by the writing thread
-                        self._error = error
-
-    def discard(self) -> None:
-        """Write nothing more."""
-        self._discarding = True
-
-    def check(self) -> None:
-        """Raise what went wrong so far (OutputError or BrokenPipeError)."""
-        if self._error is not None:
-            raise self._error
-
-    def finish(self) -> None:
-        """Wait for the last byte, then raise as ``check``."""
-        self.join()
-        self.check()
+def _cut_off(where: str, found: str) -> VcfError:
+    return VcfError("The file is cut off.", found=found, where=where, remedy=_AGAIN)
 
 
 def carriers(record: VcfRecord) -> list[int | None]:
@@ -590,5 +418,5 @@ def carriers(record: VcfRecord) -> list[int | None]:
 
 @lru_cache(maxsize=1024)
 def _alleles(genotype: bytes) -> frozenset[int]:
-    """Return the numbers of the alleles of ``0/1``, ``1|2``, ``1``; a missing one has none."""
+    """Return the numbers of the alleles of ``0/1``, ``1|2``, ``1``; a missing allele has none."""
     return frozenset(int(part) for part in genotype.replace(b"|", b"/").split(b"/") if part.isdigit())
