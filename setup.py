@@ -37,6 +37,7 @@ setup(
         "splicebert-vep-spec>=0.1,<0.2",
         "click>=8.5",
         "cloup>=4,<5",
+        "isal>=1.7",  # inflates gzip
         "numpy>=2.1",
         "pluggy>=1.5",
         "psutil>=5.9",  # tells a network file system

@@ -17,6 +17,7 @@ from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status, V
 
 from . import __version__
 from .errors import SettingsError
+from .files import check_outputs
 from .genome.gene_build import load_table
 from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
@@ -166,7 +167,7 @@ class FileAnnotator:
             open_vcf(source) as reader,
             Joins(words, self.plugins, self.reference, reader.header.infos(), self.run) as joins,
         ):
-            plan.spare(joins.files)
+            check_outputs(plan.targets, joins.files)
             run = joins.run
             contigs = reader.header.contigs()
             guard = None if planned else self.guard(contigs)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import secrets
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import OutputError, SettingsError
 
@@ -182,6 +185,97 @@ def reporting(where: Path | str) -> Iterator[None]:
             where=str(where),
             remedy="look after folder, permissions and disk space, or give another path; then run it again",
         ) from error
+
+
+class Output:
+    """An output of a run: ``finish`` completes it, ``publish`` gives it its name, ``abort`` removes what has none.
+
+    All outputs of a run are finished before the first is published, so that an output that fails leaves none behind.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.to = destination(path)
+        self.name = self.to.name
+
+    def finish(self) -> None:
+        """Write the last bytes to the disk; the file is whole then, under its temporary name."""
+        if self.to.temporary is not None:
+            with reporting(self.name), self.to.temporary.open("rb+") as handle:
+                os.fsync(handle.fileno())
+
+    def publish(self) -> None:
+        """Put the file under its final name; raises OutputError."""
+        self.to.publish()
+
+    def abort(self) -> None:
+        """Remove what is not published."""
+        self.to.discard()
+
+
+class ByteOutput(Output):
+    """Bytes on their way to a file, a pipe or stdout, without a buffer that could fail again at exit.
+
+    Raises:
+        OutputError: it cannot be opened.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        if self.to.path is None:
+            sys.stdout.flush()
+            buffer: Any = sys.stdout.buffer
+            self._raw: Any = getattr(buffer, "raw", buffer)
+        else:
+            with reporting(self.name):
+                self._raw = io.FileIO(self.to.path, "w")
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write all bytes.
+
+        Raises:
+            OutputError: the system refused (disk full, file too large, quota).
+            BrokenPipeError: the reader of a pipe has gone.
+        """
+        view = memoryview(data)
+        with reporting(self.name):
+            while view:
+                view = view[self._raw.write(view) or 0 :]
+
+    def finish(self) -> None:
+        """Write the last bytes to the disk and close; raises as ``write_bytes``."""
+        with reporting(self.name):
+            self._raw.flush()
+            if self.to.temporary is not None:
+                os.fsync(self._raw.fileno())
+            if self.to.path is not None:
+                self._raw.close()
+
+    def abort(self) -> None:
+        """Close, and remove what is not published."""
+        if self.to.path is not None:
+            with suppress(OSError):  # the disk may be what failed, and that error is on its way to the user
+                self._raw.close()
+        super().abort()
+
+
+_INDEXES = (".tbi", ".csi", ".fai", ".gzi")
+
+
+def check_outputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path] = ()) -> None:
+    """See that no output replaces an input, another output, or an index of either; ``-`` is stdout.
+
+    Raises:
+        SettingsError: an output would.
+    """
+    outputs = list(outputs)
+    real = ["-" if is_stdout(str(path)) else os.path.realpath(path) for path in outputs]
+    read = [os.path.realpath(path) for path in inputs if str(path) != "-"]
+    twice = next((path for path in real if real.count(path) > 1), None)
+    if twice is not None:
+        raise SettingsError("Two outputs would go to the same place.", found=twice, remedy="give each its own file")
+    for path in real:
+        if path in read or path in (f"{file}{suffix}" for file in (*read, *real) for suffix in _INDEXES):
+            raise SettingsError("An output would replace an input or an index.", needed="another file", found=path)
 
 
 def sha256_of(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -33,11 +34,12 @@ from .store.exchange import Exported
 from .store.store import AlleleKey, StoredScores
 from .vcf.header import VcfHeader
 from .vcf.info import InfoEncoder
-from .vcf.read import BcfRecord, TextRecord, open_vcf
+from .vcf.read import VcfRecord, open_vcf
 
 #: Header line with the columns of the scores' space, a JSON list.
 COLUMNS = "SpliceBERT_columns"
 _COLUMNS_LINE = f"##{COLUMNS}=".encode()
+_MD5 = re.compile(rb"[<,]md5=\"?([0-9A-Fa-f]{32})\b")
 _ABOUT = (
     InfoField(f"{PREFIX}REASON", "A", "String", "Why the status is not OK, percent-encoded"),
     InfoField(
@@ -88,7 +90,7 @@ class Layout:
 
     def record(
         self, allele: Allele, written: tuple[int, str, str], outcome: ScoredContext, key: str, genes: int
-    ) -> tuple[TextRecord, bytes]:
+    ) -> tuple[VcfRecord, bytes]:
         """Return a record and its INFO items.
 
         Args:
@@ -106,7 +108,7 @@ class Layout:
         items[_NGENES] = (genes,)
         items[_REASON] = (_encoded(outcome.reason) or None,)
         items[_GENE_KEY] = (None if key == escape_info(outcome.context.gene_id) else _encoded(key),)
-        return TextRecord(line, self._records), self._encoder.text(items, 1)
+        return VcfRecord(line, self._records), self._encoder.text(items, 1)
 
 
 _WHY_HIDDEN = "here only where it chooses between genes of both strands"
@@ -137,7 +139,8 @@ def read_precomputed(path: str | Path) -> Exported:
     if len(columns_lines) > 1 or any(one != provenances[0] for one in provenances):
         raise _foreign(path, "header lines of several runs")
     space = _space(provenances[0], columns_lines.pop(), header, path)
-    md5s = header.contig_md5s()
+    found = {name: _MD5.search(line) for name, line in header.section("contig").items()}
+    md5s = {name: match[1].decode().lower() for name, match in found.items() if match}
     return Exported(space, {md5: name for name, md5 in md5s.items()}, _rows(path, space, md5s))
 
 
@@ -160,7 +163,7 @@ def _space(provenance: Mapping[str, str], columns_line: bytes, header: VcfHeader
         fields = [field_of(column) for column in columns]
     except (ValueError, TypeError, AttributeError) as error:
         raise _foreign(path, f"a {COLUMNS} line that cannot be read") from error
-    lacking = sorted({f"{PREFIX}{field}" for field in fields} - header.identifiers()["INFO"])
+    lacking = sorted({f"{PREFIX}{field}" for field in fields} - set(header.section("INFO")))
     if tuple(fields[-2:]) != ABOUT_WINDOW or lacking:
         raise _foreign(path, f"a header that does not declare {', '.join(lacking) or 'the columns about windows'}")
     return Space(told, annotation, tuple(columns), dict(provenance))
@@ -170,7 +173,7 @@ def _rows(
     path: str | Path, space: Space, md5s: Mapping[str, str]
 ) -> Iterator[tuple[AlleleKey, Sequence[StoredScores]]]:
     with open_vcf(str(path)) as reader:
-        types = reader.header.info_types()
+        types = reader.header.types("INFO")
         names = [f"{PREFIX}{field_of(column)}" for column in space.columns]
         keys = [(name, types.get(name) == "Integer") for name in names]
         for (chrom, pos, ref, alts), group in groupby(reader, key=_written):
@@ -193,11 +196,11 @@ def _rows(
             yield AlleleKey(md5s[chrom], change.start, change.ref, change.alt), rows
 
 
-def _written(record: TextRecord | BcfRecord) -> tuple[str, int, str, tuple[str, ...]]:
+def _written(record: VcfRecord) -> tuple[str, int, str, tuple[str, ...]]:
     return record.chrom, record.pos, record.ref, record.alts
 
 
-def _row(record: TextRecord | BcfRecord, keys: Sequence[tuple[str, bool]]) -> tuple[str | None, StoredScores]:
+def _row(record: VcfRecord, keys: Sequence[tuple[str, bool]]) -> tuple[str | None, StoredScores]:
     """Return what a record says: the number of genes, and the scores in one; ``keys`` tell whole numbers."""
     text = record.columns()[7].decode("utf-8", "surrogateescape")
     items = {key: value for key, _, value in (item.partition("=") for item in text.split(";")) if value != "."}
@@ -211,7 +214,7 @@ def _row(record: TextRecord | BcfRecord, keys: Sequence[tuple[str, bool]]) -> tu
     return items.get(_NGENES), StoredScores(gene, status, reason, values)
 
 
-def _number(text: str | None, key: str, whole: bool, record: TextRecord | BcfRecord) -> float | None:
+def _number(text: str | None, key: str, whole: bool, record: VcfRecord) -> float | None:
     if text is None:
         return None
     if text in WINDOW_MODES and key == f"{PREFIX}{WINDOW_MODE.id}":

@@ -97,9 +97,9 @@ def _versions(group: str) -> Iterator[Finding]:
             yield Finding(group, package, "ok", metadata.version(package))
         except metadata.PackageNotFoundError:
             yield Finding(group, package, "warn", "not installed as a package", "install splicebert-vep with pip")
-    from ..vcf.bcf import htslib_version
+    from pysam.version import __htslib_version__
 
-    yield Finding(group, "htslib", "ok", htslib_version())
+    yield Finding(group, "htslib", "ok", __htslib_version__)
 
 
 def _device(group: str, *, asked: str) -> Iterator[Finding]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from types import TracebackType
-from typing import IO
 
 from splicebert_vep_spec import (
     Adapter,
@@ -27,18 +24,19 @@ from splicebert_vep_spec import (
 from splicebert_vep_spec.values import INFO_FIELD_NEEDED, is_info_field
 
 from ..errors import PluginError, SettingsError, suggestion
-from ..files import destination, is_stdout, reporting
+from ..files import ByteOutput, Output, check_outputs, reporting
 from ..plugins import Origin, remedy
 from ..scoring.cache import Recurring
 from ..vcf.header import VcfHeader
 from ..vcf.info import InfoEncoder, UnfitError
-from ..vcf.read import BcfRecord, TextRecord
-from ..vcf.write import Kind, VcfWriter, complete_for_bcf, kind_of, open_writer
+from ..vcf.read import VcfRecord
+from ..vcf.write import Kind, VcfWriter, kind_of
 
 _PACKED = (".gz", ".bgz", ".zst", ".bz2", ".xz")
+_MERGED = re.compile(r"\|\s*SpliceBERT_pred_")  # a subfield of another program's entries that is ours
 
 
-class TextFile:
+class TextFile(ByteOutput):
     """Write the lines of a text adapter; bytes that are no UTF-8 leave as they came.
 
     Raises:
@@ -49,41 +47,19 @@ class TextFile:
 
     def __init__(self, adapter: TextAdapter, origin: Origin, path: str, run: RunInfo) -> None:
         if path.endswith(_PACKED):
-            raise SettingsError(
-                f"{adapter.name} is written as plain text.", needed="a name without a compressor's suffix", found=path
-            )
+            problem = f"{adapter.name} is written as plain text."
+            raise SettingsError(problem, needed="a name without a compressor's suffix", found=path)
         self._adapter, self._origin, self._run = adapter, origin, run
         with origin.guarding("head"):
             head = self._joined("head", adapter.head(run))
-        self._to = destination(path)
-        with reporting(self._to.name):
-            # A descriptor of its own: closing it must not close the program's stdout.
-            self._out: IO[bytes] = open(self._to.path or os.dup(sys.stdout.fileno()), "wb")  # noqa: SIM115
-        self._write(head)
+        super().__init__(path)
+        self.write_bytes(head)
 
     def write(self, reports: Sequence[RecordReport]) -> None:
         """Append the lines of a chunk."""
         with self._origin.guarding("lines"):
             text = b"".join(self._joined("lines", self._adapter.lines(report, self._run)) for report in reports)
-        self._write(text)
-
-    def finish(self) -> None:
-        """Write the last bytes; the file is whole then, under its temporary name."""
-        with reporting(self._to.name):
-            self._out.flush()
-            if self._to.temporary is not None:
-                os.fsync(self._out.fileno())
-            self._out.close()
-
-    def publish(self) -> None:
-        """Put the file under its final name."""
-        self._to.publish()
-
-    def abort(self) -> None:
-        """Remove what is not published."""
-        with contextlib.suppress(OSError):  # the disk may be what failed, and that error is on its way to the user
-            self._out.close()
-        self._to.discard()
+        self.write_bytes(text)
 
     def _joined(self, method: str, lines: Iterable[str]) -> bytes:
         parts = [lines] if isinstance(lines, str) else list(lines)
@@ -92,12 +68,8 @@ class TextFile:
                 raise self._origin.broken(method, needed="a list of lines without line ends", found=repr(line))
         return "".join(f"{line}\n" for line in parts).encode("utf-8", "surrogateescape")
 
-    def _write(self, text: bytes) -> None:
-        with reporting(self._to.name):
-            self._out.write(text)
 
-
-class TableFile:
+class TableFile(Output):
     """Let a table adapter write its file.
 
     Raises:
@@ -107,25 +79,22 @@ class TableFile:
     """
 
     def __init__(self, adapter: TableAdapter, origin: Origin, path: str, run: RunInfo) -> None:
+        super().__init__(path)
         self._origin = origin
-        self._to = destination(path)
-        if self._to.temporary is None:
-            raise SettingsError(
-                f"{adapter.name} cannot be written to {'stdout' if self._to.path is None else 'a pipe or device'}.",
-                needed="a file",
-                found=path,
-                remedy=f"--emit {adapter.name}=FILE",
-            )
+        if self.to.temporary is None:
+            place = "stdout" if self.to.path is None else "a pipe or device"
+            problem = f"{adapter.name} cannot be written to {place}."
+            raise SettingsError(problem, needed="a file", remedy=f"--emit {adapter.name}=FILE")
         try:
-            with origin.guarding("open"), reporting(self._to.name):
-                self._writer = adapter.open(str(self._to.temporary), run)
+            with origin.guarding("open"), reporting(self.name):
+                self._writer = adapter.open(str(self.to.temporary), run)
         except BaseException:
-            self._to.discard()
+            super().abort()
             raise
 
     def write(self, reports: Sequence[RecordReport]) -> None:
         """Append the outcomes of a chunk."""
-        with self._origin.guarding("write"), reporting(self._to.name):
+        with self._origin.guarding("write"), reporting(self.name):
             self._writer.write(reports)
 
     def finish(self) -> None:
@@ -134,48 +103,22 @@ class TableFile:
         Raises:
             PluginError: the adapter wrote no file.
         """
-        with self._origin.guarding("close"), reporting(self._to.name):
+        with self._origin.guarding("close"), reporting(self.name):
             self._writer.close()
-        temporary = self._to.temporary
-        if temporary is None or not temporary.is_file():
+        if self.to.temporary is None or not self.to.temporary.is_file():
             raise self._origin.broken("close", needed="a file at the path given to open", found="none")
-        with reporting(self._to.name), temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
-
-    def publish(self) -> None:
-        """Put the file under its final name."""
-        self._to.publish()
+        super().finish()
 
     def abort(self) -> None:
         """Remove what is not published."""
-        with contextlib.suppress(Exception):  # of a plugin; what failed first is on its way to the user
+        with contextlib.suppress(Exception):  # of a plugin; the first failure is on its way to the user
             self._writer.close()
-        self._to.discard()
-
-
-Record = TextRecord | BcfRecord
-
-_MERGED = re.compile(r"\|\s*SpliceBERT_pred_")  # a subfield of another program's entries that is ours
-_INDEXES = (".tbi", ".csi", ".fai", ".gzi")
-
-
-@dataclass(frozen=True, slots=True)
-class Emit:
-    """One ``--emit`` word: an adapter's name and, for a table, its file."""
-
-    name: str
-    path: str | None = None
-
-    @classmethod
-    def parse(cls, word: str) -> Emit:
-        """Read ``flat``, ``vep``, ``tsv=FILE``, ..."""
-        name, _, path = word.partition("=")
-        return cls(name, path or None)
+        super().abort()
 
 
 @dataclass(frozen=True, slots=True)
 class OutputPlan:
-    """Which adapters write where.
+    """Adapters and the places that they write to.
 
     Args:
         path: the run's output, ``-`` is stdout.
@@ -191,17 +134,10 @@ class OutputPlan:
     tables: tuple[tuple[TextAdapter | TableAdapter, str], ...]
     origins: Mapping[str, Origin]
 
-    def spare(self, files: Sequence[str]) -> None:
-        """See that no output replaces a file that is read besides the input.
-
-        Raises:
-            SettingsError: one would.
-        """
-        targets = [target for _, target in self.tables] + ([self.path] if self.info else [])
-        real = {os.path.realpath(target) for target in targets if not is_stdout(target)}
-        hit = [file for file in files if os.path.realpath(file) in real]
-        if hit:
-            raise SettingsError("An output would replace an input.", needed="another file", found=", ".join(hit))
+    @property
+    def targets(self) -> list[str]:
+        """Every path that is written."""
+        return [*(path for _, path in self.tables), *([self.path] if self.info else [])]
 
 
 def plan_outputs(
@@ -214,7 +150,9 @@ def plan_outputs(
     source: str,
     reference: str,
 ) -> OutputPlan:
-    """Match ``--emit`` words with adapters; a table without a file takes the run's output when no VCF does.
+    """Match ``--emit`` words (``flat``, ``tsv=FILE``) with adapters.
+
+    A table without a file takes the run's output when no VCF does.
 
     Raises:
         SettingsError: an unknown adapter, a file where none can be, two outputs for one path, or an output that
@@ -222,44 +160,28 @@ def plan_outputs(
             been read to its end by then.
     """
     info: list[InfoAdapter | MergingAdapter] = []
-    tables: list[tuple[TextAdapter | TableAdapter, str | None]] = []
-    for emit in dict.fromkeys(Emit.parse(word) for word in words):
-        adapter = adapters.get(emit.name)
+    tables: list[tuple[TextAdapter | TableAdapter, str]] = []
+    for word in dict.fromkeys(words):
+        name, _, own = word.partition("=")
+        adapter = adapters.get(name)
         if isinstance(adapter, TextAdapter | TableAdapter):
-            tables.append((adapter, emit.path))
-        elif isinstance(adapter, InfoAdapter | MergingAdapter) and emit.path is None:
-            info.append(adapter)
+            tables.append((adapter, own or path))
         elif adapter is None:
-            raise SettingsError(
-                "An unknown output was asked for.",
-                needed=f"some of {', '.join(adapters)}",
-                found=emit.name,
-                remedy=suggestion([emit.name], adapters),
-            )
+            needed = f"some of {', '.join(adapters)}"
+            hint = suggestion([name], adapters)
+            raise SettingsError("An unknown output was asked for.", needed=needed, found=name, remedy=hint)
+        elif own:
+            raise SettingsError(f"Output {name} goes into the VCF and takes no file.", found=word)
         else:
-            raise SettingsError(
-                f"Output {emit.name} goes into the VCF and takes no file.", found=f"{emit.name}={emit.path or ''}"
-            )
-    placed = tuple((adapter, own or path) for adapter, own in tables)
-    targets = [target for _, target in placed] + ([path] if info else [])
-    real = ["-" if is_stdout(target) else os.path.realpath(target) for target in targets]
-    indexes = [f"{os.path.realpath(file)}{suffix}" for file in (path, reference) for suffix in _INDEXES]
-    if len(set(real)) < len(real) or set(real) & set(indexes):
-        raise SettingsError(
-            "Two outputs would go to the same place.",
-            found=", ".join(targets),
-            remedy="give tables a file of their own, e.g. --emit flat,tsv=scores.tsv",
-        )
-    if path != "-" and path not in targets:
-        raise SettingsError(
-            "Nothing would be written to the output.",
-            needed="an output without a file of its own, such as flat or vep, or no -O",
-            found=f"{path}, and --emit {','.join(words)}",
-        )
-    tables_only = real[: len(placed)]
-    if os.path.realpath(reference) in real or (source != "-" and os.path.realpath(source) in tables_only):
-        raise SettingsError("An output would replace an input.", needed="another file", found=", ".join(targets))
-    return OutputPlan(path, kind or kind_of(path), tuple(info), placed, origins)
+            info.append(adapter)
+    plan = OutputPlan(path, kind or kind_of(path), tuple(info), tuple(tables), origins)
+    check_outputs(plan.targets, [reference])
+    check_outputs([path for _, path in tables], [source])
+    if path != "-" and path not in plan.targets:
+        needed = "an output without a file of its own, such as flat or vep, or no -O"
+        found = f"{path}, and --emit {','.join(words)}"
+        raise SettingsError("Nothing would be written to the output.", needed=needed, found=found)
+    return plan
 
 
 class Outputs:
@@ -280,7 +202,7 @@ class Outputs:
         plan: OutputPlan,
         run: RunInfo,
         header: VcfHeader,
-        first: Sequence[Record],
+        first: Sequence[VcfRecord],
         contig_lengths: Mapping[str, int],
         version: str,
         recurring: Recurring | None = None,
@@ -294,17 +216,15 @@ class Outputs:
         with contextlib.ExitStack() as undo:
             if plan.info:
                 annotated = header.annotated(declared, run.provenance, version=version)
-                if plan.kind == "bcf":
-                    annotated = complete_for_bcf(annotated, first, contig_lengths)
-                self._vcf = open_writer(plan.path, annotated, kind=plan.kind)
+                self._vcf = VcfWriter(plan.path, annotated, plan.kind, first, contig_lengths)
                 undo.callback(self._vcf.abort)
             for adapter, path in plan.tables:
                 origin = plan.origins[adapter.name]
-                table = (
-                    TextFile(adapter, origin, path, run)
-                    if isinstance(adapter, TextAdapter)
-                    else TableFile(adapter, origin, path, run)
-                )
+                table: TextFile | TableFile
+                if isinstance(adapter, TextAdapter):
+                    table = TextFile(adapter, origin, path, run)
+                else:
+                    table = TableFile(adapter, origin, path, run)
                 undo.callback(table.abort)
                 self._tables.append(table)
             undo.pop_all()
@@ -314,7 +234,7 @@ class Outputs:
         """Sentences for the user, complete after the end."""
         return self._vcf.warnings if self._vcf else ()
 
-    def write(self, records: Sequence[Record], reports: Sequence[RecordReport]) -> None:
+    def write(self, records: Sequence[VcfRecord], reports: Sequence[RecordReport]) -> None:
         """Write a chunk.
 
         Raises:
@@ -334,7 +254,7 @@ class Outputs:
         return [info if report.alleles else b"" for info, report in zip(items, reports, strict=True)]
 
     def _with_merged(
-        self, items: list[bytes], records: Sequence[Record], reports: Sequence[RecordReport]
+        self, items: list[bytes], records: Sequence[VcfRecord], reports: Sequence[RecordReport]
     ) -> list[bytes]:
         """Add the items that follow from the records' own INFO too."""
         if not self._merged:
@@ -418,7 +338,7 @@ def check_emit(
     header: VcfHeader,
 ) -> None:
     """Find out before anything is scored whether INFO and merging adapters take an input; raises as they do."""
-    asked = [adapters.get(Emit.parse(word).name) for word in words]
+    asked = [adapters.get(word.partition("=")[0]) for word in words]
     info = [adapter for adapter in asked if isinstance(adapter, InfoAdapter | MergingAdapter)]
     _writers(info, origins, run, header)
 

@@ -33,7 +33,7 @@ from ..opening import Opening
 from ..precomputed import Layout
 from ..scoring.cache import Columns
 from ..sequence.alleles import LONGEST_DELETION, anchored, every_allele
-from ..vcf.write import open_writer
+from ..vcf.write import VcfWriter
 
 KIND = "saturate"
 _SUFFIXES = (".vcf.gz", ".vcf.bgz")
@@ -242,7 +242,7 @@ def _write(
     layout = Layout(space, annotator.run, annotator.choice_plan)
     contigs = {name: (reference.lengths[name], md5) for name, md5 in plan.md5.items() if md5}
     status: Counter[str] = Counter()
-    with open_writer(str(path), layout.header(contigs), kind="vcf.gz") as writer:
+    with VcfWriter(str(path), layout.header(contigs), "vcf.gz") as writer:
         for one in _by_pos(_lines(plan, annotator, progress)):
             writer.write(*layout.record(one.allele, (one.pos, one.ref, one.alt), one.outcome, one.gene, one.genes))
             status[str(one.outcome.status)] += 1

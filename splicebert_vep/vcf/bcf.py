@@ -10,12 +10,13 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
-from splicebert_vep_spec._rules import INTEGER_MAX, INTEGER_MIN
+from splicebert_vep_spec.values import INTEGER_MAX, INTEGER_MIN
 
 from ..errors import OutputError
+from ..files import ByteOutput
 from .header import VcfHeader
 from .read import CHUNK, VcfRecord
 
@@ -23,7 +24,7 @@ from .read import CHUNK, VcfRecord
 _PROGRAM = """
 import signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-import pysam
+import pysam, pysam.bcftools
 pysam.set_verbosity(1)
 pysam.bcftools.view("-Ob", "--no-version", "--threads", "2", "-", catch_stdout=False)
 """
@@ -42,13 +43,11 @@ class BcfConverter:
     takes the output for whole.
 
     Args:
-        put: what takes the BCF.
-        name: of the output, for messages.
+        out: takes the BCF.
     """
 
-    def __init__(self, put: Callable[[bytes], object], name: str) -> None:
-        self._put = put
-        self._name = name
+    def __init__(self, out: ByteOutput) -> None:
+        self._out = out
         self._error: Exception | None = None
         self._said = b""
         pipe = subprocess.PIPE
@@ -82,7 +81,7 @@ class BcfConverter:
         if code:
             said = self._said.decode("utf-8", "replace").strip().splitlines() or [f"exit code {code}"]
             found = next((line for line in said if line.startswith("[E::")), said[-1])
-            raise OutputError("BCF cannot hold this.", found=found, where=self._name, remedy=_WRITE_VCF)
+            raise OutputError("BCF cannot hold this.", found=found, where=self._out.name, remedy=_WRITE_VCF)
 
     def abort(self) -> None:
         """Write nothing more, and no end marker, because it would make the output look whole."""
@@ -101,7 +100,7 @@ class BcfConverter:
         with self._bcf as pipe:
             while (data := pipe.read1(CHUNK)) and self._error is None:  # type: ignore[attr-defined]
                 try:
-                    self._put(data)
+                    self._out.write_bytes(data)
                 except Exception as error:  # raised again by the thread that writes
                     self._error = error
         if self._error is not None:
@@ -121,10 +120,10 @@ def _there(pipe: IO[bytes] | None) -> IO[bytes]:
 class BcfDictionary:
     """Names and types that a header defines; the numbers of BCF stand for them.
 
-    The header is completed by what the first records use. Undefined INFO and FORMAT keys become ``Number=.,Type=String``,
-    which keeps their text; keys without a value become flags. A header without any contig gets all of
-    ``contig_lengths``, where these are in the naming of the records. A declared number type that values do not fit is
-    widened (Integer, Float, String), with a note for the user.
+    The first records complete the header. Undefined INFO and FORMAT keys become ``Number=.,Type=String``, which keeps
+    their text; keys without a value become flags. A header without any contig gets all of ``contig_lengths``, where
+    these are in the naming of the records. A declared number type that values do not fit is widened (Integer, Float,
+    String), with a note for the user.
 
     Args:
         header: as it would be written to VCF.
@@ -151,8 +150,9 @@ class BcfDictionary:
                         raise _undefined(section, name, record)
                     self._known[section].add(name)
                     new[section].append(name)
-                if section == "INFO" and name in new["INFO"]:
-                    flags[name] = flags.get(name, True) and value is None
+                    flags |= {name: True} if section == "INFO" else {}
+                if section == "INFO" and name in flags:
+                    flags[name] = flags[name] and value is None
                 elif value is not None and not _fits(self._types[name], value):
                     wider[name] = self._types[name] = "Float" if _fits("Float", value) else "String"
         if no_contigs and any(name in contig_lengths for name in new["contig"]):

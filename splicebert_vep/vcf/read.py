@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 import pysam
-from isal import igzip, isal_zlib
+from isal import igzip, igzip_lib
 
 from ..errors import VcfError
 from .header import VcfHeader
@@ -180,7 +180,8 @@ class VcfReader:
             yield VcfRecord(line, number, self.name, before)
 
     def _wrong_columns(self, line: bytes, columns: int, where: str) -> VcfError:
-        found = "%d columns: %s" % (line.count(b"\t") + 1, _excerpt(line))
+        count = line.count(b"\t") + 1
+        found = f"{count} columns: {_excerpt(line)}"
         if not line.endswith(b"\n"):
             return _cut_off(where, f"a last record of {found}, where the header has {columns}")
         return VcfError(
@@ -217,7 +218,7 @@ class VcfReader:
         thread = threading.Thread(target=feed, name="vcf-feed", daemon=True)
         thread.start()
         stack.callback(thread.join)
-        pipe = stack.enter_context(open(read_fd, "rb"))
+        pipe = stack.enter_context(os.fdopen(read_fd, "rb"))
         try:
             native = stack.enter_context(pysam.VariantFile(pipe, "r"))
         except (OSError, ValueError) as error:
@@ -352,7 +353,7 @@ class _Source(io.RawIOBase):
             self._pending = self._pending[count:]
             return count
         try:
-            count = self._file.readinto1(target)  # type: ignore[attr-defined]
+            count = int(self._file.readinto1(target))  # type: ignore[attr-defined]
         except OSError as error:
             raise VcfError("The VCF cannot be read.", found=error.strerror or str(error), where=self.name) from error
         self.taken += count
@@ -372,7 +373,7 @@ class _Inflated(io.RawIOBase):
         super().__init__()
         self._source = source
         self._bgzf = bool(source.head[3] & 4) and source.head[12:16] == b"BC\x02\x00"
-        self._file = igzip.IGzipFile(fileobj=source, mode="rb")
+        self._file = igzip.IGzipFile(fileobj=source, mode="rb")  # type: ignore[no-untyped-call]
 
     def readable(self) -> bool:
         return True
@@ -382,7 +383,7 @@ class _Inflated(io.RawIOBase):
             count = self._file.readinto1(buffer)
         except EOFError as error:
             raise _cut_off(self._source.name, "gzip data that stops within a block") from error
-        except (OSError, isal_zlib.error) as error:
+        except (OSError, igzip_lib.error) as error:  # type: ignore[misc]
             raise VcfError("The file is damaged.", found=str(error), where=self._source.name, remedy=_AGAIN) from error
         if not count and self._bgzf and self._source.last != BGZF_END:
             raise _cut_off(self._source.name, "BGZF data without its end marker")

@@ -79,11 +79,14 @@ class VcfWriter(ByteOutput):
         self._chrom, self._pos = "", 0
         self._seen: set[str] = set()
         self._index: Path | None = None
-        super().__init__(path)
-        self._bcf = BcfConverter(self.put, self.name) if self._kind == "bcf" else None
-        self._bgzf = BgzfPacker(self) if self._kind == "vcf.gz" else None
         self._lines = [header.to_bytes()]
         self._size = len(self._lines[0])
+        super().__init__(path)
+        self._packer: BcfConverter | BgzfPacker | None = None
+        if self._kind == "bcf":
+            self._packer = BcfConverter(self)
+        elif self._kind == "vcf.gz":
+            self._packer = BgzfPacker(self)
 
     def write(self, record: VcfRecord, info: bytes) -> None:
         """Write a record; its earlier SpliceBERT items give way to new ones.
@@ -100,7 +103,7 @@ class VcfWriter(ByteOutput):
             self._dictionary.check(record)
         columns = record.columns()
         columns[7] = splice_info(columns[7], info, self._foreign)
-        line = b"\t".join(columns) + record.eol
+        line = b"\t".join(columns) + (b"\n" if self._dictionary else record.eol)
         self._lines.append(line)
         self._size += len(line)
         if self._size > _BUFFER:
@@ -131,8 +134,8 @@ class VcfWriter(ByteOutput):
             BrokenPipeError: the reader of a pipe has gone.
         """
         self._hand_over()
-        for encoder in filter(None, (self._bcf, self._bgzf)):
-            encoder.close()
+        if self._packer is not None:
+            self._packer.close()
         super().finish()
         temporary = self.to.temporary
         if temporary is None or self._kind == "vcf":
@@ -165,8 +168,8 @@ class VcfWriter(ByteOutput):
 
     def abort(self) -> None:
         """Give the output up: write nothing more and remove what is there, unless it is published."""
-        for encoder in filter(None, (self._bcf, self._bgzf)):
-            encoder.abort()
+        if self._packer is not None:
+            self._packer.abort()
         super().abort()
         if self.to.temporary is not None:
             for suffix in INDEXES:
@@ -176,7 +179,7 @@ class VcfWriter(ByteOutput):
         data = b"".join(self._lines)
         self._lines.clear()
         self._size = 0
-        (self._bcf or self._bgzf or self).write_bytes(data)
+        (self._packer or self).write_bytes(data)
 
     def _follow(self, chrom: str, pos: int) -> None:
         """Watch whether records come as an index needs them, and how far contigs reach."""

@@ -15,7 +15,7 @@ from splicebert_vep.outputs.vep import VepAdapter
 from splicebert_vep.outputs.write import Outputs, TableFile, TextFile, plan_outputs
 from splicebert_vep.plugins import Origin
 from splicebert_vep.vcf.header import VcfHeader
-from splicebert_vep.vcf.read import TextRecord
+from splicebert_vep.vcf.read import VcfRecord
 from splicebert_vep_spec import (
     Allele,
     AlleleReport,
@@ -295,7 +295,7 @@ def written(tmp_path, words, lines, reports, header=HEADER, **own):
         name: Origin("mine" if name in own else "builtin", "register_adapters", "adapter", name) for name in adapters
     }
     plan = plan_outputs(words, str(tmp_path / "o.vcf"), None, adapters, origins, source="-", reference="r.fa")
-    records = [TextRecord(line, i) for i, line in enumerate(lines, start=1)]
+    records = [VcfRecord(line, i) for i, line in enumerate(lines, start=1)]
     with Outputs(plan, RUN, header, [], {}, "0") as outputs:
         outputs.write(records, reports)
     body = [line for line in (tmp_path / "o.vcf").read_bytes().splitlines() if not line.startswith(b"#")]

@@ -19,7 +19,7 @@ from splicebert_vep.outputs.flat import FlatAdapter
 from splicebert_vep.outputs.write import Outputs, plan_outputs
 from splicebert_vep.plugins import Origin
 from splicebert_vep.vcf.header import VcfHeader
-from splicebert_vep.vcf.read import TextRecord
+from splicebert_vep.vcf.read import VcfRecord
 from splicebert_vep_spec import Allele, AlleleReport, FieldSpec, RecordReport, RunInfo, ScoredContext, Status
 
 RUN = RunInfo((FieldSpec("LLR", "A", "Float", "x"), FieldSpec("N_SITES", "A", "Integer", "y")), {"Model": "m"})
@@ -63,7 +63,7 @@ def merged(tmp_path, header, cases, emit=("csq",)):
     lines, reports = [], []
     for number, (ref, by_alt, column) in enumerate(cases, start=1):
         alts = ",".join(by_alt) or "."
-        lines.append(TextRecord(f"1\t100\t.\t{ref}\t{alts}\t.\t.\t{column}\n".encode(), number))
+        lines.append(VcfRecord(f"1\t100\t.\t{ref}\t{alts}\t.\t.\t{column}\n".encode(), number))
         alleles = [AlleleReport(alt, Allele("1", 99, ref, alt), tuple(found)) for alt, found in by_alt.items()]
         reports.append(RecordReport("1", 100, ".", ref, tuple(alleles)))
     with Outputs(plan, RUN, parsed, [], {}, "0") as outputs:

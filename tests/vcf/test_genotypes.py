@@ -2,11 +2,11 @@
 
 import pytest
 
-from splicebert_vep.vcf.read import TextRecord, carriers
+from splicebert_vep.vcf.read import VcfRecord, carriers
 
 
 def record(alts, *samples):
-    return TextRecord("\t".join(["1", "5", ".", "A", alts, ".", ".", ".", *samples]).encode() + b"\n", 1)
+    return VcfRecord("\t".join(["1", "5", ".", "A", alts, ".", ".", ".", *samples]).encode() + b"\n", 1)
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,16 @@ from pathlib import Path
 import cyvcf2
 import numpy as np
 import pysam
+import pysam.bcftools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from factories import SHARED
 from splicebert_vep.errors import OutputError, VcfError
-from splicebert_vep.vcf.bcf import FloatFields, TextToBcf, line_of
 from splicebert_vep.vcf.info import Annotation, InfoEncoder
-from splicebert_vep.vcf.read import BcfRecord, open_vcf
-from splicebert_vep.vcf.write import complete_for_bcf, open_writer
+from splicebert_vep.vcf.read import _BcfPrinter, open_vcf
+from splicebert_vep.vcf.write import VcfWriter
 from splicebert_vep_spec import InfoField
 
 REAL = SHARED / "data" / "vcf"
@@ -59,9 +59,7 @@ def annotate(
     with open_vcf(source) as reader:
         header = reader.header.annotated(FIELDS, {"weights": "abc"}, version="1")
         chunk = list(itertools.islice(reader, first))
-        if target.endswith("bcf"):
-            header = complete_for_bcf(header, chunk, lengths)
-        with open_writer(target, header) as writer:
+        with VcfWriter(target, header, None, chunk, lengths) as writer:
             for record in itertools.chain(chunk, reader):
                 alts = len(record.alts)
                 annotation: Annotation = {
@@ -77,9 +75,7 @@ def annotate(
 def to_bcf(text: bytes, path: Path) -> Path:
     source = path.with_suffix(".source.vcf")
     source.write_bytes(text)
-    copy = TextToBcf(os.open(source, os.O_RDONLY), os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-    copy.join()
-    assert copy.error is None
+    pysam.bcftools.view("-Ob", "--no-version", "-o", str(path), str(source), catch_stdout=False)
     source.unlink()
     return path
 
@@ -138,11 +134,10 @@ def test_bcftools_reads_and_seeks_what_we_write(bcf: Path, tmp_path: Path) -> No
 
 def test_a_bcf_record_shows_what_a_line_would(bcf: Path) -> None:
     with open_vcf(str(bcf)) as reader:
-        assert (reader.kind, reader.samples_count) == ("bcf", 2)
+        assert reader.kind == "bcf"
         assert not any(b"IDX=" in line for line in reader.header.lines)
         assert reader.header.contigs() == {"chr1": 100000}
         records = list(reader)
-    assert all(isinstance(record, BcfRecord) for record in records)
     assert [(r.chrom, r.pos, r.id, r.ref, r.alts) for r in records] == [
         ("chr1", 100, "rs1", "A", ("C", "G")),
         ("chr1", 200, ".", "AT", ()),
@@ -290,7 +285,7 @@ def test_a_name_that_no_header_can_hold_is_refused(tmp_path: Path) -> None:
 def test_a_header_that_htslib_cannot_read_is_told(tmp_path: Path) -> None:
     source = tmp_path / "in.vcf"
     source.write_bytes(HEADER.replace(b"\ts2", b"\ts1"))
-    with pytest.raises(OutputError, match="(?s)BCF cannot hold this header"):
+    with pytest.raises(OutputError, match="(?s)Duplicated"):
         annotate(str(source), str(tmp_path / "b.bcf"))
 
 
@@ -311,7 +306,7 @@ def test_each_float_is_printed_with_all_its_digits(values: list[float]) -> None:
     header.add_line('##INFO=<ID=F,Number=.,Type=Float,Description="x">')
     record = header.new_record("1", 10, 11, ("A", "C"), qual=abs(values[0]))
     record.info["F"] = tuple(values)
-    columns = line_of(record, FloatFields.of(header)).split(b"\t")
+    columns = _BcfPrinter(header).line(record).split(b"\t")
     assert np.float32(columns[5].decode()) == np.float32(abs(values[0]))
     printed = [np.float32(text.decode()) for text in columns[7].removeprefix(b"F=").split(b",")]
     assert printed == [np.float32(value) for value in values]

@@ -249,7 +249,6 @@ def test_header_with_crlf_gains_lines_with_crlf() -> None:
 def test_contigs_are_read() -> None:
     header = VcfHeader(LINES)
     assert header.contigs() == {"chr1": 1000, "chr2": None}
-    assert header.samples_count == 0
 
 
 def test_a_provenance_name_is_a_header_key() -> None:

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from factories import SHARED
 from splicebert_vep.errors import OutputError, VcfError
 from splicebert_vep.vcf.info import InfoEncoder
-from splicebert_vep.vcf.read import TextRecord, open_vcf
-from splicebert_vep.vcf.write import kind_of, open_writer
+from splicebert_vep.vcf.read import VcfRecord, open_vcf
+from splicebert_vep.vcf.write import VcfWriter, kind_of
 from splicebert_vep_spec import InfoField
 
 REAL = SHARED / "data" / "vcf"
@@ -59,7 +59,7 @@ def new_info(alts: int) -> bytes:
 def annotate(source: str, target: str, **kind: str) -> list[str]:
     with open_vcf(source) as reader:
         header = reader.header.annotated(FIELDS, {"weights": "abc"}, version="1")
-        with open_writer(target, header, **kind) as writer:  # type: ignore[arg-type]
+        with VcfWriter(target, header, **kind) as writer:  # type: ignore[arg-type]
             for record in reader:
                 writer.write(record, new_info(len(record.alts)))
     return writer.warnings
@@ -99,7 +99,6 @@ def test_every_shape_of_text_reads_the_same(
     with open_vcf("-" if way == "stdin" else str(path)) as reader:
         assert reader.share_read() == (None if way == "stdin" else 1.0)
         assert reader.kind == "vcf"
-        assert reader.samples_count == 2
         assert reader.header.to_bytes() == HEADER
         records = list(reader)
     assert [(r.chrom, r.pos, r.id, r.ref, r.alts, r.number) for r in records] == [
@@ -170,7 +169,7 @@ def test_annotating_again_changes_nothing(vcf: Path, tmp_path: Path) -> None:
 def test_a_line_is_the_sum_of_its_columns(columns: list[bytes]) -> None:
     columns[1] = b"7"
     line = b"\t".join(columns)
-    assert b"\t".join(TextRecord(line + b"\n", 1).columns()) == line
+    assert b"\t".join(VcfRecord(line + b"\n", 1).columns()) == line
 
 
 SITES = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n1\t5\t.\tA\tC\t.\t.\tAC=1\n"
@@ -274,8 +273,8 @@ def test_a_failed_run_leaves_the_earlier_file_and_nothing_else(kind: str, vcf: P
     target.write_bytes(b"earlier")
     with open_vcf(str(vcf)) as reader, pytest.raises(RuntimeError, match="stop"):
         header = reader.header.annotated(FIELDS, {}, version="1")
-        with open_writer(str(target), header) as writer:
-            writer.write(TextRecord(LINES[1], 2), b"")
+        with VcfWriter(str(target), header) as writer:
+            writer.write(VcfRecord(LINES[1], 2), b"")
             raise RuntimeError("stop")
     assert target.read_bytes() == b"earlier"
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([target.name, "in.vcf"])
@@ -298,8 +297,8 @@ def annotate_simple(source: str, target: str, kind: str, times: int = 1) -> None
     """Write the first record, less its undefined key, many times."""
     with open_vcf(source) as reader:
         header = reader.header.annotated(FIELDS, {}, version="1")
-        record = TextRecord(LINES[0].replace(b";XX=\xe9\xc3\xa9", b""), 1)
-        with open_writer(target, header, kind=kind) as writer:  # type: ignore[arg-type]
+        record = VcfRecord(LINES[0].replace(b";XX=\xe9\xc3\xa9", b""), 1)
+        with VcfWriter(target, header, kind=kind) as writer:  # type: ignore[arg-type]
             for i in range(times):
                 writer.write(record, b"SpliceBERT_LLR=%.4f,%.4f" % (i * 0.37, i * 1.1))
 
@@ -349,7 +348,7 @@ def test_an_abandoned_stream_has_no_end_marker(kind: str, vcf: Path) -> None:
     code = (
         "import sys, test_vcf_io as t\n"
         "r = t.open_vcf(sys.argv[1]); h = r.header.annotated(t.FIELDS, {}, version='1')\n"
-        f"with t.open_writer('-', h, kind={kind!r}) as w: sys.exit(3)\n"
+        f"with t.VcfWriter('-', h, kind={kind!r}) as w: sys.exit(3)\n"
     )
     done = run_python(code, str(vcf))
     assert done.returncode == 3

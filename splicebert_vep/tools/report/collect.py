@@ -127,7 +127,7 @@ class AnnotatedVcf:
         self._reader = open_vcf(path)
         try:
             header = self._reader.header
-            described = header.info_descriptions()
+            described = {key: field.description for key, field in header.infos().items()}
             self.name = self._reader.name
             self.provenance = _provenance(header.provenances(), self.name)
             #: Field id -> description, of every flat field and every column of the VEP-style entries.
