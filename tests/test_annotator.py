@@ -161,8 +161,8 @@ def test_nobody_can_write_into_the_provenance(null):
 def test_outputs_that_would_not_be_written_or_would_clash_are_told(null, tmp_path):
     cases = [
         ([f"tsv={tmp_path / 't.tsv'}"], "o.vcf", "Nothing would be written to the output"),
-        (["flat", f"tsv={tmp_path / 'o.vcf.gz.tbi'}"], "o.vcf.gz", "go to the same place"),
-        (["flat", f"tsv={FASTA}.fai"], "o.vcf", "go to the same place"),
+        (["flat", f"tsv={tmp_path / 'o.vcf.gz.tbi'}"], "o.vcf.gz", "or an index"),
+        (["flat", f"tsv={FASTA}.fai"], "o.vcf", "or an index"),
         (["flat", "tsv=/dev/stdout"], "-", "go to the same place"),
     ]
     for emit, target, message in cases:
