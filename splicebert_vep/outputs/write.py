@@ -172,7 +172,7 @@ def plan_outputs(
             raise SettingsError("An unknown output was asked for.", needed=needed, found=name, remedy=hint)
         elif own:
             raise SettingsError(f"Output {name} goes into the VCF and takes no file.", found=word)
-        else:
+        elif isinstance(adapter, InfoAdapter | MergingAdapter):
             info.append(adapter)
     plan = OutputPlan(path, kind or kind_of(path), tuple(info), tuple(tables), origins)
     check_outputs(plan.targets, [reference])
