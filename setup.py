@@ -28,7 +28,7 @@ setup(
     packages=find_packages(include=["splicebert_vep", "splicebert_vep.*"]),
     package_data={
         "splicebert_vep": ["py.typed"],
-        "splicebert_vep.genome": ["tables/*.npz"],
+        "splicebert_vep.genome": ["tables/*.parquet"],
         "splicebert_vep.model": ["bundled/*/*"],
         "splicebert_vep.tools.report": ["template/*"],
     },

@@ -16,18 +16,18 @@ from .options import PATH, json_option, print_json, print_table, say, shortened
 _EPILOG = """\b
 Examples:
   splicebert-vep genes info grch38
-  splicebert-vep genes build genes.gff3.gz -O mine.genes.npz
+  splicebert-vep genes build genes.gff3.gz -O mine.genes.parquet
 """
 _BUILD_EPILOG = """\b
 Examples:
-  splicebert-vep genes build Homo_sapiens.GRCh38.113.gff3.gz -O ensembl113.genes.npz
-  splicebert-vep genes build gencode.gtf.gz -O gencode.genes.npz --biotype protein_coding --biotype lncRNA
-  splicebert-vep genes build refseq.gff3.gz -O refseq.genes.npz --mane-from grch38 --contig-lengths GRCh38.fa.fai
+  splicebert-vep genes build Homo_sapiens.GRCh38.113.gff3.gz -O ensembl113.genes.parquet
+  splicebert-vep genes build gencode.gtf.gz -O gencode.genes.parquet --biotype protein_coding --biotype lncRNA
+  splicebert-vep genes build refseq.gff3.gz -O refseq.genes.parquet --mane-from grch38 --contig-lengths GRCh38.fa.fai
 """
 _INFO_EPILOG = """\b
 Examples:
   splicebert-vep genes info grch38
-  splicebert-vep genes info mine.genes.npz --json | jq .digest
+  splicebert-vep genes info mine.genes.parquet --json | jq .digest
 """
 
 
@@ -38,7 +38,7 @@ def genes() -> None:
 
 @genes.command(epilog=_BUILD_EPILOG)
 @cloup.argument("annotation", metavar="IN", type=PATH)
-@cloup.option("-O", "--output", metavar="OUT", required=True, type=PATH, help="Table to write, OUT.genes.npz.")
+@cloup.option("-O", "--output", metavar="OUT", required=True, type=PATH, help="Table to write, OUT.genes.parquet.")
 @cloup.option(
     "--name", metavar="NAME", help="Name of the table for provenance. Default: IN's name up to the first dot."
 )
@@ -84,10 +84,7 @@ def build(
 @cloup.argument("table", metavar="NAME|FILE")
 @json_option
 def info(table: str, as_json: bool) -> None:
-    """Describe a gene table.
-
-    That is grch38, grch37, a table of 'genes build', or an annotation.
-    """
+    """Describe a gene table: grch38, grch37, a file of 'genes build', or an annotation."""
     about = _describe(load_table(table))
     if as_json:
         print_json(about)
@@ -97,7 +94,7 @@ def info(table: str, as_json: bool) -> None:
 
 
 def _shown(value: Any) -> str:
-    """Return a value in a line; counts by word with their words, long lists without their end."""
+    """Return a value in a line, long lists shortened."""
     if isinstance(value, Mapping):
         return shortened(", ".join(f"{key} {number:,}" for key, number in value.items())) or "none"
     if isinstance(value, list):
@@ -106,7 +103,7 @@ def _shown(value: Any) -> str:
 
 
 def _describe(table: GeneTable) -> dict[str, object]:
-    sites = table.splice_sites()
+    donors = table.splice_sites()[3]
     return {
         "name": table.name,
         "source": table.source,
@@ -116,7 +113,7 @@ def _describe(table: GeneTable) -> dict[str, object]:
         "genes_by_biotype": dict(Counter(table.biotypes).most_common()),
         "genes_by_transcript_choice": dict(Counter(CHOICES[row] for row in table.choice.tolist()).most_common()),
         "exons": len(table.exon_start),
-        "splice_sites": {"donor": int(sites.is_donor.sum()), "acceptor": int((~sites.is_donor).sum())},
+        "splice_sites": {"donor": int(donors.sum()), "acceptor": int((1 - donors).sum())},
         "contigs": list(table.contigs),
         "contig_lengths": dict(table.contig_lengths),
     }
