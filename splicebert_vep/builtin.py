@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from splicebert_vep_spec import Adapter, Backend, JoinAdapter, Scorer, SequenceScorer, hookimpl
 
-from .joins.spliceai import pangolin_join, spliceai_joins
+from .joins.spliceai import OpenSpliceAiJoin, PangolinJoin, SpliceAiJoin
 from .joins.table import TableJoin
 from .model.backend import TorchBackend
 from .model.null import NullBackend
@@ -35,4 +35,4 @@ def register_adapters() -> Sequence[Adapter]:
 
 @hookimpl
 def register_joins() -> Sequence[JoinAdapter]:
-    return [*spliceai_joins(), pangolin_join(), TableJoin()]
+    return [SpliceAiJoin(), OpenSpliceAiJoin(), PangolinJoin(), TableJoin()]

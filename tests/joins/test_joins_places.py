@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from factories import FakeReference
 from splicebert_vep.joins.join import RefCheck
-from splicebert_vep.joins.match import AlleleRows, Row, vcf_row
+from splicebert_vep.joins.match import AlleleRows, Row
+from splicebert_vep.joins.spliceai import vcf_row
 from splicebert_vep_spec import JoinRequest
 from splicebert_vep_spec.testing import MadeUpTable
 
