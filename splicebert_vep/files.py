@@ -258,11 +258,11 @@ class ByteOutput(Output):
         super().abort()
 
 
-_INDEXES = (".tbi", ".csi", ".fai", ".gzi")
+_BESIDE = (".tbi", ".csi", ".fai", ".gzi", "-wal", "-shm")  # indexes, and the parts of an open store
 
 
 def check_outputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path] = ()) -> None:
-    """See that no output replaces an input, another output, or an index of either; ``-`` is stdout.
+    """See that no output replaces an input, another output, or a file that belongs to either; ``-`` is stdout.
 
     Raises:
         SettingsError: an output would.
@@ -274,8 +274,8 @@ def check_outputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path] = 
     if twice is not None:
         raise SettingsError("Two outputs would go to the same place.", found=twice, remedy="give each its own file")
     for path in real:
-        if path in read or path in (f"{file}{suffix}" for file in (*read, *real) for suffix in _INDEXES):
-            raise SettingsError("An output would replace an input or an index.", needed="another file", found=path)
+        if path in read or path in (f"{file}{suffix}" for file in (*read, *real) for suffix in _BESIDE):
+            raise SettingsError("An output would replace an input or an index of a file.", found=path)
 
 
 def sha256_of(path: Path) -> str:

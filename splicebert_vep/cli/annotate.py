@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +15,7 @@ import cloup
 from splicebert_vep_spec import Status
 
 from ..errors import suggestion
+from ..files import check_outputs, check_place
 from ..progress import ProgressBar, progress_bar
 from ..variants import Variant
 from .options import (
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 
 
 STRICT_CODE = 8
-#: Options that name a file to read, and what it is called where an output would replace it.
-_READ = {"store": "score store", "calibration": "calibration table", "annotation": "gene annotation"}
+_READ = ("reference", "annotation", "calibration", "store")  # options that name a file
 _KINDS = {"v": "vcf", "z": "vcf.gz", "b": "bcf"}
 _ANNOTATE_EPILOG = """\b
 Examples:
@@ -121,15 +121,11 @@ def annotate(
     if ignored:
         said = "accepted for SpliceAI's command lines, no effect here; --delta-distance and --masked set delta scores"
         say(f"{' and '.join(ignored)}: {said}")
-    _check_read(model, target, emit)
+    files = [*filter(None, (word.partition("=")[2] for word in emit)), *([summary_file] if summary_file else [])]
+    check_outputs([target, *files], [*filter(None, map(model.get, _READ)), *_joined(join)])
+    check_outputs(files, [given])  # the VCF may replace the input VCF
     if summary_file:
-        tables = [path for _, _, path in (word.partition("=") for word in emit) if path]
-        read = (given, *(model[name] or "-" for name in ("reference", *_READ)), *_joined(join))
-        others = (target, *tables, *read)
-        if os.path.realpath(summary_file) in map(os.path.realpath, others):
-            raise click.UsageError("--summary would replace another file of the run")
-        if not os.path.isdir(os.path.dirname(os.path.realpath(summary_file))):
-            raise click.UsageError(f"--summary: there is no folder for {summary_file}")
+        check_place(summary_file)
     with open_annotator(**model) as annotator:
         introduce(annotator.backend.info, annotator.note)
         gc.freeze()  # model and genes stay for the whole run: no collection need look at them
@@ -148,25 +144,13 @@ def annotate(
     return _check_strict(summary, strict)
 
 
-def _check_read(model: Mapping[str, Any], target: str, emit: Sequence[str]) -> None:
-    from ..genome.gene_build import is_built_in
-
-    written = [target, *(word.partition("=")[2] for word in emit)]
-    real = [os.path.realpath(path) for path in written if path not in ("", "-")]
-    for name, what in _READ.items():
-        path = model[name]
-        if path and not (name == "annotation" and is_built_in(path)) and os.path.realpath(path) in real:
-            raise click.UsageError(f"an output would replace the {what}")
-
-
 def _joined(words: Sequence[str]) -> Iterator[str]:
-    """Yield the files that joins read: those named, the tables that they declare, and indexes."""
+    """Yield the files that joins read: those named, and the tables that they declare."""
     from ..joins.table import read_declaration
 
     for word in words:
         path = word.partition("=")[2]
-        for file in (path, *(read_declaration(path).files if path.endswith(".toml") else ())):
-            yield from (file, f"{file}.tbi", f"{file}.csi")
+        yield from (path, *(read_declaration(path).files if path.endswith(".toml") else ()))
 
 
 def _check_statuses(asked: Sequence[str]) -> None:

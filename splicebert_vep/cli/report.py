@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from .. import __version__
 from ..errors import SettingsError, suggestion
+from ..files import check_outputs, check_place
 from ..progress import progress_bar
 from ..variants import Variant
 from .options import (
@@ -78,8 +79,7 @@ def report(
     if target is None and multiqc is None:
         raise click.UsageError("nothing to write: give -o FILE, --multiqc FOLDER, or both")
     inputs = filter(None, (source, reference, model["annotation"]))
-    if target is not None and os.path.realpath(target) in map(os.path.realpath, inputs):
-        raise click.UsageError("-o would replace an input")
+    check_outputs([target] if target else [], inputs)
     if multiqc is not None and source == "-" and sample is None:
         raise click.UsageError("stdin has no name: give --sample")
     if sample is not None and os.path.basename(sample) != sample:
@@ -254,12 +254,8 @@ def map_(
     direction, on the transcribed strand.
     """
     outputs = [path for path in (table, picture, dependency, dependency_picture) if path is not None]
-    real = [os.path.realpath(path) for path in outputs]
-    inputs = {os.path.realpath(model[name]) for name in ("reference", "annotation", "calibration") if model[name]}
-    if len(set(real)) < len(real) or inputs & set(real):
-        raise click.UsageError("every output needs a name of its own, which no input has")
+    check_outputs(outputs, filter(None, (model["reference"], model["annotation"], model["calibration"])))
     from ..errors import require
-    from ..files import check_place
     from ..tools.drawing import check_picture, save
     from ..tools.map import (
         check_length,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 import cloup
 
 from ..errors import StoreError
+from ..files import check_outputs
 from ..progress import progress_bar
 from .options import (
     PATH,
@@ -142,8 +142,7 @@ def export(path: str, target: str, space: int | None) -> None:
     """
     from ..store.exchange import export_space
 
-    if os.path.realpath(target) in [os.path.realpath(f"{path}{end}") for end in ("", "-wal", "-shm")]:
-        raise click.UsageError("the output would replace the store")
+    check_outputs([target], [path])
     with _open(path) as opened:
         chosen = _chosen(opened, space)
         say(f"{target}: {export_space(opened, chosen, target):,} rows")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 import cloup
 
+from .. import files
 from ..model.registry import DEFAULT_SPLICE_MODEL
 from ..progress import progress_bar
 from ..settings import LEAST
@@ -109,9 +109,7 @@ def embed(
     if source is None:
         raise click.UsageError("no sequence: give a reference with -R, or records with --fasta")
     check_outputs(outputs, attention=attention)
-    read = {os.path.realpath(path) for path in (source, bed, vcf, model["annotation"]) if path}
-    if read & set(map(os.path.realpath, outputs)):
-        raise click.UsageError("an output would replace the FASTA, the BED file, the VCF or the gene annotation")
+    files.check_outputs(outputs, filter(None, (source, bed, vcf, model["annotation"])))
     computed: dict[str, Any] = {
         "window": window, "flank": min(_FLANK, (window - 1) // 2), "window_mode": "centred", "mode": "exact",
         "radius": _FLANK, "scores": (),
@@ -206,12 +204,8 @@ def oligo(
     the target are listed and not ranked, because hiding a site weakens it by construction.
     """
     outputs = [path for path in (table, picture) if path not in (None, "-")]
-    real = [os.path.realpath(str(path)) for path in outputs]
-    inputs = {os.path.realpath(path) for path in (reference, model["annotation"])}
-    if len(set(real)) < len(real) or inputs & set(real):
-        raise click.UsageError("every output needs a name of its own, which no input has")
+    files.check_outputs(filter(None, outputs), (reference, model["annotation"]))
     from ..errors import require
-    from ..files import check_place, is_stdout
     from ..model.tuned import SpliceSiteModel
     from ..tools.drawing import check_picture, save
     from ..tools.oligo import check_table, oligos_of, text, write_oligos
@@ -222,7 +216,7 @@ def oligo(
         check_picture(picture)
         require("matplotlib", extra="report")
     for path in outputs:
-        check_place(str(path))
+        files.check_place(str(path))
     computed: dict[str, Any] = {
         "window": window, "flank": min(_OLIGO_FLANK, (window - 1) // 2), "window_mode": "centred", "mode": "exact",
         "radius": _OLIGO_FLANK, "scores": (),
@@ -244,7 +238,7 @@ def oligo(
     for warning in found.warnings:
         warn(warning)
     figure = draw_oligos(found) if picture is not None else None
-    if is_stdout(table):
+    if files.is_stdout(table):
         click.echo("".join(text(found)), nl=False)
     else:
         write_oligos(found, table)
@@ -299,12 +293,9 @@ def calibrate(output: str, per_class: int, seed: int, contigs: tuple[str, ...], 
     The table holds KL_CTX and LLR of random SNVs of each region class. It is bound to the model, the window and the
     mode, not to the FASTA or the annotation: 'annotate --calibration' takes it wherever these are the same.
     """
-    from ..genome.gene_build import is_built_in
     from ..tools.calibrate import SCORES, calibrate_into
 
-    annotation = model["annotation"]
-    if not is_built_in(annotation) and os.path.realpath(annotation) == os.path.realpath(output):
-        raise click.UsageError("the table would replace the gene annotation")
+    files.check_outputs([output], [model["reference"], model["annotation"]])
     with opening_of(**model, scores=SCORES).open() as annotator:
         introduce(annotator.backend.info)
         with progress_bar() as progress:

@@ -636,7 +636,7 @@ def test_without_the_search_the_column_is_empty(run, work):
     [
         (["--exon", EXON, "-o", "x.csv"], 3, ".tsv, .parquet"),
         (["--exon", EXON, "--picture", "x.gif"], 3, ".png, .svg, .pdf"),
-        (["--exon", EXON, "-o", "x.tsv", "--picture", "./x.tsv"], 2, "a name of its own"),
+        (["--exon", EXON, "-o", "x.tsv", "--picture", "./x.tsv"], 3, "same place"),
         (["--exon", EXON, "-o", "nowhere/x.tsv"], 5, "could not be written"),
         (["--exon", EXON, "--length", "20-"], 2, "--length takes"),
         (["--exon", EXON, "--length", "14"], 3, "15 to 30"),

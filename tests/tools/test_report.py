@@ -362,10 +362,10 @@ def test_a_value_that_is_no_number_is_named_with_its_line(run, tmp_path, value):
 def test_usage_errors(run, tmp_path):
     assert run("report", ANNOTATED)[0] == 2
     assert run("report", "-", "--multiqc", tmp_path)[0] == 2
-    assert run("report", ANNOTATED, "-o", ANNOTATED)[0] == 2
+    assert run("report", ANNOTATED, "-o", ANNOTATED)[0] == 3
     genes = tmp_path / "mine.gtf"
     genes.touch()
-    assert run("report", ANNOTATED, "-R", FASTA, "-A", genes, "-o", genes)[0] == 2
+    assert run("report", ANNOTATED, "-R", FASTA, "-A", genes, "-o", genes)[0] == 3
     code, _, err = run("report", ANNOTATED, "--multiqc", tmp_path / "qc", "--sample", "../S1")
     assert code == 2
     assert "part of a file name" in err
