@@ -8,14 +8,15 @@ its learning rate decayed to the end. A run whose folder is there is not trained
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import click
+import msgspec
 import torch
 
+from splicebert_vep.model.bert import SpliceBert
 from splicebert_vep.train.corpus import Corpus
-from splicebert_vep.train.loop import read_log
+from splicebert_vep.train.loop import Machine, read_log
 from splicebert_vep.train.pretrain import pretrain
 from splicebert_vep.train.recipe import MINI, Recipe, Stage, scaled
 
@@ -42,9 +43,9 @@ def main(corpus: Path, tokens: str, only: str | None, folder: Path, threads: int
     click.echo(f"{'trial':<32}{'parameters':>12}{'tokens':>12}{'anywhere':>10}{'sites':>10}{'tokens/s':>10}")
     for name in only.split(",") if only else TRIALS:
         for amount in map(int, tokens.split(",")):
-            recipe = scaled(dataclasses.replace(MINI, stages=HALVES, name=name, **TRIALS[name]), amount)
+            recipe = scaled(msgspec.structs.replace(MINI, stages=HALVES, name=name, **TRIALS[name]), amount)
             run = folder / f"{name.replace(' ', '-')}-{amount}"
-            pretrain(recipe, packed, run, device=torch.device("cpu"), say=lambda line: click.echo(line, err=True))
+            pretrain(recipe, packed, run, Machine(say=lambda line: click.echo(line, err=True)))
             measured, last = read_log(run / "validation.csv")[-1], read_log(run / "train.csv")[-1]
             click.echo(
                 f"{name:<32}{_parameters(recipe):>12,}{int(last['tokens']):>12,}{float(measured['anywhere_loss']):>10.4f}"
@@ -53,8 +54,6 @@ def main(corpus: Path, tokens: str, only: str | None, folder: Path, threads: int
 
 
 def _parameters(recipe: Recipe) -> int:
-    from splicebert_vep.model.bert import SpliceBert
-
     return sum(weight.numel() for weight in SpliceBert(recipe.config()).parameters())
 
 

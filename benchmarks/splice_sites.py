@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def main() -> None:
                 found, labels = by_spliceai(test, sources)
             for figure in site_figures(found, labels, test.labelled.names):
                 rows.append({"test": test.name, "genes": sum(len(s.genes) for s in test.labelled.stretches),
-                             "paralogs": test.paralogs, "model": name, **asdict(figure)})  # fmt: skip
+                             "paralogs": test.paralogs, "model": name, **figure})  # fmt: skip
                 print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
             options.out.write_text(json.dumps(rows, indent=1) + "\n")
     print(

@@ -39,7 +39,7 @@ from splicebert_vep.settings import Settings
 from splicebert_vep.store.store import AlleleKey, ScoreStore, StoredScores
 from splicebert_vep.train.corpus import Source
 from splicebert_vep.train.pretrain import initialise
-from splicebert_vep.train.recipe import FineTuneRecipe, Stage
+from splicebert_vep.train.recipe import FineTuneRecipe, Recipe, Stage
 from splicebert_vep_spec import Backend, GeneContext, Interval, hookimpl
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -847,6 +847,13 @@ DONOR, ACCEPTOR = "GTAAGTACGT", "TTTCTTTTCTTTGCAG"  # planted: a tiny model can 
 RECIPE = FineTuneRecipe(
     stages=(Stage(20, 40, 5000, 0.8, anywhere=True), Stage(60, 60, 5000, 0.5)),
     batch_tokens=500, head="linear", warmup_steps=3, learning_rate=3e-3, validate_every=5,
+)  # fmt: skip
+
+
+TINY = Recipe(  # of a pre-training
+    name="tiny", hidden_size=32, layers=2, heads=4, intermediate_size=64, layer_norm_eps=1e-5,
+    stages=(Stage(20, 40, 4000, 1.0, anywhere=True), Stage(60, 80, 4000, 0.5)),
+    batch_tokens=400, parts=2, learning_rate=3e-3, warmup_steps=3, neighbour_layers=1, validate_every=7, save_every=5,
 )  # fmt: skip
 
 

@@ -1,16 +1,19 @@
-"""``splicebert-vep evaluate``: how well scores rank the harmful among labelled SNVs."""
+"""Commands that train models and measure them: ``corpus``, ``pretrain``, ``finetune``, ``validate``, ``evaluate``."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
 
+from ..errors import LabelError, require
+from ..files import whole_or_not
 from ..model.registry import DEFAULT_MODEL
 from ..progress import progress_bar
 from .options import (
@@ -29,12 +32,30 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from splicebert_vep_spec import Backend
-
     from ..train.corpus import Source
     from ..train.evaluate import BenchFigure, BenchProtocol, BenchRow, Estimate
-    from ..train.loop import Answers
-    from ..train.recipe import FineTuneRecipe
+
+_threads_option = cloup.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: torch's choice, all cores."
+)
+_precision_option = cloup.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+    help="Of the network's products; auto is bf16 on a CUDA GPU, else fp32.",
+)  # fmt: skip
+_genome_option = cloup.option(
+    "--genome", "genomes", nargs=3, type=(str, PATH, str), multiple=True, required=True,
+    metavar="SPECIES FASTA ANNOTATION",
+    help="A genome to take genes from; may be repeated, also for one species. ANNOTATION is what -A takes elsewhere.",
+)  # fmt: skip
+_output_option = cloup.option(
+    "-O", "--output", required=True, type=PATH, metavar="FOLDER", help="The run; one that is there is resumed."
+)
+
+
+def _sources(genomes: Sequence[tuple[str, str, str]]) -> list[Source]:
+    from ..train.corpus import Source
+
+    return [Source(species, Path(fasta), annotation) for species, fasta, annotation in genomes]
 
 
 _CORPUS_EPILOG = """\b
@@ -45,11 +66,7 @@ Examples:
 
 
 @cloup.command(epilog=_CORPUS_EPILOG)
-@cloup.option(
-    "--genome", "genomes", nargs=3, type=(str, PATH, str), multiple=True, required=True,
-    metavar="SPECIES FASTA ANNOTATION",
-    help="A genome to take genes from; may be repeated, also for one species. ANNOTATION is what -A takes elsewhere.",
-)  # fmt: skip
+@_genome_option
 @cloup.option("-O", "--output", required=True, type=PATH, metavar="FILE", help="Corpus to write.")
 @cloup.option(
     "--held-out", type=click.FloatRange(0, 1, max_open=True), default=0.05,
@@ -61,10 +78,9 @@ def corpus(genomes: tuple[tuple[str, str, str], ...], output: str, held_out: flo
     Taken are protein-coding and lncRNA genes, introns included, on the transcribed strand, as far as the FASTA holds
     them; two bits per base.
     """
-    from ..train.corpus import Source, build_corpus
+    from ..train.corpus import build_corpus
 
-    sources = [Source(species, Path(fasta), annotation) for species, fasta, annotation in genomes]
-    built = build_corpus(sources, held_out)
+    built = build_corpus(_sources(genomes), held_out)
     built.save(Path(output))
     say(
         f"{len(built.names):,} genes, {len(built):,} nt; {int(built.held_out.sum()):,} genes are held out; "
@@ -86,44 +102,27 @@ Examples:
 @cloup.argument("corpus", metavar="CORPUS", type=PATH, required=False)
 @cloup.option("-O", "--output", type=PATH, metavar="FOLDER", help="Folder of the run; one that is there is resumed.")
 @cloup.option(
-    "--preset",
-    "recipe",
-    default="mini",
-    show_default=True,
-    metavar="mini|base|FILE.json",
+    "--preset", "recipe", default="mini", show_default=True, metavar="mini|base|FILE.json",
     help="What is trained, and how; a file is a recipe of your own.",
-)
+)  # fmt: skip
 @cloup.option(
     "--tokens", type=click.IntRange(1), metavar="N", help="Train on N tokens in all; stages keep their proportions."
 )
 @cloup.option("--seed", type=click.IntRange(0), metavar="N", help="Of weights, windows, masks. Default: the recipe's.")
 @cloup.option("--print-recipe", is_flag=True, help="Print the recipe as JSON and stop.")
 @device_option
-@cloup.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="Of the network's products; auto is bf16 on a CUDA GPU, else fp32.",
-)
-@cloup.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: torch's choice, all cores.")
+@_precision_option
+@_threads_option
 def pretrain(
-    corpus: str | None,
-    output: str | None,
-    recipe: str,
-    tokens: int | None,
-    seed: int | None,
-    print_recipe: bool,
-    device: str,
-    precision: str,
-    threads: int | None,
-) -> None:
+    corpus: str | None, output: str | None, recipe: str, tokens: int | None, seed: int | None, print_recipe: bool,
+    device: str, precision: str, threads: int | None,
+) -> None:  # fmt: skip
     """Train a model of your own on a file of 'corpus'.
 
     The same command goes on with a run that was killed, with the windows that it would have had. FOLDER/model is
     what --model takes; FOLDER/train.csv, validation.csv and curve.png show how it went.
     """
-    import dataclasses
+    import msgspec
 
     from ..train.recipe import load_recipe, scaled
 
@@ -131,25 +130,23 @@ def pretrain(
     if tokens is not None:
         chosen = scaled(chosen, tokens)
     if seed is not None:
-        chosen = dataclasses.replace(chosen, seed=seed)
+        chosen = msgspec.structs.replace(chosen, seed=seed)
     if print_recipe:
         click.echo(chosen.to_json(), nl=False)
         return
     if corpus is None or output is None:
         raise click.UsageError("CORPUS and -O/--output are needed.")
 
-    from ..errors import require
     from ..train.corpus import Corpus
-    from ..train.loop import draw_curve, joined
+    from ..train.loop import open_machine
+    from ..train.pretrain import draw_curve
     from ..train.pretrain import pretrain as run
 
     require("matplotlib")
-    with joined(device, threads) as (chosen_device, processes):
-        half = precision == "bf16" or precision == "auto" and chosen_device.type == "cuda"
-        packed, folder = Corpus.load(Path(corpus)), Path(output)
-        model = run(chosen, packed, folder, device=chosen_device, processes=processes, half=half, say=say)
-        if processes.first:
-            draw_curve(folder)
+    with open_machine(device, precision, threads, say) as machine:
+        model = run(chosen, Corpus.load(Path(corpus)), Path(output), machine)
+        if machine.processes.first:
+            draw_curve(Path(output))
             say(f"the model is in {model}")
 
 
@@ -177,43 +174,8 @@ Examples:
   splicebert-vep finetune sequence exons.tsv --frozen -O probe        (a linear probe of the encoder)
 """
 
-_genome_options = cloup.option_group(
-    "Genes",
-    cloup.option(
-        "--genome", "genomes", nargs=3, type=(str, PATH, str), multiple=True, required=True,
-        metavar="SPECIES FASTA ANNOTATION",
-        help="A genome to take genes from; may be repeated. ANNOTATION is what -A takes.",
-    ),
-    cloup.option(
-        "--hold-out", multiple=True, metavar="SPECIES[:CONTIG]",
-        help="Test on the protein-coding genes of a contig, or of a genome, and train on none of it. May be repeated.",
-    ),
-    cloup.option("--validation", default=0.05, show_default=True, type=click.FloatRange(0, 1, True, True),
-                 metavar="SHARE", help="Of the other genes, those that stop the training."),
-    cloup.option("--test-nt", default=3_000_000, show_default=True, type=click.IntRange(1), metavar="N",
-                 help="About how many nucleotides of a held-out contig are tested, in whole genes."),
-)  # fmt: skip
-_output_option = cloup.option(
-    "-O", "--output", required=True, type=PATH, metavar="FOLDER", help="The run; one that is there is resumed."
-)
-_frozen_option = cloup.option(
-    "--frozen", is_flag=True, help="Train the head only; the encoder stays as it was."
-)  # fmt: skip
+_frozen_option = cloup.option("--frozen", is_flag=True, help="Train the head only; the encoder stays as it was.")
 _seed_option = cloup.option("--seed", default=1, show_default=True, type=click.IntRange(0))
-_run_options = cloup.option_group(
-    "How it is trained",
-    cloup.option("--tokens", default=12_000_000, show_default=True, type=click.IntRange(1), metavar="N",
-                 help="Tokens to train on at most."),
-    cloup.option("--head", default="convolution", show_default=True, type=click.Choice(["convolution", "linear"]),
-                 help="What stands on the encoder; 'linear' is transformers' layout."),
-    _frozen_option,
-    cloup.option("--site-weight", default=4.0, show_default=True, type=click.FloatRange(0, min_open=True), metavar="X",
-                 help="Of a site's loss against another nucleotide's; probabilities are set right at the end."),
-    cloup.option("--learning-rate", default=1e-3, show_default=True, type=click.FloatRange(0, 1, True, True)),
-    cloup.option("--patience", default=10, show_default=True, type=click.IntRange(0), metavar="N",
-                 help="Stop after N validations (each 400 steps) without a better AUPRC; 0 never stops."),
-    _seed_option,
-)  # fmt: skip
 _machine_options = cloup.option_group(
     "Model and machine",
     cloup.option(
@@ -221,11 +183,44 @@ _machine_options = cloup.option_group(
         help="What it begins as; 'random' has the sizes of the bundled model.",
     ),
     device_option,
-    cloup.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-                 help="Of the network's products; auto is bf16 on a CUDA GPU, else fp32."),
-    cloup.option("--threads", type=click.IntRange(1), metavar="N",
-                 help="CPU threads. Default: torch's choice, all cores."),
+    _precision_option,
+    _threads_option,
 )  # fmt: skip
+
+
+def _rate_option(default: float) -> Callable[[Any], Any]:
+    return cloup.option("--learning-rate", default=default, show_default=True, type=click.FloatRange(0, 1, True, True))
+
+
+def _gene_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of the tasks whose labels lie in genes."""
+    genes = cloup.option_group(
+        "Genes",
+        _genome_option,
+        cloup.option("--hold-out", multiple=True, metavar="SPECIES[:CONTIG]",
+                     help="Test on the protein-coding genes of a contig, or of a genome, and train on none of it. "
+                     "May be repeated."),
+        cloup.option("--validation", default=0.05, show_default=True, type=click.FloatRange(0, 1, True, True),
+                     metavar="SHARE", help="Of the other genes, those that stop the training."),
+        cloup.option("--test-nt", default=3_000_000, show_default=True, type=click.IntRange(1), metavar="N",
+                     help="About how many nucleotides of a held-out contig are tested, in whole genes."),
+    )  # fmt: skip
+    training = cloup.option_group(
+        "How it is trained",
+        cloup.option("--tokens", default=12_000_000, show_default=True, type=click.IntRange(1), metavar="N",
+                     help="Tokens to train on at most."),
+        cloup.option("--head", default="convolution", show_default=True, type=click.Choice(["convolution", "linear"]),
+                     help="What stands on the encoder; 'linear' is transformers' layout."),
+        _frozen_option,
+        cloup.option("--site-weight", default=4.0, show_default=True, type=click.FloatRange(0, min_open=True),
+                     metavar="X", help="Of a site's loss against another nucleotide's; probabilities are set right at "
+                     "the end."),
+        _rate_option(1e-3),
+        cloup.option("--patience", default=10, show_default=True, type=click.IntRange(0), metavar="N",
+                     help="Stop after N validations (each 400 steps) without a better AUPRC; 0 never stops."),
+        _seed_option,
+    )  # fmt: skip
+    return genes(_output_option(training(_machine_options(json_option(command)))))
 
 
 @cloup.group(epilog=_FINETUNE_EPILOG)
@@ -238,60 +233,46 @@ def finetune() -> None:
 
 
 @finetune.command("splice-sites", epilog=_SITES_EPILOG)
-@_genome_options
-@_output_option
-@_run_options
-@_machine_options
-@json_option
-def splice_sites(
-    genomes: tuple[tuple[str, str, str], ...], hold_out: tuple[str, ...], validation: float, test_nt: int, output: str,
-    tokens: int, head: str, frozen: bool, site_weight: float, learning_rate: float, patience: int, seed: int,
-    model: str, device: str, precision: str, threads: int | None, as_json: bool,
-) -> None:  # fmt: skip
+@_gene_options
+def splice_sites(**options: Any) -> None:
     """Learn where acceptors and donors are.
 
     Labels are the exon edges of all transcripts; sequence is that of protein-coding and lncRNA genes.
     """
-    from ..train.finetune import finetune_splice_sites, machine
+    from ..train.finetune import finetune_splice_sites
 
-    chosen, half = machine(device, precision, threads)
-    recipe = _recipe(tokens, head, frozen, site_weight, learning_rate, patience, seed)
-    with progress_bar() as progress:
-        folder, rows = finetune_splice_sites(
-            _sources(genomes), Path(output), hold_out=hold_out, base=model, recipe=recipe, validation_share=validation,
-            test_nt=test_nt, device=chosen, half=half, say=say, progress=progress,
-        )  # fmt: skip
-    _print(rows, as_json)
-    say(f"the model is in {folder}")
+    _on_genes(finetune_splice_sites, **options)
 
 
 @finetune.command("branchpoints", epilog=_BRANCHPOINTS_EPILOG)
 @cloup.argument("beds", metavar="BED...", type=PATH, nargs=-1, required=True)
-@_genome_options
-@_output_option
-@_run_options
-@_machine_options
-@json_option
-def branchpoints(
-    beds: tuple[str, ...], genomes: tuple[tuple[str, str, str], ...], hold_out: tuple[str, ...], validation: float,
-    test_nt: int, output: str, tokens: int, head: str, frozen: bool, site_weight: float, learning_rate: float,
-    patience: int, seed: int, model: str, device: str, precision: str, threads: int | None, as_json: bool,
-) -> None:  # fmt: skip
+@_gene_options
+def branchpoints(beds: tuple[str, ...], **options: Any) -> None:
     """Learn where branchpoints are, from BED files.
 
     One BED per --genome, in the same order. A line is one base (end is start + 1), column 6 its strand. Sequence is
     that of protein-coding and lncRNA genes; each of its nucleotides that no line names counts as none.
     """
-    from ..train.finetune import finetune_branchpoints, machine
+    from ..train.finetune import finetune_branchpoints
 
-    chosen, half = machine(device, precision, threads)
-    recipe = _recipe(tokens, head, frozen, site_weight, learning_rate, patience, seed)
-    with progress_bar() as progress:
-        folder, rows = finetune_branchpoints(
-            beds, _sources(genomes), Path(output), hold_out=hold_out, base=model, recipe=recipe,
-            validation_share=validation, test_nt=test_nt, device=chosen, half=half, say=say, progress=progress,
+    _on_genes(partial(finetune_branchpoints, beds), **options)
+
+
+def _on_genes(
+    train: Callable[..., tuple[Path, list[dict[str, Any]]]], *, genomes: tuple[tuple[str, str, str], ...],
+    hold_out: tuple[str, ...], validation: float, test_nt: int, output: str, tokens: int, model: str, device: str,
+    precision: str, threads: int | None, as_json: bool, **settings: Any,
+) -> None:  # fmt: skip
+    from ..train.loop import open_machine
+    from ..train.recipe import FineTuneRecipe, scaled
+
+    with progress_bar() as progress, open_machine(device, precision, threads, say, progress) as machine:
+        folder, rows = train(
+            _sources(genomes), Path(output), hold_out=hold_out, base=model,
+            recipe=scaled(FineTuneRecipe(**settings), tokens), validation_share=validation, test_nt=test_nt,
+            machine=machine,
         )  # fmt: skip
-    _print(rows, as_json)
+    _print_rows(rows, as_json)
     say(f"the model is in {folder}")
 
 
@@ -311,7 +292,7 @@ def branchpoints(
     cloup.option("--head", default="linear", show_default=True, type=click.Choice(["convolution", "linear"]),
                  help="What stands on the encoder."),
     _frozen_option,
-    cloup.option("--learning-rate", default=3e-4, show_default=True, type=click.FloatRange(0, 1, True, True)),
+    _rate_option(3e-4),
     cloup.option("--patience", default=5, show_default=True, type=click.IntRange(0), metavar="N",
                  help="Stop after N epochs without a better AUPRC, or rank correlation; 0 never stops."),
     _seed_option,
@@ -319,47 +300,25 @@ def branchpoints(
 @_machine_options
 @json_option
 def sequence(
-    tsv: str, output: str, validation: float, test_share: float, epochs: int, batch: int, head: str,
-    frozen: bool, learning_rate: float, patience: int, seed: int, model: str, device: str, precision: str,
-    threads: int | None, as_json: bool,
+    tsv: str, output: str, validation: float, test_share: float, model: str, device: str, precision: str,
+    threads: int | None, as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Learn a class or a value of whole sequences.
 
     TSV has the columns sequence, either label (classes) or value (numbers), and optionally split (train, validation,
     test). FOLDER/predictions.tsv has what the model says of the test sequences.
     """
-    from ..train.finetune import machine
+    from ..train.loop import open_machine
     from ..train.recipe import SequenceRecipe
     from ..train.sequences import finetune_sequences
 
-    chosen, half = machine(device, precision, threads)
-    recipe = SequenceRecipe(
-        epochs=epochs, batch=batch, head=head, frozen=frozen, learning_rate=learning_rate, patience=patience, seed=seed
-    )
-    with progress_bar() as progress:
+    with progress_bar() as progress, open_machine(device, precision, threads, say, progress) as machine:
         folder, rows = finetune_sequences(
-            Path(tsv), Path(output), base=model, recipe=recipe, validation_share=validation, test_share=test_share,
-            device=chosen, half=half, say=say, progress=progress,
+            Path(tsv), Path(output), base=model, recipe=SequenceRecipe(**settings), validation_share=validation,
+            test_share=test_share, machine=machine,
         )  # fmt: skip
-    _print(rows, as_json)
+    _print_rows(rows, as_json)
     say(f"the model is in {folder}")
-
-
-def _sources(genomes: Sequence[tuple[str, str, str]]) -> list[Source]:
-    from ..train.corpus import Source
-
-    return [Source(species, Path(fasta), annotation) for species, fasta, annotation in genomes]
-
-
-def _recipe(
-    tokens: int, head: str, frozen: bool, site_weight: float, learning_rate: float, patience: int, seed: int
-) -> FineTuneRecipe:
-    from ..train.recipe import FineTuneRecipe, scaled
-
-    recipe = FineTuneRecipe(
-        head=head, frozen=frozen, site_weight=site_weight, learning_rate=learning_rate, patience=patience, seed=seed
-    )
-    return scaled(recipe, tokens)
 
 
 #: Columns of figures: key, heading, how a value is printed.
@@ -371,15 +330,13 @@ _HEADINGS = {
 }  # fmt: skip
 
 
-def _print(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+def _print_rows(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     """Print figures; without any, an empty list or nothing."""
     if as_json:
         print_json(rows)
     elif rows:
-        cells = [
-            tuple("-" if row[key] is None else _HEADINGS[key][1].format(row[key]) for key in rows[0]) for row in rows
-        ]
-        print_table([tuple(_HEADINGS[key][0] for key in rows[0]), *cells])
+        cells = [["-" if row[key] is None else _HEADINGS[key][1].format(row[key]) for key in rows[0]] for row in rows]
+        print_table([tuple(_HEADINGS[key][0] for key in rows[0]), *map(tuple, cells)])
 
 
 _WINDOWS = 512  # of each kind, for the loss: its standard error is then about .003 nat
@@ -404,7 +361,7 @@ Examples:
     help="Bases that the model sees at once.",
 )  # fmt: skip
 @device_option
-@cloup.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: torch's choice.")
+@_threads_option
 @json_option
 def validate(
     corpus: str, models: tuple[str, ...], nucleotides: int, window: int, device: str, threads: int | None, as_json: bool
@@ -421,57 +378,40 @@ def validate(
     from ..sequence.windows import WindowShape
     from ..settings import check_window
     from ..train.corpus import Corpus
-    from ..train.loop import WindowSampler, held_out_batches, measure
+    from ..train.pretrain import held_out_batches, measure
     from ..train.regions import CountModel, measure_regions
 
-    packed = Corpus.load(Path(corpus))
-    plugins = load_plugins()
+    packed, plugins = Corpus.load(Path(corpus)), load_plugins()
     backends = [plugins.open_backend("torch", BackendOptions(name, device, threads)) for name in models]
     for backend in backends:
         check_window(WindowShape(window), backend.info)
-    counts = CountModel(WindowSampler(packed), window)  # takes a minute, so all that can be wrong comes before
-    batches = held_out_batches(WindowSampler(packed, held_out=True), window, _WINDOWS)
+    counts = CountModel(packed, window)  # takes a minute, so all other checks come before
+    batches = held_out_batches(packed, window, _WINDOWS)
     found = []
     for backend in backends:
         rows = measure_regions(backend, packed, counts, nucleotides=nucleotides, width=window)
-        whole = measure(_answers(backend), batches)
-        found.append((backend.info, rows, whole))
+        forward = backend.forward
+        masked = measure(lambda batch, forward=forward: forward(batch.tokens, batch.positions).logits, batches)  # type: ignore[misc]
+        found.append((backend.info, rows, masked))
     if as_json:
-        print_json(
-            {
-                "corpus_sha256": packed.digest,
-                "models": [
-                    {"model": asdict(info), "regions": [asdict(row) for row in rows], "masked": whole}
-                    for info, rows, whole in found
-                ],
-            }
-        )
-        return
-    head = ("region", "nucleotides", "count", *(info.model for info, _, _ in found))
-    first = found[0][1]
-    say("accuracy and perplexity; * marks where the count model is less surprised")
-    print_table(
-        [
-            head,
-            *(
-                (
-                    row.region,
-                    f"{row.nucleotides:,}",
-                    f"{row.count_accuracy:.3f} {row.count_perplexity:.3f}",
-                    *(
-                        f"{rows[i].accuracy:.3f} {rows[i].perplexity:.3f}" + ("" if rows[i].beats_counts else " *")
-                        for _, rows, _ in found
-                    ),
-                )
-                for i, row in enumerate(first)
-            ),
-            *((name, "", "", *(f"{whole[name]:.4f}" for _, _, whole in found)) for name in found[0][2]),
+        measured = [
+            {"model": asdict(info), "regions": [asdict(row) for row in rows], "masked": masked}
+            for info, rows, masked in found
         ]
-    )
-
-
-def _answers(backend: Backend) -> Answers:
-    return lambda batch: backend.forward(batch.tokens, batch.positions).logits
+        print_json({"corpus_sha256": packed.digest, "models": measured})
+        return
+    table = [("region", "nucleotides", "count", *(info.model for info, _, _ in found))]
+    for i, row in enumerate(found[0][1]):
+        ours = [
+            f"{rows[i].accuracy:.3f} {rows[i].perplexity:.3f}" + ("" if rows[i].beats_counts else " *")
+            for _, rows, _ in found
+        ]
+        count = f"{row.count_accuracy:.3f} {row.count_perplexity:.3f}"
+        table.append((row.region, f"{row.nucleotides:,}", count, *ours))
+    for name in found[0][2]:
+        table.append((name, "", "", *(f"{masked[name]:.4f}" for _, _, masked in found)))
+    say("accuracy and perplexity; * marks where the count model is less surprised")
+    print_table(table)
 
 
 _EVALUATE_EPILOG = """\b
@@ -509,7 +449,7 @@ Examples:
 @cloup.option("--rows", "rows_file", type=PATH, metavar="FILE.tsv", help="Write every row's scores.")
 @model_option
 @device_option
-@cloup.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: torch's choice.")
+@_threads_option
 @json_option
 def evaluate(
     labelled: str, references: tuple[str, ...], harmful_below: float, protocols: tuple[BenchProtocol, ...],
@@ -525,7 +465,6 @@ def evaluate(
     """
     from splicebert_vep_spec import BackendOptions, Scorer
 
-    from ..errors import LabelError, require
     from ..plugins import load_plugins
     from ..scoring.delta import open_delta
     from ..scoring.plan import plan_scores
@@ -564,12 +503,11 @@ def evaluate(
     if not figures:
         assemblies = sorted({variant.assembly or "none" for variant in variants})
         raise LabelError(
-            "There is nothing to judge.",
+            "There is nothing to judge.", where=labelled,
             needed="scored rows, some with an effect below --harmful-below and some without",
             found=f"none; assemblies named by the rows: {', '.join(assemblies) or 'no rows'}",
-            where=labelled,
             remedy="name the assembly of a reference as the rows do: -R ASSEMBLY=FASTA",
-        )
+        )  # fmt: skip
     if as_json:
         judged = [asdict(figure) for figure in figures]
         print_json({"model": asdict(backend.info), **delta.provenance, "figures": judged})
@@ -592,19 +530,15 @@ def _report_skipped(protocol: str, rows: Sequence[BenchRow]) -> None:
 
 def _print_figures(figures: Sequence[BenchFigure]) -> None:
     head = ("protocol", "rows", "score", "n", "harmful", "missing", "average precision", "AUROC", "by distance's")
-    print_table(
-        [
-            head,
-            *(
-                (
-                    figure.protocol, figure.subset, figure.score, str(figure.variants), str(figure.positives),
-                    str(figure.missing), _interval(figure.average_precision), _interval(figure.auroc),
-                    _interval(figure.ratio, 2),
-                )
-                for figure in figures
-            ),
-        ]
-    )  # fmt: skip
+    cells = [
+        (
+            figure.protocol, figure.subset, figure.score, str(figure.variants), str(figure.positives),
+            str(figure.missing), _interval(figure.average_precision), _interval(figure.auroc),
+            _interval(figure.ratio, 2),
+        )
+        for figure in figures
+    ]  # fmt: skip
+    print_table([head, *cells])
 
 
 def _interval(estimate: Estimate, digits: int = 3) -> str:
@@ -613,8 +547,6 @@ def _interval(estimate: Estimate, digits: int = 3) -> str:
 
 def _write_rows(path: Path, rows: Mapping[BenchProtocol, Sequence[BenchRow]], scores: Sequence[str]) -> None:
     from splicebert_vep_spec import format_value
-
-    from ..files import whole_or_not
 
     head = ("protocol", "line", "chrom", "pos", "ref", "alt", "effect", "distance", "in_site", "status", *scores)
     with whole_or_not(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as handle:

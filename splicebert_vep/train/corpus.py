@@ -1,4 +1,4 @@
-"""The corpus: whole genes, introns included, on the transcribed strand, two bits per nucleotide, in one file.
+"""The corpus: whole genes, introns included, on the transcribed strand, two bits per nucleotide, in one file; windows.
 
 All genes lie one after the other on one axis, each 5' to 3'. An interval on this axis is 0-based half-open; ``N`` is
 kept as runs, so that unpacking gives back what the FASTA held (upper case; any letter but A, C, G, T is N).
@@ -24,24 +24,15 @@ from splicebert_vep_spec import A, N
 from ..errors import CorpusError
 from ..files import whole_or_not
 from ..genome.gene_build import load_table
-from ..genome.gene_table import GeneTable
+from ..genome.gene_table import HAS_ACCEPTOR, HAS_DONOR, GeneTable
 from ..genome.ids import stable_id
 from ..genome.reference import Reference
 from ..sequence.tokens import Tokens, encode, reverse_complement
 
-BIOTYPES = ("protein_coding", "lncRNA")
-"""Which genes are taken; ``lincRNA`` and the other old names of lncRNA count as lncRNA."""
-
-_OLD_LNCRNA = {
-    "lincRNA",
-    "antisense",
-    "processed_transcript",
-    "sense_intronic",
-    "sense_overlapping",
-    "3prime_overlapping_ncRNA",
-    "bidirectional_promoter_lncRNA",
-    "macro_lncRNA",
-}
+_LNCRNA = {  # and its old names
+    "lncRNA", "lincRNA", "antisense", "processed_transcript", "sense_intronic", "sense_overlapping",
+    "3prime_overlapping_ncRNA", "bidirectional_promoter_lncRNA", "macro_lncRNA",
+}  # fmt: skip
 _KIND, _FORMAT = "splicebert-vep corpus", 1
 
 Ints = NDArray[np.int64]
@@ -69,7 +60,7 @@ class Corpus:
         exon_start, exon_end: (E,) on the axis, sorted by start.
         exon_flags: (E,) as ``GeneTable.exon_flags``: HAS_ACCEPTOR, HAS_DONOR, REPORTED.
         names: ``species:gene_id`` by gene.
-        sources: what it was made from, in words.
+        sources: species, FASTA and annotation of each, in words.
     """
 
     packed: NDArray[np.uint8]
@@ -109,11 +100,7 @@ class Corpus:
         return bases
 
     def save(self, path: Path) -> None:
-        """Write one file, whole or not at all.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Write one file, whole or not at all; OutputError if it cannot be written."""
         about = {"kind": _KIND, "format": _FORMAT, "names": self.names, "sources": self.sources}
         with whole_or_not(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             _write(archive, "about.json", json.dumps(about).encode(), zipfile.ZIP_DEFLATED)
@@ -134,7 +121,7 @@ class Corpus:
             with zipfile.ZipFile(path) as archive:
                 about = json.loads(archive.read("about.json"))
                 if (about.get("kind"), about.get("format")) != (_KIND, _FORMAT):
-                    raise ValueError(f"it says {about.get('kind')!r}, format {about.get('format')!r}")
+                    raise ValueError(f"{about.get('kind')!r}, format {about.get('format')!r}")
                 arrays = {
                     field.name: np.load(io.BytesIO(archive.read(f"{field.name}.npy")), allow_pickle=False)
                     for field in fields(cls)
@@ -144,13 +131,78 @@ class Corpus:
         except (
             OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, ValueError, AttributeError
         ) as error:  # fmt: skip
-            raise CorpusError(
-                "The corpus cannot be read.",
-                needed=f"a file of 'splicebert-vep corpus', format {_FORMAT}",
-                found=str(error) or type(error).__name__,
-                where=str(path),
-                remedy="make it again with 'splicebert-vep corpus'",
-            ) from error
+            found, remedy = str(error) or type(error).__name__, "make it again with 'splicebert-vep corpus'"
+            raise CorpusError("The corpus cannot be read.", found=found, where=str(path), remedy=remedy) from error
+
+    def windows(self, *, held_out: bool = False) -> WindowSampler:
+        """Return a sampler of windows within genes, of those held out or of the others, around splice sites or not."""
+        chosen = np.flatnonzero(self.held_out == held_out)
+        donor = self.exon_end[(self.exon_flags & HAS_DONOR) > 0]
+        acceptor = self.exon_start[(self.exon_flags & HAS_ACCEPTOR) > 0]
+        junctions = np.unique(np.concatenate([donor, acceptor]))
+        gene = np.searchsorted(self.offsets, junctions, side="right") - 1
+        kept = self.held_out[gene] == held_out
+        return WindowSampler(
+            self.offsets[:-1][chosen], self.offsets[1:][chosen], junctions[kept],
+            np.searchsorted(chosen, gene[kept]), first=1, name="held-out gene" if held_out else "gene to train on",
+        )  # fmt: skip
+
+
+class WindowSampler:
+    """Draw windows within stretches of an axis: a share of them around sites, the others anywhere with equal chance.
+
+    Args:
+        starts, ends: (S,) of the stretches, 0-based half-open.
+        sites: (n,) places; a window around one of them holds it at any index from ``first`` on.
+        of: (n,) the stretch of each site.
+        first: 1 where a site is the boundary before a nucleotide, 0 where it is a nucleotide.
+        name: of a stretch, for messages.
+    """
+
+    def __init__(self, starts: Ints, ends: Ints, sites: Ints, of: Ints, *, first: int, name: str) -> None:
+        self._starts, self._ends, self._sites, self._of, self._first, self._name = starts, ends, sites, of, first, name
+
+    def draw(self, rng: np.random.Generator, count: int, width: int, site_share: float) -> Ints:
+        """Return the places of the nucleotides of windows, (count, width).
+
+        Args:
+            site_share: of the windows, those drawn around a site, 0 to 1.
+
+        Raises:
+            CorpusError: no stretch, or none with a site, is as long as a window.
+        """
+        near = int(np.count_nonzero(rng.random(count) < site_share))
+        starts = np.concatenate([self._anywhere(rng, count - near, width), self._around(rng, near, width)])
+        places: Ints = starts[:, None] + np.arange(width)
+        return places
+
+    def _anywhere(self, rng: np.random.Generator, count: int, width: int) -> Ints:
+        room = np.maximum(self._ends - self._starts - width + 1, 0)  # windows that fit in each stretch
+        if not room.any():
+            raise self._too_short(width, "")
+        reach = np.cumsum(room)
+        at = rng.integers(reach[-1], size=count)
+        row = np.searchsorted(reach, at, side="right")
+        starts: Ints = self._starts[row] + at - (reach[row] - room[row])
+        return starts
+
+    def _around(self, rng: np.random.Generator, count: int, width: int) -> Ints:
+        fits = np.flatnonzero((self._ends - self._starts)[self._of] >= width)
+        if not count:
+            return np.empty(0, dtype=np.int64)
+        if not len(fits):
+            raise self._too_short(width, " with a splice site")
+        chosen = fits[rng.integers(len(fits), size=count)]
+        start = self._sites[chosen] - rng.integers(self._first, width, size=count)
+        row = self._of[chosen]
+        starts: Ints = np.clip(start, self._starts[row], self._ends[row] - width)
+        return starts
+
+    def _too_short(self, width: int, having: str) -> CorpusError:
+        found = f"{len(self._starts)} of at most {max(self._ends - self._starts, default=0)} nt"
+        remedy = "take more sequence, hold out another share, or choose shorter windows"
+        problem = f"No {self._name}{having} is as long as a window of {width} nt."
+        return CorpusError(problem, found=found, remedy=remedy)
 
 
 def build_corpus(sources: Sequence[Source], held_out_share: float, *, least: int = 64) -> Corpus:
@@ -158,8 +210,8 @@ def build_corpus(sources: Sequence[Source], held_out_share: float, *, least: int
 
     A gene inside another of the same strand is left out, since its bases are there already, and so is one whose id the
     species has already. Genes that overlap, on either strand, are held out together, so that no held-out base is
-    trained on: whether, tells a hash of species, contig and start of the first, so it does not depend on what else is
-    in the corpus. That holds within an assembly: a species should not come with one region in two of them.
+    trained on. A hash of species, contig and start of the first gene decides, so the choice does not depend on the rest
+    of the corpus. That holds within an assembly: a species should not come with one region in two of them.
 
     Args:
         held_out_share: of the groups of overlapping genes, 0 to 1.
@@ -234,18 +286,15 @@ def _genes(source: Source, held_out_share: float, least: int) -> Iterator[_Gene]
                     yield _gene(table, row, bases, f"{source.species}:{table.gene_ids[row]}", held_out, coding[row])
     if not taken:
         raise CorpusError(
-            "No gene of the annotation lies on the reference.",
-            needed="an annotation with protein_coding or lncRNA genes on the contigs of the FASTA",
-            found=f"{source.annotation} and {source.reference}",
-            where=source.species,
-            remedy="check that both are of the same assembly",
-        )
+            "No protein_coding or lncRNA gene of the annotation lies on the reference.", where=source.species,
+            found=f"{source.annotation} and {source.reference}", remedy="check that both are of the same assembly",
+        )  # fmt: skip
 
 
 def kinds(table: GeneTable) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Tell which genes, (G,), are protein-coding and which are lncRNA."""
+    """Return two masks of the genes, (G,): protein-coding, and lncRNA."""
     coding = np.array([biotype == "protein_coding" for biotype in table.biotypes], dtype=np.bool_)
-    noncoding = np.array([b == "lncRNA" or b in _OLD_LNCRNA for b in table.biotypes], dtype=np.bool_)
+    noncoding = np.array([biotype in _LNCRNA for biotype in table.biotypes], dtype=np.bool_)
     return coding, noncoding
 
 

@@ -1,14 +1,13 @@
-"""Fine-tuning: the encoder learns labels of nucleotides, on the training loop of ``pretrain``."""
+"""Fine-tuning on labels of nucleotides: splice sites and branchpoints, on the training loop of ``pretrain``."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
+import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,22 +18,18 @@ from splicebert_vep_spec import MASK
 
 from ..errors import CorpusError, SettingsError, require
 from ..files import whole_or_not
-from ..genome.contigs import ContigNames
 from ..genome.gene_table import GeneTable
-from ..genome.places import BedLine, bed_lines
 from ..genome.reference import Reference
-from ..model.backend import choose_device
 from ..model.bert import BertConfig, Encoder, SpliceBert, read_config
 from ..model.checkpoint import load_checkpoint
 from ..model.classifier import Classifier, FineTuned, save_classifier
 from ..model.registry import DEFAULT_MODEL, resolve_model
-from ..model.tuned import BRANCHPOINT_LABELS as LABELS
 from ..model.tuned import BranchpointModel, NucleotideModel, SpliceSiteModel
 from ..sequence.tokens import Tokens, with_special
 from ..sequence.windows import stitch
-from .corpus import Source, gene_rows
-from .labels import UNLABELLED, FindSites, Ints, Labelled, Labels, Stretch, TestSet, between, exon_edges, split_genes
-from .loop import Loss, Optimisation, RunFolder, Task, anywhere, step_rng, train
+from .corpus import Ints, Source, WindowSampler
+from .labels import UNLABELLED, FindSites, Labelled, Labels, Sites, TestSet, bed_positions, exon_edges, split_genes
+from .loop import Loss, Machine, Optimisation, RunFolder, Task, step_rng, train
 from .metrics import site_figures
 from .pretrain import initialise
 from .recipe import FineTuneRecipe, SequenceRecipe, StagePlan
@@ -64,22 +59,6 @@ def begin(base: str, labels: int, *, head: str, seed: int, pooled: bool = False)
     return model, "none" if base == RANDOM else loaded.weights_sha256
 
 
-def machine(device: str, precision: str, threads: int | None) -> tuple[torch.device, bool]:
-    """Return the device for a name of ``choose_device``, and whether to train in bf16: ``auto`` does on a CUDA GPU.
-
-    Args:
-        precision: ``auto``, ``fp32`` or ``bf16``.
-        threads: CPU threads; None leaves torch's.
-
-    Raises:
-        SettingsError: the device is not there.
-    """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    chosen = choose_device(device)
-    return chosen, precision == "bf16" or precision == "auto" and chosen.type == "cuda"
-
-
 def config_of(base: str) -> BertConfig:
     """Return the sizes of a model to begin as.
 
@@ -91,46 +70,43 @@ def config_of(base: str) -> BertConfig:
 
 def train_head(
     model: Classifier,
-    learned: Task,
+    task: Task,
     how: Optimisation,
     about: FineTuned,
     path: Path,
+    machine: Machine,
     *,
     recipe: FineTuneRecipe | SequenceRecipe,
     digests: tuple[str, str],
     finish: Callable[[Classifier], None],
-    device: torch.device,
-    half: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-    progress: Callable[[str, int, int], None] | None = None,
 ) -> Path:
-    """Train a classifier, or go on with a run that was broken off; return the folder of the model.
+    """Train a classifier, or continue a run that was killed; return the folder of the model.
 
     Args:
         model: as ``begin`` gave it; changed in place.
-        about: what the model's folder says of it.
-        path: the run's folder, see ``run_folder.py``.
+        about: description of the model, for its folder.
+        path: the run's folder, see ``RunFolder``.
         recipe: with ``about`` and ``digests``, what determines the run.
-        digests: SHA-256 of what is trained on, and of what stops it.
+        digests: SHA-256 of the data for training and for validation.
         finish: changes the best weights into those that are kept.
-        half: run the network in bf16.
-        say: told how it goes.
-        progress: told which step is done, and of how many.
 
     Raises:
-        SettingsError: the folder holds another run, another process trains in it, or the training diverged.
+        SettingsError: there are several processes, the folder holds another run, another process trains in it, or the
+            training diverged.
         OutputError: something cannot be written.
     """
+    if machine.processes.count > 1:
+        raise SettingsError("Fine-tuning runs in one process.", remedy="start it without torchrun")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not recipe.frozen or name.startswith(("head.", "classifier.")))
-    model.to(device).train()
+    model.to(machine.device).train()
     training, validation = digests
     identity = {
-        "recipe": asdict(recipe), "task": about.task, "base": about.base, "base_sha256": about.base_sha256,
+        "recipe": msgspec.to_builtins(recipe), "task": about.task, "base": about.base, "base_sha256": about.base_sha256,
         "training_sha256": training, "validation_sha256": validation,
     }  # fmt: skip
-    with RunFolder(path, json.dumps(identity, indent=1) + "\n") as folder:
-        train(model, learned, how, folder, device=device, half=half, say=say, progress=progress)
+    with RunFolder(path, identity) as folder:
+        train(model, task, how, folder, machine)
         folder.load_best(model)
         model.eval()
         with torch.no_grad():
@@ -140,8 +116,8 @@ def train_head(
 
 
 Floats = NDArray[np.float32]
-Answer = Callable[[Tokens, NDArray[np.int64]], NDArray[np.floating]]
-"""Run windows (N, W + 2) and answer at token positions (N, P): (N, P, K)."""
+Answer = Callable[[Tokens, Ints], NDArray[np.floating]]
+"""Runs windows (N, W + 2) and answers at token positions (N, P): (N, P, K)."""
 
 
 def answers(
@@ -159,7 +135,7 @@ def answers(
     Args:
         width: W.
         batch: windows in one call.
-        progress: told how many nucleotides are done, and of how many.
+        progress: receives how many nucleotides are done, and of how many.
     """
     values: list[Floats] = []
     total = len(labelled.bases) - 2 * labelled.margin * len(labelled.stretches)
@@ -170,18 +146,19 @@ def answers(
         values += [row[:count] for row, count in zip(found, kept, strict=True)]
         done += sum(kept)
         progress(done, total)
-    spans = zip(labelled.offsets[:-1].tolist(), labelled.offsets[1:].tolist(), strict=True)
-    inside = [labelled.labels[start + labelled.margin : end - labelled.margin] for start, end in spans]
+    inside = [labelled.labels[start + labelled.margin : end - labelled.margin] for start, end in _spans(labelled)]
     return np.concatenate(values), np.concatenate(inside)
 
 
-def _batches(
-    labelled: Labelled, width: int, batch: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], list[int]]]:
+def _spans(labelled: Labelled) -> list[tuple[int, int]]:
+    return list(zip(labelled.offsets[:-1].tolist(), labelled.offsets[1:].tolist(), strict=True))
+
+
+def _batches(labelled: Labelled, width: int, batch: int) -> Iterator[tuple[Ints, Ints, list[int]]]:
     """Yield starts of windows on the axis, (N,), the window indices to read, (N, P), and how many of these count."""
     keep, margin = max(1, width // 2), labelled.margin
     waiting = []
-    spans = list(zip(labelled.offsets[:-1].tolist(), labelled.offsets[1:].tolist(), strict=True))
+    spans = _spans(labelled)
     for number, (start, end) in enumerate(spans):
         length = end - start
         waiting += [
@@ -201,8 +178,8 @@ _VALIDATED, _CALIBRATED = 150_000, 1_000_000  # nucleotides, about
 _LEAST_ROUNDS, _MOST_ROUNDS = 100, 2_000
 
 
-class LabelWindows:
-    """Draw windows of labelled sequence: around sites, or anywhere with equal chance.
+def label_windows(labelled: Labelled, longest: int) -> WindowSampler:
+    """Return a sampler of windows of labelled sequence, around sites or not.
 
     Args:
         longest: of the windows.
@@ -210,42 +187,19 @@ class LabelWindows:
     Raises:
         CorpusError: there is no site in a stretch as long as a window.
     """
-
-    def __init__(self, labelled: Labelled, longest: int) -> None:
-        self._labelled = labelled
-        lengths = np.diff(labelled.offsets)
-        sites = np.flatnonzero((labelled.labels > 0) & (labelled.labels != UNLABELLED))
-        of = np.searchsorted(labelled.offsets, sites, side="right") - 1
-        fits = lengths[of] >= longest
-        self._sites, self._of = sites[fits], of[fits]
-        if not len(self._sites):
-            raise CorpusError(
-                "There is no site to learn.",
-                needed=f"at least one {' or '.join(labelled.names[1:])} in a stretch of {longest} nt or more",
-                found=f"{len(lengths)} stretches of at most {max(lengths, default=0)} nt with {len(sites)} sites",
-            )
-
-    def draw(self, rng: np.random.Generator, count: int, width: int, site_share: float) -> tuple[Tokens, Labels]:
-        """Return windows and their labels, (count, width) uint8 each."""
-        near = int(np.count_nonzero(rng.random(count) < site_share))
-        starts = np.concatenate([self._anywhere(rng, count - near, width), self._around(rng, near, width)])
-        at = starts[:, None] + np.arange(width)
-        return self._labelled.bases[at], self._labelled.labels[at]
-
-    def _anywhere(self, rng: np.random.Generator, count: int, width: int) -> NDArray[np.int64]:
-        room = np.maximum(np.diff(self._labelled.offsets) - width + 1, 0)
-        return anywhere(rng, self._labelled.offsets[:-1], room, count)
-
-    def _around(self, rng: np.random.Generator, count: int, width: int) -> NDArray[np.int64]:
-        chosen = rng.integers(len(self._sites), size=count)
-        row = self._of[chosen]
-        low, high = self._labelled.offsets[row], self._labelled.offsets[row + 1] - width
-        starts: NDArray[np.int64] = np.clip(self._sites[chosen] - rng.integers(width, size=count), low, high)
-        return starts
+    lengths = np.diff(labelled.offsets)
+    sites = np.flatnonzero((labelled.labels > 0) & (labelled.labels != UNLABELLED))
+    of = np.searchsorted(labelled.offsets, sites, side="right") - 1
+    fits = lengths[of] >= longest
+    if not fits.any():
+        needed = f"at least one {' or '.join(labelled.names[1:])} in a stretch of {longest} nt or more"
+        found = f"{len(lengths)} stretches of at most {max(lengths, default=0)} nt with {len(sites)} sites"
+        raise CorpusError("There is no site to learn.", needed=needed, found=found)
+    return WindowSampler(labelled.offsets[:-1], labelled.offsets[1:], sites[fits], of[fits], first=0, name="stretch")
 
 
-class LabelNucleotides:
-    """The task: tell the label of every nucleotide of a window.
+class LabelNucleotides(Task):
+    """The task: predict the label of every nucleotide of a window.
 
     Args:
         training, validation: with the same labels.
@@ -255,35 +209,22 @@ class LabelNucleotides:
     """
 
     def __init__(self, recipe: FineTuneRecipe, training: Labelled, validation: Labelled) -> None:
-        for what, part in (("training", training), ("validation", validation)):
+        for purpose, part in (("training", training), ("validation", validation)):
             for name in part.names:
                 if not part.count(name):
-                    raise CorpusError(
-                        f"There is no {name} among the nucleotides for {what}.",
-                        needed=f"each of {', '.join(part.names)}",
-                        found=", ".join(f"{part.count(other):,} {other}" for other in part.names),
-                        remedy="give more genes, or choose another --validation",
-                    )
-        self._recipe = recipe
-        self._plan = StagePlan(recipe.stages, batch_tokens=recipe.batch_tokens, parts=recipe.parts, seed=recipe.seed)
-        self._windows = LabelWindows(training, recipe.window)
-        self.validation = _about(validation, _VALIDATED)
-
-    @property
-    def steps(self) -> int:
-        """Steps of the recipe."""
-        return self._plan.steps
-
-    @property
-    def parts(self) -> int:
-        """Micro-batches of a step."""
-        return self._recipe.parts
+                    remedy = "give more genes, or choose another --validation"
+                    raise CorpusError(f"There is no {name} among the nucleotides for {purpose}.", remedy=remedy)
+        self._recipe, self._plan, self._training = recipe, StagePlan(recipe), training
+        self.steps, self.parts = self._plan.steps, recipe.parts
+        self._windows = label_windows(training, recipe.window)
+        self.validation = some_stretches(validation, _VALIDATED)
 
     def loss(self, model: nn.Module, step: int, part: int, device: torch.device) -> Loss:
         """Draw a micro-batch, from the seed, ``step`` and ``part`` alone, and run it."""
         recipe, rng = self._recipe, step_rng(self._recipe.seed, step, part)
         plan = self._plan.step(step)
-        bases, labels = self._windows.draw(rng, plan.windows, plan.width, plan.stage.site_share)
+        at = self._windows.draw(rng, plan.windows, plan.width, plan.stage.site_share)
+        bases, labels = self._training.bases[at], self._training.labels[at]
         shown, targets = hide_stretches(rng, bases, labels, recipe.hidden_share)
         tokens = torch.from_numpy(with_special(shown).astype(np.int64)).to(device)
         logits: Tensor = model(tokens, first_position=plan.first_position)  # (B, W, K)
@@ -298,19 +239,19 @@ class LabelNucleotides:
         return Loss(total, right, int(np.count_nonzero(targets != UNLABELLED)), bases.size + 2 * len(bases), sites)
 
     def describe(self, step: int) -> dict[str, float | int | str]:
-        """Name the stage, from 1, and the window length."""
+        """Return the number of the stage, from 1, and the window length."""
         return self._plan.describe(step)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Return AUPRC by kind of site on the validation genes, and their mean, ``auprc``."""
         logits, labels = answers(answer_of(model, device), self.validation, width=self._recipe.window)
         figures = site_figures(softmax(logits), labels, self.validation.names)
-        measured = {f"auprc_{figure.label}": round(figure.auprc, 6) for figure in figures}
+        measured = {f"auprc_{figure['label']}": round(figure["auprc"], 6) for figure in figures}
         return {**measured, "auprc": round(sum(measured.values()) / max(1, len(measured)), 6)}
 
 
 def hide_stretches(rng: np.random.Generator, bases: Tokens, labels: Labels, share: float) -> tuple[Tokens, Labels]:
-    """Mask a stretch of 15 to 30 nt in some of the windows; what is hidden has no label.
+    """Mask a stretch of 15 to 30 nt in some of the windows; its nucleotides lose their labels.
 
     Args:
         bases, labels: (B, W).
@@ -324,14 +265,14 @@ def hide_stretches(rng: np.random.Generator, bases: Tokens, labels: Labels, shar
     return np.where(hidden, np.uint8(MASK), bases), np.where(hidden, np.uint8(UNLABELLED), labels)
 
 
-def answer_of(model: nn.Module, device: torch.device) -> Callable[[Tokens, NDArray[np.int64]], NDArray[np.float32]]:
-    """Return what runs windows (N, W + 2) through a classifier and gives logits (N, P, K) at token positions (N, P)."""
+def answer_of(model: nn.Module, device: torch.device) -> Callable[[Tokens, Ints], Floats]:
+    """Return an ``Answer`` of a classifier: its logits."""
 
-    def answer(tokens: Tokens, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    def answer(tokens: Tokens, positions: Ints) -> Floats:
         with torch.inference_mode():
             at = torch.from_numpy(positions).to(device)
             logits: Tensor = model(torch.from_numpy(tokens.astype(np.int64)).to(device), at)
-            found: NDArray[np.float32] = logits.float().cpu().numpy()
+            found: Floats = logits.float().cpu().numpy()
             return found
 
     return answer
@@ -344,9 +285,9 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def calibrated(logits: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
-    """Return what to add to the logits, (K,), so that every label is expected as often as it is there.
+    """Return an offset of the logits, (K,), after which every label is expected as often as it occurs.
 
-    A model that was shown more sites than a gene has, each with more weight, expects too many of them.
+    Training shows the model more sites than genes have, each with more weight, so it expects too many of them.
 
     Args:
         logits: (n, K).
@@ -354,13 +295,13 @@ def calibrated(logits: NDArray[np.floating], labels: Labels) -> NDArray[np.float
     """
     counted = labels != UNLABELLED
     z, truth = logits[counted].astype(np.float64), labels[counted]
-    there = np.bincount(truth, minlength=z.shape[1])
+    occurring = np.bincount(truth, minlength=z.shape[1])
     shift = np.zeros(z.shape[1])
-    for number in range(_MOST_ROUNDS):  # the surer the model, the smaller the steps
+    for number in range(_MOST_ROUNDS):  # a surer model takes smaller steps
         expected = softmax(z + shift).sum(axis=0)
-        if number >= _LEAST_ROUNDS and np.allclose(expected, there, rtol=1e-3, atol=0):
+        if number >= _LEAST_ROUNDS and np.allclose(expected, occurring, rtol=1e-3, atol=0):
             break
-        shift += np.log(there / expected)
+        shift += np.log(occurring / expected)
     found: NDArray[np.float64] = shift - shift[0]
     return found
 
@@ -371,22 +312,16 @@ def finetune(
     validation: Labelled,
     base: str,
     path: Path,
+    machine: Machine,
     *,
     task: str,
-    device: torch.device,
-    half: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-    progress: Callable[[str, int, int], None] | None = None,
 ) -> Path:
-    """Fine-tune a model on labelled nucleotides, or go on with a run that was broken off; return the model's folder.
+    """Fine-tune a model on labelled nucleotides, or continue a run that was killed; return the model's folder.
 
     Args:
         base: name or folder of the model to begin as, or ``random``.
-        path: the run's folder, see ``run_folder.py``.
-        task: what the folder says that it is for.
-        half: run the network in bf16.
-        say: told how it goes.
-        progress: told which step is done, and of how many.
+        path: the run's folder, see ``RunFolder``.
+        task: name of the task, for the model's folder.
 
     Raises:
         SettingsError: the folder holds another run, another process trains in it, or the training diverged.
@@ -397,25 +332,24 @@ def finetune(
     learned = LabelNucleotides(recipe, training, validation)
     model, base_sha256 = begin(base, len(training.names), head=recipe.head, seed=recipe.seed)
     if recipe.window > model.config.longest_window:
-        raise SettingsError(
-            "The window is wider than the model was trained for.", needed=f"at most {model.config.longest_window} nt",
-            found=f"{recipe.window} nt",
-        )  # fmt: skip
+        needed, found = f"at most {model.config.longest_window} nt", f"{recipe.window} nt"
+        raise SettingsError("The window is wider than the model was trained for.", needed=needed, found=found)
 
     def finish(best: Classifier) -> None:
-        logits, labels = answers(answer_of(best, device), _about(validation, _CALIBRATED), width=recipe.window)
+        held = some_stretches(validation, _CALIBRATED)
+        logits, labels = answers(answer_of(best, machine.device), held, width=recipe.window)
         best.classifier.bias.add_(torch.from_numpy(calibrated(logits, labels)).to(best.classifier.bias))
 
     about = FineTuned(task, training.names, recipe.window, False, base, base_sha256, recipe.head)
     return train_head(
-        model, learned, recipe.optimisation(), about, path, recipe=recipe,
-        digests=(training.digest, validation.digest), finish=finish, device=device, half=half, say=say,
-        progress=progress,
+        model, learned, recipe.optimisation(), about, path, machine, recipe=recipe,
+        digests=(training.digest, validation.digest), finish=finish,
     )  # fmt: skip
 
 
-def _about(labelled: Labelled, nucleotides: int) -> Labelled:
-    """Return the first stretches that have so many nucleotides in all and every label, in an order of their own."""
+def some_stretches(labelled: Labelled, nucleotides: int) -> Labelled:
+    """Return the first stretches, in a random order that is always the same, that have so many nucleotides in all and
+    every label."""
     order = np.random.default_rng(0).permutation(len(labelled.stretches))
     lengths = np.diff(labelled.offsets)[order] - 2 * labelled.margin
     count = int(np.searchsorted(np.cumsum(lengths), nucleotides)) + 1
@@ -425,243 +359,58 @@ def _about(labelled: Labelled, nucleotides: int) -> Labelled:
     return labelled.take(order[:count].tolist())
 
 
-FIGURES = "figures.json"
 Rows = list[dict[str, Any]]
 
 
-def finetune_on_genes(
-    kind: type[NucleotideModel],
-    find_sites: FindSites,
-    sources: Sequence[Source],
-    path: Path,
-    *,
-    hold_out: Sequence[str],
-    base: str,
-    recipe: FineTuneRecipe | None,
-    validation_share: float,
-    test_nt: int,
-    device: torch.device | None,
-    half: bool,
-    say: Callable[[str], None],
-    progress: Callable[[str, int, int], None] | None,
-) -> tuple[Path, Rows]:
-    """Train and test; return the model's folder, and a row of figures per test set and kind of site.
+class GeneOptions(TypedDict, total=False):
+    """Options of a fine-tuning on genes.
 
-    Args:
-        kind: of model.
-        find_sites: the sites of a genome.
-
-    The others are those of ``finetune_splice_sites``.
-
-    Raises:
-        SettingsError: scikit-learn is not installed.
-        SpliceBertError: see ``split_genes`` and ``finetune``.
+    Attributes:
+        hold_out: ``SPECIES`` or ``SPECIES:CONTIG``, to test on and not to train on. Default: nothing.
+        base: model to begin as, or ``random``. Default: the bundled one.
+        recipe: settings of the training.
+        validation_share: of the genes that are not held out, those that stop the training. Default: .05.
+        test_nt: about how many nucleotides of a held-out contig are tested, in whole genes. Default: 3,000,000.
+        machine: device and reports. Default: the CPU, silent.
     """
-    require("sklearn")
-    recipe, device = recipe or FineTuneRecipe(), device or torch.device("cpu")
-    split = split_genes(
-        sources, hold_out, validation_share=validation_share, margin=recipe.window // 2 + 1, test_nt=test_nt,
-        find_sites=find_sites,
-    )  # fmt: skip
-    for name, part in (("training", split.training), ("validation", split.validation)):
-        sites = ", ".join(f"{part.count(label):,} {label}s" for label in part.names[1:])
-        say(f"{name}: {len(part.stretches):,} stretches, {part.nucleotides:,} nt, {sites}")
-    for test in split.tests:
-        say(f"test {test.name}: {test.labelled.nucleotides:,} nt; {test.paralogs} genes are left out as paralogs")
-        for label in test.labelled.names[1:]:
-            if not test.labelled.count(label):
-                say(f"test {test.name} has no {label}, so there will be no figure of it")
-    for why in split.untested:
-        say(f"test {why}")
-    if not split.tests:
-        say("nothing is held out that can be tested: there will be no figures")
-    folder = finetune(
-        recipe, split.training, split.validation, base, path, task=kind.task, device=device, half=half, say=say,
-        progress=progress,
-    )  # fmt: skip
-    model = kind(folder, device)
-    rows = [row for test in split.tests for row in tested(model, test, progress)]
-    write_figures(path, rows)
-    return folder, rows
+
+    hold_out: Sequence[str]
+    base: str
+    recipe: FineTuneRecipe
+    validation_share: float
+    test_nt: int
+    machine: Machine
 
 
-def tested(
-    model: NucleotideModel, test: TestSet, progress: Callable[[str, int, int], None] | None = None
-) -> list[dict[str, Any]]:
-    """Return a row of figures per kind of site; see ``SiteFigures`` for its columns, and ``test`` for the name."""
-    told = partial(progress, f"testing on {test.name}") if progress else lambda done, of: None
-    found, labels = answers(model.probabilities, test.labelled, width=model.window, progress=told)
-    return [{"test": test.name, **asdict(figure)} for figure in site_figures(found, labels, test.labelled.names)]
-
-
-def write_figures(path: Path, rows: Rows) -> None:
-    """Write ``figures.json`` of a run's folder.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    with whole_or_not(path / FIGURES) as temporary:
-        temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-
-
-def finetune_splice_sites(
-    sources: Sequence[Source],
-    path: Path,
-    *,
-    hold_out: Sequence[str] = (),
-    base: str = DEFAULT_MODEL,
-    recipe: FineTuneRecipe | None = None,
-    validation_share: float = 0.05,
-    test_nt: int = 3_000_000,
-    device: torch.device | None = None,
-    half: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> tuple[Path, Rows]:
+def finetune_splice_sites(sources: Sequence[Source], path: Path, **options: Unpack[GeneOptions]) -> tuple[Path, Rows]:
     """Train and test; return the model's folder, and a row of figures per test set and kind of site.
 
     Args:
         sources: genomes, of which protein-coding and lncRNA genes are taken.
-        path: the run's folder; a run that is there is gone on with, and tested again. ``figures.json`` has the rows.
-        hold_out: ``SPECIES`` or ``SPECIES:CONTIG``.
-        base: model to begin as, or ``random``.
-        recipe: how it is trained; None for the default.
-        validation_share: of the genes that are not held out, those that stop the training.
-        test_nt: about how many nucleotides of a held-out contig are tested, in whole genes.
-        device: None for the CPU.
-        half: train in bf16.
-        say, progress: told how it goes.
+        path: the run's folder; a run that is there is continued, and tested again. ``figures.json`` has the rows.
+        options: see ``GeneOptions``.
 
     Raises:
-        SettingsError: scikit-learn is not installed, what is to be held out is not there, the folder holds another run,
+        SettingsError: scikit-learn is not installed, a contig to hold out is not there, the folder holds another run,
             another process trains in it, or the training diverged.
         CorpusError: there is no gene, or no site of a kind, to train on or to stop by.
         ModelError: the model to begin as cannot be loaded.
         OutputError: something cannot be written.
         SpliceBertError: a reference or annotation cannot be read.
     """
-    return finetune_on_genes(
-        SpliceSiteModel, exon_edges, sources, path, hold_out=hold_out, base=base, recipe=recipe,
-        validation_share=validation_share, test_nt=test_nt, device=device, half=half, say=say, progress=progress,
-    )  # fmt: skip
-
-
-_STRANDS = ("+", "-")
-
-
-class BedPositions:
-    """The branchpoints of a BED file that lie in protein-coding or lncRNA genes of their strand.
-
-    Args:
-        bed: path, plain or gzip; a line is one base, column 6 its strand.
-
-    Raises:
-        SettingsError: the file or a line cannot be read, a line is longer than a base or has no strand.
-        CorpusError: no line lies in a gene.
-    """
-
-    names: tuple[str, ...] = LABELS
-
-    def __init__(self, bed: str, table: GeneTable, reference: Reference) -> None:
-        genes = _Genes(table, reference)
-        names = ContigNames(table.contigs)
-        found: dict[tuple[int, bool], set[int]] = {}
-        lines = in_no_gene = on_no_contig = 0
-        for line in bed_lines(bed):
-            position, minus = _position(line)
-            lines += 1
-            contig = names.find(line.contig)
-            number = table.contigs.index(contig) if contig else -1
-            if number < 0 or reference.find(line.contig) is None:
-                on_no_contig += 1
-            elif not genes.hold(number, minus, position):
-                in_no_gene += 1
-            else:
-                found.setdefault((number, minus), set()).add(position)
-        self._found = {key: np.array(sorted(at), dtype=np.int64) for key, at in found.items()}
-        count = sum(map(len, self._found.values()))
-        self.told = (
-            f"{bed}: {lines:,} lines; {in_no_gene:,} lie in no protein-coding or lncRNA gene of their strand, "
-            f"{on_no_contig:,} on no contig of FASTA and annotation"
-        )
-        if not count:
-            raise CorpusError(
-                "No branchpoint lies in a gene.", needed="positions of the assembly and the strand of the genes",
-                found=self.told, remedy="check assembly, strand, and that starts are 0-based",
-            )  # fmt: skip
-        self.told += f"; {count:,} positions are left, {self._adenines(table, reference) / count:.0%} of them A"
-
-    def within(self, number: int, stretch: Stretch, name: str) -> Ints:
-        """Return the branchpoints in a stretch of the table's contig ``number``."""
-        return between(self._found.get((number, stretch.minus), np.empty(0, dtype=np.int64)), stretch)
-
-    def _adenines(self, table: GeneTable, reference: Reference) -> int:
-        """Count the positions that read A on their strand: most branchpoints do, and few bases beside one."""
-        count = 0
-        for (number, minus), positions in self._found.items():
-            contig = reference.find(table.contigs[number])
-            assert contig is not None
-            bases = b"".join(reference.fetch(contig, at, at + 1) for at in positions.tolist())
-            count += bases.count(b"T" if minus else b"A")
-        return count
-
-
-class _Genes:
-    """Which positions lie in the genes that sequence is taken from, by the table's number of the contig and strand."""
-
-    def __init__(self, table: GeneTable, reference: Reference) -> None:
-        nothing = np.empty(0, dtype=np.int64)
-        self._starts = {(number, minus): nothing for number in range(len(table.contigs)) for minus in (False, True)}
-        self._reach = dict(self._starts)
-        for number, _, rows in gene_rows(table, reference):
-            for minus in (False, True):
-                of = rows[(table.gene_strand[rows] < 0) == minus]
-                self._starts[number, minus] = table.gene_start[of]  # ascending, as the table is
-                self._reach[number, minus] = np.maximum.accumulate(table.gene_end[of])
-
-    def hold(self, number: int, minus: bool, position: int) -> bool:
-        """Tell whether a position lies in a gene of its strand."""
-        before = int(np.searchsorted(self._starts[number, minus], position, side="right"))
-        return before > 0 and position < int(self._reach[number, minus][before - 1])
-
-
-def _position(line: BedLine) -> tuple[int, bool]:
-    if line.end - line.start != 1:
-        raise SettingsError(
-            "A line of the BED file is longer than a base.", needed="the branchpoint alone: end is start + 1",
-            found=f"{line.start}-{line.end}", where=line.where,
-        )  # fmt: skip
-    if line.strand not in _STRANDS:
-        raise SettingsError(
-            "A line of the BED file has no strand.", needed="+ or - in column 6",
-            found="nothing" if line.strand is None else repr(line.strand), where=line.where,
-        )  # fmt: skip
-    return line.start, line.strand == "-"
+    return _finetune_on_genes(SpliceSiteModel, lambda number, table, _: exon_edges(table), sources, path, **options)
 
 
 def finetune_branchpoints(
-    beds: Sequence[str],
-    sources: Sequence[Source],
-    path: Path,
-    *,
-    hold_out: Sequence[str] = (),
-    base: str = DEFAULT_MODEL,
-    recipe: FineTuneRecipe | None = None,
-    validation_share: float = 0.05,
-    test_nt: int = 3_000_000,
-    device: torch.device | None = None,
-    half: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-    progress: Callable[[str, int, int], None] | None = None,
+    beds: Sequence[str], sources: Sequence[Source], path: Path, **options: Unpack[GeneOptions]
 ) -> tuple[Path, Rows]:
     """Train and test; return the model's folder, and a row of figures per test set.
 
-    Every nucleotide of the genes that no BED line names is taken for none.
+    Every nucleotide of the genes that no BED line names counts as none.
 
     Args:
         beds: a BED file of each of the sources, in their order, plain or gzip; a line is one base, column 6 its strand.
-
-    The others are those of ``finetune_splice_sites``.
+        sources, path, options: see ``finetune_splice_sites``.
 
     Raises:
         SettingsError: there are not as many BED files as genomes, or a line is longer than a base or has no strand.
@@ -669,17 +418,67 @@ def finetune_branchpoints(
         SpliceBertError: see ``finetune_splice_sites``.
     """
     if len(beds) != len(sources):
-        raise SettingsError(
-            "Every genome needs its branchpoints.", needed="a BED file for each genome, in their order",
-            found=f"{len(beds)} BED files and {len(sources)} genomes",
-        )  # fmt: skip
+        found = f"{len(beds)} BED files and {len(sources)} genomes"
+        raise SettingsError("Every genome needs its branchpoints.", needed="a BED file for each", found=found)
+    machine = options.setdefault("machine", Machine())
 
-    def find_sites(number: int, table: GeneTable, reference: Reference) -> BedPositions:
-        found = BedPositions(beds[number], table, reference)
-        say(found.told)
-        return found
+    def find_sites(number: int, table: GeneTable, reference: Reference) -> Sites:
+        sites, counts = bed_positions(beds[number], table, reference)
+        machine.say(counts)
+        return sites
 
-    return finetune_on_genes(
-        BranchpointModel, find_sites, sources, path, hold_out=hold_out, base=base, recipe=recipe,
-        validation_share=validation_share, test_nt=test_nt, device=device, half=half, say=say, progress=progress,
+    return _finetune_on_genes(BranchpointModel, find_sites, sources, path, **options)
+
+
+def _finetune_on_genes(
+    kind: type[NucleotideModel],
+    find_sites: FindSites,
+    sources: Sequence[Source],
+    path: Path,
+    *,
+    hold_out: Sequence[str] = (),
+    base: str = DEFAULT_MODEL,
+    recipe: FineTuneRecipe | None = None,
+    validation_share: float = 0.05,
+    test_nt: int = 3_000_000,
+    machine: Machine | None = None,
+) -> tuple[Path, Rows]:
+    require("sklearn")
+    recipe, machine = recipe or FineTuneRecipe(), machine or Machine()
+    split = split_genes(
+        sources, hold_out, validation_share=validation_share, margin=recipe.window // 2 + 1, test_nt=test_nt,
+        find_sites=find_sites,
     )  # fmt: skip
+    for name, part in (("training", split.training), ("validation", split.validation)):
+        sites = ", ".join(f"{part.count(label):,} {label}s" for label in part.names[1:])
+        machine.say(f"{name}: {len(part.stretches):,} stretches, {part.nucleotides:,} nt, {sites}")
+    for test in split.tests:
+        left_out = f"{test.paralogs} genes are left out as paralogs"
+        machine.say(f"test {test.name}: {test.labelled.nucleotides:,} nt; {left_out}")
+        for label in test.labelled.names[1:]:
+            if not test.labelled.count(label):
+                machine.say(f"test {test.name} has no {label}, so there will be no figure of it")
+    for why in split.untested:
+        machine.say(f"test {why}")
+    if not split.tests:
+        machine.say("nothing is held out that can be tested: there will be no figures")
+    folder = finetune(recipe, split.training, split.validation, base, path, machine, task=kind.task)
+    model = kind(folder, machine.device)
+    rows = [row for test in split.tests for row in _tested(model, test, machine)]
+    write_figures(path, rows)
+    return folder, rows
+
+
+def _tested(model: NucleotideModel, test: TestSet, machine: Machine) -> Rows:
+    """Return a row of figures per kind of site; see ``site_figures`` for its columns, and ``test`` for the name."""
+    found, labels = answers(
+        model.probabilities, test.labelled, width=model.window,
+        progress=lambda done, of: machine.progress(f"testing on {test.name}", done, of),
+    )  # fmt: skip
+    return [{"test": test.name, **figure} for figure in site_figures(found, labels, test.labelled.names)]
+
+
+def write_figures(path: Path, rows: Rows) -> None:
+    """Write ``figures.json`` of a run's folder; OutputError if it cannot be written."""
+    with whole_or_not(path / "figures.json") as temporary:
+        temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

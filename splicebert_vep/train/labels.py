@@ -1,30 +1,28 @@
-"""Which genes a model is fine-tuned on, which stop it, and which it is tested on: by contig, by chance, by likeness."""
+"""Labelled nucleotides: sites of genomes, and genes to train on, to stop by and to test on."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from splicebert_vep_spec import A, N
+from splicebert_vep_spec import A, N, T
 
 from ..errors import CorpusError, SettingsError
 from ..genome.contigs import ContigNames
 from ..genome.gene_build import load_table
 from ..genome.gene_table import HAS_ACCEPTOR, HAS_DONOR, REPORTED, GeneTable
+from ..genome.places import bed_lines
 from ..genome.reference import Reference
-from ..model.tuned import ACCEPTOR, DONOR
-from ..model.tuned import SPLICE_LABELS as LABELS
+from ..model.tuned import ACCEPTOR, BRANCHPOINT_LABELS, DONOR, SPLICE_LABELS
 from ..sequence.tokens import Tokens, encode, reverse_complement
-from .corpus import Source, draw, gene_rows, kinds, overlapping
+from .corpus import Ints, Source, draw, gene_rows, kinds, overlapping
 
-Ints = NDArray[np.int64]
 Labels = NDArray[np.uint8]
 
 UNLABELLED = 255
@@ -33,7 +31,7 @@ UNLABELLED = 255
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Where labelled sequence lies: 0-based half-open on the forward strand, without the margin.
+    """A place of labelled sequence: 0-based half-open on the forward strand, without the margin.
 
     Args:
         genes: ids of the genes in it.
@@ -48,7 +46,7 @@ class Stretch:
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Hold S stretches of L nucleotides in all, margins included.
+    """S stretches of L nucleotides in all, margins included.
 
     Args:
         names: of the labels, in their order.
@@ -68,11 +66,11 @@ class Labelled:
 
     @property
     def nucleotides(self) -> int:
-        """How many count."""
+        """Number of nucleotides that count."""
         return int(np.count_nonzero(self.labels != UNLABELLED))
 
     def count(self, label: str) -> int:
-        """How many have a label."""
+        """Return the number of nucleotides with a label."""
         return int(np.count_nonzero(self.labels == self.names.index(label)))
 
     @cached_property
@@ -87,42 +85,135 @@ class Labelled:
         """Return some of the stretches."""
         rows = list(rows)
         spans = [slice(int(self.offsets[row]), int(self.offsets[row + 1])) for row in rows]
-        lengths = [span.stop - span.start for span in spans]
-        return Labelled(
-            self.names,
-            np.concatenate([self.bases[span] for span in spans] or [self.bases[:0]]),
-            np.concatenate([self.labels[span] for span in spans] or [self.labels[:0]]),
-            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            self.margin,
-            tuple(self.stretches[row] for row in rows),
-        )
+        return _labelled(
+            self.names, [self.bases[span] for span in spans], [self.labels[span] for span in spans], self.margin,
+            [self.stretches[row] for row in rows],
+        )  # fmt: skip
+
+
+def _labelled(
+    names: tuple[str, ...], bases: Sequence[Tokens], labels: Sequence[Labels], margin: int, stretches: Iterable[Stretch]
+) -> Labelled:
+    offsets = np.concatenate([[0], np.cumsum([len(part) for part in bases])]).astype(np.int64)
+    empty = np.empty(0, dtype=np.uint8)
+    whole = (np.concatenate([empty, *bases]), np.concatenate([empty, *labels]))
+    return Labelled(names, *whole, offsets, margin, tuple(stretches))
 
 
 def joined(parts: Sequence[Labelled]) -> Labelled:
     """Put labelled sequence of one kind and margin together."""
-    first = parts[0]
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     return Labelled(
-        first.names,
+        parts[0].names,
         np.concatenate([part.bases for part in parts]),
         np.concatenate([part.labels for part in parts]),
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        first.margin,
+        parts[0].margin,
         tuple(stretch for part in parts for stretch in part.stretches),
     )
 
 
-class Sites(Protocol):
-    """Where the nucleotides of each kind are on a genome.
+class Sites:
+    """The nucleotides of each kind on a genome.
 
-    Attributes:
+    Args:
         names: of the labels; the first is that of a nucleotide that is none of the others.
+        found: ascending positions by the table's number of the contig, strand (True is minus), and label.
     """
 
-    names: tuple[str, ...]
+    def __init__(self, names: tuple[str, ...], found: Mapping[tuple[int, bool, str], Ints]) -> None:
+        self.names, self._found = names, found
 
     def within(self, number: int, stretch: Stretch, name: str) -> Ints:
         """Return the positions of a kind that lie in a stretch of the table's contig ``number``, ascending."""
+        positions = self._found.get((number, stretch.minus, name), np.empty(0, dtype=np.int64))
+        return positions[np.searchsorted(positions, stretch.start) : np.searchsorted(positions, stretch.end)]
+
+
+def exon_edges(table: GeneTable) -> Sites:
+    """Return the splice sites of all transcripts of all genes of a table.
+
+    An acceptor is the first nucleotide of an exon that an intron precedes, a donor the last of an exon that an intron
+    follows; an exon of one base is both.
+    """
+    contig = np.repeat(table.gene_contig, np.diff(table.exon_offsets))
+    plus = np.repeat(table.gene_strand, np.diff(table.exon_offsets)) > 0
+    first = np.where(plus, table.exon_start, table.exon_end - 1)
+    last = np.where(plus, table.exon_end - 1, table.exon_start)
+    found: dict[tuple[int, bool, str], Ints] = {}
+    for name, at, flag in ((ACCEPTOR, first, HAS_ACCEPTOR), (DONOR, last, HAS_DONOR)):
+        flagged = (table.exon_flags & flag) > 0
+        for number in range(len(table.contigs)):
+            for minus in (False, True):
+                found[number, minus, name] = np.unique(at[flagged & (contig == number) & (plus != minus)])
+    return Sites(SPLICE_LABELS, found)
+
+
+def bed_positions(bed: str, table: GeneTable, reference: Reference) -> tuple[Sites, str]:
+    """Return the branchpoints of a BED file that lie in protein-coding or lncRNA genes of their strand, and counts.
+
+    Args:
+        bed: path, plain or gzip; a line is one base, column 6 its strand.
+
+    Returns:
+        The sites, and a sentence that counts the lines that were taken and left out.
+
+    Raises:
+        SettingsError: the file or a line cannot be read, a line is longer than a base or has no strand.
+        CorpusError: no line lies in a gene.
+    """
+    names, inside = ContigNames(table.contigs), _gene_finder(table, reference)
+    label = BRANCHPOINT_LABELS[1]
+    positions: dict[tuple[int, bool, str], set[int]] = {}
+    lines = in_no_gene = on_no_contig = 0
+    for line in bed_lines(bed):
+        if line.end - line.start != 1:
+            problem, needed = "A line of the BED file is longer than a base.", "an end that is start + 1"
+            raise SettingsError(problem, needed=needed, found=f"{line.start}-{line.end}", where=line.where)
+        if line.strand not in ("+", "-"):
+            problem, needed = "A line of the BED file has no strand.", "+ or - in column 6"
+            raise SettingsError(problem, needed=needed, found=str(line.strand), where=line.where)
+        lines += 1
+        contig, minus = names.find(line.contig), line.strand == "-"
+        if contig is None or reference.find(line.contig) is None:
+            on_no_contig += 1
+        elif not inside(number := table.contigs.index(contig), minus, line.start):
+            in_no_gene += 1
+        else:
+            positions.setdefault((number, minus, label), set()).add(line.start)
+    found = {key: np.array(sorted(at), dtype=np.int64) for key, at in positions.items()}
+    told = (
+        f"{bed}: {lines:,} lines; {in_no_gene:,} lie in no protein-coding or lncRNA gene of their strand, "
+        f"{on_no_contig:,} on no contig of FASTA and annotation"
+    )
+    if not found:
+        remedy = "check assembly, strand, and that starts are 0-based"
+        raise CorpusError("No branchpoint lies in a gene.", found=told, remedy=remedy)
+    adenines = 0  # most branchpoints read A, and few bases beside one do
+    for (number, minus, _), at in found.items():
+        name = reference.find(table.contigs[number])
+        assert name is not None
+        adenines += sum(encode(reference.fetch(name, one, one + 1))[0] == (T if minus else A) for one in at.tolist())
+    count = sum(map(len, found.values()))
+    return Sites(BRANCHPOINT_LABELS, found), f"{told}; {count:,} positions are left, {adenines / count:.0%} of them A"
+
+
+def _gene_finder(table: GeneTable, reference: Reference) -> Callable[[int, bool, int], bool]:
+    """Return a test whether a gene that sequence is taken from holds a position: (contig's number, minus, position)."""
+    genes: dict[tuple[int, bool], tuple[Ints, Ints]] = {}
+    for number, _, rows in gene_rows(table, reference):
+        for minus in (False, True):
+            of = rows[(table.gene_strand[rows] < 0) == minus]  # ascending by start, as the table is
+            genes[number, minus] = table.gene_start[of], np.maximum.accumulate(table.gene_end[of])
+
+    def inside(number: int, minus: bool, position: int) -> bool:
+        if (number, minus) not in genes:
+            return False
+        starts, reach = genes[number, minus]
+        before = int(np.searchsorted(starts, position, side="right"))
+        return before > 0 and position < int(reach[before - 1])
+
+    return inside
 
 
 def label_genes(table: GeneTable, reference: Reference, rows: Iterable[int], margin: int, sites: Sites) -> Labelled:
@@ -139,7 +230,9 @@ def label_genes(table: GeneTable, reference: Reference, rows: Iterable[int], mar
     bases, labels, stretches = [], [], []
     for number, stretch in _stretches(table, reference, rows):
         start, end = stretch.start - margin, stretch.end + margin
-        tokens = _fetch(reference, stretch.contig, start, end)
+        tokens = np.full(end - start, N, dtype=np.uint8)  # N beyond the contig
+        inside = encode(reference.fetch(stretch.contig, start, end))
+        tokens[max(0, -start) : max(0, -start) + len(inside)] = inside
         found = np.zeros(len(tokens), dtype=np.uint8)
         for label, name in enumerate(sites.names[1:], start=1):
             at = sites.within(number, stretch, name) - start
@@ -148,30 +241,15 @@ def label_genes(table: GeneTable, reference: Reference, rows: Iterable[int], mar
         if stretch.minus:
             tokens, found = reverse_complement(tokens), found[::-1]
         found = np.where(tokens == N, np.uint8(UNLABELLED), found)
-        if (found == UNLABELLED).all():
-            continue
-        bases.append(tokens)
-        labels.append(found)
-        stretches.append(stretch)
+        if (found != UNLABELLED).any():
+            bases.append(tokens)
+            labels.append(found)
+            stretches.append(stretch)
     if not stretches:
-        raise CorpusError(
-            "There is no gene to take sequence from.",
-            needed="genes of the asked kind on the contigs of the FASTA",
-            found=f"none of {table.name} on {reference.path}",
-            remedy="check that both are of the same assembly, and what is held out",
-        )
-    lengths = [len(part) for part in bases]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Labelled(sites.names, np.concatenate(bases), np.concatenate(labels), offsets, margin, tuple(stretches))
-
-
-def _fetch(reference: Reference, contig: str, start: int, end: int) -> Tokens:
-    """Return tokens of [start, end), N beyond the contig."""
-    inside = encode(reference.fetch(contig, start, end))
-    before = max(0, -start)
-    tokens = np.full(end - start, N, dtype=np.uint8)
-    tokens[before : before + len(inside)] = inside
-    return tokens
+        remedy = "check that both are of the same assembly, and what is held out"
+        found_ = f"none of {table.name} on {reference.path}"
+        raise CorpusError("There is no gene to take sequence from.", found=found_, remedy=remedy)
+    return _labelled(sites.names, bases, labels, margin, stretches)
 
 
 def _stretches(table: GeneTable, reference: Reference, rows: Iterable[int]) -> Iterator[tuple[int, Stretch]]:
@@ -189,38 +267,6 @@ def _stretches(table: GeneTable, reference: Reference, rows: Iterable[int]) -> I
                 yield number, Stretch(name, start, end, strand < 0, genes)
 
 
-class ExonEdges:
-    """The splice sites of all transcripts of all genes of a table.
-
-    An acceptor is the first nucleotide of an exon that an intron precedes, a donor the last of one that an intron
-    follows; an exon of one base is both.
-    """
-
-    names: tuple[str, ...] = LABELS
-
-    def __init__(self, table: GeneTable) -> None:
-        contig = np.repeat(table.gene_contig, np.diff(table.exon_offsets))
-        plus = np.repeat(table.gene_strand, np.diff(table.exon_offsets)) > 0
-        first = np.where(plus, table.exon_start, table.exon_end - 1)
-        last = np.where(plus, table.exon_end - 1, table.exon_start)
-        self._found: dict[tuple[int, bool, str], Ints] = {}
-        for name, at, flag in ((ACCEPTOR, first, HAS_ACCEPTOR), (DONOR, last, HAS_DONOR)):
-            flagged = (table.exon_flags & flag) > 0
-            for number in range(len(table.contigs)):
-                for minus in (False, True):
-                    kept = flagged & (contig == number) & (plus != minus)
-                    self._found[number, minus, name] = np.unique(at[kept])
-
-    def within(self, number: int, stretch: Stretch, name: str) -> Ints:
-        """Return the acceptors or donors in a stretch of the table's contig ``number``."""
-        return between(self._found[number, stretch.minus, name], stretch)
-
-
-def between(positions: Ints, stretch: Stretch) -> Ints:
-    """Return those of ascending positions that lie in a stretch."""
-    return positions[np.searchsorted(positions, stretch.start) : np.searchsorted(positions, stretch.end)]
-
-
 _WORD = 7  # amino acids
 _LIKENESS = 0.02
 _AMINO_ACIDS = "KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLF"  # by codon, AAA AAC AAG AAT ACA ...
@@ -232,7 +278,7 @@ class TestSet:
 
     Args:
         name: species and contig; and the FASTA, where a species has two with that contig.
-        paralogs: genes that were left out since their protein is like that of a gene that is trained on.
+        paralogs: genes that were left out because their protein is like that of a gene that is trained on.
     """
 
     name: str
@@ -247,7 +293,7 @@ class Split:
     """Sequence to train on, to stop by, and to test on.
 
     Args:
-        untested: what was held out and has no gene that can be tested, a sentence each.
+        untested: held-out contigs without a gene that can be tested, a sentence each.
     """
 
     training: Labelled
@@ -256,8 +302,8 @@ class Split:
     untested: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Open:
+@dataclass(frozen=True, slots=True)
+class _Genome:
     source: Source
     table: GeneTable
     reference: Reference
@@ -266,130 +312,126 @@ class _Open:
     def label(self, rows: Sequence[int], margin: int) -> Labelled:
         return label_genes(self.table, self.reference, rows, margin, self.sites)
 
+    def name(self, number: int) -> str:
+        return f"{self.source.species} {self.table.contigs[number]}"
+
 
 FindSites = Callable[[int, GeneTable, Reference], Sites]
-"""Return the sites of a genome, from its number among the sources, its genes and its bases."""
-
-
-def exon_edges(_: int, table: GeneTable, __: Reference) -> Sites:
-    """Return the splice sites of a genome; see ``FindSites``."""
-    return ExonEdges(table)
+"""Returns the sites of a genome, from its number among the sources, its genes and its bases."""
 
 
 def split_genes(
-    sources: Sequence[Source], hold_out: Sequence[str], *, validation_share: float, margin: int, test_nt: int,
-    find_sites: FindSites = exon_edges,
-) -> Split:  # fmt: skip
+    sources: Sequence[Source],
+    hold_out: Sequence[str],
+    *,
+    validation_share: float,
+    margin: int,
+    test_nt: int,
+    find_sites: FindSites = lambda number, table, reference: exon_edges(table),
+) -> Split:
     """Divide the protein-coding and lncRNA genes of genomes.
 
-    Genes that overlap, on either strand, go together. Of what is not held out, a hash of species, contig and start
-    decides between training and validation, so it does not depend on what else is there. Tested are protein-coding
-    genes, without those of which more than 2 % of the words of seven amino acids stand in a protein that is trained on.
+    Genes that overlap, on either strand, go together. Of those that are not held out, a hash of species, contig and
+    start decides between training and validation, so the choice does not depend on the other genes. Protein-coding
+    genes are tested, without those of which more than 2 % of the words of seven amino acids stand in a protein that is
+    trained on.
 
     Args:
         hold_out: ``SPECIES`` or ``SPECIES:CONTIG``, the contig under any of its names.
         validation_share: of the groups of overlapping genes, between 0 and 1.
         margin: see ``Labelled``.
         test_nt: about how many nucleotides a test set has; whole genes, in the order of a hash.
-        find_sites: what is labelled.
+        find_sites: returns what is labelled.
 
     Raises:
         SettingsError: nothing is called what is to be held out, or no FASTA has it.
         CorpusError: there is no gene to train on or to stop by.
         SpliceBertError: a reference or annotation cannot be read.
     """
-    opened: list[_Open] = []
+    genomes: list[_Genome] = []
     try:
         for number, source in enumerate(sources):
             table, reference = load_table(source.annotation), Reference(source.reference)
-            opened.append(_Open(source, table, reference, find_sites(number, table, reference)))
-        held = _held_out(opened, hold_out)
-        rows = [_divide(one, held[number], validation_share) for number, one in enumerate(opened)]
-        trained = np.unique(np.concatenate([_words(o, r) for o, (t, _, _) in zip(opened, rows, strict=True) for r in t]
-                                           or [np.empty(0, dtype=np.int64)]))  # fmt: skip
-        training = [one.label(some, margin) for one, (some, _, _) in zip(opened, rows, strict=True) if some]
-        validation = [one.label(some, margin) for one, (_, some, _) in zip(opened, rows, strict=True) if some]
+            genomes.append(_Genome(source, table, reference, find_sites(number, table, reference)))
+        held = _held_out(genomes, hold_out)
+        rows = [_divide(genome, held[number], validation_share) for number, genome in enumerate(genomes)]
+        divided = list(zip(genomes, rows, strict=True))
+        words = [_words(genome, row) for genome, (trained, _, _) in divided for row in trained]
+        known = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *words]))
+        training = [genome.label(some, margin) for genome, (some, _, _) in divided if some]
+        validation = [genome.label(some, margin) for genome, (_, some, _) in divided if some]
         if not training or not validation:
-            raise CorpusError(
-                f"There is no gene to {'stop by' if training else 'train on'}.",
-                needed="genes on contigs that are not held out, some of them for validation",
-                found=f"{len(training)} genomes with genes to train on, {len(validation)} with genes for validation",
-                remedy="hold out less, or choose another --validation",
-            )
-        named = Counter(_name(one, number) for one, (_, _, c) in zip(opened, rows, strict=True) for number in c)
+            problem = f"There is no gene to {'stop by' if training else 'train on'}."
+            raise CorpusError(problem, remedy="hold out less, or choose another --validation")
+        names = Counter(genome.name(number) for genome, (_, _, contigs) in divided for number in contigs)
         tests: list[TestSet] = []
         untested: list[str] = []
-        for one, (_, _, contigs) in zip(opened, rows, strict=True):
+        for genome, (_, _, contigs) in divided:
             for number, genes in contigs.items():
-                name = _name(one, number)
-                if named[name] > 1:
-                    name += f" ({one.source.reference.name})"
-                found = _test(one, name, genes, trained, margin, test_nt)
+                name = genome.name(number)
+                if names[name] > 1:
+                    name += f" ({genome.source.reference.name})"
+                found = _test(genome, name, genes, known, margin, test_nt)
                 if isinstance(found, TestSet):
                     tests.append(found)
                 else:
                     untested.append(found)
         return Split(joined(training), joined(validation), tuple(tests), tuple(untested))
     finally:
-        for one in opened:
-            one.reference.close()
+        for genome in genomes:
+            genome.reference.close()
 
 
-def _held_out(opened: Sequence[_Open], asked: Sequence[str]) -> list[set[int]]:
+def _held_out(genomes: Sequence[_Genome], asked: Sequence[str]) -> list[set[int]]:
     """Return the numbers of held-out contigs of each genome's table."""
-    held: list[set[int]] = [set() for _ in opened]
+    held: list[set[int]] = [set() for _ in genomes]
     for word in asked:
         species, colon, contig = word.partition(":")
         matched = False
-        for number, one in enumerate(opened):
-            if one.source.species != species:
+        for number, genome in enumerate(genomes):
+            if genome.source.species != species:
                 continue
-            contigs = one.table.contigs
+            contigs = genome.table.contigs
             found = ContigNames(contigs).find(contig) if colon else None
             chosen = range(len(contigs)) if not colon else [contigs.index(found)] if found else []
             held[number].update(chosen)
-            matched |= any(one.reference.find(contigs[row]) for row in chosen)
+            matched |= any(genome.reference.find(contigs[row]) for row in chosen)
         if not matched:
+            needed = "SPECIES or SPECIES:CONTIG of a genome given, with the contig in both FASTA and annotation"
+            where = f"genomes of {', '.join(sorted({genome.source.species for genome in genomes}))}"
             raise SettingsError(
-                "What is to be held out is not there.",
-                needed="SPECIES or SPECIES:CONTIG of a genome given, with the contig in both FASTA and annotation",
-                found=word,
-                where=f"genomes of {', '.join(sorted({one.source.species for one in opened}))}",
+                "The contig or genome to hold out is not there.", needed=needed, found=word, where=where
             )
     return held
 
 
-def _divide(one: _Open, held: set[int], share: float) -> tuple[list[int], list[int], dict[int, list[int]]]:
+def _divide(genome: _Genome, held: set[int], share: float) -> tuple[list[int], list[int], dict[int, list[int]]]:
     """Return rows to train on, rows for validation, and rows to test on by contig."""
-    table = one.table
+    table = genome.table
     coding, _ = kinds(table)
     training: list[int] = []
     validation: list[int] = []
     tests: dict[int, list[int]] = {}
-    for number, _, rows in gene_rows(table, one.reference):
+    for number, _, rows in gene_rows(table, genome.reference):
         if number in held:
             tests[number] = [row for row in rows.tolist() if coding[row]]
             continue
         for group in overlapping(table, rows):
-            chosen = draw(f"{one.source.species}:{table.contigs[number]}:{table.gene_start[group[0]]}") < share
+            chosen = draw(f"{genome.source.species}:{table.contigs[number]}:{table.gene_start[group[0]]}") < share
             (validation if chosen else training).extend(group)
     return training, validation, tests
 
 
-def _name(one: _Open, number: int) -> str:
-    return f"{one.source.species} {one.table.contigs[number]}"
-
-
 def _test(
-    one: _Open, name: str, rows: Sequence[int], trained: NDArray[np.int64], margin: int, limit: int
+    genome: _Genome, name: str, rows: Sequence[int], trained: NDArray[np.int64], margin: int, limit: int
 ) -> TestSet | str:
-    """Return what is tested of a held-out contig, or why nothing is."""
+    """Return the test set of a held-out contig, or the reason why there is none."""
     kept, taken, paralogs = [], 0, 0
-    for row in sorted(rows, key=lambda row: draw(f"{one.source.species}:{one.table.gene_ids[row]}")):
-        start, end = int(one.table.gene_start[row]), int(one.table.gene_end[row])
+    for row in sorted(rows, key=lambda row: draw(f"{genome.source.species}:{genome.table.gene_ids[row]}")):
+        start, end = int(genome.table.gene_start[row]), int(genome.table.gene_end[row])
         if taken >= limit:
             break
-        words = _words(one, row)
+        words = _words(genome, row)
         if not len(words):  # N, or no reading frame
             continue
         if np.isin(words, trained, assume_unique=True).mean() > _LIKENESS:
@@ -398,35 +440,29 @@ def _test(
         kept.append(row)
         taken += end - start
     if kept:
-        return TestSet(name, one.label(kept, margin), paralogs)
+        return TestSet(name, genome.label(kept, margin), paralogs)
     genes = f"none of {len(rows):,} protein-coding genes can be tested"
     return f"{name}: {genes}, {paralogs:,} are like a gene trained on"
 
 
-def _words(one: _Open, row: int) -> NDArray[np.int64]:
+def _words(genome: _Genome, row: int) -> NDArray[np.int64]:
     """Return the distinct words of seven amino acids of a gene's reported coding sequence, as sorted numbers."""
-    table = one.table
+    table = genome.table
     first, last = int(table.cds_start[row]), int(table.cds_end[row])
-    contig = one.reference.find(table.contigs[int(table.gene_contig[row])])
+    contig = genome.reference.find(table.contigs[int(table.gene_contig[row])])
     assert contig is not None
-    exons = range(int(table.exon_offsets[row]), int(table.exon_offsets[row + 1]))
-    pieces = (
-        [
-            one.reference.fetch(contig, max(first, int(table.exon_start[exon])), min(last, int(table.exon_end[exon])))
-            for exon in exons
-            if table.exon_flags[exon] & REPORTED
-        ]
-        if first >= 0
-        else []
-    )
+    pieces = []
+    for exon in range(int(table.exon_offsets[row]), int(table.exon_offsets[row + 1])):
+        if first >= 0 and table.exon_flags[exon] & REPORTED:
+            start, end = max(first, int(table.exon_start[exon])), min(last, int(table.exon_end[exon]))
+            pieces.append(genome.reference.fetch(contig, start, end))
     tokens = encode(b"".join(pieces) or b"N")
     if table.gene_strand[row] < 0:
         tokens = reverse_complement(tokens)
     codons = tokens[: len(tokens) // 3 * 3].reshape(-1, 3).astype(np.int64) - A
     known = (codons >= 0).all(axis=1)
-    protein = np.frombuffer(_AMINO_ACIDS.encode(), dtype=np.uint8)[np.where(known, codons @ [16, 4, 1], 0)].astype(
-        np.int64
-    )
+    letters = np.frombuffer(_AMINO_ACIDS.encode(), dtype=np.uint8).astype(np.int64)
+    protein = letters[np.where(known, codons @ [16, 4, 1], 0)]
     if len(protein) < _WORD:
         return np.empty(0, dtype=np.int64)
     windows = np.lib.stride_tricks.sliding_window_view(protein - ord("*"), _WORD)

@@ -1,8 +1,8 @@
-"""How well a model tells sequences apart: by class, or by value."""
+"""Figures of sites, classes and values, from predictions and truth."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,35 +10,22 @@ from numpy.typing import NDArray
 from ..errors import require
 from .labels import UNLABELLED, Labels
 
-
-@dataclass(frozen=True, slots=True)
-class SiteFigures:
-    """Figures of one kind of site among n nucleotides.
-
-    Args:
-        sites: how many there are.
-        auprc: average precision, the area under the curve of precision against recall; chance is ``sites`` / n.
-        top_k: of as many nucleotides as there are sites, those with the largest probability, the share that are sites
-            (Jaganathan et al. 2019, 10.1016/j.cell.2018.12.015).
-        mcc: Matthews' correlation coefficient where a probability of .5 or more is a call.
-        expected: sum of the probabilities; of a model whose probabilities hold it is about ``sites``.
-    """
-
-    label: str
-    nucleotides: int
-    sites: int
-    auprc: float
-    top_k: float
-    mcc: float
-    expected: float
+Floats = NDArray[np.floating]
 
 
-def site_figures(probabilities: NDArray[np.floating], labels: Labels, names: tuple[str, ...]) -> list[SiteFigures]:
-    """Return a figure for every kind of site but the first, which is none, and of which the labels hold some.
+def site_figures(probabilities: Floats, labels: Labels, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return a row for every kind of site but the first, which is none, of which the labels hold some.
 
     Args:
         probabilities: (n, K).
         labels: (n,); nucleotides without a label do not count.
+
+    Returns:
+        Rows of ``label``; ``nucleotides``, n; ``sites``, their number; ``auprc``, average precision, the area under the
+        curve of precision against recall (chance is sites / n); ``top_k``, of as many nucleotides as there are sites,
+        those with the largest probability, the share that are sites (Jaganathan et al. 2019,
+        10.1016/j.cell.2018.12.015); ``mcc``, Matthews' correlation coefficient where a probability of .5 or more is a
+        call; ``expected``, the sum of the probabilities, which is about ``sites`` where the probabilities are right.
 
     Raises:
         SettingsError: scikit-learn is not installed.
@@ -54,55 +41,25 @@ def site_figures(probabilities: NDArray[np.floating], labels: Labels, names: tup
         if number and sites:
             top = np.argsort(-p, kind="stable")[:sites]
             found.append(
-                SiteFigures(
-                    name, len(truth), sites, float(average_precision_score(truth, p)), float(truth[top].mean()),
-                    float(matthews_corrcoef(truth, p >= 0.5)), float(p.sum(dtype=np.float64)),
-                )
+                {
+                    "label": name, "nucleotides": len(truth), "sites": sites,
+                    "auprc": float(average_precision_score(truth, p)), "top_k": float(truth[top].mean()),
+                    "mcc": float(matthews_corrcoef(truth, p >= 0.5)), "expected": float(p.sum(dtype=np.float64)),
+                }
             )  # fmt: skip
     return found
 
 
-AnyFloats = NDArray[np.floating]
-
-
-@dataclass(frozen=True, slots=True)
-class ClassFigures:
-    """Figures of one class among n sequences.
-
-    Args:
-        members: sequences of the class.
-        auprc: average precision; chance is ``members`` / n.
-        mcc: Matthews' correlation coefficient where the most probable class is called.
-    """
-
-    label: str
-    sequences: int
-    members: int
-    auprc: float
-    mcc: float
-
-
-@dataclass(frozen=True, slots=True)
-class ValueFigures:
-    """Figures of n values.
-
-    Args:
-        spearman: rank correlation; None where all values are equal.
-        r2: coefficient of determination, 1 - residual / total sum of squares: below 0 where the mean would have been
-            the better guess; None where all values are equal.
-    """
-
-    sequences: int
-    spearman: float | None
-    r2: float | None
-
-
-def class_figures(probabilities: AnyFloats, truth: AnyFloats, names: tuple[str, ...]) -> list[ClassFigures]:
-    """Return a figure for every class that has members.
+def class_figures(probabilities: Floats, truth: Floats, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return a row for every class that has members.
 
     Args:
         probabilities: (n, K).
         truth: (n,) numbers of classes.
+
+    Returns:
+        Rows of ``label``; ``sequences``, n; ``members``, of the class; ``auprc``, average precision (chance is
+        members / n); ``mcc``, Matthews' correlation coefficient where the most probable class is called.
 
     Raises:
         SettingsError: scikit-learn is not installed.
@@ -112,28 +69,34 @@ def class_figures(probabilities: AnyFloats, truth: AnyFloats, names: tuple[str, 
 
     called = probabilities.argmax(axis=1)
     return [
-        ClassFigures(
-            name, len(truth), int((truth == number).sum()),
-            float(average_precision_score(truth == number, probabilities[:, number])),
-            float(matthews_corrcoef(truth == number, called == number)),
-        )
+        {
+            "label": name, "sequences": len(truth), "members": int((truth == number).sum()),
+            "auprc": float(average_precision_score(truth == number, probabilities[:, number])),
+            "mcc": float(matthews_corrcoef(truth == number, called == number)),
+        }
         for number, name in enumerate(names)
         if (truth == number).any()
     ]  # fmt: skip
 
 
-def value_figures(predicted: AnyFloats, truth: AnyFloats) -> ValueFigures:
-    """Return the figures of predicted values, (n,); the rank correlation of predictions that are all equal is 0."""
-    residual, total = float(((truth - predicted) ** 2).sum()), float(((truth - truth.mean()) ** 2).sum())
+def value_figures(predicted: Floats, truth: Floats) -> dict[str, Any]:
+    """Return the figures of predicted values, (n,).
+
+    Returns:
+        ``sequences``, n; ``spearman``, rank correlation, 0 where all predictions are equal; ``r2``, coefficient of
+        determination, 1 - residual / total sum of squares, below 0 where the mean would have been the better guess.
+        Both are None where all true values are equal.
+    """
     if len(np.unique(truth)) < 2:
-        return ValueFigures(len(truth), None, None)
+        return {"sequences": len(truth), "spearman": None, "r2": None}
+    residual, total = float(((truth - predicted) ** 2).sum()), float(((truth - truth.mean()) ** 2).sum())
     ranks, wanted = _ranks(predicted), _ranks(truth)
     spread = float(ranks.std() * wanted.std())
     spearman = float(((ranks - ranks.mean()) * (wanted - wanted.mean())).mean()) / spread if spread else 0.0
-    return ValueFigures(len(truth), spearman, 1 - residual / total)
+    return {"sequences": len(truth), "spearman": spearman, "r2": 1 - residual / total}
 
 
-def _ranks(values: AnyFloats) -> NDArray[np.float64]:
+def _ranks(values: Floats) -> NDArray[np.float64]:
     """Return ranks; equal values share the mean of theirs."""
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
     found: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[which]

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import SettingsError
+from splicebert_vep_spec import MASK, A, N, T
+
+from ..errors import SettingsError, require
+from ..files import whole_or_not
 from ..model.bert import Layer, SpliceBert
 from ..model.checkpoint import save_checkpoint
-from .corpus import Corpus
-from .loop import (
-    IGNORED,
-    Loss,
-    MaskedBatch,
-    Optimisation,
-    Processes,
-    RunFolder,
-    WindowSampler,
-    correct,
-    cross_entropy,
-    held_out_batches,
-    mask_windows,
-    measure,
-    step_rng,
-    train,
-)
-from .recipe import Recipe, StagePlan, StepPlan
+from ..sequence.tokens import Tokens, with_special
+from .corpus import Corpus, Ints, WindowSampler
+from .loop import IGNORED, STEPS, VALIDATIONS, Loss, Machine, RunFolder, Task, read_log, step_rng, train
+from .recipe import Recipe, StagePlan
 
 _WEIGHT = 0.02  # standard deviation of BERT's weights (Devlin et al. 2019)
 _EMBEDDING = 0.05  # of position and of token embeddings; the layer norm after them sees only their ratio
@@ -110,10 +100,92 @@ def _set_views(layer: Layer, offsets: list[int], frequencies: list[float], gener
     nn.init.normal_(layer.attention_out.weight, 0.0, _OUT, generator=generator)
 
 
-_VALIDATION_WIDTH = 510  # nt, or the longest that is trained
+@dataclass(frozen=True, eq=False)
+class MaskedBatch:
+    """The input of one forward and backward pass: B windows, P selected nucleotides in each.
+
+    Args:
+        tokens: (B, W + 2) uint8, ``[CLS] x1..xW [SEP]`` with selected nucleotides hidden, changed or kept.
+        positions: (B, P) int64, token indices of the selected nucleotides, ascending.
+        targets: (B, P) int64, the true tokens; -100 where the window had too few nucleotides to select.
+    """
+
+    tokens: Tokens
+    positions: Ints
+    targets: Ints
 
 
-class MaskedLanguageModelling:
+def mask_windows(
+    rng: np.random.Generator, windows: Tokens, *, selected: float = 0.15, unknown: float = 0.005
+) -> MaskedBatch:
+    """Select nucleotides and hide them as BERT does: of the selected, 80 % become [MASK], 10 % a random nucleotide
+    (which may be the same), 10 % stay (Devlin et al. 2019, 10.18653/v1/N19-1423, 3.1).
+
+    The number selected is the same in every window of a batch, W x ``selected`` rounded up or down by chance so that
+    it is right on average. N is never selected.
+
+    Args:
+        windows: (B, W) uint8.
+        selected: share of nucleotides selected.
+        unknown: share of the nucleotides that are not selected turned to N, so that N's embedding is trained.
+    """
+    width = windows.shape[1]
+    places = max(1, int(np.floor(width * selected + rng.random())))
+    order = rng.random(windows.shape, dtype=np.float32)
+    order[windows == N] = 2.0  # after every nucleotide
+    positions = np.sort(np.argpartition(order, places - 1, axis=1)[:, :places], axis=1).astype(np.int64)
+    truth = np.take_along_axis(windows, positions, axis=1)
+
+    shown = np.where(rng.random(windows.shape, dtype=np.float32) < unknown, np.uint8(N), windows)
+    chance = rng.random(truth.shape, dtype=np.float32)
+    random = rng.integers(A, T + 1, size=truth.shape, dtype=np.uint8)
+    hidden = np.where(chance < 0.8, np.uint8(MASK), np.where(chance < 0.9, random, truth))
+    np.put_along_axis(shown, positions, np.where(truth == N, np.uint8(N), hidden), axis=1)
+    targets = np.where(truth == N, IGNORED, truth.astype(np.int64))
+    return MaskedBatch(with_special(shown), positions + 1, targets)  # [CLS] stands before the first nucleotide
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the sum of -ln p(truth), nats, with p over the whole vocabulary, from (B, P, V) and (B, P)."""
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+
+
+def held_out_batches(
+    corpus: Corpus, width: int, windows: int = 64, batch: int = 16
+) -> Mapping[str, Sequence[MaskedBatch]]:
+    """Draw windows ``anywhere`` in held-out genes and around ``sites``, the same ones at every call, without N put in.
+
+    Raises:
+        CorpusError: no held-out gene, or none with a site, is as long as a window.
+    """
+    sampler, found = corpus.windows(held_out=True), {}
+    for name, share in (("anywhere", 0.0), ("sites", 1.0)):
+        rng = np.random.default_rng(0)
+        drawn = corpus.bases[sampler.draw(rng, windows, width, share)]
+        found[name] = [mask_windows(rng, drawn[at : at + batch], unknown=0.0) for at in range(0, windows, batch)]
+    return found
+
+
+def measure(answer: Callable[[MaskedBatch], Tensor], batches: Mapping[str, Sequence[MaskedBatch]]) -> dict[str, float]:
+    """Return loss (nats) and accuracy of a model on batches, by their name.
+
+    Args:
+        answer: runs the model on a batch and returns its logits at the selected nucleotides, (B, P, V).
+    """
+    measured = {}
+    for name, drawn in batches.items():
+        cost = right = count = 0.0
+        for batch in drawn:
+            logits = answer(batch)
+            targets = torch.from_numpy(batch.targets).to(logits.device)
+            cost += float(cross_entropy(logits, targets))
+            right += float((logits.argmax(dim=-1) == targets).sum())
+            count += np.count_nonzero(batch.targets != IGNORED)
+        measured[f"{name}_loss"], measured[f"{name}_accuracy"] = round(cost / count, 6), round(right / count, 6)
+    return measured
+
+
+class MaskedLanguageModelling(Task):
     """The task of pre-training: guess 15 % of the nucleotides of a window from the others.
 
     Args:
@@ -124,40 +196,26 @@ class MaskedLanguageModelling:
     """
 
     def __init__(self, recipe: Recipe, corpus: Corpus) -> None:
-        self._recipe = recipe
-        self._sampler = WindowSampler(corpus)
-        self._sampler.draw(np.random.default_rng(0), 1, recipe.longest, 0.0)  # told now, not in the last stage
-        held_out = WindowSampler(corpus, held_out=True)
-        self._validation = held_out_batches(held_out, min(_VALIDATION_WIDTH, recipe.longest))
-        self._plan = StagePlan(recipe.stages, batch_tokens=recipe.batch_tokens, parts=recipe.parts, seed=recipe.seed)
-
-    @property
-    def steps(self) -> int:
-        """Steps of all stages."""
-        return self._plan.steps
-
-    @property
-    def parts(self) -> int:
-        """Micro-batches of a step."""
-        return self._recipe.parts
-
-    def plan(self, step: int) -> StepPlan:
-        """Return what a step looks like, from the seed and its number alone."""
-        return self._plan.step(step)
+        self._recipe, self._bases = recipe, corpus.bases
+        self._sampler: WindowSampler = corpus.windows()
+        self._sampler.draw(np.random.default_rng(0), 1, recipe.longest, 0.0)  # fails now, not in the last stage
+        self._validation = held_out_batches(corpus, min(510, recipe.longest))
+        self._plan = StagePlan(recipe)
+        self.steps, self.parts = self._plan.steps, recipe.parts
 
     def batch(self, step: int, part: int) -> MaskedBatch:
         """Draw a micro-batch, from the seed, ``step`` and ``part`` alone."""
-        plan, recipe = self.plan(step), self._recipe
+        plan, recipe = self._plan.step(step), self._recipe
         rng = step_rng(recipe.seed, step, part)
-        windows = self._sampler.draw(rng, plan.windows, plan.width, plan.stage.site_share)
+        windows = self._bases[self._sampler.draw(rng, plan.windows, plan.width, plan.stage.site_share)]
         return mask_windows(rng, windows, selected=recipe.selected, unknown=recipe.unknown)
 
     def loss(self, model: nn.Module, step: int, part: int, device: torch.device) -> Loss:
         """Draw a micro-batch and run it."""
-        return masked_loss(model, self.batch(step, part), device, self.plan(step).first_position)
+        return masked_loss(model, self.batch(step, part), device, self._plan.step(step).first_position)
 
     def describe(self, step: int) -> dict[str, float | int | str]:
-        """Name the stage, from 1, and the window length."""
+        """Return the number of the stage, from 1, and the window length."""
         return self._plan.describe(step)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
@@ -171,7 +229,7 @@ def masked_loss(model: nn.Module, batch: MaskedBatch, device: torch.device, firs
     logits = _logits(model, batch, device, first_position)
     targets = torch.from_numpy(batch.targets).to(device, non_blocking=True)
     count = int(np.count_nonzero(batch.targets != IGNORED))
-    return Loss(cross_entropy(logits, targets), correct(logits, targets), count, batch.tokens.size)
+    return Loss(cross_entropy(logits, targets), (logits.argmax(dim=-1) == targets).sum(), count, batch.tokens.size)
 
 
 def _logits(model: nn.Module, batch: MaskedBatch, device: torch.device, first_position: int = 0) -> Tensor:
@@ -181,22 +239,11 @@ def _logits(model: nn.Module, batch: MaskedBatch, device: torch.device, first_po
     return logits
 
 
-def pretrain(
-    recipe: Recipe,
-    corpus: Corpus,
-    path: Path,
-    *,
-    device: torch.device,
-    processes: Processes | None = None,
-    half: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-) -> Path:
-    """Train a model as a recipe says, or go on with a training that was broken off; return the model's folder.
+def pretrain(recipe: Recipe, corpus: Corpus, path: Path, machine: Machine | None = None) -> Path:
+    """Train a model as a recipe says, or continue a run that was killed; return the model's folder.
 
     Args:
-        path: the run's folder, see ``run_folder.py``.
-        half: run the network in bf16.
-        say: told how it goes.
+        path: the run's folder, see ``RunFolder``.
 
     Raises:
         SettingsError: the folder holds another run, another process trains in it, there are more processes than
@@ -204,35 +251,54 @@ def pretrain(
         CorpusError: the corpus is too small for the windows.
         OutputError: something cannot be written.
     """
-    processes = processes or Processes()
+    machine = machine or Machine()
+    processes = machine.processes
     if processes.count > recipe.parts:
-        raise SettingsError(
-            "There are more processes than micro-batches in a step.",
-            needed=f"at most {recipe.parts}, the recipe's parts",
-            found=f"{processes.count} processes",
-            remedy="start fewer, or raise parts in a recipe of your own (--print-recipe)",
-        )
+        remedy = "start fewer, or raise parts in a recipe of your own (--print-recipe)"
+        needed, found = f"at most {recipe.parts}, the recipe's parts", f"{processes.count} processes"
+        raise SettingsError("There are more processes than micro-batches.", needed=needed, found=found, remedy=remedy)
     task = MaskedLanguageModelling(recipe, corpus)
     model = SpliceBert(recipe.config())
     initialise(model, neighbour_layers=recipe.neighbour_layers, seed=recipe.seed)
-    model.to(device).train()
-    how = Optimisation(
-        learning_rate=recipe.learning_rate,
-        warmup_steps=recipe.warmup_steps,
-        final_share=recipe.final_share,
-        betas=recipe.betas,
-        weight_decay=recipe.weight_decay,
-        clip=recipe.clip,
-        validate_every=recipe.validate_every,
-        save_every=recipe.save_every,
-    )
-    with RunFolder(path, identity(recipe, corpus), writes=processes.first) as folder:
-        train(model, task, how, folder, device=device, processes=processes, half=half, say=say)
+    model.to(machine.device).train()
+    identity = {"recipe": msgspec.to_builtins(recipe), "corpus_sha256": corpus.digest}
+    with RunFolder(path, identity, writes=processes.first) as folder:
+        train(model, task, recipe.optimisation(), folder, machine)
         if processes.first:
             save_checkpoint(model, folder.model)
     return folder.model
 
 
-def identity(recipe: Recipe, corpus: Corpus) -> str:
-    """Return what determines a run, as the text of ``recipe.json``."""
-    return json.dumps({"recipe": asdict(recipe), "corpus_sha256": corpus.digest}, indent=1) + "\n"
+_SMOOTHED = 50  # steps
+
+
+def draw_curve(path: Path) -> None:
+    """Draw ``curve.png`` of a run's folder from its logs.
+
+    Raises:
+        SettingsError: matplotlib is not installed, or there is nothing to draw yet.
+        OutputError: it cannot be written.
+    """
+    require("matplotlib")
+    from matplotlib.figure import Figure
+
+    steps, validations = read_log(path / STEPS), read_log(path / VALIDATIONS)
+    if not steps:
+        raise SettingsError("The run has no log yet.", needed=STEPS, where=str(path))
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    tokens = [int(row["tokens"]) / 1e6 for row in steps]
+    losses = [float(row["loss"]) for row in steps]
+    smooth = [sum(part := losses[max(0, i - _SMOOTHED + 1) : i + 1]) / len(part) for i in range(len(losses))]
+    axes.plot(tokens, smooth, linewidth=0.8, label=f"training, mean of {_SMOOTHED} steps")
+    validated = [int(row["tokens"]) / 1e6 for row in validations]
+    for key, label in (("anywhere_loss", "held-out genes, anywhere"), ("sites_loss", "held-out genes, around sites")):
+        axes.plot(validated, [float(row[key]) for row in validations], "o-", ms=3, label=label)
+    for at in range(1, len(steps)):
+        if steps[at]["stage"] != steps[at - 1]["stage"]:
+            axes.axvline(tokens[at], color="grey", linewidth=0.6, linestyle=":")
+    axes.set(xlabel="tokens, millions", ylabel="loss, nats per masked nucleotide", ylim=(min(smooth) - 0.02, 1.42))
+    axes.legend()
+    axes.grid(alpha=0.3)
+    with whole_or_not(path / "curve.png") as temporary:
+        figure.savefig(temporary, format="png", dpi=150)

@@ -1,48 +1,60 @@
-"""Recipes: everything that, with a corpus, determines a trained model; frozen, and kept in the run's folder."""
+"""Recipes: all settings that, with a corpus, determine a trained model; frozen, and kept in the run's folder."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
+import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
 
 from ..errors import SettingsError
 from ..model.bert import VOCABULARY, BertConfig
-from ..model.classifier import CONVOLUTION, HEADS, LINEAR
 from .loop import Optimisation, step_rng
 
-Rule = tuple[str, object, bool]
-"""What is held to a rule, its value, and whether it follows it."""
+Count = Annotated[int, Meta(gt=0)]
+Rate = Annotated[float, Meta(ge=0, lt=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Patience = Annotated[int, Meta(ge=0)]
+Head = Literal["linear", "convolution"]
 
 
-def _check(rules: Iterable[Rule]) -> None:
-    wrong = [f"{what}: {value}" for what, value, right in rules if not right]
-    if wrong:
-        raise SettingsError("The recipe cannot be followed.", found="; ".join(wrong))
+class Checked(Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings whose values are checked against their types, also when they are made in Python."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot be followed.
+
+        Raises:
+            SettingsError: the message names every value that breaks a rule.
+        """
+        wrong = []
+        for field in msgspec.structs.fields(self):
+            try:
+                msgspec.convert(getattr(self, field.name), field.type)
+            except msgspec.ValidationError as error:
+                wrong.append(f"{field.name} is {getattr(self, field.name)!r}: {error}")
+        wrong = wrong or list(self._contradictions())
+        if wrong:
+            raise SettingsError("The recipe cannot be followed.", found="; ".join(wrong))
+
+    def _contradictions(self) -> Iterator[str]:
+        """Yield what is wrong with values that are right one by one."""
+        yield from ()
 
 
-def _above_0(recipe: object, *names: str) -> Iterator[Rule]:
-    for name in names:
-        value = getattr(recipe, name)
-        yield name, value, isinstance(value, int) and value > 0
-
-
-def _shares(recipe: object, *names: str) -> Iterator[Rule]:
-    for name in names:
-        value = getattr(recipe, name)
-        yield name, value, isinstance(value, int | float) and 0 <= value < 1
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One part of a training: which windows, and how long.
+class Stage(Checked, frozen=True):
+    """One part of a training: its windows and its length.
 
     Args:
         shortest, longest: window length W, nt; every step draws one length between them, for all of its windows.
@@ -52,23 +64,28 @@ class Stage:
             position that the longest windows of the recipe have.
     """
 
-    shortest: int
-    longest: int
-    tokens: int
-    site_share: float
+    shortest: Count
+    longest: Count
+    tokens: Count
+    site_share: Share
     anywhere: bool = False
 
-
-def _stage_rules(stage: Stage, batch_tokens: int, parts: int) -> Iterator[Rule]:
-    yield "window", f"{stage.shortest}..{stage.longest}", 1 <= stage.shortest <= stage.longest
-    yield "tokens of a stage", stage.tokens, stage.tokens > 0
-    yield "site_share", stage.site_share, 0 <= stage.site_share <= 1
-    yield "batch_tokens by parts", f"{batch_tokens} by {parts}", batch_tokens >= parts * (stage.longest + 2)
+    def _contradictions(self) -> Iterator[str]:
+        if self.shortest > self.longest:
+            yield f"shortest is {self.shortest}, longest {self.longest}"
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a model is trained.
+Stages = Annotated[tuple[Stage, ...], Meta(min_length=1)]
+
+
+def _too_large(stages: Sequence[Stage], batch_tokens: int, parts: int) -> Iterator[str]:
+    for stage in stages:
+        if batch_tokens < parts * (stage.longest + 2):
+            yield f"batch_tokens is {batch_tokens}, less than {parts} (parts) windows of {stage.longest} nt"
+
+
+class Recipe(Checked, frozen=True):
+    """The settings of a pre-training.
 
     Args:
         batch_tokens: of one step, over all processes and micro-batches.
@@ -76,57 +93,38 @@ class Recipe:
         learning_rate: at its peak; it rises linearly for ``warmup_steps`` and falls as a cosine to ``final_share`` of
             the peak at the end of the last stage.
         clip: largest norm of the gradient.
-        neighbour_layers: first layers whose heads begin as views of near neighbours; see ``initial.py``.
+        neighbour_layers: first layers whose heads begin as views of near neighbours; see ``pretrain.initialise``.
         validate_every, save_every: steps.
     """
 
     name: str
-    hidden_size: int
-    layers: int
-    heads: int
-    intermediate_size: int
-    layer_norm_eps: float
-    stages: tuple[Stage, ...]
-    batch_tokens: int
-    parts: int
-    learning_rate: float
-    warmup_steps: int
-    final_share: float = 0.02
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    selected: float = 0.15
-    unknown: float = 0.005
-    neighbour_layers: int = 2
-    seed: int = 1
-    validate_every: int = 250
-    save_every: int = 250
+    hidden_size: Count
+    layers: Count
+    heads: Count
+    intermediate_size: Count
+    layer_norm_eps: Rate
+    stages: Stages
+    batch_tokens: Count
+    parts: Count
+    learning_rate: Rate
+    warmup_steps: Count
+    final_share: Rate = 0.02
+    betas: tuple[Rate, Rate] = (0.9, 0.98)
+    weight_decay: Rate = 0.01
+    clip: Positive = 1.0
+    selected: Rate = 0.15
+    unknown: Rate = 0.005
+    neighbour_layers: Annotated[int, Meta(ge=0)] = 2
+    seed: Seed = 1
+    validate_every: Count = 250
+    save_every: Count = 250
 
-    def __post_init__(self) -> None:
-        """Refuse a recipe that cannot be followed.
-
-        Raises:
-            SettingsError: naming every value that breaks a rule.
-        """
-        _check(self._rules())
-
-    def _rules(self) -> Iterator[Rule]:
-        """Yield what is held to a rule, its value, and whether it follows it."""
-        counts = ("hidden_size", "layers", "heads", "intermediate_size", "batch_tokens", "parts", "warmup_steps")
-        yield from _above_0(self, *counts, "validate_every", "save_every")
-        yield from _shares(
-            self, "learning_rate", "final_share", "weight_decay", "selected", "unknown", "layer_norm_eps"
-        )
-        yield "clip", self.clip, isinstance(self.clip, int | float) and 0 <= self.clip < math.inf
-        yield "betas", self.betas, len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
-        yield "seed", self.seed, isinstance(self.seed, int) and 0 <= self.seed < 2**63
-        yield "neighbour_layers", self.neighbour_layers, 0 <= self.neighbour_layers <= self.layers
-        yield "stages", len(self.stages), len(self.stages) > 0
-        for stage in self.stages:
-            yield from _stage_rules(stage, self.batch_tokens, self.parts)
-        if isinstance(self.heads, int) and self.heads > 0:
-            divided = self.hidden_size % self.heads == 0
-            yield "hidden_size by heads", f"{self.hidden_size} by {self.heads}", divided
+    def _contradictions(self) -> Iterator[str]:
+        if self.neighbour_layers > self.layers:
+            yield f"neighbour_layers is {self.neighbour_layers}, layers {self.layers}"
+        if self.hidden_size % self.heads:
+            yield f"hidden_size is {self.hidden_size}, which {self.heads} heads do not divide"
+        yield from _too_large(self.stages, self.batch_tokens, self.parts)
 
     @property
     def longest(self) -> int:
@@ -141,20 +139,20 @@ class Recipe:
     def config(self) -> BertConfig:
         """Return the sizes of the network."""
         return BertConfig(
-            vocab_size=len(VOCABULARY),
-            hidden_size=self.hidden_size,
-            num_hidden_layers=self.layers,
-            num_attention_heads=self.heads,
-            intermediate_size=self.intermediate_size,
-            max_position_embeddings=self.longest + 2,
-            type_vocab_size=2,
-            layer_norm_eps=self.layer_norm_eps,
-            max_trained_length=self.longest,
-        )
+            len(VOCABULARY), self.hidden_size, self.layers, self.heads, self.intermediate_size, self.longest + 2, 2,
+            self.layer_norm_eps, self.longest,
+        )  # fmt: skip
+
+    def optimisation(self) -> Optimisation:
+        """Return the settings of the loop."""
+        return Optimisation(
+            self.learning_rate, self.warmup_steps, self.final_share, self.betas, self.weight_decay, self.clip,
+            self.validate_every, self.save_every,
+        )  # fmt: skip
 
     def to_json(self) -> str:
         """Return the recipe as text that ``from_json`` reads."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        return json.dumps(msgspec.to_builtins(self), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Recipe:
@@ -164,18 +162,10 @@ class Recipe:
             SettingsError: not JSON, an unknown or missing key, or a recipe that cannot be followed.
         """
         try:
-            raw: dict[str, Any] = json.loads(text)
-            stages = tuple(Stage(**stage) for stage in raw.pop("stages"))
-            if "betas" in raw:
-                raw["betas"] = tuple(raw["betas"])
-            return cls(**{**raw, "stages": stages})
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise SettingsError(
-                "The recipe cannot be read.",
-                needed="JSON with the keys that 'pretrain --print-recipe' shows",
-                found=str(error),
-                where=where,
-            ) from error
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError as error:
+            needed = "JSON with the keys that 'pretrain --print-recipe' shows"
+            raise SettingsError("The recipe cannot be read.", needed=needed, found=str(error), where=where) from error
 
 
 MINI = Recipe(
@@ -185,7 +175,7 @@ MINI = Recipe(
     heads=8,
     intermediate_size=512,
     layer_norm_eps=1e-5,
-    stages=(  # short windows first: there a splice site is no rare event, and what its neighbours tell is learned
+    stages=(  # short windows first: in them a splice site is frequent, and its neighbours' pattern is learned
         Stage(30, 62, 12_000_000, site_share=1.0, anywhere=True),
         Stage(62, 254, 12_000_000, site_share=1.0, anywhere=True),
         Stage(510, 510, 10_000_000, site_share=0.8),
@@ -231,74 +221,53 @@ def load_recipe(name_or_path: str) -> Recipe:
     try:
         text = Path(name_or_path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"No preset is called {name_or_path!r}, and no recipe file can be read there.",
-            needed=f"one of {', '.join(PRESETS)}, or a JSON file as 'pretrain --print-recipe' shows",
-            found=str(error),
-        ) from error
+        problem = f"No preset is called {name_or_path!r}, and no recipe file can be read there."
+        needed = f"one of {', '.join(PRESETS)}, or a JSON file as 'pretrain --print-recipe' shows"
+        raise SettingsError(problem, needed=needed, found=str(error)) from error
     return Recipe.from_json(text, name_or_path)
 
 
-@dataclass(frozen=True, slots=True)
-class FineTuneRecipe:
-    """How a model is fine-tuned.
+class FineTuneRecipe(Checked, frozen=True):
+    """The settings of a fine-tuning on labels of nucleotides.
 
     Args:
         stages: see ``Stage``; a window drawn around a site has it at any place. The last stage's longest window is the
             model's.
         batch_tokens: of one step.
         site_weight: of a site's loss against that of another nucleotide; probabilities are set right at the end.
-        hidden_share: of the windows, those in which a stretch of 15 to 30 nt is masked, so that the model can be asked
-            what hiding a stretch does.
-        head: what stands on the encoder: ``convolution``, or ``linear`` for transformers' layout.
+        hidden_share: of the windows, those in which a stretch of 15 to 30 nt is masked, so that the model learns to
+            answer for oligos that hide a stretch.
+        head: ``convolution``, or ``linear`` for transformers' layout.
         frozen: train the head only, and leave the encoder as it was.
         learning_rate: at its peak; see ``Recipe``.
         validate_every: steps between validations; a checkpoint is saved at each.
         patience: validations without a better mean AUPRC after which the training stops; 0 never stops it.
     """
 
-    stages: tuple[Stage, ...] = (
+    stages: Stages = (
         Stage(62, 254, 4_000_000, site_share=0.8, anywhere=True),
         Stage(510, 510, 8_000_000, site_share=0.5),
     )
-    batch_tokens: int = 4_096
-    parts: int = 1
-    site_weight: float = 4.0
-    hidden_share: float = 0.1
-    head: str = CONVOLUTION
+    batch_tokens: Count = 4_096
+    parts: Count = 1
+    site_weight: Positive = 4.0
+    hidden_share: Share = 0.1
+    head: Head = "convolution"
     frozen: bool = False
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    final_share: float = 0.02
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    seed: int = 1
-    validate_every: int = 400
-    patience: int = 10
+    learning_rate: Rate = 1e-3
+    warmup_steps: Count = 200
+    final_share: Rate = 0.02
+    weight_decay: Rate = 0.01
+    clip: Positive = 1.0
+    seed: Seed = 1
+    validate_every: Count = 400
+    patience: Patience = 10
 
-    def __post_init__(self) -> None:
-        """Refuse a recipe that cannot be followed.
-
-        Raises:
-            SettingsError: naming every value that breaks a rule.
-        """
-        _check(self._rules())
-
-    def _rules(self) -> Iterator[Rule]:
-        yield from _above_0(self, "batch_tokens", "parts", "warmup_steps", "validate_every")
-        yield from _shares(self, "learning_rate", "final_share", "weight_decay")
-        yield "hidden_share", self.hidden_share, 0 <= self.hidden_share <= 1
-        yield "site_weight", self.site_weight, 0 < self.site_weight < math.inf
-        yield "clip", self.clip, 0 < self.clip < math.inf
-        yield "seed", self.seed, 0 <= self.seed < 2**63
-        yield "patience", self.patience, self.patience >= 0
-        yield "head", self.head, self.head in HEADS
-        yield "stages", len(self.stages), len(self.stages) > 0
-        for stage in self.stages:
-            yield from _stage_rules(stage, self.batch_tokens, self.parts)
-        if self.stages:
-            longest = max(stage.longest for stage in self.stages)
-            yield "longest window of the last stage", self.window, self.window == longest
+    def _contradictions(self) -> Iterator[str]:
+        longest = max(stage.longest for stage in self.stages)
+        if self.window != longest:
+            yield f"the last stage has windows of {self.window} nt at most, another one of {longest}"
+        yield from _too_large(self.stages, self.batch_tokens, self.parts)
 
     @property
     def window(self) -> int:
@@ -311,67 +280,49 @@ class FineTuneRecipe:
         return sum(stage.tokens for stage in self.stages)
 
     def optimisation(self) -> Optimisation:
-        """Return how the loop takes its steps."""
+        """Return the settings of the loop."""
         return Optimisation(
-            learning_rate=self.learning_rate, warmup_steps=self.warmup_steps, final_share=self.final_share,
-            betas=(0.9, 0.98), weight_decay=self.weight_decay, clip=self.clip, validate_every=self.validate_every,
-            save_every=self.validate_every, watch="auprc", patience=self.patience,
+            self.learning_rate, self.warmup_steps, self.final_share, (0.9, 0.98), self.weight_decay, self.clip,
+            self.validate_every, self.validate_every, "auprc", self.patience,
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceRecipe:
-    """How a model is fine-tuned on whole sequences.
+class SequenceRecipe(Checked, frozen=True):
+    """The settings of a fine-tuning on whole sequences.
 
     Args:
-        epochs: how often, on average, every sequence is seen at most.
+        epochs: passes over all sequences at most, on average.
         batch: sequences of one step.
-        head: what stands on the encoder: ``linear`` or ``convolution``.
+        head: ``linear`` or ``convolution``.
         frozen: train the head only, and leave the encoder as it was.
         learning_rate: at its peak; see ``Recipe``.
         warmup_share: of the steps, those in which the learning rate rises.
         patience: epochs without a better figure after which the training stops; 0 never stops it.
     """
 
-    epochs: int = 20
-    batch: int = 32
-    head: str = LINEAR
+    epochs: Count = 20
+    batch: Count = 32
+    head: Head = "linear"
     frozen: bool = False
-    learning_rate: float = 3e-4
-    warmup_share: float = 0.1
-    final_share: float = 0.02
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    seed: int = 1
-    patience: int = 5
-
-    def __post_init__(self) -> None:
-        """Refuse a recipe that cannot be followed.
-
-        Raises:
-            SettingsError: naming every value that breaks a rule.
-        """
-        _check(self._rules())
-
-    def _rules(self) -> Iterator[Rule]:
-        yield from _above_0(self, "epochs", "batch")
-        yield from _shares(self, "learning_rate", "warmup_share", "final_share", "weight_decay")
-        yield "clip", self.clip, 0 < self.clip < math.inf
-        yield "seed", self.seed, 0 <= self.seed < 2**63
-        yield "patience", self.patience, self.patience >= 0
-        yield "head", self.head, self.head in HEADS
+    learning_rate: Rate = 3e-4
+    warmup_share: Rate = 0.1
+    final_share: Rate = 0.02
+    weight_decay: Rate = 0.01
+    clip: Positive = 1.0
+    seed: Seed = 1
+    patience: Patience = 5
 
     def epoch(self, sequences: int) -> int:
         """Return the steps of an epoch; there is a validation after each."""
         return max(1, math.ceil(sequences / self.batch))
 
     def optimisation(self, sequences: int, watch: str) -> Optimisation:
-        """Return how the loop takes its steps."""
+        """Return the settings of the loop."""
         epoch = self.epoch(sequences)
+        warmup = max(1, round(self.warmup_share * self.epochs * epoch))
         return Optimisation(
-            learning_rate=self.learning_rate, warmup_steps=max(1, round(self.warmup_share * self.epochs * epoch)),
-            final_share=self.final_share, betas=(0.9, 0.98), weight_decay=self.weight_decay, clip=self.clip,
-            validate_every=epoch, save_every=epoch, watch=watch, patience=self.patience,
+            self.learning_rate, warmup, self.final_share, (0.9, 0.98), self.weight_decay, self.clip, epoch, epoch,
+            watch, self.patience,
         )  # fmt: skip
 
 
@@ -381,13 +332,14 @@ AnyRecipe = TypeVar("AnyRecipe", Recipe, FineTuneRecipe)
 def scaled(recipe: AnyRecipe, tokens: int) -> AnyRecipe:
     """Return the recipe with its stages and warm-up shortened or lengthened in proportion to ``tokens`` in all."""
     share = tokens / recipe.tokens
-    stages = tuple(dataclasses.replace(stage, tokens=max(1, round(stage.tokens * share))) for stage in recipe.stages)
-    return dataclasses.replace(recipe, stages=stages, warmup_steps=max(1, round(recipe.warmup_steps * share)))
+    replace = msgspec.structs.replace
+    stages = tuple(replace(stage, tokens=max(1, round(stage.tokens * share))) for stage in recipe.stages)
+    return replace(recipe, stages=stages, warmup_steps=max(1, round(recipe.warmup_steps * share)))
 
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What a step's windows look like; ``first_position`` is where on the model's positions they are put."""
+    """The windows of a step; ``first_position`` is where on the model's positions they are put."""
 
     stage: Stage
     width: int
@@ -396,36 +348,29 @@ class StepPlan:
 
 
 class StagePlan:
-    """The steps of a training's stages.
+    """The steps of a training's stages."""
 
-    Args:
-        batch_tokens: of one step, over all its ``parts`` micro-batches.
-    """
-
-    def __init__(self, stages: Sequence[Stage], *, batch_tokens: int, parts: int, seed: int) -> None:
-        self._stages, self._batch_tokens, self._parts, self._seed = stages, batch_tokens, parts, seed
-        self._longest = max(stage.longest for stage in stages)
+    def __init__(self, recipe: Recipe | FineTuneRecipe) -> None:
+        self._recipe = recipe
+        self._longest = max(stage.longest for stage in recipe.stages)
         # A step has fewer than batch_tokens, since windows are whole: of 510 nt almost as many, of 1,000 at worst 2/3.
-        self._ends = list(accumulate(max(1, round(s.tokens / batch_tokens)) for s in stages))
+        self._ends = list(accumulate(max(1, round(stage.tokens / recipe.batch_tokens)) for stage in recipe.stages))
 
     @property
     def steps(self) -> int:
         """Steps of all stages."""
         return self._ends[-1]
 
-    def number(self, step: int) -> int:
-        """Return the number of a step's stage, from 0."""
-        return bisect_right(self._ends, step)
-
     def step(self, step: int) -> StepPlan:
-        """Return what a step looks like."""
-        stage = self._stages[self.number(step)]
-        rng = step_rng(self._seed, step, self._parts)
+        """Return the plan of a step, from the seed and its number alone."""
+        recipe = self._recipe
+        stage = recipe.stages[bisect_right(self._ends, step)]
+        rng = step_rng(recipe.seed, step, recipe.parts)
         width = int(rng.integers(stage.shortest, stage.longest + 1))
-        windows = max(1, self._batch_tokens // (width + 2) // self._parts)
+        windows = max(1, recipe.batch_tokens // (width + 2) // recipe.parts)
         first = int(rng.integers(self._longest - width + 1)) if stage.anywhere else 0
         return StepPlan(stage, width, windows, first)
 
     def describe(self, step: int) -> dict[str, float | int | str]:
-        """Name the stage, from 1, and the window length, for the log."""
-        return {"stage": self.number(step) + 1, "window": self.step(step).width}
+        """Return the number of the stage, from 1, and the window length, for the log."""
+        return {"stage": bisect_right(self._ends, step) + 1, "window": self.step(step).width}

@@ -20,7 +20,6 @@ from ..genome.gene_table import HAS_ACCEPTOR, HAS_DONOR, REPORTED
 from ..scoring.scorers import log_p
 from ..sequence.tokens import Tokens, with_special
 from .corpus import Corpus, Ints
-from .loop import WindowSampler
 
 REACH = 4
 """Neighbours on either side, nt."""
@@ -35,18 +34,18 @@ class CountModel:
     """Frequencies of a nucleotide given its neighbours.
 
     Args:
-        sampler: of the training genes; the windows counted lie around splice sites, where the model is to be beaten.
+        corpus: the windows counted lie around splice sites of its training genes, where the model is to be beaten.
         width: of these windows, nt, as long as those that the model is measured on: the shorter they are, the less rare
             is a splice site.
         nucleotides: to count.
     """
 
-    def __init__(self, sampler: WindowSampler, width: int, *, nucleotides: int = _NUCLEOTIDES, seed: int = 0) -> None:
-        windows = -(-nucleotides // width)
+    def __init__(self, corpus: Corpus, width: int, *, nucleotides: int = _NUCLEOTIDES, seed: int = 0) -> None:
+        windows, sampler = -(-nucleotides // width), corpus.windows()
         rng = np.random.default_rng(seed)
         counts = np.zeros(_CONTEXTS * 4, dtype=np.int64)
         for done in range(0, windows, _BATCH):
-            drawn = sampler.draw(rng, min(_BATCH, windows - done), width, site_share=1.0)
+            drawn = corpus.bases[sampler.draw(rng, min(_BATCH, windows - done), width, site_share=1.0)]
             view = np.lib.stride_tricks.sliding_window_view(drawn, 2 * REACH + 1, axis=1).reshape(-1, 2 * REACH + 1)
             view = view[(view != N).all(axis=1)]
             counts += np.bincount(_context(view) * 4 + (view[:, REACH] - A), minlength=len(counts))

@@ -1,13 +1,12 @@
-"""Labelled sequences: a TSV of sequences, each with a class or a value, and which part of them is for what."""
+"""Fine-tuning on whole sequences: a TSV of sequences, each with a class or a value, and the task on it."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -21,15 +20,13 @@ from ..errors import LabelError, require
 from ..files import whole_or_not
 from ..model.classifier import Classifier, FineTuned
 from ..model.registry import DEFAULT_MODEL
-from ..model.tuned import SEQUENCES as TASK
-from ..model.tuned import VALUE, SequenceModel, of_one_length, sequence_tokens
+from ..model.tuned import SEQUENCES, VALUE, SequenceModel, of_one_length, sequence_tokens
 from ..sequence.tokens import Tokens
 from .corpus import draw
 from .finetune import Rows, begin, calibrated, config_of, softmax, train_head, write_figures
 from .labels import Labels
-from .loop import Loss, step_rng
-from .metrics import AnyFloats as Floats
-from .metrics import class_figures, value_figures
+from .loop import Loss, Machine, Task, step_rng
+from .metrics import Floats, class_figures, value_figures
 from .recipe import SequenceRecipe
 
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
@@ -39,7 +36,7 @@ _SEQUENCE, _LABEL, _SPLIT = "sequence", "label", "split"
 
 @dataclass(frozen=True, eq=False)
 class LabelledSequences:
-    """Hold n sequences.
+    """n sequences with their classes or values.
 
     Args:
         labels: names of the classes, sorted; ``("value",)`` of values.
@@ -60,7 +57,7 @@ class LabelledSequences:
 
     @property
     def classes(self) -> bool:
-        """Whether the targets are classes."""
+        """True where the targets are classes, False where they are values."""
         return self.labels != (VALUE,)
 
     @property
@@ -69,20 +66,20 @@ class LabelledSequences:
         return max(map(len, self.tokens), default=0)
 
     def count(self, label: int) -> int:
-        """How many are of a class."""
+        """Return the number of sequences of a class."""
         return int(np.count_nonzero(self.targets == label))
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of all that training reads."""
         whole = hashlib.sha256(f"sequences {','.join(self.labels)}".encode())
-        for one in self.tokens:
-            whole.update(len(one).to_bytes(4, "little") + one.tobytes())
+        for tokens in self.tokens:
+            whole.update(len(tokens).to_bytes(4, "little") + tokens.tobytes())
         whole.update(self.targets.astype("<f8").tobytes())
         return whole.hexdigest()
 
     def take(self, rows: Sequence[int]) -> LabelledSequences:
-        """Return some of them."""
+        """Return some of the sequences."""
         return LabelledSequences(
             self.labels, tuple(self.texts[row] for row in rows), tuple(self.tokens[row] for row in rows),
             self.targets[list(rows)], tuple(self.lines[row] for row in rows),
@@ -94,7 +91,7 @@ class SequenceSplit:
     """Sequences to train on, to stop by, and to test on.
 
     Args:
-        leaked: sequences of validation or test that the file has for training too; none where a hash decides.
+        leaked: number of sequences of validation or test that the file has for training too; 0 where a hash decides.
     """
 
     training: LabelledSequences
@@ -106,14 +103,6 @@ class SequenceSplit:
     def longest(self) -> int:
         """Length of the longest, nt."""
         return max(part.longest for part in (self.training, self.validation, self.test))
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    line: int
-    text: str
-    target: str
-    part: str | None
 
 
 def read_sequences(path: Path, longest: int, *, validation_share: float, test_share: float) -> SequenceSplit:
@@ -131,51 +120,47 @@ def read_sequences(path: Path, longest: int, *, validation_share: float, test_sh
     """
     column, rows = _read(path)
     classes = column == _LABEL
-    texts, tokens, targets, lines = [], [], [], []
-    labels = tuple(sorted({row.target for row in rows})) if classes else (VALUE,)
-    if classes and len(labels) < 2:
-        raise LabelError("There is one class only.", needed="two classes or more", found=labels[0], where=str(path))
-    if len(labels) > _MOST_CLASSES:
-        raise LabelError(
-            "There are too many classes.", needed=f"at most {_MOST_CLASSES}", found=f"{len(labels):,}", where=str(path),
-            remedy=f"name the column {VALUE} if it holds numbers",
-        )  # fmt: skip
+    labels = tuple(sorted({row[column] for row in rows.values()})) if classes else (VALUE,)
+    if classes and not 2 <= len(labels) <= _MOST_CLASSES:
+        needed, found = f"2 to {_MOST_CLASSES}", f"{len(labels):,}"
+        remedy = f"name the column {VALUE} if it holds numbers"
+        raise LabelError("The number of classes is wrong.", needed=needed, found=found, where=str(path), remedy=remedy)
+    tokens: list[Tokens] = []
+    targets: list[float] = []
     parts: dict[str, list[int]] = {part: [] for part in PARTS}
-    for number, row in enumerate(rows):
-        where = f"{path}:{row.line}"
+    for number, (line, row) in enumerate(rows.items()):
+        text, where = row[_SEQUENCE], f"{path}:{line}"
         try:
-            tokens.append(sequence_tokens(row.text, longest))
+            tokens.append(sequence_tokens(text, longest))
         except ValueError as error:
-            raise LabelError(
-                "A sequence cannot be read.", needed=f"1 to {longest:,} letters A, C, G, T or N", found=str(error),
-                where=where,
-            ) from error  # fmt: skip
-        targets.append(labels.index(row.target) if classes else _number(row.target, where))
-        texts.append(row.text)
-        lines.append(row.line)
-        parts[row.part or _drawn(row.text, validation_share, test_share)].append(number)
-    whole = LabelledSequences(labels, tuple(texts), tuple(tokens), np.array(targets, dtype=np.float64), tuple(lines))
+            raise LabelError("A sequence cannot be read.", found=str(error), where=where) from error
+        targets.append(labels.index(row[column]) if classes else _number(row[column], where))
+        parts[row.get(_SPLIT) or _drawn(text, validation_share, test_share)].append(number)
+    texts = tuple(row[_SEQUENCE] for row in rows.values())
+    whole = LabelledSequences(labels, texts, tuple(tokens), np.array(targets, dtype=np.float64), tuple(rows))
     training, validation, test = (whole.take(parts[part]) for part in PARTS)
-    for name, part in ((TRAIN, training), (VALIDATION, validation)):
-        _check(name, part, path)
+    _check(TRAIN, training, path)
+    _check(VALIDATION, validation, path)
     known = {text.upper() for text in training.texts}
     leaked = sum(text.upper() in known for part in (validation, test) for text in part.texts)
     return SequenceSplit(training, validation, test, leaked)
 
 
-def _read(path: Path) -> tuple[str, list[_Row]]:
-    """Return which column has the targets, and the rows."""
+def _read(path: Path) -> tuple[str, dict[int, dict[str, str]]]:
+    """Return the name of the column with the targets, and the rows by line."""
+    rows: dict[int, dict[str, str]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             lines = csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
             header = next(lines, [])
             column = _target_column(header, path)
-            rows = [_row(header, column, cells, path, lines.line_num) for cells in lines if cells]
+            for cells in lines:
+                if cells:
+                    rows[lines.line_num] = _row(header, column, cells, f"{path}:{lines.line_num}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(
-            "The sequences cannot be read.", needed="a TSV in UTF-8",
-            found=getattr(error, "strerror", None) or str(error), where=str(path),
-        ) from error  # fmt: skip
+        found = getattr(error, "strerror", None) or str(error)
+        needed = "a TSV in UTF-8"
+        raise LabelError("The sequences cannot be read.", needed=needed, found=found, where=str(path)) from error
     if not rows:
         raise LabelError("The file has no sequence.", needed="a line per sequence below the header", where=str(path))
     return column, rows
@@ -183,30 +168,26 @@ def _read(path: Path) -> tuple[str, list[_Row]]:
 
 def _target_column(header: Sequence[str], path: Path) -> str:
     targets = [name for name in (_LABEL, VALUE) if name in header]
-    doubled = [name for name, count in Counter(header).items() if count > 1]
-    if _SEQUENCE not in header or len(targets) != 1 or doubled:
+    if _SEQUENCE not in header or len(targets) != 1 or len(set(header)) < len(header):
         raise LabelError(
             "The columns are not those of labelled sequences.",
-            needed=f"{_SEQUENCE}, either {_LABEL} (classes) or {VALUE} (numbers), and {_SPLIT} if there is one",
+            needed=f"{_SEQUENCE}, either {_LABEL} (classes) or {VALUE} (numbers), and optionally {_SPLIT}",
             found=", ".join(header) or "an empty file", where=f"{path}:1",
-            remedy="name the columns in the first line, separated by tabs",
         )  # fmt: skip
     return targets[0]
 
 
-def _row(header: Sequence[str], column: str, cells: Sequence[str], path: Path, line: int) -> _Row:
-    where = f"{path}:{line}"
+def _row(header: Sequence[str], column: str, cells: Sequence[str], where: str) -> dict[str, str]:
     if len(cells) != len(header):
-        raise LabelError(
-            "A line has not as many cells as the header.", needed=f"{len(header)}", found=f"{len(cells)}", where=where
-        )
+        found = f"{len(cells)} cells under {len(header)} columns"
+        raise LabelError("A line has not as many cells as the header.", found=found, where=where)
     row = dict(zip(header, cells, strict=True))
-    target, part = row[column].strip(), row.get(_SPLIT)
-    if not target:
-        raise LabelError(f"A {column} is empty.", needed=f"a {column} on every line", where=where)
-    if part is not None and part not in PARTS:
-        raise LabelError("A split is not known.", needed=", ".join(PARTS), found=repr(part), where=where)
-    return _Row(line, row[_SEQUENCE].strip(), target, part)
+    row[column], row[_SEQUENCE] = row[column].strip(), row[_SEQUENCE].strip()
+    if not row[column]:
+        raise LabelError(f"A {column} is empty.", where=where)
+    if _SPLIT in row and row[_SPLIT] not in PARTS:
+        raise LabelError("A split is not known.", needed=", ".join(PARTS), found=repr(row[_SPLIT]), where=where)
+    return row
 
 
 def _drawn(text: str, validation_share: float, test_share: float) -> str:
@@ -215,22 +196,14 @@ def _drawn(text: str, validation_share: float, test_share: float) -> str:
 
 
 def _check(name: str, part: LabelledSequences, path: Path) -> None:
-    """Refuse a part that nothing can be learned or stopped by."""
+    """Refuse a part that lacks a class, or whose values are all equal."""
     remedy = "give more sequences, other shares (--validation, --test), or a column split of your own"
-    if part.classes:
-        counts = Counter(part.targets.astype(int).tolist())
-        if len(counts) < len(part.labels):
-            raise LabelError(
-                f"The part {name!r} lacks a class.", needed=f"each of {', '.join(part.labels)}",
-                found=", ".join(f"{counts[number]:,} {label}" for number, label in enumerate(part.labels)),
-                where=str(path), remedy=remedy,
-            )  # fmt: skip
-    elif len(set(part.targets.tolist())) < 2:
-        raise LabelError(
-            f"The part {name!r} has nothing to tell apart.", needed="two different values or more",
-            found=f"{len(part):,} sequences with {len(set(part.targets.tolist()))} different values", where=str(path),
-            remedy=remedy,
-        )  # fmt: skip
+    different = len(np.unique(part.targets))
+    if different < (len(part.labels) if part.classes else 2):
+        found = f"{len(part):,} sequences with {different} different targets"
+        needed = f"each of {', '.join(part.labels)}" if part.classes else "two different values or more"
+        problem = f"The part {name!r} lacks a class or a second value."
+        raise LabelError(problem, needed=needed, found=found, where=str(path), remedy=remedy)
 
 
 def _number(text: str, where: str) -> float:
@@ -239,16 +212,15 @@ def _number(text: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise LabelError("A value is not a number.", needed="a finite number", found=repr(text), where=where)
+        raise LabelError("A value is not a finite number.", found=repr(text), where=where)
     return value
 
 
-PREDICTIONS = "predictions.tsv"
 _BATCH = 8192  # tokens in one call that trains nothing
 
 
-class AnswerSequences:
-    """The task: tell the class, or the value, of a sequence.
+class AnswerSequences(Task):
+    """The task: predict the class, or the value, of a sequence.
 
     Classes weigh the same in the loss, however many sequences they have. Values are learned as distances from the mean,
     in standard deviations of the training sequences.
@@ -257,6 +229,8 @@ class AnswerSequences:
     def __init__(self, recipe: SequenceRecipe, training: LabelledSequences, validation: LabelledSequences) -> None:
         self._recipe, self._training, self._validation = recipe, training, validation
         self._epoch = recipe.epoch(len(training))
+        self.steps = recipe.epochs * self._epoch
+        self.watch = "auprc" if training.classes else "spearman"
         self.mean, self.scale = 0.0, 1.0
         self._weights = torch.ones(1)
         if training.classes:
@@ -264,21 +238,6 @@ class AnswerSequences:
             self._weights = torch.tensor([len(training) / (len(counts) * count) for count in counts])
         else:
             self.mean, self.scale = float(training.targets.mean()), float(training.targets.std())
-
-    @property
-    def watch(self) -> str:
-        """What of a validation is to grow."""
-        return "auprc" if self._training.classes else "spearman"
-
-    @property
-    def steps(self) -> int:
-        """Steps of all epochs."""
-        return self._recipe.epochs * self._epoch
-
-    @property
-    def parts(self) -> int:
-        """Micro-batches of a step."""
-        return 1
 
     def loss(self, model: nn.Module, step: int, part: int, device: torch.device) -> Loss:
         """Draw sequences, from the seed and ``step`` alone, and run those of one length at a time."""
@@ -300,7 +259,7 @@ class AnswerSequences:
         return Loss(total, right, len(chosen), tokens, len(chosen) if chosen.classes else 0)
 
     def describe(self, step: int) -> dict[str, float | int | str]:
-        """Name the epoch, from 1."""
+        """Return the epoch, from 1."""
         return {"epoch": step // self._epoch + 1}
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
@@ -309,14 +268,13 @@ class AnswerSequences:
         found = answers_of(model, self._validation, device)
         if self._validation.classes:
             figures = class_figures(softmax(found), truth, self._validation.labels)
-            measured = {f"auprc_{figure.label}": round(figure.auprc, 6) for figure in figures}
+            measured = {f"auprc_{figure['label']}": round(figure["auprc"], 6) for figure in figures}
             return {**measured, "auprc": round(sum(measured.values()) / len(measured), 6)}
-        figure = value_figures(found[:, 0] * self.scale + self.mean, truth)
-        assert figure.spearman is not None and figure.r2 is not None  # two different values or more
-        return {"spearman": round(figure.spearman, 6), "r2": round(figure.r2, 6)}
+        figure = value_figures(found[:, 0] * self.scale + self.mean, truth)  # there are two different values or more
+        return {name: round(figure[name], 6) for name in ("spearman", "r2")}
 
     def finish(self, model: Classifier, device: torch.device) -> None:
-        """Set the probabilities right, or give values the unit of the file."""
+        """Calibrate the probabilities, or give values the unit of the file."""
         if self._validation.classes:
             found = answers_of(model, self._validation, device)
             truth: Labels = self._validation.targets.astype(np.uint8)
@@ -343,24 +301,19 @@ def finetune_sequences(
     recipe: SequenceRecipe | None = None,
     validation_share: float = 0.1,
     test_share: float = 0.1,
-    device: torch.device | None = None,
-    half: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-    progress: Callable[[str, int, int], None] | None = None,
+    machine: Machine | None = None,
 ) -> tuple[Path, Rows]:
     """Train and test; return the model's folder, and a row of figures per class, or one for the values.
 
     Args:
         file: TSV with the columns ``sequence``, either ``label`` (classes) or ``value`` (numbers), and optionally
             ``split`` (train, validation or test).
-        path: the run's folder; a run that is there is gone on with, and tested again. ``figures.json`` has the rows,
-            ``predictions.tsv`` what the model says of every sequence of the test part.
+        path: the run's folder; a run that is there is continued, and tested again. ``figures.json`` has the rows,
+            ``predictions.tsv`` the predictions for every sequence of the test part.
         base: model to begin as, or ``random``.
-        recipe: how it is trained; None for the default.
+        recipe: settings of the training; None for the default.
         validation_share, test_share: of the different sequences, where the file has no column ``split``.
-        device: None for the CPU.
-        half: train in bf16.
-        say, progress: told how it goes.
+        machine: device and reports; None for the CPU, silent.
 
     Raises:
         LabelError: the file is no such table, a line cannot be read, or a part has nothing to learn from.
@@ -370,50 +323,55 @@ def finetune_sequences(
         OutputError: something cannot be written.
     """
     require("sklearn")
-    recipe, device = recipe or SequenceRecipe(), device or torch.device("cpu")
+    recipe, machine = recipe or SequenceRecipe(), machine or Machine()
     longest = config_of(base).longest_window
     split = read_sequences(file, longest, validation_share=validation_share, test_share=test_share)
-    for name, part in (("training", split.training), ("validation", split.validation), ("test", split.test)):
-        classes = [f"{part.count(number):,} {label}" for number, label in enumerate(part.labels) if part.classes]
-        say(f"{name}: {len(part):,} sequences{', ' if classes else ''}{', '.join(classes)}")
-    if split.leaked:
-        say(f"{split.leaked:,} sequences of validation or test are among those for training too: figures flatter")
-    if not len(split.test):
-        say("no sequence is set apart for the test: there will be no figures")
-    for number, label in enumerate(split.test.labels):
-        if split.test.classes and len(split.test) and not split.test.count(number):
-            say(f"test has no {label}, so there will be no figure of it")
+    _describe(split, machine)
     learned = AnswerSequences(recipe, split.training, split.validation)
     labels = split.training.labels
     model, base_sha256 = begin(base, len(labels), head=recipe.head, seed=recipe.seed, pooled=True)
-    about = FineTuned(TASK, labels, split.longest, True, base, base_sha256, recipe.head)
+    about = FineTuned(SEQUENCES, labels, split.longest, True, base, base_sha256, recipe.head)
     folder = train_head(
-        model, learned, recipe.optimisation(len(split.training), learned.watch), about, path,
-        recipe=recipe, digests=(split.training.digest, split.validation.digest),
-        finish=lambda best: learned.finish(best, device), device=device, half=half, say=say, progress=progress,
+        model, learned, recipe.optimisation(len(split.training), learned.watch), about, path, machine, recipe=recipe,
+        digests=(split.training.digest, split.validation.digest),
+        finish=lambda best: learned.finish(best, machine.device),
     )  # fmt: skip
-    rows = _tested(SequenceModel(folder, device), split.test, path) if len(split.test) else []
+    rows = _tested(SequenceModel(folder, machine.device), split.test, path) if len(split.test) else []
     write_figures(path, rows)
     return folder, rows
 
 
+def _describe(split: SequenceSplit, machine: Machine) -> None:
+    for name, part in (("training", split.training), ("validation", split.validation), ("test", split.test)):
+        classes = [f", {part.count(number):,} {label}" for number, label in enumerate(part.labels) if part.classes]
+        machine.say(f"{name}: {len(part):,} sequences{''.join(classes)}")
+    if split.leaked:
+        machine.say(f"{split.leaked:,} sequences of validation or test are also in training: the figures flatter")
+    if not len(split.test):
+        machine.say("no sequence is set apart for the test: there will be no figures")
+    for number, label in enumerate(split.test.labels):
+        if split.test.classes and len(split.test) and not split.test.count(number):
+            machine.say(f"test has no {label}, so there will be no figure of it")
+
+
 def _tested(model: SequenceModel, test: LabelledSequences, path: Path) -> Rows:
-    """Write what the model says of the sequences, and return the figures."""
+    """Write the predictions for the sequences, and return the figures."""
     if test.classes:
         found = model.probabilities(test.texts)
         header = ["line", "sequence", "label", "predicted", *(f"p_{label}" for label in test.labels)]
         names = [test.labels[number] for number in found.argmax(axis=1)]
         truth = [test.labels[number] for number in test.targets.astype(int)]
-        said = [[name, *(f"{p:.6f}" for p in row)] for name, row in zip(names, found, strict=True)]
-        rows = [asdict(figure) for figure in class_figures(found, test.targets, test.labels)]
+        predicted = [[name, *(f"{p:.6f}" for p in row)] for name, row in zip(names, found, strict=True)]
+        rows = class_figures(found, test.targets, test.labels)
     else:
         values = model.values(test.texts)
         header = ["line", "sequence", VALUE, "predicted"]
         truth = [repr(value) for value in test.targets.tolist()]
-        said = [[f"{value:.6g}"] for value in values.tolist()]
-        rows = [asdict(value_figures(values, test.targets))]
-    with whole_or_not(path / PREDICTIONS) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+        predicted = [[f"{value:.6g}"] for value in values.tolist()]
+        rows = [value_figures(values, test.targets)]
+    file = path / "predictions.tsv"
+    with whole_or_not(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
         handle.write("\t".join(header) + "\n")
-        for line, text, known, more in zip(test.lines, test.texts, truth, said, strict=True):
-            handle.write("\t".join([str(line), text, known, *more]) + "\n")
+        for line, text, known, cells in zip(test.lines, test.texts, truth, predicted, strict=True):
+            handle.write("\t".join([str(line), text, known, *cells]) + "\n")
     return rows

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from factories import tiny_model
-from splicebert_vep.errors import BackendError, ModelError
+from splicebert_vep.errors import BackendError, ModelError, SettingsError
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.classifier import Classifier, FineTuned, load_classifier, save_classifier
 from splicebert_vep.model.tuned import SPLICE_LABELS as LABELS
 from splicebert_vep.model.tuned import SPLICE_SITES as TASK
-from splicebert_vep.model.tuned import BranchpointModel, SpliceSiteModel
+from splicebert_vep.model.tuned import BranchpointModel, SequenceModel, SpliceSiteModel, of_one_length, sequence_tokens
 from splicebert_vep.train.finetune import begin
 
 
@@ -138,3 +138,31 @@ def test_a_head_begins_alike_whatever_was_drawn_before(base):
         assert all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
         torch.manual_seed(5)
         assert torch.equal(after, torch.rand(1))  # and the caller's random numbers are as they would have been
+
+
+def test_sequences_of_one_length_go_together_and_none_is_padded():
+    tokens = [sequence_tokens(text, 60) for text in ("ACGT", "AC", "GGGT", "TT", "NNNN", "A")]
+    found = [(rows.tolist(), windows.tolist()) for rows, windows in of_one_length(tokens, 12)]
+    assert [rows for rows, _ in found] == [[5], [1, 3], [0, 2], [4]]
+    assert found[1][1] == [[2, 6, 7, 3], [2, 9, 9, 3]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [("ACGU", "write U as T"), ("", "empty"), ("A" * 61, "61 nt"), ("AC GT", "' ' at position 3")],
+)
+def test_a_sequence_that_cannot_be_read_is_named(base, tmp_path, wrong, said):
+    model = SequenceModel.open(saved(base, tmp_path, "sequence", ("a", "b"), pooled=True), "cpu")
+    with pytest.raises(SettingsError, match=said) as told:
+        model.probabilities(["ACGT", wrong])
+    assert told.value.where == "sequence 2"
+
+
+def test_classes_are_no_values_and_values_are_no_classes(base, tmp_path):
+    model = SequenceModel.open(saved(base, tmp_path / "classes", "sequence", ("a", "b"), pooled=True), "cpu")
+    assert model.probabilities([]).shape == (0, 2)
+    with pytest.raises(SettingsError, match="classes"):
+        model.values(["ACGT"])
+    model = SequenceModel.open(saved(base, tmp_path / "values", "sequence", ("value",), pooled=True), "cpu")
+    with pytest.raises(SettingsError, match="no classes"):
+        model.probabilities(["ACGT"])

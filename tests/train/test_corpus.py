@@ -1,11 +1,11 @@
-"""The corpus holds whole genes on the transcribed strand, and gives back what went in."""
+"""A corpus holds whole genes on the transcribed strand and returns them unchanged; windows are drawn from them."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factories import GENE, gene_text, reverse_complement, write_genome
+from factories import GENE, gene_text, write_genome
 from splicebert_vep.errors import CorpusError
 from splicebert_vep.genome.gene_table import HAS_ACCEPTOR, HAS_DONOR
 from splicebert_vep.sequence.tokens import encode
@@ -95,19 +95,22 @@ def test_genes_that_overlap_on_either_strand_are_held_out_together(tmp_path):
 def test_a_corpus_without_genes_is_refused(tmp_path):
     fasta, gtf = write_genome(tmp_path, "+")
     fasta.write_text(fasta.read_text().replace(">1", ">another"))
-    with pytest.raises(CorpusError, match="No gene of the annotation lies on the reference"):
+    with pytest.raises(CorpusError, match="No protein_coding"):
         build_corpus([Source("test", fasta, str(gtf))], 0.0)
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut"])
-def test_a_damaged_corpus_is_told(tmp_path, content):
-    (tmp_path / "c").write_bytes(content)
-    with pytest.raises(CorpusError, match="The corpus cannot be read"):
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut", "an array overwritten"])
+def test_a_damaged_corpus_is_refused(tmp_path, content):
+    if isinstance(content, bytes):
+        (tmp_path / "c").write_bytes(content)
+    else:
+        corpus_of(tmp_path, "+-" * 4).save(tmp_path / "c")
+        data = bytearray((tmp_path / "c").read_bytes())
+        at = data.index(b"exon_start.npy") + 20
+        data[at : at + 40] = bytes(40)
+        (tmp_path / "c").write_bytes(data)
+    with pytest.raises(CorpusError, match="cannot be read"):
         Corpus.load(tmp_path / "c")
-
-
-def test_reverse_complement_of_the_helper_is_what_the_tests_think():
-    assert reverse_complement("AACGT") == "ACGTT"
 
 
 def test_a_gene_that_comes_twice_is_taken_once(tmp_path):
@@ -120,12 +123,36 @@ def test_a_gene_that_comes_twice_is_taken_once(tmp_path):
     assert len(both.names) == 8
 
 
-def test_damage_within_a_corpus_is_told(tmp_path):
-    corpus = corpus_of(tmp_path, "+-" * 4)
-    corpus.save(tmp_path / "c")
-    data = bytearray((tmp_path / "c").read_bytes())
-    at = data.index(b"exon_start.npy") + 20
-    data[at : at + 40] = bytes(40)
-    (tmp_path / "c").write_bytes(data)
-    with pytest.raises(CorpusError, match="The corpus cannot be read"):
-        Corpus.load(tmp_path / "c")
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return corpus_of(tmp_path_factory.mktemp("genome"), "+-" * 10, 0.3)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("held_out", [False, True])
+def test_windows_lie_in_genes_of_their_kind(corpus, share, held_out):
+    windows = corpus.bases[corpus.windows(held_out=held_out).draw(np.random.default_rng(0), 50, 120, share)]
+    genes = [
+        corpus.bases[corpus.offsets[gene] : corpus.offsets[gene + 1]].tobytes()
+        for gene in np.flatnonzero(corpus.held_out == held_out)
+    ]
+    assert windows.shape == (50, 120)
+    for window in windows:
+        assert any(window.tobytes() in gene for gene in genes)
+
+
+def test_windows_around_sites_hold_one_at_any_place(corpus):
+    junctions = np.unique(np.concatenate([corpus.exon_start, corpus.exon_end]))
+    places = []
+    for window in corpus.windows().draw(np.random.default_rng(0), 400, 120, 1.0):
+        start = window[0]
+        inside = junctions[(junctions > start) & (junctions < start + 120)] - start
+        assert len(inside)
+        places += inside.tolist()
+    assert np.mean(places) == pytest.approx(60, abs=6)  # 4 standard errors
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_windows_longer_than_every_gene_are_refused(corpus, share):
+    with pytest.raises(CorpusError, match="window of 5000"):
+        corpus.windows().draw(np.random.default_rng(0), 4, 5000, share)

@@ -1,33 +1,80 @@
-"""Training: the loss, the shape of a run, and what survives being killed."""
+"""Pre-training: masked windows, the loss on them, the initial weights, and the files of a run."""
 
-import csv
-import dataclasses
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
-from factories import write_genome
-from splicebert_vep.errors import CorpusError, ModelError, SettingsError
+from factories import TINY, write_genome
+from splicebert_vep.errors import CorpusError, SettingsError
 from splicebert_vep.model.bert import SpliceBert
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.train.corpus import Source, build_corpus
-from splicebert_vep.train.loop import Processes, RunFolder, mask_windows, read_log
-from splicebert_vep.train.pretrain import MaskedLanguageModelling, identity, initialise, masked_loss, pretrain
-from splicebert_vep.train.recipe import MINI, PRESETS, Recipe, Stage, load_recipe, scaled
+from splicebert_vep.train.loop import IGNORED, Machine, Processes, read_log
+from splicebert_vep.train.pretrain import MaskedLanguageModelling, initialise, mask_windows, masked_loss, pretrain
+from splicebert_vep.train.recipe import MINI, Stage, scaled
+from splicebert_vep_spec import CLS, MASK, SEP, A, N, T
 
 CPU = torch.device("cpu")
-TINY = Recipe(
-    name="tiny", hidden_size=32, layers=2, heads=4, intermediate_size=64, layer_norm_eps=1e-5,
-    stages=(Stage(20, 40, 4000, 1.0, anywhere=True), Stage(60, 80, 4000, 0.5)),
-    batch_tokens=400, parts=2, learning_rate=3e-3, warmup_steps=3, neighbour_layers=1, validate_every=7, save_every=5,
-)  # fmt: skip
+
+
+def random_windows(count, width, *, unknown=0.0):
+    rng = np.random.default_rng(7)
+    windows = rng.integers(A, T + 1, size=(count, width), dtype=np.uint8)
+    windows[rng.random(windows.shape) < unknown] = N
+    return windows
+
+
+def test_fifteen_percent_are_selected_and_hidden_as_bert_does():
+    windows = random_windows(4000, 203)
+    batch = mask_windows(np.random.default_rng(1), windows)
+    assert batch.tokens.shape == (4000, 205)
+    assert (batch.tokens[:, 0] == CLS).all() and (batch.tokens[:, -1] == SEP).all()
+    shown = batch.tokens[:, 1:-1]
+    truth = np.take_along_axis(windows, batch.positions - 1, axis=1)
+    seen = np.take_along_axis(batch.tokens, batch.positions, axis=1)
+    assert (batch.targets == truth).all()
+    assert all(len(set(row)) == len(row) for row in batch.positions[:100].tolist())
+    count = batch.positions.size
+    assert (seen == MASK).mean() == pytest.approx(0.8, abs=4 * (0.16 / count) ** 0.5)
+    # 10 % random, a quarter of them by chance the truth, and 10 % kept
+    assert (seen == truth).mean() == pytest.approx(0.125, abs=4 * (0.11 / count) ** 0.5)
+    wrong = seen[(seen != MASK) & (seen != truth)]
+    assert len(wrong) / count == pytest.approx(0.075, abs=4 * (0.07 / count) ** 0.5)
+    assert set(np.unique(wrong)) == {A, A + 1, A + 2, T}
+    selected = np.zeros(windows.shape, dtype=bool)
+    np.put_along_axis(selected, batch.positions - 1, True, axis=1)
+    unselected = ~selected
+    assert (shown[unselected] == N).mean() == pytest.approx(0.005, abs=4 * (0.005 / unselected.sum()) ** 0.5)
+    kept = unselected & (shown != N)
+    assert (shown[kept] == windows[kept]).all()
+
+
+def test_the_share_selected_is_right_on_average_whatever_the_width():
+    shares = [
+        mask_windows(np.random.default_rng(seed), random_windows(1, 33)).positions.shape[1] / 33 for seed in range(3000)
+    ]
+    assert np.mean(shares) == pytest.approx(0.15, abs=0.001)
+
+
+def test_places_are_selected_evenly():
+    batch = mask_windows(np.random.default_rng(2), random_windows(20_000, 40))
+    share = np.bincount(batch.positions.ravel() - 1, minlength=40) / 20_000
+    assert share == pytest.approx(np.full(40, batch.positions.shape[1] / 40), abs=4 * (0.13 / 20_000) ** 0.5)
+
+
+def test_n_is_never_selected():
+    windows = random_windows(500, 100, unknown=0.5)
+    windows[0] = N
+    batch = mask_windows(np.random.default_rng(3), windows)
+    truth = np.take_along_axis(windows, batch.positions - 1, axis=1)
+    assert (batch.targets[truth == N] == IGNORED).all()
+    assert (batch.targets[1:] != IGNORED).all()  # where there were enough nucleotides, none is wasted
+    assert (batch.targets[0] == IGNORED).all()
+    seen = np.take_along_axis(batch.tokens, batch.positions, axis=1)
+    assert (seen[truth == N] == N).all()
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +86,12 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def unbroken(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    pretrain(TINY, corpus, folder, device=CPU)
+    pretrain(TINY, corpus, folder)
     return folder
 
 
 def losses(folder):
-    with (folder / "train.csv").open() as handle:
-        return [float(row["loss"]) for row in csv.DictReader(handle)]
+    return [float(row["loss"]) for row in read_log(folder / "train.csv")]
 
 
 def test_the_loss_is_the_sum_of_minus_ln_p_over_the_selected():
@@ -105,108 +151,15 @@ def test_transformers_reads_the_result(unbroken):
     assert (wanted - got).abs().max() < 1e-4
 
 
-def test_the_same_run_gives_the_same_bytes(unbroken, corpus, tmp_path):
-    pretrain(TINY, corpus, tmp_path, device=CPU)
-    assert losses(tmp_path) == losses(unbroken)
-    assert (tmp_path / "model/model.safetensors").read_bytes() == (unbroken / "model/model.safetensors").read_bytes()
-
-
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.parametrize("at", [3, 5, 8, 13])
-def test_a_run_broken_off_goes_on_as_if_it_had_not_been(unbroken, corpus, tmp_path, monkeypatch, at):
-    plain = MaskedLanguageModelling.loss
-
-    def dying(self, model, step, part, device):
-        if step == at:
-            raise Killed
-        return plain(self, model, step, part, device)
-
-    monkeypatch.setattr(MaskedLanguageModelling, "loss", dying)
-    with pytest.raises(Killed):
-        pretrain(TINY, corpus, tmp_path, device=CPU)
-    monkeypatch.undo()
-    with (tmp_path / "train.csv").open("a") as handle:
-        handle.write("99,1")  # a line that was being written
-    pretrain(TINY, corpus, tmp_path, device=CPU)
-    assert losses(tmp_path) == pytest.approx(losses(unbroken), abs=1e-6)
-    assert read_log(tmp_path / "validation.csv") == read_log(unbroken / "validation.csv")
-    assert (tmp_path / "model/model.safetensors").read_bytes() == (unbroken / "model/model.safetensors").read_bytes()
-
-
-def test_kill_9_and_the_same_command_again(corpus, unbroken, tmp_path):
-    corpus.save(tmp_path / "c")
-    (tmp_path / "tiny.json").write_text(TINY.to_json())
-    command = [sys.executable, "-m", "splicebert_vep.cli.main", "pretrain", str(tmp_path / "c"), "-O",
-               str(tmp_path / "run"), "--preset", str(tmp_path / "tiny.json"), "--threads", "1"]  # fmt: skip
-    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    log = tmp_path / "run/train.csv"
-    deadline = time.monotonic() + 120
-    while not (log.is_file() and len(log.read_text().splitlines()) > 8):
-        assert time.monotonic() < deadline and running.poll() in (None, 0)
-        if running.poll() == 0:
-            break  # faster than we could look; the command again must then change nothing
-        time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-    assert done.returncode == 0, done.stderr
-    assert losses(tmp_path / "run") == pytest.approx(losses(unbroken), abs=1e-3)
-    assert (tmp_path / "run/curve.png").read_bytes().startswith(b"\x89PNG")
-    assert not list((tmp_path / "run").glob(".*.tmp"))
-
-
-def test_a_run_of_another_recipe_or_corpus_is_refused(unbroken, corpus):
-    with pytest.raises(SettingsError, match="another recipe or corpus"):
-        pretrain(dataclasses.replace(TINY, learning_rate=1e-3), corpus, unbroken, device=CPU)
-
-
-def test_two_processes_do_not_train_in_one_folder(corpus, tmp_path):
-    with (
-        RunFolder(tmp_path, identity(TINY, corpus)),
-        pytest.raises(SettingsError, match="Another process is training in this folder"),
-    ):
-        pretrain(TINY, corpus, tmp_path, device=CPU)
-
-
-def test_a_damaged_checkpoint_is_told(corpus, tmp_path):
-    pretrain(scaled(TINY, 800), corpus, tmp_path, device=CPU)
-    (tmp_path / "checkpoint.pt").write_bytes(b"cut")
-    with pytest.raises(ModelError, match="The checkpoint cannot be read"):
-        pretrain(scaled(TINY, 800), corpus, tmp_path, device=CPU)
-
-
-def test_two_processes_train_as_one(corpus, unbroken, tmp_path):
-    corpus.save(tmp_path / "c")
-    (tmp_path / "tiny.json").write_text(TINY.to_json())
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               "-m", "splicebert_vep.cli.main", "pretrain", str(tmp_path / "c"), "-O", str(tmp_path / "run"),
-               "--preset", str(tmp_path / "tiny.json"), "--threads", "1"]  # fmt: skip
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
-    assert losses(tmp_path / "run") == pytest.approx(losses(unbroken), abs=1e-3)
-    assert len(read_log(tmp_path / "run/validation.csv")) == 3
-
-
-def test_a_process_alone_sums_nothing():
-    tensor = torch.ones(2)
-    Processes().sum([tensor])
-    assert tensor.tolist() == [1, 1]
-
-
 def test_bf16_trains_too(corpus, tmp_path):
-    pretrain(scaled(TINY, 2000), corpus, tmp_path, device=CPU, half=True)
+    pretrain(scaled(TINY, 2000), corpus, tmp_path, Machine(half=True))
     assert losses(tmp_path)[-1] < losses(tmp_path)[0]
     weights = load_checkpoint(tmp_path / "model").model.state_dict()
     assert {weight.dtype for weight in weights.values()} == {torch.float32}
 
 
 def test_a_head_of_a_neighbour_layer_sees_its_neighbour():
-    model = SpliceBert(dataclasses.replace(MINI, neighbour_layers=1).config())
+    model = SpliceBert(MINI.config())
     initialise(model, neighbour_layers=1, seed=1)
     tokens = torch.randint(6, 10, (1, 200), generator=torch.Generator().manual_seed(0))
     layer = model.layers[0]
@@ -218,56 +171,17 @@ def test_a_head_of_a_neighbour_layer_sees_its_neighbour():
         assert (seen == offset).float().mean() > 0.9
 
 
-def test_recipes_travel_as_json(tmp_path):
-    for recipe in PRESETS.values():
-        (tmp_path / "r.json").write_text(recipe.to_json())
-        assert load_recipe(str(tmp_path / "r.json")) == recipe
-    assert scaled(MINI, MINI.tokens // 10).tokens == pytest.approx(MINI.tokens // 10, abs=5)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"stages": ()}, "stages: 0"),
-        ({"heads": 3}, "hidden_size by heads: 32 by 3"),
-        ({"stages": (Stage(50, 40, 100, 0.5),)}, "window: 50..40"),
-        ({"stages": (Stage(40, 40, 100, 1.5),)}, "site_share: 1.5"),
-        ({"batch_tokens": 100}, "batch_tokens by parts: 100 by 2"),
-        ({"heads": 0}, "heads: 0"),
-        ({"layers": 0}, "layers: 0"),
-        ({"validate_every": 0}, "validate_every: 0"),
-        ({"batch_tokens": 400.5}, "batch_tokens: 400.5"),
-        ({"learning_rate": "x"}, "learning_rate: x"),
-        ({"selected": 1.5}, "selected: 1.5"),
-        ({"seed": 2**64}, "seed: "),
-        ({"betas": (0.9,)}, "betas: "),
-    ],
-)
-def test_a_recipe_that_cannot_be_followed_is_refused(change, said):
-    with pytest.raises(SettingsError, match=said):
-        dataclasses.replace(TINY, **change)
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}', '{"stages": [{"longest": 3}], "betas": [0, 0]}'])
-def test_a_file_that_is_no_recipe_is_told(tmp_path, text):
-    (tmp_path / "r.json").write_text(text)
-    with pytest.raises(SettingsError, match="The recipe cannot be read"):
-        load_recipe(str(tmp_path / "r.json"))
-    with pytest.raises(SettingsError, match="No preset is called"):
-        load_recipe(str(tmp_path / "none.json"))
-
-
 def test_windows_longer_than_every_gene_are_refused(corpus, tmp_path):
-    recipe = dataclasses.replace(TINY, stages=(Stage(3500, 3500, 8000, 0.0),), batch_tokens=8000)
-    with pytest.raises(CorpusError, match="No gene to train on of the corpus is as long as a window"):
-        pretrain(recipe, corpus, tmp_path, device=CPU)
+    recipe = replace(TINY, stages=(Stage(3500, 3500, 8000, 0.0),), batch_tokens=8000)
+    with pytest.raises(CorpusError, match="window of 3500"):
+        pretrain(recipe, corpus, tmp_path)
 
 
 def test_a_corpus_without_held_out_genes_is_refused_before_the_first_step(tmp_path):
     fasta, gtf = write_genome(tmp_path, "+-")
     corpus = build_corpus([Source("test", fasta, str(gtf))], 0.0)
-    with pytest.raises(CorpusError, match="No held-out gene of the corpus"):
-        pretrain(TINY, corpus, tmp_path / "run", device=CPU)
+    with pytest.raises(CorpusError, match="No held-out gene"):
+        pretrain(TINY, corpus, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -283,8 +197,8 @@ def test_parts_with_unequal_answers_weigh_by_their_answers(tmp_path):
     whole = sum(loss.total for loss in losses) / sum(loss.count for loss in losses)
     whole.backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf)
-    run = dataclasses.replace(TINY, learning_rate=1e-12, validate_every=100, save_every=100, clip=1e9)
-    pretrain(run, corpus, tmp_path / "run", device=CPU)  # so small a rate leaves the weights as they were
+    run = replace(TINY, learning_rate=1e-12, validate_every=100, save_every=100, clip=1e9)
+    pretrain(run, corpus, tmp_path / "run")  # so small a rate leaves the weights as they were
     row = read_log(tmp_path / "run/train.csv")[step]
     assert float(row["loss"]) == pytest.approx(whole.item(), abs=1e-4)
     assert float(row["gradient_norm"]) == pytest.approx(norm.item(), abs=1e-3)
@@ -299,25 +213,6 @@ def test_a_part_of_n_alone_has_no_loss_and_no_nan():
 
 
 def test_more_processes_than_parts_are_refused(corpus, tmp_path):
-    with pytest.raises(SettingsError, match="more processes than micro-batches"):
-        pretrain(TINY, corpus, tmp_path / "run", device=CPU, processes=Processes(0, 3))
+    with pytest.raises(SettingsError, match="micro-batches"):
+        pretrain(TINY, corpus, tmp_path / "run", Machine(processes=Processes(0, 3)))
     assert not (tmp_path / "run").exists()
-
-
-def test_a_training_that_diverges_ends_with_its_last_checkpoint(corpus, tmp_path, monkeypatch):
-    plain = MaskedLanguageModelling.loss
-
-    def diverging(self, model, step, part, device):
-        loss = plain(self, model, step, part, device)
-        return dataclasses.replace(loss, total=loss.total * math.nan) if step == 8 else loss
-
-    monkeypatch.setattr(MaskedLanguageModelling, "loss", diverging)
-    with pytest.raises(SettingsError, match=r"The training diverged(.|\n)*step 9"):
-        pretrain(TINY, corpus, tmp_path, device=CPU)
-    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert saved["progress"]["step"] == 5
-    assert all(torch.isfinite(weight).all() for weight in saved["model"].values())
-
-
-def test_warm_up_is_scaled_with_the_tokens():
-    assert scaled(MINI, MINI.tokens // 10).warmup_steps == MINI.warmup_steps // 10

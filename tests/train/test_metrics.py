@@ -38,42 +38,42 @@ def answers():
 def test_site_figures_are_those_of_the_definitions(answers):
     p, labels = answers
     found = site_figures(p, labels, NAMES)
-    assert [figure.label for figure in found] == ["acceptor", "donor"]
+    assert [figure["label"] for figure in found] == ["acceptor", "donor"]
     kept = labels != UNLABELLED
     for number, figure in enumerate(found, start=1):
         truth, own = (labels[kept] == number).astype(int).tolist(), p[kept, number].tolist()
-        assert figure.nucleotides == len(truth) and figure.sites == sum(truth)
-        assert figure.auprc == pytest.approx(average_precision(truth, own))
+        assert figure["nucleotides"] == len(truth) and figure["sites"] == sum(truth)
+        assert figure["auprc"] == pytest.approx(average_precision(truth, own))
         ranked = sorted(range(len(own)), key=lambda row: -own[row])
-        assert figure.top_k == pytest.approx(sum(truth[row] for row in ranked[: sum(truth)]) / sum(truth))
-        assert figure.mcc == pytest.approx(matthews(truth, [int(value >= 0.5) for value in own]))
-        assert figure.expected == pytest.approx(sum(own))
+        assert figure["top_k"] == pytest.approx(sum(truth[row] for row in ranked[: sum(truth)]) / sum(truth))
+        assert figure["mcc"] == pytest.approx(matthews(truth, [int(value >= 0.5) for value in own]))
+        assert figure["expected"] == pytest.approx(sum(own))
 
 
 def test_top_k_by_hand():
     p = np.array([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3], [0.9, 0.1], [0.5, 0.5]])
     (figure,) = site_figures(p, np.array([1, 0, 1, 0, UNLABELLED], dtype=np.uint8), ("no", "yes"))
-    assert (figure.nucleotides, figure.sites, figure.top_k) == (4, 2, 0.5)  # of 0.9 and 0.8, one is a site
-    assert figure.auprc == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert (figure["nucleotides"], figure["sites"], figure["top_k"]) == (4, 2, 0.5)  # of 0.9 and 0.8, one is a site
+    assert figure["auprc"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
 
 
 def test_a_kind_that_is_not_there_has_no_figure(answers):
     p, labels = answers
     labels[labels == 2] = 0
-    assert [figure.label for figure in site_figures(p, labels, NAMES)] == ["acceptor"]
+    assert [figure["label"] for figure in site_figures(p, labels, NAMES)] == ["acceptor"]
 
 
 def test_class_figures_are_those_of_the_definitions(answers):
     p, labels = answers
     p, truth = p[labels != UNLABELLED], labels[labels != UNLABELLED].astype(float)
     found = class_figures(p, truth, NAMES)
-    assert [figure.label for figure in found] == list(NAMES)
+    assert [figure["label"] for figure in found] == list(NAMES)
     for number, figure in enumerate(found):
         own = (truth == number).astype(int).tolist()
         called = [int(max(range(3), key=lambda k: row[k]) == number) for row in p]
-        assert (figure.sequences, figure.members) == (len(truth), sum(own))
-        assert figure.auprc == pytest.approx(average_precision(own, p[:, number].tolist()))
-        assert figure.mcc == pytest.approx(matthews(own, called))
+        assert (figure["sequences"], figure["members"]) == (len(truth), sum(own))
+        assert figure["auprc"] == pytest.approx(average_precision(own, p[:, number].tolist()))
+        assert figure["mcc"] == pytest.approx(matthews(own, called))
 
 
 def test_value_figures_are_those_of_the_definitions():
@@ -82,11 +82,11 @@ def test_value_figures_are_those_of_the_definitions():
     truth = np.round(rng.normal(size=200), 1)  # with ties
     predicted = np.round(truth + rng.normal(size=200), 1)
     found = value_figures(predicted, truth)
-    assert found.spearman == pytest.approx(stats.spearmanr(predicted, truth).statistic)
+    assert found["spearman"] == pytest.approx(stats.spearmanr(predicted, truth).statistic)
     mean = sum(truth) / 200
     wrong, spread = sum((truth - predicted) ** 2), sum((truth - mean) ** 2)
-    assert found.r2 == pytest.approx(1 - wrong / spread) and found.sequences == 200
-    assert value_figures(truth[::-1].copy() * 3, truth).r2 < 0
+    assert found["r2"] == pytest.approx(1 - wrong / spread) and found["sequences"] == 200
+    assert value_figures(truth[::-1].copy() * 3, truth)["r2"] < 0
     constant = value_figures(np.full(200, 3.0), truth)
-    assert constant.spearman == 0 and constant.r2 < 0
-    assert value_figures(predicted[:3], np.ones(3)).spearman is None
+    assert constant["spearman"] == 0 and constant["r2"] < 0
+    assert value_figures(predicted[:3], np.ones(3))["spearman"] is None

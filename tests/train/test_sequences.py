@@ -1,21 +1,20 @@
-"""Whole sequences: what a TSV may hold, and what is learned of it."""
+"""Whole sequences: the tables that are read and refused, and learning from them."""
 
 import csv
-import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from factories import tiny_model
 from splicebert_vep.errors import LabelError, SettingsError
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.classifier import load_classifier
-from splicebert_vep.model.tuned import SequenceModel, of_one_length, sequence_tokens
-from splicebert_vep.train.loop import read_log
+from splicebert_vep.model.tuned import SequenceModel
+from splicebert_vep.train.loop import Machine, read_log
 from splicebert_vep.train.recipe import SequenceRecipe
 from splicebert_vep.train.sequences import AnswerSequences, finetune_sequences, read_sequences
 
@@ -58,7 +57,11 @@ def classes(tmp_path_factory):
 def tuned(classes, base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     said = []
-    return folder, *finetune_sequences(classes, folder, base=base, recipe=RECIPE, say=said.append), said
+    return (
+        folder,
+        *finetune_sequences(classes, folder, base=base, recipe=RECIPE, machine=Machine(say=said.append)),
+        said,
+    )
 
 
 def test_classes_are_learned_and_every_test_sequence_predicted(tuned, classes):
@@ -142,30 +145,23 @@ def test_a_run_broken_off_goes_on_as_if_it_had_not_been(tuned, classes, base, tm
 
 
 def test_another_recipe_or_other_labels_in_the_folder_are_refused(tuned, classes, base, tmp_path):
-    with pytest.raises(SettingsError, match="another recipe or corpus"):
-        finetune_sequences(classes, tuned[0], base=base, recipe=dataclasses.replace(RECIPE, epochs=3))
+    with pytest.raises(SettingsError, match="another recipe"):
+        finetune_sequences(classes, tuned[0], base=base, recipe=replace(RECIPE, epochs=3))
     lines = classes.read_text().replace("even", "other")
     (tmp_path / "c.tsv").write_text(lines)
-    with pytest.raises(SettingsError, match="another recipe or corpus"):
+    with pytest.raises(SettingsError, match="another recipe"):
         finetune_sequences(tmp_path / "c.tsv", tuned[0], base=base, recipe=RECIPE)
 
 
 def test_patience_stops_and_frozen_leaves_the_encoder(classes, base, tmp_path):
-    recipe = dataclasses.replace(RECIPE, frozen=True, learning_rate=0.0, patience=2)
+    recipe = replace(RECIPE, frozen=True, learning_rate=0.0, patience=2)
     said = []
-    model, _ = finetune_sequences(classes, tmp_path, base=base, recipe=recipe, say=said.append)
+    model, _ = finetune_sequences(classes, tmp_path, base=base, recipe=recipe, machine=Machine(say=said.append))
     assert any("2 validations without a better auprc" in line for line in said)
     assert len(read_log(tmp_path / "validation.csv")) == 3
     before = load_checkpoint(Path(base)).model.state_dict()
     after = load_classifier(model).model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in after if name in before)
-
-
-def test_sequences_of_one_length_go_together_and_none_is_padded():
-    tokens = [sequence_tokens(text, 60) for text in ("ACGT", "AC", "GGGT", "TT", "NNNN", "A")]
-    found = [(rows.tolist(), windows.tolist()) for rows, windows in of_one_length(tokens, 12)]
-    assert [rows for rows, _ in found] == [[5], [1, 3], [0, 2], [4]]
-    assert found[1][1] == [[2, 6, 7, 3], [2, 9, 9, 3]]
 
 
 def test_equal_sequences_go_together_without_a_column_split(tmp_path):
@@ -205,20 +201,20 @@ GOOD = [("ACGT", "a", "train"), ("ACGG", "b", "train"), ("AAAA", "a", "validatio
         (["sequence", "label", "split"], [*GOOD, ("ACGT", "a", "dev")], "split is not known", 6),
         (["sequence", "label", "split"], [*GOOD, ("ACGT", "", "test")], "label is empty", 6),
         (["sequence", "label", "split"], [*GOOD, ("ACGT", "a")], "not as many cells", 6),
-        (["sequence", "label", "split"], [(s, "a", p) for s, _, p in GOOD], "one class only", None),
-        (["sequence", "label", "split"], GOOD[:3], "'validation' lacks a class", None),
-        (["sequence", "label", "split"], GOOD[1:], "'train' lacks a class", None),
+        (["sequence", "label", "split"], [(s, "a", p) for s, _, p in GOOD], "number of classes", None),
+        (["sequence", "label", "split"], GOOD[:3], "'validation' lacks", None),
+        (["sequence", "label", "split"], GOOD[1:], "'train' lacks", None),
         (["sequence", "label"], [(f"{'ACGT'[n % 4]}{'ACGT'[n // 4]}", str(n)) for n in range(16)] * 8, "lacks a", None),
         (
             ["sequence", "label", "split"],
             [(f"A{'C' * n}", str(n), "train") for n in range(1, 103)],
-            "too many cl",
+            "number of classes",
             None,
         ),
-        (["sequence", "value", "split"], [("ACGT", "x", "train")], "value is not a number", 2),
-        (["sequence", "value", "split"], [("ACGT", "nan", "train")], "value is not a number", 2),
-        (["sequence", "value", "split"], [("A", 1, "train"), ("C", 1, "train")], "nothing to tell apart", None),
-        (["sequence", "value", "split"], [("A", 1, "train"), ("C", 2, "train")], "'validation' has nothing", None),
+        (["sequence", "value", "split"], [("ACGT", "x", "train")], "not a finite number", 2),
+        (["sequence", "value", "split"], [("ACGT", "nan", "train")], "not a finite number", 2),
+        (["sequence", "value", "split"], [("A", 1, "train"), ("C", 1, "train")], "'train' lacks", None),
+        (["sequence", "value", "split"], [("A", 1, "train"), ("C", 2, "train")], "'validation' lacks", None),
         (["seq", "label"], [("ACGT", "a")], "columns are not those", 1),
         (["sequence"], [("ACGT",)], "columns are not those", 1),
         (["sequence", "label", "value"], [("ACGT", "a", 1)], "columns are not those", 1),
@@ -241,44 +237,12 @@ def test_a_file_that_is_no_table_is_told(tmp_path, data):
         read(tmp_path / "t.tsv")
 
 
-def test_the_model_tells_what_it_cannot_read(tuned):
-    model = SequenceModel.open(tuned[1], "cpu")
-    for wrong, said in (("ACGU", "write U as T"), ("", "empty"), ("A" * 41, "41 nt"), ("AC GT", "' ' at position 3")):
-        with pytest.raises(SettingsError, match=said) as told:
-            model.probabilities(["ACGT", wrong])
-        assert told.value.where == "sequence 2"
-    with pytest.raises(SettingsError, match="has classes"):
-        model.values(["ACGT"])
-    assert model.probabilities([]).shape == (0, 3)
-
-
-def test_the_command_prints_figures_and_bad_input_ends_in_a_message(classes, base, run, tmp_path):
-    words = ["finetune", "sequence", classes, "--model", base, "-O", tmp_path / "run", "--epochs", "2"]
-    code, out, err = run(*words)
-    assert code == 0, err
-    assert out.split("\n")[0].split() == ["label", "sequences", "members", "AUPRC", "MCC"]
-    assert [line.split("  ")[0] for line in out.strip().split("\n")[1:]] == ["even", "many A", "many G"]
-    code, out, err = run(*words, "--json")
-    assert code == 0 and json.loads(out) == json.loads((tmp_path / "run/figures.json").read_text())
-    (tmp_path / "bad.tsv").write_text("sequence\tlabel\nACGX\ta\nACGT\tb\n")
-    code, out, err = run("finetune", "sequence", tmp_path / "bad.tsv", "--model", base, "-O", tmp_path / "other")
-    assert code == 3 and not out and f"{tmp_path / 'bad.tsv'}:2" in err and "Traceback" not in err
-    assert not (tmp_path / "other").exists()
-
-
 def test_labels_are_written_as_they_are(base, tmp_path):
     texts, surplus = made(120, seed=4)
     names = ['a\\b"c' if value > 0 else "e'f,g h" for value in surplus]
     file = write(tmp_path / "t.tsv", ["sequence", "label"], zip(texts, names, strict=True))
-    finetune_sequences(file, tmp_path / "run", base=base, recipe=dataclasses.replace(RECIPE, epochs=1))
+    finetune_sequences(file, tmp_path / "run", base=base, recipe=replace(RECIPE, epochs=1))
     header, *rows = [line.split("\t") for line in (tmp_path / "run/predictions.tsv").read_text().splitlines()]
     assert header == ["line", "sequence", "label", "predicted", 'p_a\\b"c', "p_e'f,g h"]
     for row in rows:
         assert (row[1], row[2]) == (texts[int(row[0]) - 2], names[int(row[0]) - 2])
-
-
-def test_what_the_figures_need_is_asked_for_before_training(classes, base, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(SettingsError, match="needs sklearn"):
-        finetune_sequences(classes, tmp_path / "run", base=base, recipe=RECIPE)
-    assert not (tmp_path / "run").exists()
