@@ -1,6 +1,5 @@
 """The guide for plugin authors, followed to the letter: from an empty folder to passing tests and outputs."""
 
-import gzip
 import os
 import re
 import shlex
@@ -8,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pysam
 import pytest
 
 from factories import ROOT
@@ -70,20 +70,25 @@ def test_the_guide_from_the_empty_folder_to_the_end(tmp_path):
     # two bases of the MNV differ; of 46 records 45 have an ALT, one of them too long for a window
     assert re.search(r"TOKENS_CHANGED +2 ", said)
     assert (author.folder / "scores.jsonl").read_text().count('"TOKENS_CHANGED": 1,') > 10
-    setup = FILES["setup.py"].replace('["my_plugin"]', '["my_plugin", "purine_plugin", "more_plugin", "soft_plugin"]')
-    more = '"mine = my_plugin", "purines = purine_plugin", "more = more_plugin", "soft = soft_plugin"'
-    author.write("setup.py", setup.replace('"mine = my_plugin"', more))
-    for name in ("purine_plugin.py", "more_plugin.py", "soft_plugin.py", "test_more_plugin.py"):
+    modules = ["purine_plugin", "hidden_plugin", "bed_plugin", "clinvar_plugin", "count_plugin", "soft_plugin"]
+    setup = FILES["setup.py"].replace('["my_plugin"]', repr(["my_plugin", *modules]))
+    points = ", ".join(f'"{name.removesuffix("_plugin")} = {name}"' for name in modules)
+    author.write("setup.py", setup.replace('"mine = my_plugin"', f'"mine = my_plugin", {points}'))
+    for name in (*(f"{module}.py" for module in modules), "test_more_plugin.py"):
         author.write(name)
+    (author.folder / "clinvar.vcf").write_bytes((ROOT / "example_vcfs" / "brca1.vcf").read_bytes())
+    pysam.tabix_index(str(author.folder / "clinvar.vcf"), preset="vcf")
     said = author.follow([*first_steps[1:2], "pytest -q test_more_plugin.py", *second_use])
     assert re.search(r"[1-9]\d* passed", said)
-    assert "more: null" in said and "more: 45 ALTs" in said
+    assert "count: null" in said and "count: 45 ALTs" in said
     lines = (author.folder / "sites.bed").read_text().splitlines()
     assert lines and all(line.split("\t")[3] in ("BRCA1", "NBR2") for line in lines)
     assert said.rstrip().endswith(str(len(lines)))
-    with gzip.open(author.folder / "rows.csv.gz", "rt") as rows:
-        assert len(rows.read().splitlines()) == 1 + 45
-    assert "SpliceBERT_REASON=" in (author.folder / "out.vcf").read_text()
+    body = [line for line in (author.folder / "out.vcf").read_text().splitlines() if line[0] != "#"]
+    own = [re.search(r"(?:^|;)CLNSIG=([^;]+)", line.split("\t")[7])[1] for line in body if "ClinVar_SIG=" in line]
+    joined = [re.search(r"SpliceBERT_ClinVar_SIG=([^;\t]+)", line)[1] for line in body if "ClinVar_SIG=" in line]
+    assert joined == own and len(own) > 30
+    assert sum("SpliceBERT_HIDDEN_MAX=" in line for line in body) > 30
     soft = author.run("splicebert-vep score 17-43047641-A-C -R example_vcfs/brca1.fa.gz --backend soft --scores LLR")
     hard = author.run("splicebert-vep score 17-43047641-A-C -R example_vcfs/brca1.fa.gz --backend null --scores LLR")
     halved, whole = (float(re.search(r"LLR +(\S+)", done.stdout)[1]) for done in (soft, hard))
