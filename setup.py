@@ -42,6 +42,7 @@ setup(
         "numpy>=2.1",
         "pluggy>=1.5",
         "psutil>=5.9",  # tells a network file system
+        "pyahocorasick>=2.1",  # oligo: other places of a sequence
         "pyarrow>=18",
         "pysam>=0.23",
         "safetensors>=0.5",

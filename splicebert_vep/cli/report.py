@@ -255,12 +255,10 @@ def map_(
     """
     outputs = [path for path in (table, picture, dependency, dependency_picture) if path is not None]
     check_outputs(outputs, filter(None, (model["reference"], model["annotation"], model["calibration"])))
-    from ..errors import require
     from ..tools.drawing import check_picture, save
     from ..tools.map import (
-        check_length,
+        LONGEST_DEPENDENCY,
         check_scores,
-        check_table,
         dependency_of,
         map_region,
         stretch_of,
@@ -268,20 +266,19 @@ def map_(
         write_map,
     )
     from ..tools.map_picture import draw_dependency, draw_map
+    from ..tools.tables import check_table
 
     for path in filter(None, (table, dependency)):
         check_table(path)
     for path in filter(None, (picture, dependency_picture)):
         check_picture(path)
-        require("matplotlib", extra="report")
     for path in outputs:
         check_place(path)
     pairs = dependency is not None or dependency_picture is not None
     with open_annotator(**model) as annotator:
         check_scores(score, annotator.plan.fields)
         if pairs:
-            stretch = stretch_of(region, annotator)
-            check_length(stretch.end - stretch.start)
+            stretch_of(region, annotator.reference, LONGEST_DEPENDENCY)
         introduce(annotator.backend.info, annotator.note)
         with progress_bar() as progress:
             found = map_region(annotator, region, gene, progress=progress)

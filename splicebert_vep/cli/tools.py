@@ -205,16 +205,16 @@ def oligo(
     """
     outputs = [path for path in (table, picture) if path not in (None, "-")]
     files.check_outputs(filter(None, outputs), (reference, model["annotation"]))
-    from ..errors import require
     from ..model.tuned import SpliceSiteModel
     from ..tools.drawing import check_picture, save
-    from ..tools.oligo import check_table, oligos_of, text, write_oligos
+    from ..tools.oligo import oligos_of, table_of
     from ..tools.oligo_picture import draw_oligos
+    from ..tools.tables import check_table, lines_of, write_table
 
-    check_table(table)
+    if not files.is_stdout(table):
+        check_table(table)
     if picture is not None:
         check_picture(picture)
-        require("matplotlib", extra="report")
     for path in outputs:
         files.check_place(str(path))
     computed: dict[str, Any] = {
@@ -239,9 +239,9 @@ def oligo(
         warn(warning)
     figure = draw_oligos(found) if picture is not None else None
     if files.is_stdout(table):
-        click.echo("".join(text(found)), nl=False)
+        click.echo("".join(lines_of(*table_of(found))), nl=False)
     else:
-        write_oligos(found, table)
+        write_table(table, *table_of(found))
     if picture is not None:
         save(figure, picture)
     for path in outputs:

@@ -74,6 +74,45 @@ def position_words(region: str, offset: str | None) -> str:
     return f"{region} {offset}" if offset.startswith(("+", "-")) else f"{region}, base {offset} from the site"
 
 
+def stacked(heights: Sequence[float], width: float, apart: float, head: float) -> tuple[Any, Any, float]:
+    """Return a matplotlib figure, its axes (n, 2) above each other, the right ones for colour bars, and its height.
+
+    Args:
+        heights: of the n panels, inch.
+        width: of the figure, inch.
+        apart: inch between panels.
+        head: inch above the panels, for a title.
+    """
+    from matplotlib.figure import Figure
+
+    foot = 0.62
+    height = head + foot + sum(heights) + apart * (len(heights) - 1)
+    figure: Any = Figure(figsize=(width, height))
+    grid = figure.subplots(
+        len(heights), 2, squeeze=False,
+        gridspec_kw={"height_ratios": heights, "width_ratios": [width - 2.2, 0.12], "wspace": 0.3 / width,
+                     "hspace": apart * len(heights) / sum(heights), "left": 1.1 / width, "right": 1 - 0.75 / width,
+                     "top": 1 - head / height, "bottom": foot / height},
+    )  # fmt: skip
+    return figure, grid, height
+
+
+def runs_of(mask: Mask) -> list[tuple[int, int]]:
+    """Return first and last column of every run of a mask."""
+    edges = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
+    return [
+        (low, after - 1) for low, after in zip(*(np.flatnonzero(edges == by).tolist() for by in (1, -1)), strict=True)
+    ]
+
+
+def label_positions(axis: Any, position: Index, steps: Sequence[int], most: int) -> None:
+    """Label round positions of the genome, which fall from left to right on the reverse strand."""
+    step = next(s for s in steps if len(position) / s <= most)
+    columns = np.flatnonzero((position + 1) % step == 0)
+    columns = columns if len(columns) else np.array([0])
+    axis.set_ticks(columns.tolist(), [f"{position[k] + 1:,}" for k in columns])
+
+
 def svg(figure: Any) -> str:
     """Return a figure as SVG; the same figure gives the same text."""
     buffer = io.StringIO()
@@ -84,13 +123,10 @@ def svg(figure: Any) -> str:
 
 
 def check_picture(path: str) -> None:
-    """See that a file's name says which kind of picture it is.
-
-    Raises:
-        SettingsError: it does not.
-    """
+    """Raise SettingsError where a file's name does not say which kind of picture it is, or matplotlib is missing."""
     if not path.lower().endswith(SUFFIXES):
         raise SettingsError("The picture's format is told by its suffix.", needed=", ".join(SUFFIXES), found=path)
+    require("matplotlib", extra="report")
 
 
 def save(figure: Any, path: str | Path) -> None:
@@ -112,6 +148,16 @@ def save(figure: Any, path: str | Path) -> None:
 
 BLUE, ORANGE, DARK, GREY = "#0072B2", "#B84D00", "#333333", "#6B6B6B"
 _ROOM = 40 / 510  # of the width: what the word takes
+
+
+def draw_site(axes: Any, name: str, low: float, high: float, colour: str) -> None:
+    """Shade columns ``low`` to ``high`` of a structure as a splice site, and name it.
+
+    The label stands on the side away from the exon, where the other site's of a small exon is not.
+    """
+    axes.axvspan(low - 0.5, high + 0.5, color=ORANGE, alpha=0.35, linewidth=0)
+    axes.annotate(name, ((low + high) / 2, 1.65), ha="right" if name == "acceptor" else "left", va="bottom",
+                  color=colour, fontsize=8, fontweight="bold", annotation_clip=False)  # fmt: skip
 
 
 def draw_structure(axes: Any, position: Index, exons: Sequence[Exon], there: Mask | None = None) -> None:

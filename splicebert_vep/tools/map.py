@@ -1,9 +1,9 @@
-"""Maps as tables, TSV or Parquet by the file's suffix; whole under their name, or not there."""
+"""In-silico mutagenesis: scores of every SNV of a region, and each SNV's divergence at every base of it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,16 +15,17 @@ from splicebert_vep_spec import FieldSpec, GeneContext, Interval, RunInfo, Skipp
 
 from ..annotator import Annotator
 from ..errors import SettingsError
-from ..files import whole_or_not
 from ..genome.gene_index import Exon
-from ..genome.places import Places, Stretch, find_places
-from ..outputs.tables import RowsWriter, cell, rows, schema_of
+from ..genome.places import Stretch, region_stretches
+from ..genome.reference import Reference
+from ..outputs.tables import rows, schema_of
 from ..results import ScoredVariant
 from ..scoring.pipeline import skipped_outcome
 from ..sequence.tokens import other_strand
 from ..sequence.windows import Index, Mask
 from ..variants import Variant
 from .plot import is_named, profile
+from .tables import write_table
 
 LONGEST = 5000  # nt of a region
 BASES = "ACGT"
@@ -130,7 +131,7 @@ def map_region(
         >>> found.matrix("KL_SS").shape
         (151, 4)
     """
-    contig, start, end = stretch_of(region, annotator)
+    contig, start, end = stretch_of(region, annotator.reference)
     context = _gene(annotator.genes.contexts(contig, start, end), gene, region)
     bases = annotator.reference.fetch(contig, start, end).decode("ascii")
     found: list[ScoredVariant] = []
@@ -159,30 +160,30 @@ def map_region(
     )
 
 
-def stretch_of(region: str, annotator: Annotator) -> Stretch:
+def stretch_of(region: str, reference: Reference, longest: int = LONGEST) -> Stretch:
     """Return where a region lies on the FASTA.
 
     Raises:
         SettingsError: it cannot be read, is not on the FASTA, or too long.
     """
-    [found] = find_places(Places(regions=(region,)), annotator.reference, annotator.genes.table).stretches
-    if found.end - found.start > LONGEST:
-        raise SettingsError(
-            "The region is too long for a map.",
-            needed=f"at most {LONGEST:,} nt",
-            found=f"{found.end - found.start:,} nt",
-            where=region,
-            remedy="give a smaller region; 'saturate' scores whole genes",
-        )
+    [found] = region_stretches([region], reference)
+    check_length(found.end - found.start, longest)
     return found
 
 
-def check_scores(names: Sequence[str], fields: Sequence[FieldSpec]) -> None:
-    """See that scores are among the numbers of a run.
+def check_length(length: int, longest: int) -> None:
+    """Raise SettingsError where a region is longer than ``longest`` nt."""
+    if length > longest:
+        raise SettingsError(
+            f"The region is too long for a {'map' if longest == LONGEST else 'dependency map'}.",
+            needed=f"at most {longest:,} nt",
+            found=f"{length:,} nt",
+            remedy="give a smaller region; 'saturate' scores whole genes",
+        )
 
-    Raises:
-        SettingsError: one is not.
-    """
+
+def check_scores(names: Sequence[str], fields: Sequence[FieldSpec]) -> None:
+    """Raise SettingsError where a score is not among the numbers of a run."""
     known = [field.id for field in fields if field.type != "String"]
     for name in names:
         if name not in known:
@@ -199,32 +200,21 @@ def _gene(contexts: Sequence[GeneContext], name: str | None, region: str) -> Gen
     shown = ", ".join(f"{one.symbol or one.gene_id} ({one.gene_id}, {one.biotype})" for one in contexts)
     if not contexts:
         raise SettingsError(
-            "The region lies in no gene of the annotation.",
-            needed="a region that touches a gene",
-            found="none",
-            where=region,
+            "The region lies in no gene of the annotation.", where=region,
             remedy="give another region, or an annotation (-A) that has the gene",
-        )
+        )  # fmt: skip
     if name is not None:
         found = [one for one in contexts if is_named(one, name)]
-        if len(found) != 1:
-            raise SettingsError(
-                f"The region touches {'several genes' if found else 'no gene'} of that name.",
-                needed=shown,
-                found=name,
-                where=region,
-            )
-        return found[0]
+        if len(found) == 1:
+            return found[0]
+        problem = f"The region touches {'several genes' if found else 'no gene'} of that name."
+        raise SettingsError(problem, needed=shown, found=name, where=region)
     coding = [one for one in contexts if one.biotype == "protein_coding"]
     for found in (list(contexts), coding):
         if len(found) == 1:
             return found[0]
     raise SettingsError(
-        "The region touches several genes, and a map is of one.",
-        needed="the symbol or id of one of them",
-        found=shown,
-        where=region,
-        remedy="give --gene",
+        "The region touches several genes, and a map is of one.", found=shown, where=region, remedy="give --gene"
     )
 
 
@@ -293,7 +283,7 @@ def dependency_of(annotator: Annotator, found: RegionMap, *, progress: Progress 
         SettingsError: the region is too long.
         BackendError: the model failed.
     """
-    check_length(len(found))
+    check_length(len(found), LONGEST_DEPENDENCY)
     kl = np.full((len(found), 4, len(found)), np.nan)
     for done, result in enumerate(found.results, start=1):
         if result.status == Status.OK:
@@ -307,37 +297,11 @@ def dependency_of(annotator: Annotator, found: RegionMap, *, progress: Progress 
     return Dependency(kl)
 
 
-def check_length(length: int) -> None:
-    """See that a region of so many nt is not too long for a dependency map.
-
-    Raises:
-        SettingsError: it is.
-    """
-    if length > LONGEST_DEPENDENCY:
-        raise SettingsError(
-            "The region is too long for a dependency map.",
-            needed=f"at most {LONGEST_DEPENDENCY:,} nt",
-            found=f"{length:,} nt",
-            remedy="give a smaller region; pairs further apart than half a window have no value anyway",
-        )
-
-
-SUFFIXES = (".tsv", ".parquet")
 _DEPENDENCY = (
     ("CHROM", pa.string()), ("MUTATED_POS", pa.int64()), ("MUTATED_OFFSET", pa.int64()), ("MUTATED_REF", pa.string()),
     ("READ_POS", pa.int64()), ("READ_OFFSET", pa.int64()), ("READ_REF", pa.string()),
     ("N_ALTS", pa.int64()), ("KL_MEAN", pa.float64()), ("KL_MAX", pa.float64()),
 )  # fmt: skip
-
-
-def check_table(path: str) -> None:
-    """See that a file's name says which kind of table it is.
-
-    Raises:
-        SettingsError: it does not.
-    """
-    if not path.lower().endswith(SUFFIXES):
-        raise SettingsError("The table's format is told by its suffix.", needed=", ".join(SUFFIXES), found=path)
 
 
 def write_map(found: RegionMap, path: str | Path, run: RunInfo) -> None:
@@ -352,7 +316,7 @@ def write_map(found: RegionMap, path: str | Path, run: RunInfo) -> None:
     schema = schema_of(run)
     for name, kind in (("OFFSET", pa.int64()), ("TX_REF", pa.string()), ("TX_ALT", pa.string())):
         schema = schema.append(pa.field(name, kind))
-    _write(path, schema, _of_map(found, run), run)
+    write_table(path, schema, _of_map(found, run))
 
 
 def write_dependency(found: RegionMap, dependency: Dependency, path: str | Path, run: RunInfo) -> None:
@@ -364,7 +328,7 @@ def write_dependency(found: RegionMap, dependency: Dependency, path: str | Path,
         SettingsError: another suffix.
         OutputError: it cannot be written.
     """
-    _write(path, pa.schema(_DEPENDENCY, metadata=dict(run.provenance)), _of_dependency(found, dependency), run)
+    write_table(path, pa.schema(_DEPENDENCY, metadata=dict(run.provenance)), _of_dependency(found, dependency))
 
 
 def _of_map(found: RegionMap, run: RunInfo) -> Iterator[tuple[Value, ...]]:
@@ -382,19 +346,3 @@ def _of_dependency(found: RegionMap, dependency: Dependency) -> Iterator[tuple[V
             count = int(alts[i, j])
             values = (float(mean[i, j]), float(largest[i, j])) if count else (None, None)
             yield (found.contig, mutated, i, found.ref[i], read, j, found.ref[j], count, *values)
-
-
-def _write(path: str | Path, schema: pa.Schema, lines: Iterable[tuple[Value, ...]], run: RunInfo) -> None:
-    check_table(str(path))
-    with whole_or_not(path) as temporary:
-        if Path(path).suffix.lower() == ".parquet":
-            writer = RowsWriter(str(temporary), schema)
-            try:
-                writer.append(lines)
-            finally:
-                writer.close()
-            return
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as text:
-            text.writelines(f"## {key}={value}\n" for key, value in run.provenance.items())
-            text.write("\t".join(schema.names) + "\n")
-            text.writelines("\t".join(map(cell, line)) + "\n" for line in lines)

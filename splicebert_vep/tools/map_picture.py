@@ -10,22 +10,35 @@ from numpy.typing import NDArray
 
 from splicebert_vep_spec import FieldSpec
 
-from .drawing import DARK, GREY, ORANGE, draw_logo, draw_structure, drawing, plain, plain_words
+from .drawing import (
+    DARK,
+    GREY,
+    ORANGE,
+    draw_logo,
+    draw_site,
+    draw_structure,
+    drawing,
+    label_positions,
+    plain,
+    plain_words,
+    runs_of,
+    stacked,
+)
 from .map import BASES, Dependency, RegionMap, check_scores
 
 _MISSING = "#D9D9D9"
 _LETTERS = 260  # nt: in a wider region letters cannot be read
 _LOGO = 600  # nt: nor can stacks of them
 _LOWEST_KL = 1e-5  # nats: what is smaller is drawn alike
-_APART = 0.36  # inch between panels
+_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # nt between labels
 _DECADES = 1e3  # of a score whose values spread wider: what is drawn on a logarithmic scale
 #: What is drawn when nothing is asked for: the score that was measured best, else the one that every SNV has; and LLR.
 _USUAL = (("KL_SS", "KL_CTX"), ("LLR",))
-
-
-#: By a score's direction.
-_COLOURS: dict[str | None, str] = {"negative": "RdBu", "higher": "YlOrRd"}
-_MEANS: dict[str | None, str] = {"negative": "low = less\nexpected", "higher": "high = more\ndisturbed"}
+#: Colours and words by a score's direction.
+_LOOKS = {
+    "negative": ("RdBu", "low = less\nexpected"), "higher": ("YlOrRd", "high = more\ndisturbed"),
+    "none": ("viridis", ""),
+}  # fmt: skip
 
 
 def usual_scores(found: RegionMap) -> tuple[str, ...]:
@@ -51,20 +64,10 @@ def draw_map(found: RegionMap, scores: Sequence[str] = ()) -> Any:
     scores = scores or usual_scores(found)
     check_scores(scores, found.fields)
     expected = found.expected() if len(found) <= _LOGO else None
+    heights = [0.45, *([0.95] if expected is not None else []), *[0.85] * len(scores)]
+    width = min(max(8.0, 0.1 * len(found) + 2.2), 28.0)
     with drawing():
-        from matplotlib.figure import Figure
-
-        heights = [0.45, *([0.95] if expected is not None else []), *[0.85] * len(scores)]
-        head, foot = 0.7, 0.62
-        height = head + foot + sum(heights) + _APART * (len(heights) - 1)
-        width = min(max(8.0, 0.1 * len(found) + 2.2), 28.0)
-        figure: Any = Figure(figsize=(width, height))
-        grid = figure.subplots(
-            len(heights), 2, squeeze=False,
-            gridspec_kw={"height_ratios": heights, "width_ratios": [width - 2.2, 0.12], "wspace": 0.3 / width,
-                         "hspace": _APART * len(heights) / sum(heights), "left": 1.1 / width, "right": 1 - 0.75 / width,
-                         "top": 1 - head / height, "bottom": foot / height},
-        )  # fmt: skip
+        figure, grid, height = stacked(heights, width, 0.36, 0.7)
         _write_head(figure, found, width, height)
         structure, *rest = grid[:, 0]
         for unused in grid[: len(heights) - len(scores), 1]:
@@ -79,7 +82,7 @@ def draw_map(found: RegionMap, scores: Sequence[str] = ()) -> Any:
             axes.set_xlim(-0.5, len(found) - 0.5)
         for axes in rest[:-1]:
             axes.set_xticks([])
-        _label_positions(rest[-1].xaxis, found)
+        label_positions(rest[-1].xaxis, found.position, _STEPS, 16)
         rest[-1].set_xlabel(
             f"position on {plain(found.contig)} (1-based), {found.gene.strand} strand: transcript from left to right; "
             "dot: reference base; grey: no score"
@@ -118,12 +121,12 @@ def draw_dependency(found: RegionMap, dependency: Dependency) -> Any:
             interpolation="nearest",
         )  # fmt: skip
         for mask in (found.donor, found.acceptor):
-            for low, high in _runs(mask):
+            for low, high in runs_of(mask):
                 for edge in (low - 0.5, high + 0.5):
                     axes.axvline(edge, color=ORANGE, linewidth=0.6, linestyle=":")
                     axes.axhline(edge, color=ORANGE, linewidth=0.6, linestyle=":")
         for axis in (axes.xaxis, axes.yaxis):
-            _label_positions(axis, found, most=6 if axis is axes.xaxis else 16)
+            label_positions(axis, found.position, _STEPS, 6 if axis is axes.xaxis else 16)
         strand = f"{plain(found.contig)} (1-based), {found.gene.strand} strand"
         axes.set_xlabel(f"position that is read, on {strand}: transcript from left to right")
         axes.set_ylabel("position that is mutated: transcript from top to bottom")
@@ -143,12 +146,9 @@ def _write_head(figure: Any, found: RegionMap, width: float, height: float) -> N
 
 def _draw_sites(axes: Any, found: RegionMap) -> None:
     draw_structure(axes, found.position, found.exons)
-    # A label goes away from its exon, where the other's of a small exon is not.
-    for name, mask, side in (("acceptor", found.acceptor, "right"), ("donor", found.donor, "left")):
-        for low, high in _runs(mask):
-            axes.axvspan(low - 0.5, high + 0.5, color=ORANGE, alpha=0.35, linewidth=0)
-            axes.annotate(name, ((low + high) / 2, 1.65), ha=side, va="bottom", color=ORANGE, fontsize=8,
-                          fontweight="bold", annotation_clip=False)  # fmt: skip
+    for name, mask in (("acceptor", found.acceptor), ("donor", found.donor)):
+        for low, high in runs_of(mask):
+            draw_site(axes, name, low, high, ORANGE)
     axes.set_ylim(-0.5 if any(not exon.reported for exon in found.exons) else 0.4, 1.6)
 
 
@@ -169,14 +169,13 @@ def _draw_heat(figure: Any, axes: Any, bar: Any, found: RegionMap, field: FieldS
     values = found.matrix(field.id).T  # (4, P)
     reference = np.array([[base == letter for letter in found.ref] for base in BASES])
     look = {"aspect": "auto", "interpolation": "nearest"}
-    image = axes.imshow(
-        values, cmap=_colours(_COLOURS.get(field.direction, "viridis")), norm=_norm(values, field), **look
-    )
+    colours, words = _LOOKS[field.direction]
+    image = axes.imshow(values, cmap=_colours(colours), norm=_norm(values, field), **look)
     axes.imshow(np.where(reference, 1.0, np.nan), cmap=ListedColormap(["white"]), vmin=0, vmax=1, **look)
     row, column = np.nonzero(reference)
     axes.plot(column, row, ls="", marker="o", ms=2.5 if len(found) <= _LETTERS else 1, color=DARK)
     for mask in (found.donor, found.acceptor):
-        for first, last in _runs(mask):
+        for first, last in runs_of(mask):
             for edge in (first - 0.5, last + 0.5):
                 axes.axvline(edge, color=ORANGE, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(4), list(BASES), fontfamily="monospace")
@@ -187,7 +186,7 @@ def _draw_heat(figure: Any, axes: Any, bar: Any, found: RegionMap, field: FieldS
     figure.colorbar(image, cax=bar, format="{x:g}")
     bar.tick_params(labelsize=7)
     bar.minorticks_off()
-    bar.set_title(_MEANS.get(field.direction, ""), fontsize=6.5, color=GREY, loc="left")
+    bar.set_title(words, fontsize=6.5, color=GREY, loc="left")
 
 
 def _norm(values: NDArray[np.float64], field: FieldSpec) -> Any:
@@ -209,19 +208,3 @@ def _colours(name: str) -> Any:
     from matplotlib import colormaps
 
     return colormaps[name].with_extremes(bad=_MISSING)
-
-
-def _label_positions(axis: Any, found: RegionMap, most: int = 16) -> None:
-    """Label round positions of the genome, which fall from left to right on the reverse strand."""
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if len(found) / s <= most)
-    columns = np.flatnonzero((found.position + 1) % step == 0)
-    if not len(columns):
-        columns = np.array([0])
-    axis.set_ticks(columns.tolist(), [f"{found.position[k] + 1:,}" for k in columns])
-
-
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return first and last column of every run of a mask."""
-    edges = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
-    first, after = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    return [(int(low), int(high) - 1) for low, high in zip(first, after, strict=True)]

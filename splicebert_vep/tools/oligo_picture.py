@@ -9,7 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..genome.gene_index import Exon
-from .drawing import BLUE, DARK, GREY, ORANGE, draw_structure, drawing, plain, plain_words
+from .drawing import (
+    BLUE,
+    DARK,
+    GREY,
+    ORANGE,
+    draw_site,
+    draw_structure,
+    drawing,
+    label_positions,
+    plain,
+    plain_words,
+    runs_of,
+    stacked,
+)
 from .oligo import KINDS, Change, Oligo, Oligos
 
 Floats = NDArray[np.float64]
@@ -35,21 +48,10 @@ def draw_oligos(found: Oligos) -> Any:
     """
     words, value = _MEASURES[found.measure]
     columns = {position: column for column, position in enumerate(found.position.tolist())}
+    lengths = found.lengths[1] - found.lengths[0] + 1
+    width = min(max(9.0, 0.02 * len(columns) + 2.2), 20.0)
     with drawing():
-        from matplotlib.figure import Figure
-
-        lengths = found.lengths[1] - found.lengths[0] + 1
-        heights = [0.5, 1.5, max(0.9, 0.2 * lengths)]
-        head, foot, apart = 0.8, 0.62, 0.25
-        height = head + foot + sum(heights) + apart * 2
-        width = min(max(9.0, 0.02 * len(columns) + 2.2), 20.0)
-        figure: Any = Figure(figsize=(width, height))
-        grid = figure.subplots(
-            3, 2, squeeze=False,
-            gridspec_kw={"height_ratios": heights, "width_ratios": [width - 2.2, 0.12], "wspace": 0.3 / width,
-                         "hspace": apart * 3 / sum(heights), "left": 1.1 / width, "right": 1 - 0.75 / width,
-                         "top": 1 - head / height, "bottom": foot / height},
-        )  # fmt: skip
+        figure, grid, height = stacked([0.5, 1.5, max(0.9, 0.2 * lengths)], width, 0.25, 0.8)
         for unused in grid[:2, 1]:
             unused.set_axis_off()
         structure, curve, heat = grid[:, 0]
@@ -61,7 +63,7 @@ def draw_oligos(found: Oligos) -> Any:
         for axes in grid[:, 0]:
             axes.set_xlim(-0.5, len(columns) - 0.5)
         curve.set_xticks([])
-        _label(heat, found)
+        label_positions(heat.xaxis, found.position, (5, 10, 20, 50, 100, 200, 500, 1000), 10)
         heat.set_xlabel(
             f"middle of the oligo on {plain(found.aim.contig)} (1-based), {found.aim.strand} strand: transcript from "
             f"left to right; hatched: touches the target's own site, not ranked; circles: the best {_BEST}",
@@ -109,11 +111,7 @@ def _draw_sites(axes: Any, found: Oligos, columns: dict[int, int]) -> None:
         site = one.site.dinucleotide
         there = [columns[at] for at in range(site.start, site.end) if at in columns]
         if there:
-            middle = (min(there) + max(there)) / 2
-            axes.axvspan(min(there) - 0.5, max(there) + 0.5, color=ORANGE, alpha=0.35, linewidth=0)
-            axes.annotate(one.site.kind, (middle, 1.65), ha="right" if one.site.kind == "acceptor" else "left",
-                          va="bottom", color=_OF_SITE[one.site.kind], fontsize=8, fontweight="bold",
-                          annotation_clip=False)  # fmt: skip
+            draw_site(axes, one.site.kind, min(there), max(there), _OF_SITE[one.site.kind])
     axes.set_ylim(-0.5 if any(not exon.reported for exon in exons) else 0.4, 1.6)
 
 
@@ -155,10 +153,8 @@ def _draw_heat(
         aspect="auto", interpolation="nearest", extent=(-0.5, len(columns) - 0.5, high + 0.5, low - 0.5),
     )  # fmt: skip
     for row, mask in enumerate(own):
-        edges = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
-        runs = zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True)
-        axes.broken_barh([(a - 0.5, b - a) for a, b in runs], (low + row - 0.5, 1), facecolor="none",
-                         edgecolor=GREY, hatch="/////", linewidth=0)  # fmt: skip
+        bars = [(first - 0.5, last - first + 1) for first, last in runs_of(mask)]
+        axes.broken_barh(bars, (low + row - 0.5, 1), facecolor="none", edgecolor=GREY, hatch="/////", linewidth=0)
     best = [oligo for oligo in found.oligos[:_BEST] if oligo.rank is not None]
     middles = [(sum(_columns(found, oligo)) - 1) // 2 for oligo in best]
     axes.plot(middles, [len(oligo) for oligo in best], ls="", marker="o", ms=4, mfc="white", mec=DARK, mew=0.9)
@@ -170,10 +166,3 @@ def _draw_heat(
     figure.colorbar(image, cax=bar, format="{x:g}")
     bar.tick_params(labelsize=7)
     bar.set_title(f"change of\n{words},\nsum of sites", fontsize=6.5, color=GREY, loc="left")
-
-
-def _label(axes: Any, found: Oligos) -> None:
-    """Label round positions of the genome, which fall from left to right on the reverse strand."""
-    step = next(s for s in (5, 10, 20, 50, 100, 200, 500, 1000) if len(found.position) / s <= 10)
-    columns = np.flatnonzero((found.position + 1) % step == 0)
-    axes.set_xticks(columns.tolist(), [f"{found.position[k] + 1:,}" for k in columns])
