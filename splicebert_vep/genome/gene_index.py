@@ -70,10 +70,10 @@ class GeneIndex:
         self._lengths = ContigNames(table.contig_lengths)
         bounds = np.searchsorted(table.gene_contig, np.arange(len(table.contigs) + 1)).tolist()
         self._contigs = {
-            name: _Genes(first, table.gene_start[first:last].tolist(), table.gene_end[first:last].tolist())
+            name: _ContigGenes(first, table.gene_start[first:last].tolist(), table.gene_end[first:last].tolist())
             for name, first, last in zip(table.contigs, bounds, bounds[1:], strict=False)
         }
-        self._gene = lru_cache(maxsize=_GENES_KEPT)(self._read_gene)
+        self._gene = lru_cache(maxsize=_GENES_KEPT)(lambda row: _Gene(table, row))
         self._remembered = lru_cache(maxsize=_SPANS_KEPT)(self._find_contexts)
 
     def has_contig(self, name: str) -> bool:
@@ -124,49 +124,36 @@ class GeneIndex:
         ``acceptor`` holds the first base of every exon with an acceptor, ``donor`` the last of every one with a donor.
         Arguments as for ``contexts``.
         """
-        sites = [
-            site
-            for gene in self._touched(contig, start, end)
-            if gene.gene_id == gene_id
-            for site in gene.splice_sites()
-        ]
-        return {
-            kind: frozenset(
-                # the exon lies on the left of a donor on +, and of an acceptor on -
-                site.interval.start - 1 if (kind == "donor") == (site.strand == "+") else site.interval.end
-                for site in sites
-                if site.kind == kind
-            )
-            for kind in ("acceptor", "donor")
-        }
+        bases: dict[str, set[int]] = {"acceptor": set(), "donor": set()}
+        for gene in self._touched(contig, start, end):
+            if gene.gene_id == gene_id:
+                for kind, strand, site in gene.splice_sites():
+                    # The exon lies on the left of a donor on +, and of an acceptor on -.
+                    bases[kind].add(site.start - 1 if (kind == "donor") == (strand == "+") else site.end)
+        return {kind: frozenset(found) for kind, found in bases.items()}
 
     def _touched(self, contig: str, start: int, end: int) -> list[_Gene]:
         name = self._names.find(contig)
         return [self._gene(row) for row in self._contigs[name].rows(start, end)] if name is not None else []
 
     def _find_contexts(self, contig: str, start: int, end: int) -> tuple[GeneContext, ...]:
-        genes = self._touched(contig, start, end)
-        if len(genes) > 1:
-            genes.sort(key=lambda gene: (gene.gene_id, gene.start))
+        genes = sorted(self._touched(contig, start, end), key=lambda gene: (gene.gene_id, gene.start))
         return tuple(gene.context(start, end) for gene in genes)
 
-    def _read_gene(self, row: int) -> _Gene:
-        return _Gene(self.table, row)
 
-
-class _Genes:
+class _ContigGenes:
     """Genes of one contig, sorted by start; ``first`` is the table row of the first."""
 
     def __init__(self, first: int, starts: list[int], ends: list[int]) -> None:
         self._first, self._starts, self._ends = first, starts, ends
-        self._reach = list(accumulate(ends, max))  # largest end so far: where looking back may stop
+        self._reach = list(accumulate(ends, max))  # largest end so far: no gene before reaches further
 
     def rows(self, start: int, end: int) -> list[int]:
         low, high = bisect_right(self._reach, start), bisect_left(self._starts, end)
         return [self._first + row for row in range(low, high) if self._ends[row] > start]
 
 
-class _Exon(NamedTuple):
+class _DistinctExon(NamedTuple):
     """One distinct exon; ``left`` and ``right`` say whether that genomic edge is a splice site."""
 
     start: int
@@ -176,6 +163,13 @@ class _Exon(NamedTuple):
     right: bool
     donor: Interval | None
     acceptor: Interval | None
+
+    def touches(self, start: int, end: int) -> bool:
+        return self.start < end and self.end > start
+
+    def between(self, start: int, end: int) -> int:
+        """Count the bases between a span and the exon; 0 when they touch."""
+        return max(0, start - self.end, self.start - end)
 
 
 class _Gene:
@@ -190,26 +184,20 @@ class _Gene:
         self._cds_start, self._cds_end = int(table.cds_start[row]), int(table.cds_end[row])
 
         rows = slice(int(table.exon_offsets[row]), int(table.exon_offsets[row + 1]))
-        columns = (table.exon_start[rows].tolist(), table.exon_end[rows].tolist(), table.exon_flags[rows].tolist())
-        self.exons = [_exon(start, end, flags, self._plus) for start, end, flags in zip(*columns, strict=True)]
+        starts, ends = table.exon_start[rows].tolist(), table.exon_end[rows].tolist()
+        flags = table.exon_flags[rows].tolist()
+        self.exons = [_exon(*columns, plus=self._plus) for columns in zip(starts, ends, flags, strict=True)]
         self._by_end = sorted(self.exons, key=lambda exon: exon.end)
-        self._starts, self._ends = columns[0], sorted(columns[1])
-        self._reach = list(accumulate(columns[1], max))
-        self._exonic = _Merged(self.exons)
-        self._own = [exon for exon in self.exons if exon.reported]  # of one transcript: disjoint, sorted
-        self._own_starts, self._own_ends = [exon.start for exon in self._own], [exon.end for exon in self._own]
-        self._reported = _Merged(self._own)
-        self._donors = sorted({exon.donor.start for exon in self.exons if exon.donor})
-        self._acceptors = sorted({exon.acceptor.start for exon in self.exons if exon.acceptor})
-        self._edges = sorted(
-            {exon.start for exon in self.exons if exon.left} | {exon.end for exon in self.exons if exon.right}
-        )
+        self._starts, self._ends = starts, sorted(ends)
+        self._reach = list(accumulate(ends, max))
 
     def context(self, start: int, end: int) -> GeneContext:
-        exonic = self._exonic.touches(start, end)
-        exon = self._reported_exon(start, end) or self._exon_by_site(start, end)
-        if exon is None:
-            exon = self._exon_at(start, end) if exonic else self._exon_beside(start, end)
+        low, high = bisect_right(self._reach, start - NEAR_SITE), bisect_left(self._starts, end + NEAR_SITE)
+        near = [exon for exon in self.exons[low:high] if exon.end > start - NEAR_SITE]
+        touched = [exon for exon in near if exon.touches(start, end)]
+        at_donor = [exon for exon in near if _touches(exon.donor, start, end)]
+        at_acceptor = [exon for exon in near if _touches(exon.acceptor, start, end)]
+        exon = self._nearest(near, [*at_donor, *at_acceptor], touched, start, end)
         return GeneContext(
             self.gene_id,
             self._symbol,
@@ -217,76 +205,69 @@ class _Gene:
             self._choice,
             self._biotype,
             "+" if self._plus else "-",
-            self._region(start, end) if exon.start < end and exon.end > start else "intron",
+            self._region(any(one.reported for one in touched), start, end) if exon.touches(start, end) else "intron",
             self._site_offset(exon, start, end),
-            self._site_hit(start, end),
+            ("both" if at_acceptor else "donor") if at_donor else "acceptor" if at_acceptor else None,
             exon.donor,
             exon.acceptor,
-            exonic or self._near_edge(start, end),
+            bool(touched) or any(_has_edge_near(one, start, end) for one in near),
         )
 
     def splice_sites(self) -> Iterable[SpliceSite]:
         strand = "+" if self._plus else "-"
-        for kind, starts in (("donor", self._donors), ("acceptor", self._acceptors)):
-            for start in starts:
-                yield SpliceSite(kind, strand, Interval(start, start + _SITE))
+        for exon in self.exons:
+            for kind, site in (("donor", exon.donor), ("acceptor", exon.acceptor)):
+                if site:
+                    yield SpliceSite(kind, strand, site)
 
-    def _reported_exon(self, start: int, end: int) -> _Exon | None:
-        """Return the reported transcript's exon that the span is in or near: rule 1."""
-        low = max(0, bisect_right(self._own_ends, start - NEAR_SITE))
-        high = bisect_left(self._own_starts, end + NEAR_SITE)
-        close = [
+    def _nearest(
+        self,
+        near: list[_DistinctExon],
+        by_site: list[_DistinctExon],
+        touched: list[_DistinctExon],
+        start: int,
+        end: int,
+    ) -> _DistinctExon:
+        """Return the nearest exon by the rules of the module.
+
+        Args:
+            near: exons within 50 nt of the span.
+            by_site: those of them whose dinucleotide it touches.
+            touched: those of them that it touches itself.
+        """
+        own = [
             exon
-            for exon in self._own[low:high]
-            if (exon.start < end and exon.end > start)
-            or (exon.left and end <= exon.start)
-            or (exon.right and start >= exon.end)
+            for exon in near
+            if exon.reported
+            and (exon.touches(start, end) or (exon.left and end <= exon.start) or (exon.right and start >= exon.end))
         ]
-        return min(close, key=lambda exon: (_between(exon, start, end), exon.start), default=None)
-
-    def _exon_by_site(self, start: int, end: int) -> _Exon | None:
-        """Return the exon whose dinucleotide the span touches: rule 2."""
-        if self._site_hit(start, end) is None:
-            return None
-        hit = [
-            exon
-            for exon in self.exons
-            for site in (exon.donor, exon.acceptor)
-            if site and site.start < end and site.end > start
-        ]
-        return min(hit, key=lambda exon: (_between(exon, start, end), exon.start, exon.end))
-
-    def _exon_at(self, start: int, end: int) -> _Exon:
-        """Return the nearest exon of a span that touches one, none of the reported transcript's: rule 3."""
-        low, high = bisect_right(self._reach, start), bisect_left(self._starts, end)
-        touched = [exon for exon in self.exons[low:high] if exon.end > start]
+        if found := own or by_site:  # rules 1 and 2
+            return min(found, key=lambda exon: (exon.between(start, end), exon.start, exon.end))
         around = [exon for exon in touched if exon.start <= start and end <= exon.end]
-        if not around:
-            return min(touched, key=lambda exon: (exon.start, exon.end))
-        return min(around, key=lambda exon: (min(start - exon.start, exon.end - end), exon.start, exon.end))
+        if around:
+            return min(around, key=lambda exon: (min(start - exon.start, exon.end - end), exon.start, exon.end))
+        return touched[0] if touched else self._exon_beside(start, end)  # they are sorted by start and end
 
-    def _exon_beside(self, start: int, end: int) -> _Exon:
+    def _exon_beside(self, start: int, end: int) -> _DistinctExon:
         """Return the nearest exon of a span that touches none: rule 4."""
         before, after = bisect_right(self._ends, start), bisect_left(self._starts, end)
         left = start - self._ends[before - 1] if before else None
         right = self._starts[after] - end if after < len(self._starts) else None
-        nearest: list[_Exon] = []
+        nearest: list[_DistinctExon] = []
         if left is not None and (right is None or left <= right):
             nearest += self._by_end[bisect_left(self._ends, self._ends[before - 1]) : before]
         if right is not None and (left is None or right <= left):
             nearest += self.exons[after : bisect_right(self._starts, self._starts[after])]
-        if len(nearest) == 1:
-            return nearest[0]
         return min(nearest, key=lambda exon: (not exon.reported, exon.start, exon.end))
 
-    def _region(self, start: int, end: int) -> str:
-        if self._cds_start < 0 or not self._reported.touches(start, end):
+    def _region(self, in_reported: bool, start: int, end: int) -> str:
+        if self._cds_start < 0 or not in_reported:
             return "exon"
         if self._cds_start < end and self._cds_end > start:
             return "CDS"
         return "5_prime_UTR" if (end <= self._cds_start) == self._plus else "3_prime_UTR"
 
-    def _site_offset(self, exon: _Exon, start: int, end: int) -> str | None:
+    def _site_offset(self, exon: _DistinctExon, start: int, end: int) -> str | None:
         width = 1 if start < end else 0  # an insertion's closer neighbour is one base nearer than its farther one
         if start >= exon.end:
             return f"{'+' if self._plus else '-'}{max(1, start - exon.end + width)}" if exon.right else None
@@ -298,41 +279,13 @@ class _Gene:
             return str(max(1, start - exon.start + width))
         return str(max(1, exon.end - end + width)) if exon.right else None
 
-    def _site_hit(self, start: int, end: int) -> str | None:
-        donor, acceptor = _touches_site(self._donors, start, end), _touches_site(self._acceptors, start, end)
-        if donor:
-            return "both" if acceptor else "donor"
-        return "acceptor" if acceptor else None
 
-    def _near_edge(self, start: int, end: int) -> bool:
-        at = bisect_left(self._edges, end + NEAR_SITE)
-        return at > 0 and self._edges[at - 1] + NEAR_SITE > start
-
-
-class _Merged:
-    """The union of exons (sorted by start) as disjoint intervals; exons that only abut stay apart, for insertions."""
-
-    def __init__(self, exons: Iterable[_Exon]) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-        for exon in exons:
-            if self._ends and exon.start < self._ends[-1]:
-                self._ends[-1] = max(self._ends[-1], exon.end)
-            else:
-                self._starts.append(exon.start)
-                self._ends.append(exon.end)
-
-    def touches(self, start: int, end: int) -> bool:
-        at = bisect_left(self._starts, end)
-        return at > 0 and self._ends[at - 1] > start
-
-
-def _exon(start: int, end: int, flags: int, plus: bool) -> _Exon:
+def _exon(start: int, end: int, flags: int, *, plus: bool) -> _DistinctExon:
     acceptor, donor = bool(flags & HAS_ACCEPTOR), bool(flags & HAS_DONOR)
     left, right = (acceptor, donor) if plus else (donor, acceptor)
     before = Interval(start - _SITE, start) if left else None
     after = Interval(end, end + _SITE) if right else None
-    return _Exon(
+    return _DistinctExon(
         start=start,
         end=end,
         reported=bool(flags & REPORTED),
@@ -343,11 +296,11 @@ def _exon(start: int, end: int, flags: int, plus: bool) -> _Exon:
     )
 
 
-def _between(exon: _Exon, start: int, end: int) -> int:
-    """Count the bases between a span and an exon; 0 when they touch."""
-    return max(0, start - exon.end, exon.start - end)
+def _touches(site: Interval | None, start: int, end: int) -> bool:
+    return site is not None and site.start < end and site.end > start
 
 
-def _touches_site(starts: list[int], start: int, end: int) -> bool:
-    at = bisect_left(starts, end)
-    return at > 0 and starts[at - 1] + _SITE > start
+def _has_edge_near(exon: _DistinctExon, start: int, end: int) -> bool:
+    """Tell whether a splice site of the exon lies within 50 nt of a span; an exon within 50 nt may have a far edge."""
+    edges = ([exon.start] if exon.left else []) + ([exon.end] if exon.right else [])
+    return any(edge < end + NEAR_SITE and edge > start - NEAR_SITE for edge in edges)
