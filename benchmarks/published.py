@@ -17,7 +17,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,15 +131,6 @@ def windows_of(annotator: Annotator, variants: Sequence[Variant]) -> WindowPairs
     return window_pairs(annotator, alleles, contexts)
 
 
-def ways(kind: str, shape: WindowShape, radii: Sequence[int]) -> dict[str, Settings]:
-    """Return the settings that are compared; tiles bring nothing where no two alleles are near."""
-    found = {"exact centred": Settings(shape)}
-    if kind != "sparse":
-        shape = replace(shape, mode="tiled")
-        found["exact tiled"] = Settings(shape)
-    return found | {f"local {r} {shape.mode}": Settings(shape, mode="local", radius=r) for r in radii}
-
-
 def score_all(annotator: Annotator, variants: Sequence[Variant]) -> list[ScoredVariant]:
     """Score variants."""
     return list(annotator.score(variants))
@@ -160,7 +150,6 @@ def timed(call: Callable[..., object], *arguments: object) -> float:
 @click.option("--model", help="Name or folder; default: random weights of the official size.")
 @click.option("--input", "inputs", multiple=True, type=click.Choice(INPUTS), default=INPUTS)
 @click.option("--window", default=510)
-@click.option("--radius", "radii", multiple=True, type=int, default=(Settings().radius,))
 @click.option("--sites", default=60, help="Of 'sparse' and 'saturation'.")
 @click.option("--every", default=50, help="Of the records of 'panel'.")
 @click.option("--sample", default=32, help="Alleles that the published way is timed on.")
@@ -168,7 +157,7 @@ def timed(call: Callable[..., object], *arguments: object) -> float:
 @click.option("--repeats", default=3)
 def main(
     reference: str, annotation: str, clinvar: str | None, model: str | None, inputs: tuple[str, ...], window: int,
-    radii: tuple[int, ...], sites: int, every: int, sample: int, threads: int, repeats: int,
+    sites: int, every: int, sample: int, threads: int, repeats: int,
 ) -> None:  # fmt: skip
     """Print the table."""
     rows = []
@@ -188,11 +177,17 @@ def main(
             seconds: dict[str, list[float]] = {}
             ratios: dict[str, list[float]] = {}
             opened = {
-                way: Annotator(reference, annotation, model=given, device="cpu", threads=threads, settings=settings)
-                for way, settings in ways(kind, WindowShape(window), radii).items()
+                "ours": Annotator(
+                    reference,
+                    annotation,
+                    model=given,
+                    device="cpu",
+                    threads=threads,
+                    settings=Settings(WindowShape(window)),
+                )  # fmt: skip
             }
             first = variants[: 2 * sample]
-            pairs = windows_of(opened["exact centred"], first)
+            pairs = windows_of(opened["ours"], first)
             pairs = pairs.take(np.arange(min(sample, len(pairs))))
             for repeat in range(repeats):
                 each = timed(published, theirs, pairs, 100) / len(pairs)
@@ -207,7 +202,7 @@ def main(
                 many = f"{len(pairs) if way == 'published' else len(variants):,}"
                 ratio = show(median(ratios.get(way, [1.0])), "x")
                 rows.append([f"{kind} {way}", many, show(per and per * 1000), show(1 / per if per else None), ratio])
-            info = opened["exact centred"].backend.info
+            info = opened["ours"].backend.info
             for annotator in opened.values():
                 annotator.close()
     weights = model or "random, official size"

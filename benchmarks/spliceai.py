@@ -74,7 +74,6 @@ def alts(vcf: Path) -> int:
 @click.option("--spliceai", required=True, type=click.Path(exists=True, path_type=Path), help="Its executable.")
 @click.option("-D", "--distance", default=50, help="SpliceAI's -D.")
 @click.option("--model", "models", multiple=True, default=["splicebert-mini"], help="May be repeated.")
-@click.option("--window-mode", default="centred")
 @click.option("--extra", "extras", multiple=True, help="Options of 'annotate' for one more row; may be repeated.")
 @click.option("--threads", default=2)
 @click.option("--repeats", default=3)
@@ -85,7 +84,6 @@ def main(
     spliceai: Path,
     distance: int,
     models: tuple[str, ...],
-    window_mode: str,
     extras: tuple[str, ...],
     threads: int,
     repeats: int,
@@ -107,7 +105,7 @@ def main(
         }
         for model in models:
             for extra in ("", *extras):
-                words = ["-R", str(reference), *shared, "--model", model, "--window-mode", window_mode]
+                words = ["-R", str(reference), *shared, "--model", model]
                 title = f"{Path(model).name} {extra}".strip()
                 tools[title] = partial(run_ours, [*words, *shlex.split(extra)], threads)
         whole: dict[str, list[Timed]] = {title: [] for title in tools}
@@ -149,9 +147,7 @@ def main(
                 show(median(faster), "x"),
             ]
         )
-    click.echo(
-        f"{vcf.name}: {alts(vcf):,} ALTs; {reference.name}, annotation {annotation}, -D {distance}, {window_mode}"
-    )
+    click.echo(f"{vcf.name}: {alts(vcf):,} ALTs; {reference.name}, annotation {annotation}, -D {distance}")
     click.echo(f"{machine()}; threads and cores {threads}; medians of {repeats} alternating runs")
     titles = ("scored", "wall s", "one record s", "wall ratio", "ALTs/s net", "slowest - fastest", "rate ratio")
     print_table(("tool", *LABELS, *titles), rows)

@@ -25,7 +25,7 @@ from splicebert_vep.store.store import AlleleKey, ScoreStore, StoredScores
 CHUNK = 1024
 BLOCK = 30_000  # rows in one transaction
 SCORES = ("LLR", "PLLR", "KL_CTX", "KL_DONOR", "KL_ACCEPTOR", "KL_SS", "N_SITES", "EMB_COS", "EMB_L2")
-SPACE = Space("0" * 64, "1" * 64, (*(f"{name}=synthetic/1" for name in SCORES), "N_FRAC", "WINDOW_MODE"))
+SPACE = Space("0" * 64, "1" * 64, (*(f"{name}=synthetic/1" for name in SCORES), "N_FRAC"))
 NAMES = {f"{number:032x}": f"chr{number + 1}" for number in range(4)}
 OTHERS = {base: [other for other in "ACGT" if other != base] for base in "ACGT"}
 

@@ -283,12 +283,12 @@ class Annotator:
         self.backend = self.plugins.open_backend(backend, BackendOptions(_model(model), device, threads, precision))
         shape = self.settings.window
         check_window(shape, self.backend.info)
-        self.percentiles = plan_percentiles(self.plan, self.settings, self._scored_by, calibration)
+        self.percentiles = plan_percentiles(self.settings, self._scored_by, calibration)
         self.plan = self.percentiles.shown_in(self.plan)
         table = load_table(genes)
         self._table_name, self._table_digest = table.name, table.digest
         self.genes = GeneIndex(table)
-        self._engine = self._open_engine()
+        self._engine = Engine(self.backend, flank=shape.flank, batch_tokens=self.settings.batch_tokens)
         self.reference = Reference(reference)  # last: a FASTA may take a minute to index
         self.choice_plan = with_choice(self.plan, scorers, origins)
         self._run: RunInfo | None = None
@@ -449,16 +449,6 @@ class Annotator:
         """The space of a score store that this annotator reads and fills."""
         return space_of(self.run.provenance, self.plan, self.choice_plan)
 
-    def _open_engine(self) -> Engine:
-        settings = self.settings
-        if settings.local and not self.backend.local:
-            raise SettingsError(
-                "The backend cannot compute a part of a window.", needed="--mode exact", found="--mode local"
-            )
-        return Engine(
-            self.backend, flank=settings.window.flank, batch_tokens=settings.batch_tokens, local=settings.local
-        )
-
     def _report(self, records: Sequence[Record]) -> list[RecordReport]:
         self.check_usable()
         with self.lock:
@@ -482,7 +472,7 @@ class Annotator:
     @property
     def note(self) -> str:
         """What a user is told of the run besides its model; empty where there is nothing to tell."""
-        return "; ".join(filter(None, (self.delta.note, self.percentiles.note)))
+        return self.delta.note
 
     @property
     def _scored_by(self) -> dict[str, str]:

@@ -29,10 +29,7 @@ class Opening:
     batch_tokens: int | None
     window: int
     flank: int
-    window_mode: str
     scores: tuple[str, ...]
-    mode: str
-    radius: int
     calibration: str | None = None
     splice_model: str = DEFAULT_SPLICE_MODEL
     delta_distance: int = 50
@@ -41,13 +38,9 @@ class Opening:
     @property
     def settings(self) -> Settings:
         """The knobs that change a score."""
-        placing: Any = self.window_mode
-        mode: Any = self.mode
         return Settings(
-            window=WindowShape(self.window, self.flank, placing),
+            window=WindowShape(self.window, self.flank),
             scores=self.scores or None,
-            mode=mode,
-            radius=self.radius,
             batch_tokens=self.batch_tokens,
             delta=DeltaSettings(self.delta_distance, self.masked),
         )

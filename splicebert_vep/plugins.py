@@ -141,16 +141,6 @@ class GuardedBackend(Backend):
         windows, asked = positions.shape
         return self._check("attention", "weights", weights, (len(layers), windows, self.heads, asked, tokens.shape[1]))
 
-    @property
-    def local(self) -> bool:  # goes with --mode local
-        return hasattr(self._backend, "update")
-
-    def remember(self, *arguments: Any) -> Any:  # goes with --mode local
-        return self._backend.remember(*arguments)  # type: ignore[attr-defined]
-
-    def update(self, *arguments: Any) -> Any:  # goes with --mode local
-        return self._backend.update(*arguments)  # type: ignore[attr-defined]
-
     def _check(self, method: str, name: str, answer: Any, needed: tuple[int | None, ...]) -> Any:
         shape = tuple(getattr(answer, "shape", ()))
         if not hasattr(answer, "isfinite") or shape != needed:  # a numpy array has a shape too

@@ -26,10 +26,9 @@ from . import __version__
 from .errors import StoreError
 from .outputs.flat import PREFIX, FlatAdapter
 from .provenance import ABOUT_WINDOW, Space, field_of, score_digest
-from .scoring.cache import STORED, WINDOW_MODES
+from .scoring.cache import STORED
 from .scoring.plan import ScorePlan
 from .sequence.alleles import trim
-from .settings import WINDOW_MODE
 from .store.exchange import Exported
 from .store.store import AlleleKey, StoredScores
 from .vcf.header import VcfHeader
@@ -66,13 +65,9 @@ class Layout:
 
     def __init__(self, space: Space, run: RunInfo, choice_plan: ScorePlan) -> None:
         known = {field.id: field for planned in choice_plan.scorers for field in planned.scorer.fields}
-        known[WINDOW_MODE.id] = WINDOW_MODE
         shown = {field.id for field in run.fields}
         more = [known[name] for name in map(field_of, space.columns) if name not in shown and name in known]
-        hidden = [
-            field if field is WINDOW_MODE else replace(field, description=f"{field.description}; {_WHY_HIDDEN}")
-            for field in more
-        ]
+        hidden = [replace(field, description=f"{field.description}; {_WHY_HIDDEN}") for field in more]
         self._space = space
         self._run = RunInfo((*run.fields, *hidden), run.provenance)
         self._flat = FlatAdapter()
@@ -164,7 +159,7 @@ def _space(provenance: Mapping[str, str], columns_line: bytes, header: VcfHeader
     except (ValueError, TypeError, AttributeError) as error:
         raise _foreign(path, f"a {COLUMNS} line that cannot be read") from error
     lacking = sorted({f"{PREFIX}{field}" for field in fields} - set(header.section("INFO")))
-    if tuple(fields[-2:]) != ABOUT_WINDOW or lacking:
+    if tuple(fields[-1:]) != ABOUT_WINDOW or lacking:
         raise _foreign(path, f"a header that does not declare {', '.join(lacking) or 'the columns about windows'}")
     return Space(told, annotation, tuple(columns), dict(provenance))
 
@@ -217,8 +212,6 @@ def _row(record: VcfRecord, keys: Sequence[tuple[str, bool]]) -> tuple[str | Non
 def _number(text: str | None, key: str, whole: bool, record: VcfRecord) -> float | None:
     if text is None:
         return None
-    if text in WINDOW_MODES and key == f"{PREFIX}{WINDOW_MODE.id}":
-        return float(WINDOW_MODES.index(text))
     try:
         value = float(text)
     except ValueError:

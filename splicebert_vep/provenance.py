@@ -11,7 +11,7 @@ from splicebert_vep_spec import BackendInfo
 from . import __version__
 from .genome.reference import Reference
 from .scoring.plan import PlannedScorer, ScorePlan
-from .settings import DISCLAIMER, N_FRAC, SCORE_VERSION, WINDOW_MODE, Settings
+from .settings import DISCLAIMER, N_FRAC, SCORE_VERSION, Settings
 
 _TOLERANCE = {"fp32": 1e-4}
 _HALF = 0.05
@@ -46,13 +46,13 @@ class Space:
 
 
 #: What of a run's provenance determines its scores. Batch size, threads and the kind of device do not.
-SCORED_BY = (
-    "Backend", "WeightsSHA256", "Architecture", "Window", "Flank", "WindowMode", "Stride", "EngineMode", "Radius",
-    "Precision", "ScoreVersion",
-)  # fmt: skip
+SCORED_BY = ("Backend", "WeightsSHA256", "Architecture", "Window", "Flank", "Precision", "ScoreVersion")
 
-#: Columns about the window that every stored score carries besides the fields asked for.
-ABOUT_WINDOW = (N_FRAC.id, WINDOW_MODE.id)
+#: Hashed after Flank, so that stores of version 0.1 stay valid: it could place and compute windows in other ways too.
+_HASHED_ONLY = {"WindowMode": "centred", "Stride": "none", "EngineMode": "exact", "Radius": "none"}
+
+#: The column about the window that every stored score carries besides the fields asked for.
+ABOUT_WINDOW = (N_FRAC.id,)
 
 
 def score_digest(provenance: Mapping[str, str]) -> str:
@@ -63,7 +63,11 @@ def score_digest(provenance: Mapping[str, str]) -> str:
     Raises:
         KeyError: the provenance lacks one of ``SCORED_BY``.
     """
-    parts = [(key, provenance[key]) for key in SCORED_BY]
+    parts = []
+    for key in SCORED_BY:
+        parts.append((key, provenance[key]))
+        if key == "Flank":
+            parts += _HASHED_ONLY.items()
     if provenance["WeightsSHA256"] == "none":
         parts.append(("Model", provenance["Model"]))
     return hashlib.sha256("".join(f"{key}={value}\n" for key, value in parts).encode()).hexdigest()
@@ -102,7 +106,7 @@ def scored_by(info: BackendInfo, settings: Settings, backend: str) -> dict[str, 
     Args:
         backend: its name and version.
     """
-    shape, local = settings.window, settings.local
+    shape = settings.window
     return {
         "ScoreVersion": str(SCORE_VERSION),
         "Backend": backend,
@@ -111,10 +115,6 @@ def scored_by(info: BackendInfo, settings: Settings, backend: str) -> dict[str, 
         "Architecture": info.architecture,
         "Window": str(shape.width),
         "Flank": str(shape.flank),
-        "WindowMode": shape.mode,
-        "Stride": str(shape.stride) if shape.mode == "tiled" else "none",
-        "EngineMode": settings.mode,
-        "Radius": f"{local.radius},{local.masked_radius}" if local else "none",
         "Precision": info.precision,
     }
 
@@ -147,7 +147,7 @@ def provenance_of(
         **scored,
         **delta,
         "Calibration": calibration,
-        "Scores": ",".join(field.id for field in plan.fields if field not in (N_FRAC, WINDOW_MODE)),
+        "Scores": ",".join(field.id for field in plan.fields if field != N_FRAC),
         "BatchTokens": str(batch_tokens),
         "Device": info.device,
         "Reference": reference.path.name,

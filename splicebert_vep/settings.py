@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from splicebert_vep_spec import BackendInfo, FieldSpec
 
 from .errors import SettingsError
-from .model.local import Local
 from .sequence.windows import WindowShape
 
 #: Raised by one whenever the same input can give another score; named under "Scores" in CHANGELOG.md.
@@ -19,9 +17,8 @@ DISCLAIMER = "zero-shot scores, not calibrated to ACMG/AMP evidence, no PP3/BP4 
 #: The score by which flat output chooses between genes that are otherwise equal.
 CHOICE = "KL_CTX"
 
-#: Fields about the window that every run reports after the scores.
+#: The field about the window that every run reports after the scores.
 N_FRAC = FieldSpec("N_FRAC", "A", "Float", "Share of the REF window that is not A, C, G or T in the reference")
-WINDOW_MODE = FieldSpec("WINDOW_MODE", "A", "String", "How the allele's window was placed: tiled or centred")
 
 #: Percentiles, which come from a calibration table, and the score that each is of.
 PERCENTILES = {"PCTL_KL_CTX": "KL_CTX", "PCTL_LLR": "LLR"}
@@ -31,7 +28,7 @@ REGION_CLASS = FieldSpec("REGION_CLASS", "A", "String", "Region class that the p
 RESERVED_FIELDS = (
     "ALLELE", "SYMBOL", "GENE", "TRANSCRIPT", "STRAND", "REGION", "SITE_OFFSET", "SITE_HIT", "NGENES", "STATUS",
     "CHROM", "POS", "ID", "REF", "ALT", "START", "SPAN_REF", "SPAN_ALT", "TRANSCRIPT_CHOICE", "BIOTYPE", "REASON",
-    "GENE_KEY", *PERCENTILES, REGION_CLASS.id, N_FRAC.id, WINDOW_MODE.id,
+    "GENE_KEY", *PERCENTILES, REGION_CLASS.id, N_FRAC.id,
 )  # fmt: skip
 
 
@@ -52,12 +49,6 @@ FARTHEST = 100
 
 #: Random SNVs of a class that a table needs; with fewer a percentile means little.
 LEAST = 100
-
-EngineMode = Literal["exact", "local"]
-
-#: How far around masked positions local mode computes again, nt: a masked site needs less than an ALT, for which see
-#: docs/performance.md.
-MASKED_RADIUS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +79,7 @@ class Settings:
     Args:
         window: how windows are laid out.
         scores: field ids to compute, ``zero-shot`` for every default field, ``delta`` for all delta scores; or None for
-            every default field. A percentile computes its score too.
-        mode: ``exact`` runs every window whole; ``local`` computes an equal-length ALT and a masked site only around
-            the change, from what the REF pass left, and all else whole.
-        radius: how far around the span local mode computes an ALT, nt on each side; read in local mode only.
+            every default field. A percentile, only given when asked for, computes its score too.
         batch_tokens: upper bound of tokens in one forward call; None takes what suits the backend.
         chunk_records: records that flow through the pipeline together; bounds memory.
         delta: of delta scores; read where these are asked for.
@@ -99,16 +87,9 @@ class Settings:
 
     window: WindowShape = WindowShape()
     scores: tuple[str, ...] | None = None
-    mode: EngineMode = "exact"
-    radius: int = 240
     batch_tokens: int | None = None
     chunk_records: int = 1024
     delta: DeltaSettings = DeltaSettings()
-
-    @property
-    def local(self) -> Local | None:
-        """The radii of local mode; None for exact."""
-        return Local(self.radius, MASKED_RADIUS) if self.mode == "local" else None
 
     def __post_init__(self) -> None:
         shape = self.window
@@ -117,14 +98,6 @@ class Settings:
                 "The window has no room for the flanks.",
                 needed="--flank of at least 1 and --window of at least 2 x flank + 1",
                 found=f"--window {shape.width} --flank {shape.flank}",
-            )
-        if shape.mode == "tiled" and shape.stride < 1:
-            raise SettingsError("The tile stride is not positive.", needed="at least 1", found=str(shape.stride))
-        if self.mode == "local" and self.radius < shape.flank:
-            raise SettingsError(
-                "The radius of local mode does not reach the flanks that the scores read.",
-                needed=f"--radius of at least {shape.flank}",
-                found=f"--radius {self.radius}",
             )
         if (self.batch_tokens is not None and self.batch_tokens < 1) or self.chunk_records < 1:
             raise SettingsError("Batch tokens and chunk records must be at least 1.")

@@ -297,8 +297,8 @@ def write_work(folder, model, genome, genes=GENES):
     return folder
 
 
-def opened(work, fasta="c.fa", batch_tokens=WIDTH + 2, mode="centred", **options):
-    settings = Settings(WindowShape(WIDTH, flank=FLANK, mode=mode, stride=16), batch_tokens=batch_tokens)
+def opened(work, fasta="c.fa", batch_tokens=WIDTH + 2, **options):
+    settings = Settings(WindowShape(WIDTH, flank=FLANK), batch_tokens=batch_tokens)
     options = {"model": work / "model", "device": "cpu"} | options
     return Annotator(work / fasta, work / "genes.gff3", settings=settings, **options)
 
@@ -551,15 +551,13 @@ def plugin(**hooks):
     return module
 
 
-def pipeline(
-    reference, genes, backend=None, *, width=200, flank=20, scores=ALL_SCORES, batch_tokens=4096, local=None, **shape
-):
-    settings = Settings(window=WindowShape(width, flank, **shape), scores=scores, batch_tokens=batch_tokens)
+def pipeline(reference, genes, backend=None, *, width=200, flank=20, scores=ALL_SCORES, batch_tokens=4096):
+    settings = Settings(window=WindowShape(width, flank), scores=scores, batch_tokens=batch_tokens)
     plugins = load_plugins()
     scorers, origins = plugins.scorers, plugins.origins("scorer")
     plan = plan_scores(scorers, origins, settings)
     guarded = GuardedBackend(backend or NullBackend(), plugins.origins("backend")["null"])
-    engine = Engine(guarded, flank=flank, batch_tokens=batch_tokens, local=local)
+    engine = Engine(guarded, flank=flank, batch_tokens=batch_tokens)
     scoring = Scoring(reference, genes, settings.window, engine, plan, with_choice(plan, scorers, origins))
     return Pipeline(reference, scoring)
 
@@ -765,8 +763,7 @@ class StoppedError(Exception):
 def opening(**changes):
     values = dict(
         reference=str(FASTA), annotation="grch38", model="splicebert-mini", backend="null", device="auto",
-        precision="fp32", threads=1, batch_tokens=None, window=510, flank=100, window_mode="centred", scores=(),
-        mode="exact", radius=240,
+        precision="fp32", threads=1, batch_tokens=None, window=510, flank=100, scores=(),
     )  # fmt: skip
     return Opening(**{**values, **changes})
 

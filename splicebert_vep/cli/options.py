@@ -145,6 +145,9 @@ def split_words(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
 #: Option or command that is gone -> what to do in its place; ``main`` ends with it.
 REMOVED = {
     "--evidence": "no threshold of a zero-shot score was measured; read its value beside SpliceAI_DS_MAX (--join)",
+    "--mode": "every window runs whole; leave it out",
+    "--radius": "every window runs whole; leave it out",
+    "--window-mode": "every window is centred on its allele; leave it out",
     "completion": 'click itself completes commands: eval "$(_SPLICEBERT_VEP_COMPLETE=bash_source splicebert-vep)"',
 }
 
@@ -172,17 +175,6 @@ _window_options = (
     cloup.option(
         "--flank", default=100, show_default=True, metavar="NT", help="Bases on each side of the allele that count.",
     ),
-    cloup.option(
-        "--window-mode", type=click.Choice(["centred", "tiled"]), default="centred", show_default=True,
-        help="Centre each window on its allele, or lay windows on a grid of 128 nt.",
-    ),
-    cloup.option(
-        "--mode", type=click.Choice(["exact", "local"]), default="exact", show_default=True,
-        help="Run every window whole; or, faster and not quite the same, ALTs and masked sites only around the change.",
-    ),
-    cloup.option(
-        "--radius", default=240, show_default=True, metavar="NT", help="How far around the change --mode local goes.",
-    ),
 )  # fmt: skip
 
 splice_model_option = cloup.option(
@@ -201,8 +193,8 @@ computed_options = cloup.option_group(
     "What is computed",
     cloup.option(
         "--scores", multiple=True, callback=split_words, metavar="FIELD,...",
-        help="Scores to compute, e.g. LLR,KL_CTX; 'plugins' shows all. PCTL_LLR, PCTL_KL_CTX: percentiles, with their "
-        "scores. delta: all delta scores. zero-shot, the default: all but DELTA_P, KL_MAX, KL_MAX_POS and delta.",
+        help="Scores to compute, e.g. LLR,KL_CTX; 'plugins' shows all. zero-shot, the default: all but DELTA_P, "
+        "KL_MAX, KL_MAX_POS, delta and percentiles. delta: all delta scores. PCTL_LLR, PCTL_KL_CTX: percentiles.",
     ),
     cloup.option(
         "--calibration", type=PATH, metavar="FILE",
@@ -256,8 +248,8 @@ scheduler_option = cloup.option(
 
 
 def opening_of(
-    *, reference: str, annotation: str, model: str, window: int, flank: int, window_mode: str, scores: tuple[str, ...],
-    mode: str, radius: int, backend: str, device: str, precision: str, batch_tokens: int | None, threads: int | None,
+    *, reference: str, annotation: str, model: str, window: int, flank: int, scores: tuple[str, ...],
+    backend: str, device: str, precision: str, batch_tokens: int | None, threads: int | None,
     calibration: str | None = None, splice_model: str = DEFAULT_SPLICE_MODEL, delta_distance: int = 50,
     masked: bool = False,
 ) -> Opening:  # fmt: skip
@@ -266,8 +258,8 @@ def opening_of(
 
     return Opening(
         reference=reference, annotation=annotation, model=model, backend=backend, device=device, precision=precision,
-        threads=threads, batch_tokens=batch_tokens, window=window, flank=flank, window_mode=window_mode, scores=scores,
-        mode=mode, radius=radius, calibration=calibration, splice_model=splice_model, delta_distance=delta_distance,
+        threads=threads, batch_tokens=batch_tokens, window=window, flank=flank, scores=scores,
+        calibration=calibration, splice_model=splice_model, delta_distance=delta_distance,
         masked=masked,
     )  # fmt: skip
 

@@ -156,21 +156,17 @@ def _as_annotated(provenance: Mapping[str, str], given: Mapping[str, Any], where
         take("annotation", provenance["Annotation"])
     take("backend", provenance.get("Backend", "torch").partition("/")[0])
     take("precision", provenance.get("Precision", "auto"))
-    radius = provenance.get("Radius", "none").partition(",")[0]
     try:
         return {
             **chosen,
             "window": int(provenance["Window"]),
             "flank": int(provenance["Flank"]),
-            "window_mode": provenance["WindowMode"],
-            "mode": provenance["EngineMode"],
-            "radius": 240 if radius == "none" else int(radius),
             "scores": SCORES,
         }
     except (KeyError, ValueError) as error:
         raise SettingsError(
             "The file does not say with which windows it was annotated, so nothing can be drawn.",
-            needed="Window, Flank, WindowMode, EngineMode and Radius in its provenance line",
+            needed="Window and Flank in its provenance line",
             found=f"{type(error).__name__}: {error}",
             where=where,
             remedy="annotate again, or give no -R for a page without pictures",

@@ -102,7 +102,7 @@ def info(path: str, as_json: bool) -> None:
         rows = [("space", str(one["space"])), ("rows", f"{one['rows']:,}"), ("contigs", ", ".join(one["contigs"]))]
         rows += [("score digest", one["score_digest"]), ("annotation", one["provenance"].get("Annotation", "?"))]
         rows += [("annotation digest", one["annotation_digest"]), ("columns", ", ".join(one["columns"]))]
-        shown = ("Model", "WeightsSHA256", "Window", "Flank", "WindowMode", "EngineMode", "Precision", "ScoreVersion")
+        shown = ("Model", "WeightsSHA256", "Window", "Flank", "Precision", "ScoreVersion")
         rows += [(key, one["provenance"].get(key, "?")) for key in shown]
         print_table(rows, wrap=True)
         click.echo()

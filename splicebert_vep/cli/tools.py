@@ -110,10 +110,7 @@ def embed(
         raise click.UsageError("no sequence: give a reference with -R, or records with --fasta")
     check_outputs(outputs, attention=attention)
     files.check_outputs(outputs, filter(None, (source, bed, vcf, model["annotation"])))
-    computed: dict[str, Any] = {
-        "window": window, "flank": min(_FLANK, (window - 1) // 2), "window_mode": "centred", "mode": "exact",
-        "radius": _FLANK, "scores": (),
-    }  # fmt: skip
+    computed: dict[str, Any] = {"window": window, "flank": min(_FLANK, (window - 1) // 2), "scores": ()}
     with open_annotator(reference=source, **computed, **model) as annotator:
         introduce(annotator.backend.info)
         found = embed_with(
@@ -217,10 +214,7 @@ def oligo(
         check_picture(picture)
     for path in outputs:
         files.check_place(str(path))
-    computed: dict[str, Any] = {
-        "window": window, "flank": min(_OLIGO_FLANK, (window - 1) // 2), "window_mode": "centred", "mode": "exact",
-        "radius": _OLIGO_FLANK, "scores": (),
-    }  # fmt: skip
+    computed: dict[str, Any] = {"window": window, "flank": min(_OLIGO_FLANK, (window - 1) // 2), "scores": ()}
     with open_annotator(reference=reference, **computed, **model) as annotator:
         head, note = None, ""
         if splice_model != "none":
@@ -261,8 +255,9 @@ def _lengths(words: str) -> tuple[int, int]:
 _CALIBRATE_EPILOG = """\b
 Examples:
   splicebert-vep calibrate -R GRCh38.fa -A grch38 --model SpliceBERT.510nt -o SpliceBERT.510nt.calibration.json.gz
-  splicebert-vep calibrate -R GRCh38.fa --contigs chr19,chr22 --mode local -o local.calibration.json.gz
-  splicebert-vep annotate in.vcf.gz -R GRCh38.fa --mode local --calibration local.calibration.json.gz -O out.vcf.gz
+  splicebert-vep calibrate -R GRCh38.fa --contigs chr19,chr22 --window 400 -o 400nt.calibration.json.gz
+  splicebert-vep annotate in.vcf.gz -R GRCh38.fa --window 400 --calibration 400nt.calibration.json.gz \
+    --scores zero-shot,PCTL_LLR -O out.vcf.gz
 """
 
 

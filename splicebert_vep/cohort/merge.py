@@ -174,7 +174,7 @@ class _Merging:
         plugins = load_plugins()
         scorers = recalled_delta(plugins.scorers, settings, about.space.provenance)
         scores = plan_scores(scorers, plugins.origins("scorer"), settings)
-        percentiles = plan_percentiles(scores, settings, about.space.provenance, opening.calibration)
+        percentiles = plan_percentiles(settings, about.space.provenance, opening.calibration)
         if percentiles.digest != about.space.provenance["Calibration"]:
             raise CohortError(
                 "The calibration table has changed since the plan was made.",

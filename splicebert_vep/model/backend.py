@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from splicebert_vep_spec import CLS, NUCLEOTIDES, SEP, A, Backend, BackendInfo, BackendOptions, BackendOutput
 
 from ..errors import SettingsError
-from .bert import BertConfig, BertOutput, KeysValues, SpliceBert, pick
+from .bert import BertConfig, BertOutput, SpliceBert, pick
 from .checkpoint import load_checkpoint
 from .registry import MODELS, check_known, quality_note, resolve_model
 
@@ -200,25 +200,6 @@ class TorchBackend(Backend):
     def attention(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64], layers: Sequence[int]) -> torch.Tensor:
         """Return the weights, (layers, N, heads, P, W + 2), with which token positions (N, P) attend to all tokens."""
         return self._run(self._model.attention, self._to(tokens), self._to(positions), layers)
-
-    def remember(
-        self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]
-    ) -> tuple[BackendOutput, tuple[KeysValues, ...]]:
-        """Do as ``forward``, and return every layer's keys and values."""
-        out = self._run(self._model, self._to(tokens), self._to(positions), remember=True)
-        return self._output(out), out.memory or ()
-
-    def update(
-        self,
-        memory: tuple[KeysValues, ...],
-        rows: NDArray[np.int64],
-        index: NDArray[np.int64],
-        tokens: NDArray[np.uint8],
-        positions: NDArray[np.int64],
-    ) -> BackendOutput:
-        """Compute tokens at ``index`` again; see ``SpliceBert.update``."""
-        changed = (self._to(array) for array in (rows, index, tokens, positions))
-        return self._output(self._run(self._model.update, memory, *changed))
 
     @torch.inference_mode()
     def _run(self, call: Callable[..., _Answer], *arguments: Any, **options: Any) -> _Answer:

@@ -252,20 +252,12 @@ class KeysValues(NamedTuple):
     keys: Tensor  # (B, T, H)
     values: Tensor  # (B, T, H)
 
-    def patched(self, rows: Tensor, index: Tensor, new: KeysValues) -> KeysValues:
-        """Copy windows ``rows``, (M,), and put ``new``, (M, L, H), at their tokens ``index``, (M, L)."""
-        at = torch.arange(len(rows), device=rows.device)[:, None], index
-        keys, values = self.keys[rows], self.values[rows]  # (M, T, H), copies
-        keys[at], values[at] = new
-        return KeysValues(keys, values)
-
 
 class Encoded(NamedTuple):
     """Hidden states at P positions; P = T when no positions were asked for."""
 
     hidden: Tensor  # (B, P, H), after the last layer
     all_hidden: tuple[Tensor, ...] | None = None  # embeddings and every layer, (B, T, H) each; the last is `hidden`
-    memory: tuple[KeysValues, ...] | None = None  # keys and values of every layer
 
 
 class BertOutput(NamedTuple):
@@ -274,7 +266,6 @@ class BertOutput(NamedTuple):
     logits: Tensor  # (B, P, V)
     hidden: Tensor  # (B, P, H), after the last layer, before the MLM head
     all_hidden: tuple[Tensor, ...] | None = None  # embeddings and every layer, (B, T, H) each; the last is `hidden`
-    memory: tuple[KeysValues, ...] | None = None  # keys and values of every layer
 
 
 class Layer(nn.Module):
@@ -344,7 +335,6 @@ class Encoder(nn.Module):
         positions: Tensor | None = None,
         *,
         output_hidden_states: bool = False,
-        remember: bool = False,
         first_position: int = 0,
     ) -> Encoded:
         """Return hidden states at each wanted position of each window.
@@ -353,29 +343,20 @@ class Encoder(nn.Module):
             tokens: (B, T) int64, all windows of one length.
             positions: (B, P) int64, token indices to answer at, repeats allowed; None for all T in order.
             output_hidden_states: also return the embeddings and every layer's hidden states.
-            remember: also return every layer's keys and values, which ``update`` reads.
             first_position: position of token 0; other than 0 in training only.
 
         Raises:
             SettingsError: T is more than the model has positions for.
         """
         hidden = self.embed(tokens, first_position)  # (B, T, H)
-        states, memory = [hidden], []
+        states = [hidden]
         *body, last = cast(list[Layer], self.layers)
         for layer in body:
-            context = layer.keys_values(hidden)  # (B, T, H) each
-            hidden = layer(hidden, context)  # (B, T, H)
+            hidden = layer(hidden, layer.keys_values(hidden))  # (B, T, H)
             if output_hidden_states:
                 states.append(hidden)
-            if remember:
-                memory.append(context)
-        context = last.keys_values(hidden)
-        hidden = last(pick(hidden, positions), context)  # (B, P, H)
-        return Encoded(
-            hidden,
-            (*states, hidden) if output_hidden_states else None,
-            (*memory, context) if remember else None,
-        )
+        hidden = last(pick(hidden, positions), last.keys_values(hidden))  # (B, P, H)
+        return Encoded(hidden, (*states, hidden) if output_hidden_states else None)
 
     def attention(self, tokens: Tensor, positions: Tensor, layers: Sequence[int]) -> Tensor:
         """Return the weights with which tokens at some positions attend to all T: (layers, B, A, P, T), fp32.
@@ -407,12 +388,11 @@ class Encoder(nn.Module):
                 remedy="choose a smaller window",
             )
         places = self.position_embeddings.weight[first_position : first_position + length]  # (T, H)
-        return self._normalise(self.token_embeddings(tokens) + places)  # (B, T, H)
-
-    def _normalise(self, embedded: Tensor) -> Tensor:
         # Token types are all 0 in SpliceBERT, so the one row is the same for every token.
-        normalised: Tensor = self.embedding_norm(embedded + self.type_embeddings.weight[0])
-        return normalised
+        normalised: Tensor = self.embedding_norm(
+            self.token_embeddings(tokens) + places + self.type_embeddings.weight[0]
+        )
+        return normalised  # (B, T, H)
 
 
 class SpliceBert(Encoder):
@@ -431,40 +411,13 @@ class SpliceBert(Encoder):
         positions: Tensor | None = None,
         *,
         output_hidden_states: bool = False,
-        remember: bool = False,
         first_position: int = 0,
     ) -> BertOutput:
         """Predict the token at each wanted position of each window; arguments and errors are those of ``encode``."""
         encoded = self.encode(
-            tokens, positions, output_hidden_states=output_hidden_states, remember=remember,
-            first_position=first_position,
-        )  # fmt: skip
+            tokens, positions, output_hidden_states=output_hidden_states, first_position=first_position
+        )
         return BertOutput(self.predict(encoded.hidden), *encoded)
-
-    def update(
-        self, memory: tuple[KeysValues, ...], rows: Tensor, index: Tensor, tokens: Tensor, positions: Tensor
-    ) -> BertOutput:
-        """Predict tokens of windows that differ from remembered ones, computing a part of their positions again.
-
-        Positions outside ``index`` keep the keys and values of the remembered window in every layer. With all T
-        positions in ``index`` this is ``forward``; with fewer it is an approximation, the better the farther
-        ``index`` reaches around what differs.
-
-        Args:
-            memory: of a ``forward`` that remembered.
-            rows: (M,) int64, the remembered window that each changed window is compared with.
-            index: (M, L) int64, ascending token indices that are computed again; all that differ are among them.
-            tokens: (M, L) int64, the changed window's tokens there.
-            positions: (M, P) int64, places on the L axis to answer at.
-        """
-        hidden = self._normalise(self.token_embeddings(tokens) + self.position_embeddings(index))  # (M, L, H)
-        *body, last = cast(list[Layer], self.layers)
-        *below, of_last = memory
-        for layer, remembered in zip(body, below, strict=True):
-            hidden = layer(hidden, remembered.patched(rows, index, layer.keys_values(hidden)))  # (M, L, H)
-        context = of_last.patched(rows, index, last.keys_values(hidden))
-        hidden = last(pick(hidden, positions), context)  # (M, P, H)
-        return BertOutput(self.predict(hidden), hidden)
 
     def predict(self, hidden: Tensor) -> Tensor:
         """Turn last hidden states, (B, P, H), into logits over the vocabulary, (B, P, V)."""

@@ -1,16 +1,13 @@
 """The engine: window pairs in, aligned outputs of the model out, batch by batch.
 
 Every distinct window of a run goes through the network once: the ALTs of a site share its REF pass and its masked
-pass, and so do sites of one tile and genes of one strand. Only the columns that a score reads leave the last layer.
-In local mode, windows that differ from a REF window in a few tokens are computed again around these alone.
+pass, and so do genes of one strand. Only the columns that a score reads leave the last layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +19,7 @@ from splicebert_vep_spec import (
     NEEDS_MASKED,
     NEEDS_PAIRS,
     AlignedBatch,
-    BackendOutput,
+    Backend,
     MaskedSite,
     Side,
     T,
@@ -32,14 +29,13 @@ from ..errors import BackendError
 from ..sequence.alignment import Columns, Differences, align, differences
 from ..sequence.tokens import Tokens, with_special
 from ..sequence.windows import Index, Mask, WindowPairs
-from .local import Local, around, count_around
 
 
 class ReadBack:
     """Columns on their way to the host.
 
     On CUDA they are copied into pinned memory behind the work that makes them, and ``wait`` waits for that copy alone,
-    not for what was started after it.
+    not for work that was started after it.
 
     Args:
         columns: tensors (B,) of any numeric type, on one device.
@@ -65,113 +61,84 @@ class ReadBack:
 
 
 _CALLS_KEPT = 8
-"""Of calls that later batches of a run still need, so many are kept; windows of older ones are run again."""
-
-Forward = Callable[[Index, Index], tuple[BackendOutput, Any]]
-"""Run windows (N,) and read them at window indices (N, P); returns the outputs and what ``local`` needs of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """Outputs of one forward call: logits (N, P, V), hidden (N, P, H), finite (N,), and the backend's memory of it."""
-
-    logits: torch.Tensor
-    hidden: torch.Tensor
-    finite: torch.Tensor
-    memory: Any
+"""The newest calls that later batches still need are kept; windows of older ones are run again."""
 
 
 class Passes:
-    """Distinct windows of one kind.
+    """Distinct windows of one kind (REF, ALT or masked), and the outputs of those that were run.
 
     Args:
+        backend: the model.
         tokens: (n, W) windows, some of them equal.
-        at: (n,) place of each in the order of work, non-decreasing along it; a window's outputs are let go once the
-            work has passed the last of its places.
-        index, read: (n, C) window indices that each of them is read at, and which of these count.
-        beside: (n,) windows are one only where these numbers are equal too; None for windows alone.
+        at: (n,) place of each window in the order of work; its outputs are let go after the last of its places.
+        index, read: (n, C) window indices that each window is read at, and which of these count.
     """
 
-    def __init__(self, tokens: Tokens, at: Index, index: Index, read: Mask, beside: Index | None = None) -> None:
-        self.ids, self.first = distinct(tokens, beside)
-        self.tokens = tokens[self.first]
+    def __init__(self, backend: Backend, tokens: Tokens, at: Index, index: Index, read: Mask) -> None:
+        self._backend = backend
+        self.ids, first = distinct(tokens)
+        self.tokens = tokens[first]
         n, width = self.tokens.shape
         self._last_use = np.zeros(n, dtype=np.int64)
         np.maximum.at(self._last_use, self.ids, at)
-        wanted = np.zeros((n, width), dtype=np.bool_)
+        self._wanted = np.zeros((n, width), dtype=np.bool_)
         rows, columns = np.nonzero(read)
-        wanted[self.ids[rows], index[rows, columns]] = True
-        self._wanted = wanted
-        self._slot = np.zeros((n, width), dtype=np.int32)
-        self._call = np.full(n, -1)
-        self._row = np.zeros(n, dtype=np.int64)
-        self._calls: dict[int, _Call] = {}
+        self._wanted[self.ids[rows], index[rows, columns]] = True
+        self._slot = np.zeros((n, width), dtype=np.int32)  # where a call's outputs hold a window index
+        self._call = np.full(n, -1)  # the call that ran each window; -1 before, and once its outputs are gone
+        self._row = np.zeros(n, dtype=np.int64)  # of the window in that call
+        self._calls: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}  # logits, hidden, finite
         self._made = 0
 
-    def missing(self, ids: Index) -> Index:
-        """Return which of some windows have not been run, or not been kept."""
-        ids = np.unique(ids)
-        return ids[self._call[ids] < 0]
-
-    def wanted(self, ids: Index) -> Mask:
-        """Return the window indices (N, W) that some windows are read at."""
-        return self._wanted[ids]
-
-    def run(self, ids: Index, forward: Forward) -> None:
-        """Run windows in one call.
+    def run(self, ids: Index, per_call: int) -> None:
+        """Run those of some windows whose outputs are not there, so many in a call.
 
         Raises:
             BackendError: the model failed; torch reports out-of-memory and device faults as RuntimeError.
         """
+        ids = np.unique(ids)
+        missing = ids[self._call[ids] < 0]
+        for start in range(0, len(missing), per_call):
+            self._run(missing[start : start + per_call])
+
+    def _run(self, ids: Index) -> None:
         wanted = self._wanted[ids]
-        count = wanted.sum(axis=1)
-        # A window's wanted indices first, in order; what is left fills the row up and is read by nobody.
-        positions = np.argsort(~wanted, axis=1, kind="stable")[:, : max(1, count.max())]
+        # A window's wanted indices first, in order; the rest fills the row up and is never read.
+        most = max(1, wanted.sum(axis=1).max())
+        positions = np.argsort(~wanted, axis=1, kind="stable")[:, :most]
         try:
-            out, memory = forward(ids, positions)
+            out = self._backend.forward(with_special(self.tokens[ids]), positions + 1)  # past [CLS]
         except RuntimeError as error:
             raise BackendError(one_line(error)) from error
         slot = np.zeros(wanted.shape, dtype=np.int32)
-        np.put_along_axis(slot, positions, np.arange(positions.shape[1], dtype=np.int32)[None, :], 1)
+        np.put_along_axis(slot, positions, np.arange(most, dtype=np.int32)[None, :], 1)
         # A sum is finite where all its terms are, and quicker than a test of each.
         finite = torch.isfinite(out.logits.sum(dim=(1, 2))) & torch.isfinite(out.hidden.sum(dim=(1, 2)))
-        self._slot[ids] = slot
-        self._call[ids], self._row[ids] = self._made, np.arange(len(ids))
-        self._calls[self._made] = _Call(out.logits, out.hidden, finite, memory)
+        self._slot[ids], self._call[ids], self._row[ids] = slot, self._made, np.arange(len(ids))
+        self._calls[self._made] = (out.logits, out.hidden, finite)
         self._made += 1
 
     def finite(self, ids: Index) -> torch.Tensor:
-        """Tell of which windows, (B,), all outputs are finite; a bool tensor on the device."""
-        calls, number = self._read_from(ids)
-        starts = np.cumsum([0, *(len(call.finite) for call in calls)])[:-1]
-        return _joined([call.finite for call in calls])[self._at(starts[number] + self._row[ids])]
+        """Tell for which windows, (B,), all outputs are finite; a bool tensor on the device."""
+        numbers, at = np.unique(self._call[ids], return_inverse=True)
+        parts = [self._calls[number][2] for number in numbers.tolist()]
+        starts = np.cumsum([0, *map(len, parts)])[:-1]
+        return _joined(parts)[_to(starts[at] + self._row[ids], parts[0].device)]
 
     def read(self, ids: Index, index: Index, *, hidden: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return logits (B, C, V) and, where asked, hidden (B, C, H) of windows (B, C) at window indices (B, C)."""
-        calls, number = self._read_from(ids)
-        positions = np.array([call.logits.shape[1] for call in calls])
-        starts = np.cumsum([0, *(len(call.finite) * call.logits.shape[1] for call in calls)])[:-1]
-        at = self._at(starts[number] + self._row[ids] * positions[number] + self._slot[ids, index])
-        logits = _joined([call.logits.flatten(0, 1) for call in calls])[at]
-        return logits, _joined([call.hidden.flatten(0, 1) for call in calls])[at] if hidden else None
-
-    def _read_from(self, ids: Index) -> tuple[list[_Call], Index]:
-        """Return the calls that some windows were run in, and which of these each was."""
-        numbers = np.unique(self._call[ids])
-        return [self._calls[number] for number in numbers.tolist()], np.searchsorted(numbers, self._call[ids])
-
-    def _at(self, flat: Index) -> torch.Tensor:
-        return torch.from_numpy(flat).to(next(iter(self._calls.values())).finite.device)
-
-    def remembered(self, ids: Index) -> Iterator[tuple[Any, Index, Index]]:
-        """Group windows by the call that ran them: its memory, places in ``ids``, and rows of the memory."""
-        for number in np.unique(self._call[ids]).tolist():
-            places = np.flatnonzero(self._call[ids] == number)
-            in_call = np.flatnonzero(self._call == number)  # ids in ascending order, as ``run`` was given them
-            yield self._calls[number].memory, places, np.searchsorted(in_call, ids[places])
+        numbers, at = np.unique(self._call[ids], return_inverse=True)
+        at = at.reshape(ids.shape)
+        calls = [self._calls[number] for number in numbers.tolist()]
+        positions = np.array([logits.shape[1] for logits, _, _ in calls])
+        starts = np.cumsum([0, *(len(logits) * logits.shape[1] for logits, _, _ in calls)])[:-1]
+        flat = starts[at] + self._row[ids] * positions[at] + self._slot[ids, index]
+        place = _to(flat, calls[0][0].device)
+        logits = _joined([logits.flatten(0, 1) for logits, _, _ in calls])[place]
+        return logits, _joined([states.flatten(0, 1) for _, states, _ in calls])[place] if hidden else None
 
     def forget(self, done: int) -> None:
-        """Let go of what no place of the work from ``done`` on reads, and of the oldest beyond what may be kept."""
+        """Let go of outputs that no place of the work from ``done`` on reads, and of the oldest beyond those kept."""
         needed = np.unique(self._call[(self._last_use >= done) & (self._call >= 0)])[-_CALLS_KEPT:]
         self._calls = {number: self._calls[number] for number in needed.tolist()}
         self._call[~np.isin(self._call, needed)] = -1
@@ -182,13 +149,11 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def distinct(tokens: Tokens, beside: Index | None = None) -> tuple[Index, Index]:
+def distinct(tokens: Tokens) -> tuple[Index, Index]:
     """Number equal rows of (n, W) alike, by first appearance; returns (n,) numbers and where each appears first."""
     width, data = tokens.shape[1], tokens.tobytes()
-    rows = [data[at : at + width] for at in range(0, len(data), width)]
-    number: dict[object, int] = {}
-    keys = rows if beside is None else zip(rows, beside.tolist(), strict=True)
-    ids = [number.setdefault(key, len(number)) for key in keys]
+    number: dict[bytes, int] = {}
+    ids = [number.setdefault(data[at : at + width], len(number)) for at in range(0, len(data), width)]
     return np.array(ids, dtype=np.int64), np.unique(ids, return_index=True)[1]
 
 
@@ -199,9 +164,6 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
 _BATCH_BYTES = 1 << 24
 """Outputs of one batch take about this much, so that scorers find them in the processor's cache."""
 
-_SITE_POSITIONS = 4
-"""Room for a donor and an acceptor that lie beyond the radius of local mode."""
-
 
 @dataclass(frozen=True, slots=True)
 class EngineBatch:
@@ -210,8 +172,8 @@ class EngineBatch:
     Args:
         rows: B indices into the pairs given to ``run``.
         batch: aligned outputs of these rows, or None when there are none.
-        finite: (B,) bool, on the device: all outputs of the row are finite. Those of other rows are 0 in ``batch``, so
-            that no scorer meets them, and their scores mean nothing.
+        finite: (B,) bool, on the device: all outputs of the row are finite. Outputs of other rows are 0 in ``batch``,
+            so that no scorer meets NaN, and their scores mean nothing.
         failed: reason by index, for rows the model failed on; they are not in ``rows``.
     """
 
@@ -225,32 +187,23 @@ class Engine:
     """Run window pairs through a backend.
 
     Args:
-        backend: the model; for local mode one that can compute a part of a window.
+        backend: the model.
         flank: F.
-        batch_tokens: upper bound of tokens in one forward call; one window is run whatever it takes. None is what suits
-            the backend.
-        local: how far around a change the network is computed again; None for whole passes.
+        batch_tokens: upper bound of tokens in one forward call, except that a single window always runs; None takes
+            the number that suits the backend.
     """
 
-    def __init__(
-        self,
-        backend: Any,
-        *,
-        flank: int,
-        batch_tokens: int | None = None,
-        local: Local | None = None,
-    ) -> None:
-        self.backend: Any = backend
+    def __init__(self, backend: Backend, *, flank: int, batch_tokens: int | None = None) -> None:
+        self.backend = backend
         self.flank = flank
         self.batch_tokens: int = batch_tokens or backend.info.batch_tokens
-        self.local = local
 
     def run(self, pairs: WindowPairs, needs: frozenset[str]) -> Iterator[EngineBatch]:
-        """Yield aligned outputs of all pairs, in batches; rows of a batch say whose.
+        """Yield aligned outputs of all pairs, in batches.
 
         Args:
             pairs: window pairs of one width.
-            needs: what the scorers read; nothing else is computed.
+            needs: outputs that the scorers read; nothing else is computed.
         """
         if not len(pairs):
             return
@@ -272,10 +225,11 @@ class Engine:
 
 
 class _Work:
-    """All pairs of a run in the order in which they are worked off: by length of span, then by REF window."""
+    """All pairs of a run in the order of work: by length of span, then by REF window."""
 
     def __init__(self, engine: Engine, pairs: WindowPairs, needs: frozenset[str]) -> None:
         self._engine, self._needs = engine, needs
+        self._per_call = max(1, engine.batch_tokens // int(pairs.ref.shape[1] + 2))
         bucket = _bucket(pairs)
         self.order = np.lexsort((distinct(pairs.ref)[0], bucket))
         self._ends = np.flatnonzero(np.diff(bucket[self.order], append=np.inf)) + 1
@@ -283,42 +237,33 @@ class _Work:
         self._columns = columns = align(pairs, engine.flank)
         self._changed = changed = differences(pairs)
         self._ref = self._alt = self._masked = None
-        place, beside = np.arange(len(pairs)), None
-        if NEEDS_PAIRS in needs or engine.local:
+        place = np.arange(len(pairs))
+        if NEEDS_PAIRS in needs:
             shifted = np.flatnonzero(~pairs.equal_length)
-            windows = np.concatenate([pairs.ref, pairs.ref_right[shifted]])
-            index = np.concatenate([columns.ref_index, columns.ref_index[shifted]])
-            read = np.concatenate([columns.ref_read & ~columns.right, (columns.ref_read & columns.right)[shifted]])
-            self._ref = Passes(windows, np.concatenate([place, shifted]), index, read & (NEEDS_PAIRS in needs))
+            self._ref = Passes(
+                engine.backend,
+                np.concatenate([pairs.ref, pairs.ref_right[shifted]]),
+                np.concatenate([place, shifted]),
+                np.concatenate([columns.ref_index, columns.ref_index[shifted]]),
+                np.concatenate([columns.ref_read & ~columns.right, (columns.ref_read & columns.right)[shifted]]),
+            )
             self._left_ids = self._ref.ids[: len(pairs)]
             self._right_ids = self._left_ids.copy()
             self._right_ids[shifted] = self._ref.ids[len(pairs) :]
-        if engine.local:  # where a changed window's outputs depend on the REF window that they are computed from
-            beside = self._left_ids
-        if NEEDS_PAIRS in needs:
-            self._alt = Passes(pairs.alt, place, columns.alt_index, columns.alt_read, beside)
+            self._alt = Passes(engine.backend, pairs.alt, place, columns.alt_index, columns.alt_read)
         if NEEDS_MASKED in needs:
-            self._masked = Passes(masked(pairs), place, changed.index, changed.valid, beside)
+            self._masked = Passes(engine.backend, masked(pairs), place, changed.index, changed.valid)
 
     def batches(self) -> Iterator[tuple[int, int]]:
-        """Cut the order of work into batches, each of one bucket of lengths."""
+        """Cut the order of work into batches, each of one bucket of lengths and of some full calls."""
         start = 0
         for end in self._ends.tolist():
-            rows = self._batch_rows(self._columns.needed(np.arange(start, end)))
+            columns = self._columns.needed(np.arange(start, end))
+            row_bytes = int(3 * 4 * columns * (self._engine.backend.info.hidden_size + T + 1))  # of three passes
+            rows = self._per_call * max(1, _BATCH_BYTES // (row_bytes * self._per_call))
             for first in range(start, end, rows):
                 yield first, min(first + rows, end)
             start = end
-
-    def _batch_rows(self, columns: int) -> int:
-        """Return how many rows make a batch, by the memory that it takes: some full calls."""
-        if self._engine.local:  # which remembers keys and values of every REF window of the batch
-            return 4 * self._windows_per_call
-        row = int(3 * 4 * columns * (self._engine.backend.info.hidden_size + T + 1))  # bytes of three passes
-        return self._windows_per_call * max(1, _BATCH_BYTES // (row * self._windows_per_call))
-
-    @property
-    def _windows_per_call(self) -> int:
-        return max(1, self._engine.batch_tokens // int(self._pairs.ref.shape[1] + 2))
 
     def batch(self, start: int, end: int) -> EngineBatch:
         """Run rows ``start`` to ``end`` of the order.
@@ -330,15 +275,14 @@ class _Work:
         pairs, columns, changed = self._pairs.take(rows), self._columns.take(rows), self._changed.take(rows)
         ref = alt = site = None
         finite: list[torch.Tensor] = []
-        if self._ref:
-            self._run_whole(self._ref, np.concatenate([self._left_ids[rows], self._right_ids[rows]]))
         if self._ref and self._alt:
-            self._run_changed(self._alt, rows, lambda local: local.radius)
-            finite += [self._ref.finite(self._left_ids[rows]), self._ref.finite(self._right_ids[rows])]
-            finite += [self._alt.finite(self._alt.ids[rows])]
+            left, right, alt_ids = self._left_ids[rows], self._right_ids[rows], self._alt.ids[rows]
+            self._ref.run(np.concatenate([left, right]), self._per_call)
+            self._alt.run(alt_ids, self._per_call)
+            finite += [self._ref.finite(left), self._ref.finite(right), self._alt.finite(alt_ids)]
         equal = np.asarray(changed.valid.any(axis=1))
         if self._masked and equal.any():
-            self._run_changed(self._masked, rows[equal], lambda local: local.masked_radius)
+            self._masked.run(self._masked.ids[rows[equal]], self._per_call)
             # Rows of other alleles read somebody else's outputs and are never valid.
             masked_ids = np.where(equal, self._masked.ids[rows], self._masked.ids[rows[equal.argmax()]])
             found = self._masked.finite(masked_ids)
@@ -365,72 +309,23 @@ class _Work:
                 passes.forget(end)
         return EngineBatch(self.order[rows].tolist(), batch, every, {})
 
-    def _run_whole(self, passes: Passes, ids: Index) -> None:
-        """Run what is missing of some windows, whole."""
-        remember = self._engine.local is not None and passes is self._ref
-
-        def forward(ids: Index, positions: Index) -> tuple[BackendOutput, Any]:
-            tokens, positions = with_special(passes.tokens[ids]), positions + 1  # past [CLS]
-            if remember:
-                done: tuple[BackendOutput, Any] = self._engine.backend.remember(tokens, positions)
-                return done
-            return self._engine.backend.forward(tokens, positions), None
-
-        for part in _parts(passes.missing(ids), self._windows_per_call):
-            passes.run(part, forward)
-
-    def _run_changed(self, passes: Passes, rows: Index, radius: Callable[[Local], int]) -> None:
-        """Run what is missing of the ALT or masked windows of some rows: in local mode around the change alone."""
-        ids = passes.missing(passes.ids[rows])
-        local = self._engine.local
-        if self._ref is None or local is None:
-            self._run_whole(passes, ids)
-            return
-        wanted, ref_ids = passes.wanted(ids), self._left_ids[passes.first[ids]]
-        differ = passes.tokens[ids] != self._ref.tokens[ref_ids]
-        first = differ.argmax(axis=1)
-        length = differ.shape[1] - differ[:, ::-1].argmax(axis=1) - first
-        count = count_around(length, wanted, radius(local), _SITE_POSITIONS)
-        whole = ~self._pairs.equal_length[passes.first[ids]] | (count == differ.shape[1])
-        self._run_whole(passes, ids[whole])
-        for k in np.unique(count[~whole]).tolist():
-            these = np.flatnonzero(~whole & (count == k))
-            index = around(first[these], length[these], wanted[these], k)
-            for memory, places, memory_rows in self._ref.remembered(ref_ids[these]):
-                for part in _parts(np.arange(len(places)), max(1, self._engine.batch_tokens // (k + 2))):
-                    update = partial(self._update, passes, memory, memory_rows[part], index[places[part]])
-                    passes.run(ids[these[places[part]]], update)
-
-    def _update(
-        self, passes: Passes, memory: Any, rows: Index, index: Index, ids: Index, positions: Index
-    ) -> tuple[BackendOutput, Any]:
-        """Compute positions ``index``, (M, K), of windows again, and read them at window indices, (M, P)."""
-        slot = np.zeros((len(ids), passes.tokens.shape[1]), dtype=np.int64)
-        np.put_along_axis(slot, index, np.arange(index.shape[1])[None, :], 1)
-        tokens = with_special(np.take_along_axis(passes.tokens[ids], index, 1))
-        # Every position reads [CLS] and [SEP], which carry a change farther than its neighbours do.
-        index = np.pad(index + 1, ((0, 0), (1, 1)), constant_values=((0, 0), (0, slot.shape[1] + 1)))
-        places = np.take_along_axis(slot, positions, 1) + 1
-        return self._engine.backend.update(memory, rows, index, tokens, places), None
-
     def _sides(
         self, ref: Passes, alt: Passes, rows: Index, pairs: WindowPairs, columns: Columns, finite: torch.Tensor
     ) -> tuple[Side, Side]:
         """Lay the outputs of REF, shifted REF and ALT windows out in columns."""
-        hidden = NEEDS_HIDDEN in self._needs
         ref_ids = np.where(columns.right, self._right_ids[rows, None], self._left_ids[rows, None])
         alt_ids = np.broadcast_to(alt.ids[rows, None], columns.alt_index.shape)
         ref_tokens = ref.tokens[ref_ids, columns.ref_index]
         alt_tokens = np.take_along_axis(pairs.alt, columns.alt_index, 1)
-        sides = []
-        for passes, ids, index, tokens in (
-            (ref, ref_ids, columns.ref_index, ref_tokens),
-            (alt, alt_ids, columns.alt_index, alt_tokens),
-        ):
-            logits, states = passes.read(ids, index, hidden=hidden)
-            states = None if states is None else _where_finite(states, finite)
-            sides.append(Side(_to(tokens, logits.device), _where_finite(logits, finite), states))
-        return sides[0], sides[1]
+        return (
+            self._side(ref, ref_ids, columns.ref_index, ref_tokens, finite),
+            self._side(alt, alt_ids, columns.alt_index, alt_tokens, finite),
+        )
+
+    def _side(self, passes: Passes, ids: Index, index: Index, tokens: Tokens, finite: torch.Tensor) -> Side:
+        logits, states = passes.read(ids, index, hidden=NEEDS_HIDDEN in self._needs)
+        states = None if states is None else _where_finite(states, finite)
+        return Side(_to(tokens, logits.device), _where_finite(logits, finite), states)
 
     def _site(self, passes: Passes, ids: Index, changed: Differences, finite: torch.Tensor) -> MaskedSite:
         """Read the masked positions."""
@@ -449,11 +344,6 @@ def _bucket(pairs: WindowPairs) -> NDArray[np.float64]:
     """Group spans by length, up to 8 nt, 16, 32, ...: a long one would make all rows of its batch long."""
     buckets: NDArray[np.float64] = np.ceil(np.log2(np.maximum(np.maximum(pairs.ref_length, pairs.alt_length), 8)))
     return buckets
-
-
-def _parts(ids: Index, size: int) -> Iterator[Index]:
-    for start in range(0, len(ids), size):
-        yield ids[start : start + size]
 
 
 def _to(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:

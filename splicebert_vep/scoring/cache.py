@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from splicebert_vep_spec import Allele, GeneContext, RecordReport, ScoredContext, Skipped, Status, Value
 
 from ..provenance import ABOUT_WINDOW, Space, asked_columns, field_of
 from ..sequence.windows import WindowShape
-from ..settings import CHOICE, N_FRAC, WINDOW_MODE
+from ..settings import CHOICE, N_FRAC
 from ..store.store import AlleleKey, ScoreStore, StoredScores
 from .pipeline import (
     GenesLike,
@@ -67,8 +68,6 @@ class Recurring:
 
 #: Statuses that depend on nothing but what the key of a stored score names.
 STORED = frozenset((Status.OK, Status.NOT_APPLICABLE, Status.N_CONTEXT))
-#: What a row says of WINDOW_MODE, by its number.
-WINDOW_MODES = ("centred", "tiled")
 
 
 class Columns:
@@ -91,11 +90,11 @@ class Columns:
             if field not in ABOUT_WINDOW and (field in asked or field == CHOICE)
         ]
         self._choice_asked = CHOICE in asked
-        self._n_frac, self._tiled = (self._fields.index(name) for name in ABOUT_WINDOW)
+        self._n_frac = self._fields.index(N_FRAC.id)
 
     def row(self, gene: str, outcome: ScoredContext) -> StoredScores:
         """Return what is stored of an outcome."""
-        values = tuple(self._number(outcome.values.get(field)) for field in self._fields)
+        values = tuple(cast(float | None, outcome.values.get(field)) for field in self._fields)
         return StoredScores(gene, str(outcome.status), outcome.reason, values)
 
     def outcome(self, context: GeneContext, row: StoredScores, *, choosing: bool) -> ScoredContext:
@@ -112,15 +111,7 @@ class Columns:
                 continue
             value = row.values[i]
             values[field] = int(value) if whole and value is not None else value
-        tiled = row.values[self._tiled]
-        about: dict[str, Value] = {
-            N_FRAC.id: row.values[self._n_frac],
-            WINDOW_MODE.id: None if tiled is None else WINDOW_MODES[int(tiled)],
-        }
-        return scored_outcome(context, values, about, self._plan)
-
-    def _number(self, value: Value) -> float | None:
-        return float(WINDOW_MODES.index(value)) if isinstance(value, str) else value
+        return scored_outcome(context, values, {N_FRAC.id: row.values[self._n_frac]}, self._plan)
 
 
 class Remembered:

@@ -17,7 +17,7 @@ from splicebert_vep_spec import Allele, FieldSpec, GeneContext, ScoredContext, S
 from ..errors import CalibrationError, SettingsError
 from ..files import whole_or_not
 from ..provenance import SCORED_BY, score_digest
-from ..settings import N_FRAC, PERCENTILES, REGION_CLASS, WINDOW_MODE, ZERO_SHOT, Settings
+from ..settings import N_FRAC, PERCENTILES, REGION_CLASS, Settings
 from .pipeline import ScoringLike
 from .plan import ScorePlan
 
@@ -177,12 +177,10 @@ class Percentiles:
     Args:
         table: that they come from; None where the run has none.
         fields: that they are written to.
-        note: why there are none, for the user; empty where there are, or nobody asked.
     """
 
     table: CalibrationTable | None
     fields: tuple[FieldSpec, ...]
-    note: str = ""
 
     @property
     def digest(self) -> str:
@@ -191,9 +189,8 @@ class Percentiles:
 
     def shown_in(self, plan: ScorePlan) -> ScorePlan:
         """Return the plan with these fields after the scores."""
-        window = tuple(field for field in plan.fields if field in (N_FRAC, WINDOW_MODE))
-        scores = tuple(field for field in plan.fields if field not in window)
-        return replace(plan, fields=(*scores, *self.fields, *window))
+        scores = tuple(field for field in plan.fields if field != N_FRAC)
+        return replace(plan, fields=(*scores, *self.fields, N_FRAC))
 
     def over(self, scoring: ScoringLike) -> ScoringLike:
         """Return what gives the outcomes of ``scoring`` with percentiles."""
@@ -227,13 +224,10 @@ class _WithPercentiles:
         ]
 
 
-def plan_percentiles(
-    plan: ScorePlan, settings: Settings, provenance: Mapping[str, str], path: str | Path | None
-) -> Percentiles:
+def plan_percentiles(settings: Settings, provenance: Mapping[str, str], path: str | Path | None) -> Percentiles:
     """Choose the percentiles of a run and the table that they come from.
 
     Args:
-        plan: the scores.
         settings: which of them the user named.
         provenance: what of the run determines its scores.
         path: the user's table; None looks among those of the bundled models.
@@ -242,28 +236,24 @@ def plan_percentiles(
         CalibrationError: the table cannot be read or is of other scores; percentiles were asked for and no table fits.
         SettingsError: a table was given and no percentile was asked for.
     """
-    there = {field.id for field in plan.fields}
-    named = settings.scores or (ZERO_SHOT,)
-    asked = [field for field in _FIELDS if ZERO_SHOT in named or field.id in named]
-    wanted = tuple(field for field in asked if PERCENTILES[field.id] in there)
+    named = settings.scores or ()
+    wanted = tuple(field for field in _FIELDS if field.id in named)
     if not wanted:
         if path is not None:
             raise SettingsError(
                 "A calibration table was given, and no percentile was asked for.",
-                needed=f"{' or '.join(PERCENTILES)} among the scores, or {ZERO_SHOT}, or no list of scores",
-                found=", ".join(named),
+                needed=f"{' or '.join(PERCENTILES)} among the scores, e.g. --scores zero-shot,PCTL_LLR",
+                found=", ".join(named) or "no list of scores",
             )
         return Percentiles(None, ())
     table, note = _fitting(provenance, path)
     if table is None:
-        if any(name in PERCENTILES for name in named):
-            raise CalibrationError(
-                "Percentiles were asked for, and there is no calibration table for these scores.",
-                needed=f"a table of score digest {score_digest(provenance)[:12]}",
-                found=note,
-                remedy=_MAKE,
-            )
-        return Percentiles(None, (), f"no percentiles: {note}; 'splicebert-vep calibrate' makes a table that fits")
+        raise CalibrationError(
+            "Percentiles were asked for, and there is no calibration table for these scores.",
+            needed=f"a table of score digest {score_digest(provenance)[:12]}",
+            found=note,
+            remedy=_MAKE,
+        )
     return Percentiles(table, (*wanted, REGION_CLASS))
 
 

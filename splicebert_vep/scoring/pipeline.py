@@ -156,7 +156,7 @@ class Scoring:
         fitting = [in_gene[i] for i in fits.tolist()]
         skipped.update((fitting[i], windows.not_clean(self.shape)) for i in np.flatnonzero(~found.clean).tolist())
         row_of = {fitting[i]: i for i in np.flatnonzero(found.clean).tolist()}
-        return Cut(found, found.n_frac.tolist(), placed.tiled[fits].tolist(), row_of, skipped)
+        return Cut(found, found.n_frac.tolist(), row_of, skipped)
 
     def _scores(
         self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped], cut: Cut
@@ -224,21 +224,19 @@ class Cut:
 
     Args:
         windows: of those that one fits.
-        n_frac, tiled: what is reported of each window.
+        n_frac: share of N in each window, which is reported.
         row_of: row of every allele that can be scored, by its number.
         skipped: why the others cannot, by their numbers.
     """
 
     windows: Windows
     n_frac: Sequence[float]
-    tiled: Sequence[bool]
     row_of: Mapping[int, int]
     skipped: Mapping[int, Skipped]
 
     def about(self, k: int) -> dict[str, Value]:
         """Return what every run reports of an allele's window."""
-        row = self.row_of[k]
-        return {"N_FRAC": self.n_frac[row], "WINDOW_MODE": "tiled" if self.tiled[row] else "centred"}
+        return {"N_FRAC": self.n_frac[self.row_of[k]]}
 
 
 Scored = Mapping[str, Value] | Skipped

@@ -26,7 +26,7 @@ from splicebert_vep_spec.values import INTEGER_MAX, INTEGER_MIN
 from ..errors import SettingsError, suggestion
 from ..model.engine import ReadBack
 from ..plugins import Origin
-from ..settings import CHOICE, DELTA, GROUPS, N_FRAC, PERCENTILES, WINDOW_MODE, ZERO_SHOT, Settings
+from ..settings import CHOICE, DELTA, GROUPS, N_FRAC, PERCENTILES, ZERO_SHOT, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +120,8 @@ def plan_scores(
         mine = frozenset(field.id for field in scorer.fields) & asked
         if mine:
             chosen.append(PlannedScorer(scorer, mine, origins[scorer.name]))
-    window = (N_FRAC, WINDOW_MODE) if settings.window.mode == "tiled" else (N_FRAC,)
     needs = frozenset[str]().union(*(planned.needs() for planned in chosen))
-    return ScorePlan(tuple(chosen), (*(known[i] for i in known if i in asked), *window), needs)
+    return ScorePlan(tuple(chosen), (*(known[i] for i in known if i in asked), N_FRAC), needs)
 
 
 def with_choice(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,6 @@ from .tokens import Tokens, encode, reverse_complement
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-WindowMode = Literal["centred", "tiled"]
-
 
 @dataclass(frozen=True, slots=True)
 class WindowShape:
@@ -30,14 +28,10 @@ class WindowShape:
     Args:
         width: W, nucleotides in a window.
         flank: F, aligned pairs on each side of the span that a score reads.
-        mode: ``centred`` or ``tiled``.
-        stride: distance of neighbouring tiles in nucleotides; read in tiled mode only.
     """
 
     width: int = 510
     flank: int = 100
-    mode: WindowMode = "centred"
-    stride: int = 128
 
     @property
     def longest_span(self) -> int:
@@ -51,12 +45,10 @@ class Placements:
 
     Args:
         start: (n,) genomic start of the REF (and ALT) window; -1 where none fits.
-        tiled: (n,) whether it lies on the grid; tiled mode falls back to centred where the flanks do not fit.
         fits: (n,) whether a window fits on the contig at all.
     """
 
     start: Index
-    tiled: Mask
     fits: Mask
 
 
@@ -139,9 +131,8 @@ def check_length(allele: Allele, shape: WindowShape) -> Skipped | None:
 def place(alleles: Sequence[Allele], contig_lengths: Sequence[int], shape: WindowShape) -> Placements:
     """Choose where the windows of n alleles start.
 
-    Centred: ``(W - max(len ref, len alt)) // 2`` genomic bases precede the span, moved at a contig end until REF,
-    ALT and the shifted REF window lie on the contig with F bases on both sides of the span. Tiled: the grid point
-    ``stride * floor((start - F) / stride)`` where F + span + F fits from there, else centred.
+    ``(W - max(len ref, len alt)) // 2`` genomic bases precede the span, moved at a contig end until REF,
+    ALT and the shifted REF window lie on the contig with F bases on both sides of the span.
     """
     start, ref_length, alt_length = _geometry(alleles)
     contig = np.array(contig_lengths, dtype=np.int64)
@@ -152,12 +143,7 @@ def place(alleles: Sequence[Allele], contig_lengths: Sequence[int], shape: Windo
     high = np.minimum(contig - shape.width - np.maximum(0, shift), start - shape.flank)
     fits = (low <= high) & (end + shape.flank <= contig)
     placed = np.minimum(np.maximum(start - (shape.width - longest) // 2, low), high)
-    tiled = np.zeros_like(fits)
-    if shape.mode == "tiled":
-        tile = shape.stride * ((start - shape.flank) // shape.stride)
-        tiled = fits & (low <= tile) & (tile <= high) & (start - tile + longest + shape.flank <= shape.width)
-        placed = np.where(tiled, tile, placed)
-    return Placements(np.where(fits, placed, -1), tiled, fits)
+    return Placements(np.where(fits, placed, -1), fits)
 
 
 def no_room(allele: Allele, contig_length: int, shape: WindowShape) -> Skipped:

@@ -153,7 +153,7 @@ def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
 
 def _told(space: Space) -> str:
     about = space.provenance
-    model = f"{about.get('Model', 'a model')}, window {about.get('Window', '?')} {about.get('WindowMode', '')}".strip()
+    model = f"{about.get('Model', 'a model')}, window {about.get('Window', '?')}"
     scores = f"scores {about.get('Scores', '?')}"
     digests = f"score digest {space.score_digest[:12]}, annotation digest {space.annotation_digest[:12]}"
     return f"{model}, {scores} ({digests})"

@@ -20,7 +20,6 @@ from ..errors import LabelError, require
 from ..files import whole_or_not
 from ..genome.reference import Reference
 from ..model.engine import Engine
-from ..model.local import Local
 from ..scoring.pipeline import ReferenceLike
 from ..scoring.plan import ScorePlan, scored, scored_by_sequence
 from ..sequence import windows
@@ -221,14 +220,12 @@ def score_labelled(
     protocol: BenchProtocol,
     *,
     shape: WindowShape = _SHAPE,
-    local: Local | None = None,
 ) -> list[BenchRow]:
     """Score variants; one row each, in order.
 
     Args:
         references: FASTAs by the assembly that the variants name; under None those for variants that name none.
-        shape: of the windows of rows that do not carry their own sequence; its mode is that of the protocol ``own``.
-        local: the radii of local mode; None for exact.
+        shape: of the windows of rows that do not carry their own sequence.
 
     Raises:
         SettingsError: the model was not trained for windows as long as the rows', or takes those of one length only.
@@ -252,7 +249,7 @@ def score_labelled(
             rows[members[row]] = BenchRow(variants[members[row]], {}, windows.not_clean(one))
         clean = np.flatnonzero(cut.clean).tolist()
         pairs = windows.pair(cut, clean, [_labelled_exon(variants[members[i]]) for i in clean])
-        engine = Engine(backend, flank=one.flank, local=local)
+        engine = Engine(backend, flank=one.flank)
         for done in scored(engine.run(pairs, plan.needs), plan):
             for row, reason in done.failed.items():
                 at = members[clean[row]]

@@ -65,14 +65,6 @@ def test_a_gpu_takes_the_first_precision_that_ranks_the_same(monkeypatch, agreem
     assert weight.dtype == {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[taken]
 
 
-def test_local_mode_works_in_half_precision():
-    half = TorchBackend(BackendOptions("splicebert-mini", "cpu", precision="bf16"))
-    tokens, positions = np.full((1, 50), 6, dtype=np.uint8), np.array([[1, 20, 30]])
-    out, memory = half.remember(tokens, positions)
-    again = half.update(memory, np.array([0]), np.arange(50)[None], tokens, positions)
-    torch.testing.assert_close(again.logits, out.logits, atol=0.05, rtol=0.05)
-
-
 def test_an_unknown_precision_is_told():
     with pytest.raises(SettingsError, match="auto, fp32, fp16, bf16"):
         TorchBackend(BackendOptions("splicebert-mini", "cpu", precision="int8"))

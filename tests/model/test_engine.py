@@ -118,16 +118,6 @@ def test_calls_keep_to_the_token_budget():
     assert backend.windows == [1] * 6  # one window runs whatever it takes
 
 
-def test_sites_of_one_tile_share_its_window_over_calls_and_batches(monkeypatch):
-    backend = Counting(NullBackend())
-    monkeypatch.setattr(engine_module, "_BATCH_BYTES", 1)
-    tiled = pipeline(FakeReference({"c": RANDOM}), GENES, backend, mode="tiled", stride=64, batch_tokens=202 * 3)
-    reports = tiled.report(snvs(RANDOM, range(421, 441)))
-    assert {report.alleles[0].contexts[0].values["WINDOW_MODE"] for report in reports} == {"tiled"}
-    assert len(backend.windows) == 7 + 7 + 1  # batches of three alleles
-    assert sum(backend.windows) == 20 + 20 + 1  # ALT windows, masked windows, and the tile
-
-
 def test_alts_of_a_site_share_its_ref_and_its_masked_window():
     backend = Counting(NullBackend())
     records = [FakeRecord("c", 500, RANDOM[499], tuple(set("ACGT") - {RANDOM[499]})) for _ in range(2)]
@@ -149,7 +139,7 @@ def test_what_is_not_kept_is_run_again(monkeypatch):
         for pos in range(421, 441, 4)
         for record in (*snvs(RANDOM, [pos]), FakeRecord("c", pos, RANDOM[pos - 1 : pos + 15], (RANDOM[pos - 1],)))
     ]
-    run = partial(pipeline, reference, GENES, mode="tiled", stride=64)
+    run = partial(pipeline, reference, GENES)
     expected = run().report(records)
     monkeypatch.setattr(engine_module, "_BATCH_BYTES", 1)
     monkeypatch.setattr(passes_module, "_CALLS_KEPT", 1)

@@ -386,5 +386,5 @@ def test_evaluate_judges_delta_scores_beside_the_others(run, tmp_path, models):
 def test_help_does_not_wait_for_torch():
     done = pipe("annotate", "--help")
     assert done.returncode == 0 and b"--splice-model" in done.stdout
-    code = "import sys; import splicebert_vep.cli.main, splicebert_vep.cli.evaluate; sys.exit('torch' in sys.modules)"
+    code = "import sys; import splicebert_vep.cli.main, splicebert_vep.cli.train; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0

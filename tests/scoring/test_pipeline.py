@@ -199,12 +199,6 @@ def test_order_neighbours_and_batch_size_change_nothing(torch_backend):
             assert_same(values_of(report), expected[place])
 
 
-def test_tiled_mode_is_recorded_per_allele():
-    run = pipeline(REFERENCE, GENES, mode="tiled", stride=32)
-    assert values_of(run.report([snv(700)])[0])["WINDOW_MODE"] == "tiled"
-    assert values_of(run.report([snv(1470)])[0])["WINDOW_MODE"] == "centred"  # the tile would end beyond the contig
-
-
 class OneScorer:
     """A scorer that returns what it is told to."""
 

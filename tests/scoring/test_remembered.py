@@ -81,23 +81,12 @@ def test_other_settings_are_other_scores(tmp_path):
     path = tmp_path / "s.sqlite"
     with annotator(path) as one:
         shown(one)
-    for shape in (WindowShape(400, 100), WindowShape(510, 90), WindowShape(510, 100, "tiled")):
+    for shape in (WindowShape(400, 100), WindowShape(510, 90)):
         with annotator(path, window=shape) as other:
             assert shown(other) != []
             assert other.remembered.scored == 4
     with ScoreStore(path) as store:
-        assert len(store.spaces()) == 4
-
-
-def test_the_tiled_mode_of_an_allele_is_remembered(tmp_path):
-    path, shape = tmp_path / "s.sqlite", WindowShape(510, 100, "tiled")
-    with annotator(path, window=shape) as first:
-        expected = shown(first)
-    with annotator(path, window=shape) as second:
-        assert shown(second) == expected
-        assert second.remembered.scored == 0
-    modes = {values["WINDOW_MODE"] for found in expected for *_, values in found}
-    assert "tiled" in modes
+        assert len(store.spaces()) == 3
 
 
 def test_what_failed_is_not_stored(tmp_path):

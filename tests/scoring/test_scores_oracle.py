@@ -80,7 +80,7 @@ def test_equals_the_independent_implementation(name, strand, genome, network, ba
     outcome = scored.report([record])[0].alleles[0].contexts[0]
     assert outcome.status is Status.OK
     found = {field: value for field, value in outcome.values.items() if value is not None}
-    for field in ("N_FRAC", "WINDOW_MODE", "KL_MAX", "KL_MAX_POS"):
+    for field in ("N_FRAC", "KL_MAX", "KL_MAX_POS"):
         found.pop(field, None)
     assert set(found) == set(expected)
     for field, value in expected.items():

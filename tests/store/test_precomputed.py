@@ -62,12 +62,12 @@ def shown(opened, variants):
 
 
 @pytest.mark.parametrize("scores", [(), ("LLR",), ("KL_SS", "N_SITES", "KL_MAX_POS")], ids=",".join)
-@pytest.mark.parametrize("shape", [WindowShape(41, 5), WindowShape(41, 5, "tiled")], ids=lambda shape: shape.mode)
+@pytest.mark.parametrize("shape", [WindowShape(41, 5)])
 def test_a_store_filled_from_it_answers_exactly_what_scoring_gives(tmp_path, tiny, scores, shape):
     """Two protein-coding genes on both strands, so flat output chooses by KL_CTX, asked for or not; N_CONTEXT too."""
     fasta, gtf = tmp_path / "tiny.fa", tmp_path / "tiny.gtf"
     out, store = tmp_path / "out.vcf.gz", tmp_path / "s.sqlite"
-    how = opening(reference=str(fasta), annotation=str(gtf), window=41, flank=5, window_mode=shape.mode, scores=scores)
+    how = opening(reference=str(fasta), annotation=str(gtf), window=41, flank=5, scores=scores)
     saturate(str(out), Saturation(Places(regions=("c1:95-130",)), how, indels=True))
     variants = variants_of(out)
     filled(store, out)
@@ -120,7 +120,7 @@ def test_reading_gives_space_contigs_and_all_genes_of_an_allele(tmp_path):
     rows = list(found.rows)
     assert len(rows) == 30 and all(len(scores) == 2 for _, scores in rows)
     assert len({key for key, _ in rows}) == 30
-    assert found.space.columns[-2:] == ("N_FRAC", "WINDOW_MODE")
+    assert found.space.columns[-1:] == ("N_FRAC",)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,6 @@ def small(tmp_path_factory):
         ('ScoreVersion="2",', "", "without ScoreVersion"),
         ("##SpliceBERT_columns=[", "##SpliceBERT_columns=x[", "cannot be read"),
         ("##SpliceBERT_columns=", "##Other=", "without the header lines of 'saturate'"),
-        (', "N_FRAC", ', ', "Nothing", "N_FRAC", ', "does not declare SpliceBERT_Nothing"),
         ("##INFO=<ID=SpliceBERT_LLR", "##bcftools_viewVersion=1\n##INFO=<ID=SpliceBERT_LLR", "single precision"),
     ],
 )

@@ -23,6 +23,8 @@ from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.tools.calibrate import Sampler, calibrate_into, score_random
 
 NULL = ["-R", FASTA, "--backend", "null"]
+PERCENTILES = ("zero-shot", "PCTL_LLR", "PCTL_KL_CTX")
+SCORES = ("--scores", ",".join(PERCENTILES))
 PER_CLASS = 100
 
 
@@ -311,9 +313,8 @@ def test_a_table_that_is_not_there_is_said():
 @pytest.mark.parametrize(
     ("settings", "differs"),
     [
-        (Settings(WindowShape(400, 100)), "Window 510 instead of 400"),
-        (Settings(WindowShape(510, 90)), "Flank 100 instead of 90"),
-        (Settings(WindowShape(510, 100, "tiled")), "WindowMode centred instead of tiled"),
+        (Settings(WindowShape(400, 100), PERCENTILES), "Window 510 instead of 400"),
+        (Settings(WindowShape(510, 90), PERCENTILES), "Flank 100 instead of 90"),
     ],
 )
 def test_a_table_of_other_scores_is_refused(table_path, settings, differs):
@@ -327,7 +328,7 @@ def test_a_table_of_another_model_is_refused(tmp_path, table_path):
     path = tmp_path / "other.gz"
     path.write_bytes(of_other_scores(table_path.read_bytes()))
     with pytest.raises(CalibrationError, match="of other scores"):
-        opened(scores=None, calibration=path)
+        opened(scores=PERCENTILES, calibration=path)
 
 
 def test_a_table_holds_for_another_annotation(table_path, tmp_path):
@@ -335,7 +336,8 @@ def test_a_table_holds_for_another_annotation(table_path, tmp_path):
     gene_line = 'gene_id "G"; transcript_id "T"; gene_biotype "protein_coding";'
     rows = [("transcript", 43_060_001, 43_062_000), ("exon", 43_060_001, 43_060_500), ("exon", 43_061_001, 43_062_000)]
     annotation.write_text("".join(f"17\tx\t{kind}\t{a}\t{b}\t.\t-\t.\t{gene_line}\n" for kind, a, b in rows))
-    with Annotator(FASTA, annotation, backend="null", calibration=table_path) as annotator:
+    settings = Settings(scores=PERCENTILES)
+    with Annotator(FASTA, annotation, backend="null", settings=settings, calibration=table_path) as annotator:
         base = annotator.reference.fetch("chr17", 43_060_099, 43_060_100).decode()
         result = annotator.score(f"17-43060100-{base}-{'A' if base != 'A' else 'C'}")
     assert result["REGION_CLASS"] == "exon_core" and 0 <= result["PCTL_LLR"] <= 100
@@ -344,7 +346,7 @@ def test_a_table_holds_for_another_annotation(table_path, tmp_path):
 def test_percentiles_are_those_of_the_scores_and_of_snvs_only(table_path):
     table = CalibrationTable.load(table_path)
     variants = ["17-43047641-A-C", "17-43045750-G-C", "17-43045767-G-GA", "17-43045760-CA-GG", "17-43125428-G-A"]
-    with opened(scores=None, calibration=table_path) as annotator:
+    with opened(scores=PERCENTILES, calibration=table_path) as annotator:
         ids = [field.id for field in annotator.run.fields]
         assert ids[-4:] == ["PCTL_KL_CTX", "PCTL_LLR", "REGION_CLASS", "N_FRAC"]
         assert annotator.run.provenance["Calibration"] == table.digest
@@ -381,16 +383,15 @@ def test_a_percentile_comes_with_its_score(table_path, asked, shown):
 def test_scores_without_percentiles_have_none_and_need_no_table(table_path):
     with opened(scores=("LLR", "KL_SS")) as annotator:
         assert [field.id for field in annotator.run.fields] == ["LLR", "KL_SS", "N_FRAC"]
-        assert annotator.percentiles.note == "" and annotator.run.provenance["Calibration"] == "none"
+        assert annotator.run.provenance["Calibration"] == "none"
     with pytest.raises(SettingsError, match="no percentile was asked for"):
         opened(scores=("LLR", "KL_SS"), calibration=table_path)
 
 
-def test_without_a_table_a_run_says_so_and_has_no_percentiles(run, tmp_path):
+def test_percentiles_are_there_only_when_asked_for_and_need_a_table(run, tmp_path):
     out = tmp_path / "out.vcf"
-    code, _, err = run("annotate", write_snvs(tmp_path), *NULL, "-O", out)
+    code, _, _ = run("annotate", write_snvs(tmp_path), *NULL, "-O", out)
     assert code == 0
-    assert "no percentiles: there is no calibration table for model null; 'splicebert-vep calibrate' makes" in err
     assert "PCTL" not in out.read_text() and 'Calibration="none"' in out.read_text()
     code, _, err = run("annotate", write_snvs(tmp_path), *NULL, "--scores", "PCTL_LLR")
     assert code == 3 and "splicebert-vep calibrate" in err
@@ -401,14 +402,15 @@ def test_the_bundled_table_is_found_by_its_digest(table_path, tmp_path, monkeypa
     folder.mkdir(parents=True)
     (folder / "other.calibration.json.gz").write_bytes(of_other_scores(table_path.read_bytes()))
     monkeypatch.setattr(percentiles, "_BUNDLED", tmp_path / "bundled")
-    with opened(scores=None) as annotator:
-        assert "the calibration table of null is of other scores" in annotator.percentiles.note
+    with pytest.raises(CalibrationError) as error:
+        opened(scores=PERCENTILES)
+    assert "of other scores" in error.value.found
     (folder / "this.calibration.json.gz").write_bytes(table_path.read_bytes())
-    with opened(scores=None) as annotator:
+    with opened(scores=PERCENTILES) as annotator:
         assert annotator.percentiles.table.digest == CalibrationTable.load(table_path).digest
-    with Annotator(FASTA, backend="null", settings=Settings(WindowShape(400, 100))) as annotator:
-        assert annotator.percentiles.table is None
-        assert "Window 510 instead of 400" in annotator.percentiles.note
+    with pytest.raises(CalibrationError) as error:
+        Annotator(FASTA, backend="null", settings=Settings(WindowShape(400, 100), PERCENTILES))
+    assert "Window 510 instead of 400" in error.value.found
 
 
 OURS = ("SpliceBERT_PCTL_KL_CTX", "SpliceBERT_PCTL_LLR", "SpliceBERT_REGION_CLASS")
@@ -434,7 +436,7 @@ def percentiles_of(text):
 
 def test_every_way_of_running_gives_the_same_percentiles(run, table_path, tmp_path):
     vcf, out, store = write_snvs(tmp_path), tmp_path / "out.vcf", tmp_path / "s.sqlite"
-    with_table = [*NULL, "--calibration", table_path]
+    with_table = [*NULL, *SCORES, "--calibration", table_path]
     assert run("annotate", vcf, *with_table, "-O", out)[0] == 0
     expected = percentiles_of(out.read_text())
     assert len(expected) == 151
@@ -480,7 +482,7 @@ def test_a_cohort_is_planned_again_when_its_table_changes(run, table_path, tmp_p
     table = tmp_path / "t.calibration.json.gz"
     table.write_bytes(table_path.read_bytes())
     (tmp_path / "manifest.tsv").write_text(f"{write_snvs(tmp_path)}\ts\n")
-    command = [tmp_path / "manifest.tsv", *NULL, "--calibration", table, "-O", tmp_path / "cohort"]
+    command = [tmp_path / "manifest.tsv", *NULL, *SCORES, "--calibration", table, "-O", tmp_path / "cohort"]
     assert run("cohort", "plan", *command)[0] == 0
     assert run("cohort", "work", tmp_path / "cohort", "missing")[0] == 0
     written(table, range(1000))
@@ -501,7 +503,8 @@ def test_calibrate_writes_a_table_that_annotate_takes(run, tmp_path, table_path)
     assert code == 0 and out == ""
     assert "900 random SNVs" in err
     assert path.read_bytes() == table_path.read_bytes()
-    assert run("annotate", write_snvs(tmp_path), *NULL, "--calibration", path, "-O", tmp_path / "out.vcf")[0] == 0
+    options = [*NULL, *SCORES, "--calibration", path]
+    assert run("annotate", write_snvs(tmp_path), *options, "-O", tmp_path / "out.vcf")[0] == 0
 
 
 def test_calibrate_names_the_classes_that_lack_snvs(run, tmp_path):

@@ -162,10 +162,9 @@ def test_windows_are_those_cut_by_hand_and_their_states_those_of_transformers(
             assert file.attrs[key]
 
 
-@pytest.mark.parametrize("mode", ["centred", "tiled"])
-def test_they_are_the_windows_that_the_scores_are_computed_from(work, vcf, mode):
+def test_they_are_the_windows_that_the_scores_are_computed_from(work, vcf):
     """EMB_COS of a change of equal length, from the embeddings: the mean of 1 - cosine over 10 bases on each side."""
-    with opened(work, mode=mode) as annotator:
+    with opened(work) as annotator:
         sides = {}
         for one in embed(annotator, vcf=str(vcf)):
             sides.setdefault((one.target.name, one.target.gene), []).append(one)

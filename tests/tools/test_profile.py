@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from factories import EXAMPLES
-from splicebert_vep import Annotator, Settings, WindowShape
+from splicebert_vep import Annotator
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.sequence.windows import across
 from splicebert_vep.tools import plot
@@ -130,9 +130,3 @@ def test_a_gene_is_chosen_by_symbol_or_id(minus):
 def test_a_variant_without_scores_says_why(minus):
     with pytest.raises(SettingsError, match=r"without scores(.|\n)*REF_MISMATCH"):
         plot.profile(minus, "chr17-43047641-G-C")
-
-
-def test_windows_that_are_not_centred_are_those_of_the_scores(session_cache):
-    settings = Settings(window=WindowShape(mode="tiled"))
-    with Annotator(FASTA, "grch38", device="cpu", settings=settings) as annotator:
-        assert context_score(plot.profile(annotator, SNV)) == pytest.approx(annotator.score(SNV)["KL_CTX"], abs=1e-4)
