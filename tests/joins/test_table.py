@@ -4,19 +4,10 @@ import shutil
 
 import pytest
 
-from factories import ROOT, annotated, join_genome, open_annotator, table, vcf, words
+from factories import ROOT, annotated, join_genome, table, vcf, words
 from splicebert_vep.errors import SettingsError
 
 SHIPPED = ROOT / "docs" / "recipes" / "joins"
-
-
-@pytest.fixture(scope="module")
-def annotator(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tables")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPLICEBERT_VEP_CACHE", str(folder / "cache"))
-        with open_annotator(folder, scores=("LLR",)) as opened:
-            yield opened
 
 
 def declared(path, text):

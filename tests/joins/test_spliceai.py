@@ -1,7 +1,5 @@
-"""Joins: which value of another program an allele gets in a gene, and what is said where it gets none."""
+"""Entries of SpliceAI and Pangolin: the value that an allele gets in a gene, and the word where it gets none."""
 
-import gzip
-import os
 import random
 import re
 import shutil
@@ -9,21 +7,13 @@ import subprocess
 from collections import Counter
 
 import pysam
+import pysam.bcftools
 import pytest
 
 from factories import PANGOLIN, ROOT, SPLICEAI, annotated, join_genome, open_annotator, tabixed, vcf, words
 from splicebert_vep import Annotator, Settings
-from splicebert_vep.errors import BuildError, SettingsError, VcfError
+from splicebert_vep.errors import SettingsError
 from splicebert_vep.joins.match import MEANINGS, Joined
-
-
-@pytest.fixture(scope="module")
-def annotator(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("joins")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPLICEBERT_VEP_CACHE", str(folder / "cache"))
-        with open_annotator(folder, scores=("KL_CTX", "LLR")) as opened:
-            yield opened
 
 
 def entry(allele, symbol, number):
@@ -151,23 +141,6 @@ def test_a_place_counts_from_the_records_own_pos(record, row, place, annotator, 
     assert found["SpliceAI_DS_DG"] == 0.9
 
 
-def test_an_index_of_the_other_kind_does(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
-    file.with_name("s.vcf.gz.tbi").unlink()
-    pysam.tabix_index(str(file), preset="vcf", csi=True, force=True)
-    rows = annotated(annotator, source, f"spliceai={file}")
-    assert ("FOUND", 0.5) in words(rows, "SpliceAI_STATUS", "SpliceAI_DS_MAX")
-
-
-def test_a_bcf_to_join_is_told_apart(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"], "##contig=<ID=chr1>\n")
-    as_bcf(source, tmp_path / "s.bcf")
-    pysam.tabix_index(str(tmp_path / "s.bcf"), preset="bcf", force=True)
-    with pytest.raises(VcfError, match=r"not a BCF(.|\n)*bcftools view -Oz"):
-        annotated(annotator, source, f"spliceai={tmp_path / 's.bcf'}")
-
-
 def test_snv_and_indel_files_answer_together(annotator, tmp_path):
     source = vcf(tmp_path / "in.vcf", ["chr1 302 TAC T", "chr1 350 A C", "chr1 2050 C G", "chr2 350 A C"])
     snv = tabixed(tmp_path / "snv,hg38.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
@@ -238,21 +211,12 @@ def test_a_format_without_the_subfields_is_refused(annotator, tmp_path):
         annotated(annotator, source, "spliceai=info:SpliceAI")
 
 
-def as_bcf(source, target):
-    with (
-        pysam.VariantFile(str(source)) as records,
-        pysam.VariantFile(str(target), "wb", header=records.header) as out,
-    ):
-        for record in records:
-            out.write(record)
-
-
 def test_bcf_carries_the_same(annotator, tmp_path):
     text = vcf(
         tmp_path / "in.vcf", [f"chr1 350 A C,T SpliceAI={entry('C', A, 50)},{entry('T', 'GAMMA', 30)}"],
         SPLICEAI + "##contig=<ID=chr1>\n",
     )  # fmt: skip
-    as_bcf(text, tmp_path / "b.bcf")
+    pysam.bcftools.view("-Ob", "-o", str(tmp_path / "b.bcf"), str(text), catch_stdout=False)
     of_text, of_bcf = (annotated(annotator, p, "spliceai=info:SpliceAI") for p in (text, tmp_path / "b.bcf"))
     assert of_text == of_bcf
     assert words(of_bcf, "ALT", "SYMBOL", "SpliceAI_STATUS", "SpliceAI_DS_MAX") == [
@@ -270,147 +234,11 @@ def test_a_key_that_the_header_does_not_declare_is_told(annotator, tmp_path):
         annotated(annotator, declaring, "spliceai=info:SpliceAi")
 
 
-@pytest.mark.parametrize(
-    ("words_", "problem"),
-    [
-        (["splceai=x.vcf.gz"], "did you mean spliceai"),
-        (["spliceai"], "NAME=FILE or NAME=info:KEY"),
-        (["spliceai=info:"], "NAME=FILE or NAME=info:KEY"),
-        (["spliceai=info:SpliceAI", "SpliceAI=x.vcf.gz"], "one INFO key"),
-        (["spliceai=x.vcf.gz", "SpliceAI=x.vcf.gz"], "one INFO key"),
-        (["spliceai=x.toml"], "takes no declared table"),
-        (["cadd=x.toml"], "a capital"),
-        (["table=x.vcf.gz"], "no such join"),
-    ],
-)
-def test_words_that_mean_no_join_are_told(words_, problem, annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"], SPLICEAI)
-    with pytest.raises(SettingsError, match=problem):
-        annotated(annotator, source, *words_)
-    assert [file.name for file in tmp_path.iterdir()] == ["in.vcf"]
-
-
-def broken(kind, path):
-    """Make a file unfit in one way."""
-    file = tabixed(path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
-    index = file.with_name(file.name + ".tbi")
-    if kind == "missing":
-        file.unlink()
-    elif kind == "no index":
-        index.unlink()
-    elif kind == "plain":
-        index.unlink()
-        return path / vcf(path / "p.vcf", []).name
-    elif kind == "gzip":
-        file.write_bytes(gzip.compress(b"##fileformat=VCFv4.2\n"))
-    elif kind == "cut off":
-        file.write_bytes(file.read_bytes()[:-30])
-    elif kind == "index cut off":
-        index.write_bytes(index.read_bytes()[:10])
-    elif kind == "index of nothing":
-        index.write_bytes(b"TBI")
-    return file
-
-
-@pytest.mark.parametrize(
-    ("kind", "problem"),
-    [
-        ("missing", "No such file"),
-        ("no index", r"no index(.|\n)*tabix -p vcf"),
-        ("plain", r"not compressed by bgzip(.|\n)*bgzip"),
-        ("gzip", r"plain gzip(.|\n)*gunzip -c FILE \| bgzip"),
-        ("cut off", r"cut off(.|\n)*end mark"),
-        ("index cut off", "cut off or damaged"),
-        ("index of nothing", "cut off or damaged"),
-    ],
-)
-def test_a_file_that_cannot_be_read_by_place_is_told(kind, problem, annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    file = broken(kind, tmp_path)
-    with pytest.raises(VcfError, match=problem):
-        annotated(annotator, source, f"spliceai={file}")
-    assert not (tmp_path / "in.jsonl").exists()
-
-
 def test_a_vcf_of_another_program_is_refused(annotator, tmp_path):
     source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
     file = tabixed(tmp_path / "s.vcf", ["1 350 A C Pangolin=."], PANGOLIN)
     with pytest.raises(SettingsError, match=r"no VCF of SpliceAI(.|\n)*ID=SpliceAI"):
         annotated(annotator, source, f"spliceai={file}")
-
-
-def of_every_base(bases, places):
-    rows = []
-    for place in places:
-        ref = bases[place - 1]
-        rows += [f"1 {place} {ref} {alt} SpliceAI={entry(alt, A, 50)}" for alt in "ACGT" if alt != ref]
-    return rows
-
-
-def test_a_file_of_another_build_never_joins(annotator, tmp_path):
-    """Its row at the record's place has the right REF by chance; the rows around it have not."""
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    file = tabixed(tmp_path / "s.vcf", of_every_base(join_genome(3), range(320, 380)))
-    with pytest.raises(BuildError, match=r"builds: \d+ of \d+ rows compared, first chr1:"):
-        annotated(annotator, source, f"spliceai={file}")
-    assert not (tmp_path / "in.jsonl").exists()
-
-
-def test_one_file_of_another_build_among_right_ones_never_joins(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 302 TAC T", "chr1 350 A C"])
-    right = tabixed(tmp_path / "s.vcf", of_every_base(join_genome(), range(200, 380)))
-    wrong = tabixed(tmp_path / "i.vcf", of_every_base(join_genome(3), range(320, 380)))
-    with pytest.raises(BuildError):
-        annotated(annotator, source, f"spliceai={right}", f"spliceai={wrong}")
-
-
-def test_a_few_rows_with_another_ref_are_left_out_and_counted(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C", "chr1 351 {} {}".format(*flipped(351))])
-    rows = of_every_base(join_genome(), range(330, 351))
-    wrong = flipped(351)[1]
-    rows.append(f"1 351 {wrong} {flipped(351)[0]} SpliceAI={entry(flipped(351)[0], A, 50)}")
-    file = tabixed(tmp_path / "s.vcf", rows)
-    out = tmp_path / "o.jsonl"
-    summary = annotator.annotate(source, "-", emit=[f"jsonl={out}"], join=[f"spliceai={file}"])
-    [warning] = [text for text in summary.warnings if "--join" in text]
-    assert (
-        f"1 of 22 rows compared have another REF than the FASTA and were not joined, first chr1:351 REF {wrong}"
-        in warning
-    )
-
-
-def flipped(place):
-    ref = join_genome()[place - 1]
-    return ref, "A" if ref != "A" else "C"
-
-
-def test_an_old_index_is_told(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
-    os.utime(f"{file}.tbi", (1, 1))
-    summary = annotator.annotate(source, tmp_path / "o.vcf", join=[f"spliceai={file}"])
-    assert [text for text in summary.warnings if "is older than" in text and "tabix -f" in text]
-
-
-def test_the_provenance_says_what_was_joined(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
-    summary = annotator.annotate(source, tmp_path / "o.vcf", join=[f"spliceai={file}"])
-    about = summary.provenance["Joins"]
-    assert about.startswith(f"SpliceAI: spliceai/1, s.vcf.gz ({file.stat().st_size} bytes, index SHA-256 ")
-    assert "SpliceAIv1.3.1" in about
-    text = (tmp_path / "o.vcf").read_text()
-    assert 'Joins="SpliceAI: spliceai/1, s.vcf.gz' in text
-    assert "SpliceBERT_SpliceAI_DS_MAX=0.5000" in text and "SpliceBERT_SpliceAI_DP_AG=1" in text
-    assert "Joins" not in annotator.annotate(source, tmp_path / "p.vcf").provenance
-
-
-def test_an_output_never_replaces_a_joined_file(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
-    for target in (file, f"{file}.tbi"):
-        with pytest.raises(SettingsError):
-            annotator.annotate(source, target, kind="vcf.gz", join=[f"spliceai={file}"])
 
 
 # Record, entries of its first ALT, and what the ALTs get in ALPHA: status, increase, place, decrease, place, largest.
@@ -463,12 +291,11 @@ def test_a_file_that_was_split_after_pangolin_does_not_give_the_first_alts_score
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 1024])
-def test_records_split_after_pangolin_do_not_get_the_first_alts_scores(chunk, tmp_path, monkeypatch):
+def test_records_split_after_pangolin_do_not_get_the_first_alts_scores(chunk, tmp_path):
     """bcftools norm -m- gives each part the entries of the first ALT; no change anywhere may be true of all.
 
     Which of them is the first cannot be told. Where chunks end between them, the part before is believed.
     """
-    monkeypatch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path / "cache"))
     none = "ENSG01.3|-50:0.0|-50:-0.0|Warnings:"
     source = vcf(
         tmp_path / "in.vcf",
@@ -485,19 +312,6 @@ def test_records_split_after_pangolin_do_not_get_the_first_alts_scores(chunk, tm
         (350, "C", "FOUND" if chunk == 1 else "AMBIGUOUS", 0.4 if chunk == 1 else None), (350, "T", "AMBIGUOUS", None),
         (360, "C", "FOUND", 0), (360, "T", "FOUND", 0), (362, "C", "AMBIGUOUS", None), (2050, "G", "OTHER_GENE", None),
     ]  # fmt: skip
-
-
-def test_scores_from_a_store_get_what_is_joined_and_the_store_does_not(tmp_path, monkeypatch):
-    monkeypatch.setenv("SPLICEBERT_VEP_CACHE", str(tmp_path / "cache"))
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    open_annotator(tmp_path).close()
-    found = []
-    for number in (50, 60):
-        file = tabixed(tmp_path / f"s{number}.vcf", [f"1 350 A C SpliceAI={entry('C', A, number)}"])
-        with Annotator(tmp_path / "g.fa", tmp_path / "g.gtf", backend="null", store=tmp_path / "s.sqlite") as opened:
-            rows = annotated(opened, source, f"spliceai={file}")
-            found.append((opened.remembered.recalled, rows[0]["SpliceAI_DS_MAX"] or rows[1]["SpliceAI_DS_MAX"]))
-    assert found == [(0, 0.5), (1, 0.6)]
 
 
 def test_every_word_is_documented_in_its_order():
@@ -547,17 +361,3 @@ def test_what_bcftools_norm_does_after_scoring_never_gives_another_alleles_value
 def haplotype(bases, pos, ref, alt):
     assert bases[pos - 1 : pos - 1 + len(ref)] == ref
     return bases[: pos - 1] + alt + bases[pos - 1 + len(ref) :]
-
-
-def test_joined_scores_go_into_vep_entries_of_their_gene_too(annotator, tmp_path):
-    csq = '##INFO=<ID=CSQ,Number=.,Type=String,Description="VEP. Format: Allele|Consequence|Gene|Feature|SYMBOL">\n'
-    entries = "CSQ=C|x|ENSG01|ENST01|ALPHA,C|x|ENSG09|ENST09|GAMMA"
-    source = vcf(tmp_path / "in.vcf", [f"chr1 350 A C {entries}"], csq)
-    file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={entry('C', A, 50)}"])
-    annotator.annotate(source, tmp_path / "o.vcf", emit=["csq"], join=[f"spliceai={file}"])
-    text = (tmp_path / "o.vcf").read_text()
-    names = re.search(r'ID=CSQ.*Format: ([^"]+)"', text)[1].split("|")
-    [found] = [line.split("\t")[7].split("CSQ=")[1] for line in text.splitlines() if line[0] != "#"]
-    rows = [dict(zip(names, one.split("|"), strict=True)) for one in found.split(";")[0].split(",")]
-    fields = ("SYMBOL", "SpliceBERT_pred_SpliceAI_DS_MAX", "SpliceBERT_pred_SpliceAI_STATUS")
-    assert words(rows, *fields) == [("ALPHA", "0.5000", "FOUND"), ("GAMMA", "", "OTHER_GENE")]
