@@ -23,7 +23,7 @@ from scipy.stats import ks_2samp, kstest, mannwhitneyu
 from splicebert_vep import Annotator, Settings, Variant
 from splicebert_vep.scoring.percentiles import REGION_CLASSES, CalibrationTable, region_class, steps
 from splicebert_vep.settings import PERCENTILES
-from splicebert_vep.tools.calibrate import SCORES, Sampler, ScoredSnv, contigs_of, score_random
+from splicebert_vep.tools.calibrate import SCORES, RandomSnv, Sampler, contigs_of, score_random
 from splicebert_vep_spec import ScoredContext, Status
 
 GENE = "BRCA1"
@@ -62,12 +62,12 @@ def uniform(
         report_uniform(table, scored)
 
 
-def report_uniform(table: CalibrationTable, scored: Sequence[ScoredSnv]) -> None:
+def report_uniform(table: CalibrationTable, scored: Sequence[RandomSnv]) -> None:
     """Print a line for each region class and score."""
     rows = []
     for name in REGION_CLASSES:
         for score in SCORES:
-            values = [one.scores[score] for one in scored if one.drawn.region_class == name]
+            values = [one.scores[score] for one in scored if one.region_class == name]
             shares = [table.percentile(score, name, value) / 100 for value in values]
             one = kstest(shares, "uniform")
             background = table.values[score][name]

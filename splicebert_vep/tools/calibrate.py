@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -30,12 +30,13 @@ Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """A random SNV, the one gene that it is scored in, and its class there."""
+class RandomSnv:
+    """A random SNV, the one gene that it is scored in, its class there, and its scores by name once it is scored."""
 
     allele: Allele
     context: GeneContext
     region_class: str
+    scores: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def place(self) -> Place:
@@ -81,14 +82,14 @@ class Sampler:
         self._taken: set[Allele] = set()
         self._gene_at: dict[Place, str] = {}
 
-    def take(self, wanted: Mapping[str, int]) -> list[Drawn]:
+    def take(self, wanted: Mapping[str, int]) -> list[RandomSnv]:
         """Draw on until there are so many new ones of each class, or every SNV or as many as are affordable came up.
 
         Returns:
             Them, in the order in which they were drawn.
         """
         lacking = {name: count for name, count in wanted.items() if count > 0}
-        found: list[Drawn] = []
+        found: list[RandomSnv] = []
         for contig, position, other, context in islice(self._snvs, self._round if lacking else 0):
             name = region_class(context)
             if name is None or name not in lacking:
@@ -117,7 +118,7 @@ class Sampler:
             found[i] = contig, start, other[i], next(one for one in contexts if one.gene_id == gene_id)
         yield from (found[i] for i in range(len(numbers)))
 
-    def _drawn(self, contig: str, position: int, other: int, context: GeneContext, name: str) -> Drawn | None:
+    def _drawn(self, contig: str, position: int, other: int, context: GeneContext, name: str) -> RandomSnv | None:
         place = contig, position
         ref = self._reference.fetch(contig, position, position + 1).decode("ascii")
         if ref not in _BASES or place in self._without:
@@ -128,7 +129,7 @@ class Sampler:
         if allele in self._taken:
             return None
         self._taken.add(allele)
-        return Drawn(allele, context, name)
+        return RandomSnv(allele, context, name)
 
 
 def _numbers(count: int, rng: np.random.Generator) -> Iterator[Ints]:
@@ -173,14 +174,6 @@ _CHUNK = 128
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredSnv:
-    """A random SNV with its scores by name."""
-
-    drawn: Drawn
-    scores: Mapping[str, float]
-
-
 def calibrate_into(
     path: str | Path,
     annotator: Annotator,
@@ -216,7 +209,7 @@ def calibrate_into(
     check_build(annotator, names)
     sampler = Sampler(annotator.genes, annotator.reference, names, seed)
     scored = score_random(annotator, sampler, per_class, progress)
-    counts = counts_of(scored)
+    counts = {name: _count(scored)[name] for name in REGION_CLASSES}
     few = [f"{name} {count}" for name, count in counts.items() if count < LEAST]
     if few:
         raise CalibrationError(
@@ -226,31 +219,18 @@ def calibrate_into(
             where=f"{', '.join(names)} of {annotator.reference.path}",
             remedy="give a FASTA with more genes, more --contigs, or an annotation that tells coding sequence",
         )
-    write_background(path, annotator, scored, seed=seed, per_class=per_class, contigs=names)
-    return counts
-
-
-def write_background(
-    path: str | Path,
-    annotator: Annotator,
-    scored: Sequence[ScoredSnv],
-    *,
-    seed: int,
-    per_class: int,
-    contigs: Sequence[str],
-) -> None:
-    """Write what random SNVs scored; arguments and errors as for ``calibrate_into``."""
     values = {
         score: {
-            name: [steps(score, one.scores[score]) for one in scored if one.drawn.region_class == name]
+            name: [steps(score, one.scores[score]) for one in scored if one.region_class == name]
             for name in REGION_CLASSES
         }
         for score in SCORES
     }
     provenance = annotator.run.provenance
     kept = ("Version", "Reference", "ReferenceSHA256", "Annotation", "AnnotationDigest", "Device")
-    about = {"seed": seed, "per_class": per_class, "contigs": list(contigs), **{key: provenance[key] for key in kept}}
+    about = {"seed": seed, "per_class": per_class, "contigs": names, **{key: provenance[key] for key in kept}}
     write_table(path, values, provenance, about)
+    return counts
 
 
 def contigs_of(reference: Reference, asked: Sequence[str]) -> list[str]:
@@ -280,9 +260,9 @@ def check_build(annotator: Annotator, contigs: Sequence[str]) -> None:
 
 def score_random(
     annotator: Annotator, sampler: Sampler, per_class: int, progress: Progress | None = None
-) -> list[ScoredSnv]:
+) -> list[RandomSnv]:
     """Draw and score SNVs until ``per_class`` of each class are OK; of a class that runs out, those there are."""
-    scored: list[ScoredSnv] = []
+    scored: list[RandomSnv] = []
     wanted = dict.fromkeys(REGION_CLASSES, per_class)
     while wanted:
         drawn = sampler.take(wanted)
@@ -292,7 +272,7 @@ def score_random(
             if progress:
                 left = max(0, len(in_order) - at - _CHUNK)
                 progress("random SNVs scored", len(scored), len(scored) + left)
-        found, done = Counter(one.region_class for one in drawn), counts_of(scored)
+        found, done = _count(drawn), _count(scored)
         wanted = {
             name: per_class - done[name]
             for name, count in wanted.items()
@@ -301,21 +281,18 @@ def score_random(
     return scored
 
 
-def counts_of(scored: Iterable[ScoredSnv]) -> dict[str, int]:
-    """Return the number of SNVs by region class."""
-    counts = Counter(one.drawn.region_class for one in scored)
-    return {name: counts[name] for name in REGION_CLASSES}
+def _count(snvs: Iterable[RandomSnv]) -> Counter[str]:
+    return Counter(one.region_class for one in snvs)
 
 
-def _scored(annotator: Annotator, chunk: Sequence[Drawn]) -> list[ScoredSnv]:
+def _scored(annotator: Annotator, chunk: Sequence[RandomSnv]) -> list[RandomSnv]:
     scoring = replace(annotator.scoring, genes=_OneGene({one.place: one.context for one in chunk}))
-    outcomes = scoring.outcomes([one.allele for one in chunk])
     found = []
-    for drawn, [outcome] in zip(chunk, outcomes, strict=True):
-        scores = {name: outcome.values.get(name) for name in SCORES}
-        numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
-        if outcome.status == Status.OK and len(numbers) == len(SCORES):
-            found.append(ScoredSnv(drawn, numbers))
+    for snv, [outcome] in zip(chunk, scoring.outcomes([one.allele for one in chunk]), strict=True):
+        values = {name: outcome.values.get(name) for name in SCORES}
+        scores = {name: value for name, value in values.items() if isinstance(value, float)}
+        if outcome.status == Status.OK and len(scores) == len(SCORES):
+            found.append(replace(snv, scores=scores))
     return found
 
 
