@@ -1,30 +1,22 @@
-"""From what a VCF record says to the normalised change it means.
+"""Normalised alleles: the same change has one however it is written: padded, not left-aligned, multi-allelic or split.
 
-The same change has one normalised allele however it is written: padded, unnormalised, multi-allelic or split.
 Trimming and left alignment follow ``bcftools norm`` (Tan et al. 2015, 10.1093/bioinformatics/btv112).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from os.path import commonprefix
 
 from splicebert_vep_spec import Allele, Skipped, Status
 
 _ACGT = frozenset("ACGT")
-_LOOK_BACK = 256
+_LOOK_BACK = 256  # nt fetched at a time
+_BASES = "ACGT"
+LONGEST_DELETION = 4  # nt, of ``every_allele``
 
 Fetch = Callable[[int, int], bytes]
 """Upper-case reference bases of [start, end), 0-based half-open, on the forward strand of one contig."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trimmed:
-    """The differing bases of one REF/ALT pair: ``start`` is 0-based; ``ref`` or ``alt`` may be empty."""
-
-    start: int
-    ref: str
-    alt: str
 
 
 def classify(ref: str, alt: str) -> Skipped | None:
@@ -49,55 +41,45 @@ def classify(ref: str, alt: str) -> Skipped | None:
     return None
 
 
-def trim(pos: int, ref: str, alt: str) -> Trimmed:
+def trim(pos: int, ref: str, alt: str) -> tuple[int, str, str]:
     """Trim the shared suffix, then the shared prefix, of a REF/ALT pair.
 
     Args:
         pos: 1-based position of REF's first base, as in VCF.
         ref: bases A, C, G, T in any case.
         alt: bases A, C, G, T in any case, different from ``ref``.
+
+    Returns:
+        The 0-based start and the upper-case bases that differ; one of the two may be empty.
     """
     ref, alt = ref.upper(), alt.upper()
-    shared = min(len(ref), len(alt))
-    suffix = 0
-    while suffix < shared and ref[len(ref) - 1 - suffix] == alt[len(alt) - 1 - suffix]:
-        suffix += 1
+    suffix = len(commonprefix([ref[::-1], alt[::-1]]))
     ref, alt = ref[: len(ref) - suffix], alt[: len(alt) - suffix]
-    shared = min(len(ref), len(alt))
-    prefix = 0
-    while prefix < shared and ref[prefix] == alt[prefix]:
-        prefix += 1
-    return Trimmed(pos - 1 + prefix, ref[prefix:], alt[prefix:])
+    prefix = len(commonprefix([ref, alt]))
+    return pos - 1 + prefix, ref[prefix:], alt[prefix:]
 
 
-def left_align(change: Trimmed, fetch: Fetch) -> Trimmed:
-    """Shift a pure insertion or deletion as far to the left as the reference allows.
-
-    Any other change is returned as it is: after trimming its ends differ, so it has one place only.
-    """
-    if change.ref and change.alt:
-        return change
-    bases = change.ref or change.alt
-    period = len(bases)
+def left_align(start: int, bases: str, fetch: Fetch) -> tuple[int, str]:
+    """Shift deleted or inserted bases as far to the left as the reference allows; return their start and the bases."""
     shift = 0
-    start = change.start
-    while start > 0:
-        low = max(0, start - _LOOK_BACK)
-        before = fetch(low, start).decode("ascii")
-        for base in reversed(before):
-            if base != bases[period - 1 - shift % period]:
-                return _rotated(change, bases, shift)
-            shift += 1
-        start = low
-    return _rotated(change, bases, shift)
+    for base in _leftwards(start, fetch):
+        if base != bases[-1 - shift % len(bases)]:
+            break
+        shift += 1
+    turn = shift % len(bases)
+    return start - shift, bases[-turn:] + bases[:-turn]
 
 
 def normalise(contig: str, pos: int, ref: str, alt: str, fetch: Fetch) -> Allele:
     """Return the normalised allele of a REF/ALT pair whose REF has been found in the reference."""
     if ref in _ACGT and alt in _ACGT:
         return Allele(contig, pos - 1, ref, alt)
-    change = left_align(trim(pos, ref, alt), fetch)
-    return Allele(contig, change.start, change.ref, change.alt)
+    start, ref, alt = trim(pos, ref, alt)
+    if not alt:
+        start, ref = left_align(start, ref, fetch)
+    elif not ref:
+        start, alt = left_align(start, alt, fetch)
+    return Allele(contig, start, ref, alt)
 
 
 def written_pos(allele: Allele) -> int:
@@ -123,19 +105,14 @@ def anchored(allele: Allele, fetch: Fetch) -> tuple[int, str, str]:
     return pos, allele.ref + base, allele.alt + base
 
 
-def _rotated(change: Trimmed, bases: str, shift: int) -> Trimmed:
-    turn = shift % len(bases)
-    bases = bases[len(bases) - turn :] + bases[: len(bases) - turn]
-    start = change.start - shift
-    return Trimmed(start, bases, "") if change.ref else Trimmed(start, "", bases)
+def _leftwards(start: int, fetch: Fetch) -> Iterator[str]:
+    """Yield the bases before a start, from right to left."""
+    for high in range(start, 0, -_LOOK_BACK):
+        yield from reversed(fetch(max(0, high - _LOOK_BACK), high).decode("ascii"))
 
 
 def _short(bases: str) -> str:
     return bases if len(bases) <= 20 else f"{bases[:17]}... ({len(bases)} nt)"
-
-
-LONGEST_DELETION = 4  # nt
-_BASES = "ACGT"
 
 
 def every_allele(
