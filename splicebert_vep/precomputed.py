@@ -187,8 +187,7 @@ def _rows(
             rows = [row for _, row in found]
             if any(row.status == Status.FAILED for row in rows) or len({row.gene for row in rows}) < len(rows):
                 continue
-            change = trim(pos, ref, alts[0])
-            yield AlleleKey(md5s[chrom], change.start, change.ref, change.alt), rows
+            yield AlleleKey(md5s[chrom], *trim(pos, ref, alts[0])), rows
 
 
 def _written(record: VcfRecord) -> tuple[str, int, str, tuple[str, ...]]:
