@@ -17,10 +17,12 @@ from ..model.registry import (
     check_known,
     check_pulled,
     model_folder,
+    pull,
     quality_note,
     read_record,
     resolve_model,
 )
+from ..progress import progress_bar
 from .options import json_option, print_json, print_table, say, warn
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` and `list` do without
@@ -90,11 +92,8 @@ def pull_model(name: str, sha256: str | None, unverified: bool, url: str | None)
 
     It goes into the cache, and is proven on the way.
     """
-    from ..model.registry import pull
-
-    folder = pull(
-        name, cache=cache_dir(), base_url=url, sha256=sha256, unverified=unverified, progress=_Progress().report
-    )
+    with progress_bar() as bar:
+        folder = pull(name, cache=cache_dir(), base_url=url, sha256=sha256, unverified=unverified, progress=bar)
     if (model := MODELS[name]).sha256 is None and sha256 is None:
         warn(f"{name} was taken without a checksum")
     say(f"{name}: {model.licence}")
@@ -110,26 +109,18 @@ def verify_model(model: str, as_json: bool) -> None:
     Looks at its layout, its config, every weight, and the checksum where it is known.
     """
     folder, loaded, known, record = _load(model)
-    held_against = []
+    checksums = []
     if known is not None:
         check_known(loaded, known)
-        held_against += ["registry"] if known.sha256 is not None else []
+        checksums += ["registry"] if known.sha256 is not None else []
     if record is not None:
         check_pulled(loaded, record)
-        held_against += ["pull"] if record.verified else []
-    _print(
-        {
-            "model": model,
-            "ok": True,
-            "verified": bool(held_against),
-            "checksum_from": held_against,
-            "folder": str(folder),
-            "layout": loaded.layout,
-            "weights_file": loaded.weights_file.name,
-            "sha256": loaded.weights_sha256,
-        },
-        as_json,
-    )
+        checksums += ["pull"] if record.verified else []
+    about = {
+        "model": model, "ok": True, "verified": bool(checksums), "checksum_from": checksums, "folder": str(folder),
+        "layout": loaded.layout, "weights_file": loaded.weights_file.name, "sha256": loaded.weights_sha256,
+    }  # fmt: skip
+    _print(about, as_json)
 
 
 @models.command("info", epilog=_INFO_EPILOG)
@@ -142,27 +133,15 @@ def describe_model(model: str, as_json: bool) -> None:
     """
     folder, loaded, known, record = _load(model)
     config = loaded.config
-    _print(
-        {
-            "model": model,
-            "folder": str(folder),
-            "layout": loaded.layout,
-            "parameters": loaded.parameters,
-            "hidden": config.hidden_size,
-            "layers": config.num_hidden_layers,
-            "heads": config.num_attention_heads,
-            "feed_forward": config.intermediate_size,
-            "max_window": loaded.max_window,
-            "fixed_window": loaded.fixed_window,
-            "weights_file": loaded.weights_file.name,
-            "sha256": loaded.weights_sha256,
-            "licence": known.licence if known is not None else None,
-            "source": known.source if known is not None else None,
-            "pulled": asdict(record) if record is not None else None,
-            "quality": quality_note(folder),
-        },
-        as_json,
-    )
+    about = {
+        "model": model, "folder": str(folder), "layout": loaded.layout, "parameters": loaded.parameters,
+        "hidden": config.hidden_size, "layers": config.num_hidden_layers, "heads": config.num_attention_heads,
+        "feed_forward": config.intermediate_size, "max_window": loaded.max_window, "fixed_window": loaded.fixed_window,
+        "weights_file": loaded.weights_file.name, "sha256": loaded.weights_sha256,
+        "licence": known.licence if known is not None else None, "source": known.source if known is not None else None,
+        "pulled": asdict(record) if record is not None else None, "quality": quality_note(folder),
+    }  # fmt: skip
+    _print(about, as_json)
 
 
 def _print(about: dict[str, Any], as_json: bool) -> None:
@@ -199,27 +178,6 @@ def _load(name_or_folder: str) -> tuple[Path, LoadedModel, KnownModel | None, Pu
 def _listed(model: KnownModel, cache: Path) -> dict[str, object]:
     there = "bundled" if model.base_url is None else "pulled"
     return {
-        "name": model.name,
-        "here": there if model_folder(model, cache).is_dir() else "no",
-        "size": model.size,
-        "sha256": model.sha256,
-        "licence": model.licence,
-        "source": model.source,
-        "summary": model.summary,
-    }
-
-
-class _Progress:
-    """Tell on stderr how far a download is, a line per tenth, so that a log stays short."""
-
-    def __init__(self) -> None:
-        self.told: tuple[str, int] | None = None
-
-    def report(self, file: str, done: int, total: int | None) -> None:
-        """Take the bytes so far of a file, and print a line when another tenth, or another 10 MB, is there."""
-        step = done * 10 // total if total else done // 10_000_000
-        if (file, step) == self.told:
-            return
-        self.told = (file, step)
-        of = f" of {total / 1e6:.1f}" if total else ""
-        say(f"{file}: {done / 1e6:.1f}{of} MB")
+        "name": model.name, "here": there if model_folder(model, cache).is_dir() else "no", "size": model.size,
+        "sha256": model.sha256, "licence": model.licence, "source": model.source, "summary": model.summary,
+    }  # fmt: skip

@@ -1,7 +1,6 @@
-"""The null backend: deterministic, free of weights, and no splice model at all.
+"""The null backend: deterministic, without weights; it replaces the network in tests of plumbing, plugins and speed.
 
-It stands in for the network where speed of the host, the plumbing or a plugin is what is looked at. Its outputs
-depend on a token and its two neighbours only, so a score computed from them is meaningless and says so in the header.
+Its outputs depend on a token and its two neighbours only, so a score from them is meaningless; the header says so.
 """
 
 from __future__ import annotations

@@ -266,8 +266,8 @@ def quality_note(folder: Path) -> str | None:
     return None
 
 
-Progress = Callable[[str, int, int], None]
-"""Called now and then with the file's name, the bytes so far, and the bytes in all (0 where unknown)."""
+Progress = Callable[[str, int, int | None], None]
+"""Called now and then with the file's name, the bytes so far, and the bytes in all, None where unknown."""
 
 _CHUNK = 1 << 20  # bytes
 _TIMEOUT = 60.0  # seconds without a byte
@@ -281,7 +281,7 @@ def pull(
     base_url: str | None = None,
     sha256: str | None = None,
     unverified: bool = False,
-    progress: Progress = lambda file, done, total: None,
+    progress: Progress | None = None,
 ) -> Path:
     """Download a model into ``cache`` and return its folder; the bundled one has nothing to download.
 
@@ -358,7 +358,7 @@ def _is_there(target: Path, model: KnownModel, wanted: str | None) -> bool:
     return wanted is None or (record.verified and found == wanted)
 
 
-def _download(url: str, file: Path, progress: Progress) -> None:
+def _download(url: str, file: Path, progress: Progress | None) -> None:
     """Stream a URL to a file, and check that all of it came."""
     if url.partition(":")[0].lower() not in _SCHEMES:
         raise DownloadError("The address has an unknown scheme.", needed=", ".join(_SCHEMES), found=url)
@@ -382,7 +382,8 @@ def _download(url: str, file: Path, progress: Progress) -> None:
                 break
             out.write(chunk)
             done += len(chunk)
-            progress(name, done, total)
+            if progress is not None:
+                progress(name, done, total or None)
     if total and done != total:
         raise _not_downloaded(name, url, f"{done} of {total} bytes")
 

@@ -1,4 +1,4 @@
-"""A fine-tuned model, ready to be asked: what the models of all tasks have in common."""
+"""Fine-tuned models, ready to answer: splice sites, branchpoints, classes or values of sequences."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from .classifier import load_classifier
 from .engine import one_line
 from .registry import DEFAULT_SPLICE_MODEL, quality_note, resolve_splice_model
 
+Probabilities = NDArray[np.float64]
+
 
 class TunedModel:
-    """Run the model of a folder that ``finetune`` wrote; see ``open``.
+    """The model of a folder that ``finetune`` wrote; see ``open``.
 
     Attributes:
-        task: which.
-        labels: names of what it answers.
+        task: name of the task.
+        labels: names of its answers.
         window: nucleotides that it sees at once, at most.
         base: model that it began as.
         weights_sha256: of its weights file, lower-case hex.
-        quality: how good it was measured to be, in a sentence or two; empty when nothing is known.
+        quality: measured quality in a sentence or two; empty when it was not measured.
         batch_tokens: tokens in one call that suit the device.
     """
 
@@ -54,7 +56,7 @@ class TunedModel:
             threads: CPU threads; None leaves torch's.
 
         Raises:
-            ModelError: the folder does not hold what it should.
+            ModelError: the folder is not there, or is not that of a model of this task.
             SettingsError: the device is not there.
         """
         if threads is not None:
@@ -66,10 +68,8 @@ class TunedModel:
         """Return the model's answers to windows (N, W + 2), as float64 on the CPU."""
         width = tokens.shape[1] - 2
         if width > self.window:
-            raise SettingsError(
-                "The window is longer than the model was fine-tuned for.", needed=f"at most {self.window} nt",
-                found=f"{width} nt", remedy="cut the sequence in windows",
-            )  # fmt: skip
+            problem = f"The window has {width} nt, the model was fine-tuned for {self.window}."
+            raise SettingsError(problem, remedy="cut the sequence in windows")
         try:
             with full_precision(self._device):
                 at = None if positions is None else torch.from_numpy(positions.astype(np.int64)).to(self._device)
@@ -81,21 +81,16 @@ class TunedModel:
         return logits  # type: ignore[no-any-return]
 
 
-Probabilities = NDArray[np.float64]
-
-
 class NucleotideModel(TunedModel):
-    """Run a model that answers for every nucleotide of a window."""
+    """A model that answers for every nucleotide of a window."""
 
     known_labels: ClassVar[tuple[str, ...]]
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         super().__init__(folder, device)
         if self.labels != self.known_labels or self._model.pooled:
-            raise ModelError(
-                "The model has other labels than its task.", needed=", ".join(self.known_labels),
-                found=", ".join(self.labels), where=str(folder),
-            )  # fmt: skip
+            needed, found = ", ".join(self.known_labels), ", ".join(self.labels)
+            raise ModelError("The model has other labels than its task.", needed=needed, found=found, where=str(folder))
 
     def probabilities(self, tokens: Tokens, positions: NDArray[np.integer] | None = None) -> Probabilities:
         """Return the probability of every label, (N, P, K) float64, of windows in transcript orientation.
@@ -106,11 +101,10 @@ class NucleotideModel(TunedModel):
 
         Raises:
             SettingsError: W is more than ``window``; what lies beyond was never trained.
-            BackendError: the model failed, or answered with values that are not finite.
+            BackendError: the model failed, or its answer is not finite.
         """
         if positions is None:
-            width = tokens.shape[1] - 2
-            positions = np.tile(np.arange(1, width + 1, dtype=np.int64), (len(tokens), 1))
+            positions = np.tile(np.arange(1, tokens.shape[1] - 1, dtype=np.int64), (len(tokens), 1))
         found: Probabilities = torch.softmax(self._logits(tokens, positions), dim=-1).numpy()
         return found
 
@@ -122,23 +116,14 @@ SPLICE_SITES = "splice-sites"
 
 
 class SpliceSiteModel(NucleotideModel):
-    """Run a model of ``finetune splice-sites``: p(neither), p(acceptor) and p(donor) of every nucleotide."""
+    """A model of ``finetune splice-sites``: p(neither), p(acceptor) and p(donor) of every nucleotide."""
 
     task = SPLICE_SITES
     known_labels = SPLICE_LABELS
 
     @classmethod
     def open(cls, folder: str | Path = DEFAULT_SPLICE_MODEL, device: str = "auto", threads: int | None = None) -> Self:
-        """Load the bundled model by its name, or that of a folder that ``finetune splice-sites`` wrote.
-
-        Args:
-            device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-            threads: CPU threads; None leaves torch's.
-
-        Raises:
-            ModelError: there is no such model, or the folder does not hold what it should.
-            SettingsError: the device is not there.
-        """
+        """Load the bundled model by its name, or that of a folder; see ``TunedModel.open``."""
         return super().open(resolve_splice_model(folder), device, threads)
 
 
@@ -148,7 +133,7 @@ BRANCHPOINTS = "branchpoints"
 
 
 class BranchpointModel(NucleotideModel):
-    """Run a model of ``finetune branchpoints``: p(neither) and p(branchpoint) of every nucleotide."""
+    """A model of ``finetune branchpoints``: p(neither) and p(branchpoint) of every nucleotide."""
 
     task = BRANCHPOINTS
     known_labels = BRANCHPOINT_LABELS
@@ -163,11 +148,11 @@ _LETTERS = frozenset("ACGTNacgtn")
 
 
 class SequenceModel(TunedModel):
-    """Run a model of ``finetune sequence``: the probability of each class, or a value, of a sequence."""
+    """A model of ``finetune sequence``: the probability of each class, or a value, of a sequence."""
 
     task = SEQUENCES
 
-    def probabilities(self, sequences: Sequence[str]) -> NDArray[np.float64]:
+    def probabilities(self, sequences: Sequence[str]) -> Probabilities:
         """Return the probability of every label, (n, K) float64.
 
         Args:
@@ -175,18 +160,18 @@ class SequenceModel(TunedModel):
 
         Raises:
             SettingsError: a sequence cannot be read, or the model answers with values.
-            BackendError: the model failed, or answered with what is not finite.
+            BackendError: the model failed, or its answer is not finite.
         """
         if self.labels == (VALUE,):
-            raise SettingsError("The model has no classes.", needed="its values", found="probabilities asked for")
-        found: NDArray[np.float64] = torch.softmax(self._answers(sequences), dim=-1).numpy()
+            raise SettingsError("The model has no classes.", remedy="ask for its values")
+        found: Probabilities = torch.softmax(self._answers(sequences), dim=-1).numpy()
         return found
 
     def values(self, sequences: Sequence[str]) -> NDArray[np.float64]:
         """Return the value of every sequence, (n,) float64; arguments and errors are those of ``probabilities``."""
         if self.labels != (VALUE,):
-            raise SettingsError("The model has classes.", needed="its probabilities", found="values asked for")
-        found: NDArray[np.float64] = self._answers(sequences)[:, 0].numpy()
+            raise SettingsError("The model has classes.", remedy="ask for its probabilities")
+        found: Probabilities = self._answers(sequences)[:, 0].numpy()
         return found
 
     def _answers(self, sequences: Sequence[str]) -> torch.Tensor:
@@ -195,9 +180,8 @@ class SequenceModel(TunedModel):
             try:
                 tokens.append(sequence_tokens(text, self.window))
             except ValueError as error:
-                raise SettingsError(
-                    "A sequence cannot be read.", found=str(error), where=f"sequence {number + 1}"
-                ) from error
+                where = f"sequence {number + 1}"
+                raise SettingsError("A sequence cannot be read.", found=str(error), where=where) from error
         found = torch.empty((len(tokens), len(self.labels)), dtype=torch.float64)
         for rows, windows in of_one_length(tokens, _BATCH):
             found[rows] = self._logits(windows)
@@ -208,7 +192,7 @@ def sequence_tokens(text: str, longest: int) -> Tokens:
     """Return the tokens (L,) of a sequence of A, C, G, T and N.
 
     Raises:
-        ValueError: it is empty or too long, or holds another letter; the message says which.
+        ValueError: it is empty or too long, or holds another letter.
     """
     if not text:
         raise ValueError("an empty sequence")
@@ -227,7 +211,7 @@ def of_one_length(sequences: Sequence[Tokens], batch_tokens: int) -> Iterator[tu
     Args:
         batch_tokens: of a batch at most, if that is a sequence or more.
     """
-    lengths = np.array([len(one) for one in sequences], dtype=np.int64)
+    lengths = np.array([len(tokens) for tokens in sequences], dtype=np.int64)
     for length in np.unique(lengths).tolist():
         rows = np.flatnonzero(lengths == length)
         count = max(1, batch_tokens // (length + 2))

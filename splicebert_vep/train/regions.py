@@ -1,7 +1,7 @@
-"""The region table: how well hidden nucleotides of held-out genes are guessed, by where in a gene they lie.
+"""The region table: accuracy of guessing hidden nucleotides of held-out genes, by region of the gene.
 
-One nucleotide of a window is hidden at a time, so the two bases of a splice site see each other, as they do for the
-count model beside it.
+One nucleotide of a window is hidden at a time, so the two bases of a splice site see each other; so they do in the
+count model that stands beside it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class CountModel:
             ValueError: a neighbour is N.
         """
         if (around == N).any():
-            raise ValueError("the count model has no idea of N")
+            raise ValueError("a neighbour is N")
         found: NDArray[np.float64] = self._log_p[_context(around)]
         return found
 
@@ -90,7 +90,7 @@ REGIONS: Mapping[str, tuple[int, ...]] = {
     "polypyrimidine tract": (_TRACT,),
     "branchpoint region": (_BRANCH,),
 }
-"""Rows of the table, and the classes of nucleotides that each holds.
+"""Rows of the table, and the classes of nucleotides of each.
 
 Sites are those of reported transcripts that read GT and AG. The tract is -3 to -17 and the branchpoint region -18 to
 -44 of such an acceptor; a near intron lies within 100 nt of an exon of any transcript and is none of these, a deep
@@ -104,9 +104,9 @@ class RegionRow:
     """One line of the table.
 
     Args:
-        nucleotides: how many were hidden.
+        nucleotides: number that was hidden.
         accuracy: share that the model guessed right, among A, C, G and T.
-        perplexity: exp of the mean of -ln p(truth); 4 is knowing nothing, 1 is certainty.
+        perplexity: exp of the mean of -ln p(truth); 4 for a blind guess, 1 for certainty.
         count_accuracy, count_perplexity: of the count model on the same nucleotides.
     """
 
@@ -119,22 +119,8 @@ class RegionRow:
 
     @property
     def beats_counts(self) -> bool:
-        """Whether the model is the less surprised of the two."""
+        """True when the model is less surprised than the counts."""
         return self.perplexity < self.count_perplexity
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """Nucleotides of one class: windows (n, W), where in them they lie (n,), and all 9 around them (n, 9)."""
-
-    windows: Tokens
-    index: Ints
-    around: Tokens
-
-    @property
-    def truth(self) -> Ints:
-        """(n,) 0..3 for A, C, G, T."""
-        return self.around[:, REACH].astype(np.int64) - A
 
 
 def measure_regions(
@@ -151,13 +137,12 @@ def measure_regions(
         CorpusError: no held-out gene has a nucleotide of a class.
     """
     guesses = {}
-    for label, sample in _draw(corpus, nucleotides, width).items():
-        ours = _guess(backend, sample, batch)
-        at = np.arange(len(sample.index)), sample.truth
-        theirs = counts.log_p(sample.around)
-        guesses[label] = np.stack(
-            [ours[at], ours.argmax(1) == sample.truth, theirs[at], theirs.argmax(1) == sample.truth]
-        )
+    for label, places in _draw(corpus, nucleotides, width).items():
+        around = corpus.bases[places[0][:, None] + np.arange(-REACH, REACH + 1)]
+        truth = around[:, REACH].astype(np.int64) - A  # 0..3 for A, C, G, T
+        ours, theirs = _guess(backend, corpus, places, width, batch), counts.log_p(around)
+        at = np.arange(len(truth)), truth
+        guesses[label] = np.stack([ours[at], ours.argmax(1) == truth, theirs[at], theirs.argmax(1) == truth])
     rows = []
     for region, labels in REGIONS.items():
         found = np.concatenate([guesses[label] for label in labels], axis=1)
@@ -166,64 +151,50 @@ def measure_regions(
     return rows
 
 
-def _guess(backend: Backend, sample: _Sample, batch: int) -> NDArray[np.float64]:
-    """Return ln p of A, C, G, T at the hidden nucleotides, (n, 4)."""
+def _guess(backend: Backend, corpus: Corpus, places: Ints, width: int, batch: int) -> NDArray[np.float64]:
+    """Return ln p of A, C, G, T at hidden nucleotides, (n, 4); ``places`` as ``_draw`` returns them."""
+    place, gene_start, gene_end = places
+    start = np.clip(place - width // 2, gene_start, gene_end - width)
     found = []
-    for first in range(0, len(sample.index), batch):
+    for first in range(0, len(place), batch):
         at = slice(first, first + batch)
-        windows, index = sample.windows[at].copy(), sample.index[at, None]
+        windows, index = corpus.bases[start[at, None] + np.arange(width)], (place - start)[at, None]
         np.put_along_axis(windows, index, np.uint8(MASK), axis=1)
         out = backend.forward(with_special(windows), index + 1)
         found.append(log_p(out.logits)[:, 0].cpu().numpy())
     return np.concatenate(found)
 
 
-def _draw(corpus: Corpus, nucleotides: int, width: int) -> dict[int, _Sample]:
-    """Draw nucleotides of every class, the same ones at every call."""
+def _draw(corpus: Corpus, nucleotides: int, width: int) -> dict[int, Ints]:
+    """Draw nucleotides of every class, the same ones at every call: (3, n) place, start and end of its gene."""
     found: dict[int, list[Ints]] = {}
     for gene in np.flatnonzero(corpus.held_out & (np.diff(corpus.offsets) >= width)).tolist():
-        start, end = int(corpus.offsets[gene]), int(corpus.offsets[gene + 1])
+        start, end = corpus.offsets[gene : gene + 2].tolist()
         labels = _labels(corpus, start, end)
         for label in range(_EXON, _ACCEPTOR_G + 1):
             places = start + np.flatnonzero(labels == label)
             found.setdefault(label, []).append(
                 np.stack([places, np.full_like(places, start), np.full_like(places, end)])
             )
-    samples = {}
+    drawn = {}
     for label, parts in found.items():
         columns = np.concatenate(parts, axis=1)
         chosen = np.random.default_rng(label).permutation(columns.shape[1])[:nucleotides]
-        samples[label] = _sample(corpus, columns[:, np.sort(chosen)], width)
-    if any(len(samples[label].index) == 0 for label in samples) or not samples:
-        raise CorpusError(
-            "The held-out genes lack some kind of region.",
-            needed=f"held-out genes of at least {width} nt with {', '.join(REGIONS)}",
-            found=f"{int(corpus.held_out.sum())} held-out genes",
-            remedy="make the corpus with a larger --held-out, or from more sequence",
-        )
-    return samples
-
-
-def _sample(corpus: Corpus, columns: Ints, width: int) -> _Sample:
-    place, gene_start, gene_end = columns
-    start = np.clip(place - width // 2, gene_start, gene_end - width)
-    windows = corpus.bases[start[:, None] + np.arange(width)]
-    around = corpus.bases[place[:, None] + np.arange(-REACH, REACH + 1)]
-    return _Sample(windows, place - start, around)
+        drawn[label] = columns[:, np.sort(chosen)]
+    if not drawn or any(columns.shape[1] == 0 for columns in drawn.values()):
+        needed = f"held-out genes of at least {width} nt with {', '.join(REGIONS)}"
+        remedy = "make the corpus with a larger --held-out, or from more sequence"
+        found_ = f"{int(corpus.held_out.sum())} held-out genes"
+        raise CorpusError("The held-out genes lack some kind of region.", needed=needed, found=found_, remedy=remedy)
+    return drawn
 
 
 def _labels(corpus: Corpus, start: int, end: int) -> NDArray[np.uint8]:
     """Return the class of every nucleotide of a gene; those beside an N or the gene's end have none."""
     bases = corpus.bases[start:end]
     rows = slice(*np.searchsorted(corpus.exon_start, [start, end]).tolist())
-    exons = list(
-        zip(
-            (corpus.exon_start[rows] - start).tolist(),
-            (corpus.exon_end[rows] - start).tolist(),
-            corpus.exon_flags[rows].tolist(),
-            strict=True,
-        )
-    )
+    edges = (corpus.exon_start[rows] - start, corpus.exon_end[rows] - start, corpus.exon_flags[rows])
+    exons = list(zip(*(column.tolist() for column in edges), strict=True))
     labels = np.full(len(bases), _DEEP, dtype=np.uint8)
     for first, last, _ in exons:
         labels[max(0, first - _NEAR_END) : last + _NEAR_END] = _NEAR

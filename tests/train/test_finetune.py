@@ -393,7 +393,7 @@ def test_the_model_answers_for_windows_and_refuses_longer_ones(unbroken):
     assert found.shape == (3, 60, 3) and found.sum(axis=2) == pytest.approx(np.ones((3, 60)))
     some = model.probabilities(tokens, np.array([[5, 1], [2, 2], [60, 7]]))
     assert some[2, 0] == pytest.approx(found[2, 59], abs=1e-6) and some[0, 1] == pytest.approx(found[0, 0], abs=1e-6)
-    with pytest.raises(SettingsError, match="longer than the model"):
+    with pytest.raises(SettingsError, match="fine-tuned for 60"):
         model.probabilities(np.concatenate([tokens, tokens], axis=1))
 
 
