@@ -163,6 +163,14 @@ def remedy(plugin: str) -> str:
     return f"mend or update plugin {plugin}, uninstall it, or run without it: {PLUGINS_VARIABLE}=-{plugin}"
 
 
+def _broken(
+    plugin: str, problem: str, where: str, *, needed: str = "", found: str = "", first: str = ""
+) -> PluginError:
+    return PluginError(
+        f"Plugin {plugin} {problem}", needed=needed, found=found, where=where, remedy=first + remedy(plugin)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Installed:
     """One plugin of this installation.
@@ -189,42 +197,29 @@ class Installed:
 
 
 class Plugins:
-    """The objects of the loaded plugins by name, and the hooks of a run's life.
+    """The objects of the loaded plugins, and the hooks of a run's life.
 
     Args:
         installed: every plugin, built-ins first, broken and switched-off ones too.
         manager: the pluggy manager, in which the loaded ones are registered.
+
+    Attributes:
+        backends, adapters, joins, commands: by name; the program's own commands are not among them.
+        scorers: in registration order, built-ins first.
     """
 
     def __init__(self, installed: Sequence[Installed], manager: pluggy.PluginManager) -> None:
         self.installed = tuple(installed)
         self._manager = manager
         self._offers = {origin: item for plugin in installed for origin, item in plugin.offers.items()}
+        self.backends: dict[str, type[Backend]] = self._of("backend")
+        self.scorers: tuple[Scorer | SequenceScorer, ...] = tuple(self._of("scorer").values())
+        self.adapters: dict[str, Adapter] = self._of("adapter")
+        self.joins: dict[str, JoinAdapter] = self._of("join")
+        self.commands: dict[str, Command] = self._of("command")
 
-    @property
-    def backends(self) -> dict[str, type[Backend]]:
-        """Backend classes by name."""
-        return self._of("backend")
-
-    @property
-    def scorers(self) -> tuple[Scorer | SequenceScorer, ...]:
-        """Scorers in registration order, built-ins first."""
-        return tuple(self._of("scorer").values())
-
-    @property
-    def adapters(self) -> dict[str, Adapter]:
-        """Adapters by name."""
-        return self._of("adapter")
-
-    @property
-    def joins(self) -> dict[str, JoinAdapter]:
-        """Joins by name."""
-        return self._of("join")
-
-    @property
-    def commands(self) -> dict[str, Command]:
-        """Commands by name; the program's own are not among them."""
-        return self._of("command")
+    def _of(self, kind: str) -> dict[str, Any]:
+        return {origin.name: item for origin, item in self._offers.items() if origin.kind == kind}
 
     @property
     def versions(self) -> dict[str, str]:
@@ -263,9 +258,6 @@ class Plugins:
         for plugin in self.installed:
             if hook in plugin.hooks:
                 _call(self._manager, plugin.name, hook, **arguments)
-
-    def _of(self, kind: str) -> dict[str, Any]:
-        return {origin.name: item for origin, item in self._offers.items() if origin.kind == kind}
 
 
 def load_plugins() -> Plugins:
@@ -347,11 +339,8 @@ def _imported(point: EntryPoint, seen: Mapping[str, str]) -> Any:
     try:
         return point.load()
     except (Exception, SystemExit) as error:  # a plugin is other people's code and may raise anything on import
-        raise PluginError(
-            f"Plugin {point.name} cannot be imported: {one_line(error)}",
-            where=f"entry point {point.value}, before any hook",
-            remedy=remedy(point.name),
-        ) from error
+        where = f"entry point {point.value}, before any hook"
+        raise _broken(point.name, f"cannot be imported: {one_line(error)}", where) from error
 
 
 def _admit(
@@ -365,16 +354,16 @@ def _admit(
     Raises:
         PluginError: it breaks the contract.
     """
+    offers: dict[Origin, Any] = {}
+    names = dict(taken)
     try:
-        implemented = _register(manager, name, module, plugin)
-        offers: dict[Origin, Any] = {}
-        names = dict(taken)
+        implemented = _register(manager, name, f"entry point {module}", plugin)
         for hook in implemented:
             for item in _registered(manager, name, hook) if hook in KINDS else ():
                 origin = _checked(item, name, hook)
                 _claim(names, origin, origin.kind, origin.name)
-                for field_ in _fields(item, origin) if origin.kind == "scorer" else ():
-                    _claim(names, origin, "field", field_.id)
+                for spec in _fields(item, origin) if origin.kind == "scorer" else ():
+                    _claim(names, origin, "field", spec.id)
                 offers[origin] = item
     except PluginError:
         if manager.has_plugin(name):
@@ -386,69 +375,47 @@ def _admit(
 
 def _claim(names: dict[tuple[str, str], str], origin: Origin, kind: str, name: str) -> None:
     if (kind, name) in names:
-        raise PluginError(
-            f"Plugin {origin.plugin} registers the {kind} {name}, a name that is taken.",
-            found=f"{name} of {names[kind, name]} and of {origin}",
-            where=f"hook {origin.hook}",
-            remedy=remedy(origin.plugin),
-        )
+        found = f"{name} of {names[kind, name]} and of {origin}"
+        problem = f"registers the {kind} {name}, a name that is taken."
+        raise _broken(origin.plugin, problem, f"hook {origin.hook}", found=found)
     names[kind, name] = str(origin)
 
 
-def _register(manager: pluggy.PluginManager, name: str, module: str, plugin: Any) -> tuple[str, ...]:
+def _register(manager: pluggy.PluginManager, name: str, where: str, plugin: Any) -> tuple[str, ...]:
     """Register a plugin with pluggy and return the hooks that it implements."""
-    where = f"entry point {module}"
     try:
         hash(plugin)  # pluggy keeps plugins in sets
         manager.register(plugin, name=name)
     except (pluggy.PluginValidationError, TypeError, ValueError) as error:
-        raise PluginError(
-            f"Plugin {name} cannot be registered: no such hook arguments, or no module.",
-            found=" ".join(str(error).split()),
-            where=where,
-            remedy=remedy(name),
-        ) from error
+        problem = "cannot be registered: no such hook arguments, or no module."
+        raise _broken(name, problem, where, found=" ".join(str(error).split())) from error
     callers = manager.get_hookcallers(plugin) or ()
     known = sorted(hook for hook, caller in vars(manager.hook).items() if hook[0] != "_" and caller.has_spec())
     unknown = [caller.name for caller in callers if not caller.has_spec()]
     implemented = tuple(sorted(caller.name for caller in callers))
     unmarked = [hook for hook in known if hook not in implemented and callable(getattr(plugin, hook, None))]
+    needed, mark = f"some of {', '.join(known)}", "mark its functions with splicebert_vep_spec.hookimpl; "
     if unknown:
-        problem, found = (
-            "a hook that does not exist",
-            f"{', '.join(unknown)}; {suggestion(unknown, known)}".rstrip("; "),
-        )
-        way_out = f"rename the function; {remedy(name)}"
-    elif unmarked:
-        problem, found = "a hook without a mark", f"no mark at {', '.join(unmarked)}"
-        way_out = f"mark its functions with splicebert_vep_spec.hookimpl; {remedy(name)}"
-    elif not implemented:
-        problem, found = "no hook", f"no function marked @hookimpl in {module}"
-        way_out = f"mark its functions with splicebert_vep_spec.hookimpl; {remedy(name)}"
-    else:
-        return implemented
-    raise PluginError(
-        f"Plugin {name} implements {problem}.",
-        needed=f"some of {', '.join(known)}",
-        found=found,
-        where=where,
-        remedy=way_out,
-    )
+        found = f"{', '.join(unknown)}; {suggestion(unknown, known)}".rstrip("; ")
+        problem, first = "implements a hook that does not exist.", "rename the function; "
+        raise _broken(name, problem, where, needed=needed, found=found, first=first)
+    if unmarked or not implemented:
+        problem = "implements a hook without a mark." if unmarked else "implements no hook."
+        found = f"no mark at {', '.join(unmarked)}" if unmarked else "no function marked @hookimpl"
+        raise _broken(name, problem, where, needed=needed, found=found, first=mark)
+    return implemented
 
 
 def _call(manager: pluggy.PluginManager, name: str, hook: str, **arguments: Any) -> list[Any]:
     """Call a hook of one plugin only, so that an error has a name."""
     others = [plugin for other, plugin in manager.list_name_plugin() if other != name and plugin is not None]
+    where = f"hook {hook} of plugin {name}"
     try:
         results: list[Any] = manager.subset_hook_caller(hook, others)(**arguments)
     except Refused as refusal:
-        raise SettingsError(str(refusal), where=f"hook {hook} of plugin {name}") from refusal
+        raise SettingsError(str(refusal), where=where) from refusal
     except (Exception, SystemExit) as error:  # a plugin is other people's code and may raise anything
-        raise PluginError(
-            f"Plugin {name} failed in hook {hook}: {one_line(error)}",
-            where=f"hook {hook} of plugin {name}",
-            remedy=remedy(name),
-        ) from error
+        raise _broken(name, f"failed in hook {hook}: {one_line(error)}", where) from error
     return results
 
 
@@ -456,13 +423,8 @@ def _registered(manager: pluggy.PluginManager, name: str, hook: str) -> Iterator
     """Yield the objects that a plugin registers through a hook."""
     for result in _call(manager, name, hook) or [None]:  # pluggy leaves None out
         if not isinstance(result, Sequence) or isinstance(result, str):
-            raise PluginError(
-                f"Plugin {name} returned no list from hook {hook}.",
-                needed="a list, empty when there is nothing to register",
-                found=repr(result),
-                where=f"hook {hook} of plugin {name}",
-                remedy=remedy(name),
-            )
+            problem = f"returned no list from hook {hook}: {result!r}; an empty one where there is nothing to register."
+            raise _broken(name, problem, f"hook {hook} of plugin {name}")
         yield from result
 
 

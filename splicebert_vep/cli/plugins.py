@@ -1,4 +1,4 @@
-"""``splicebert-vep plugins``: what is installed, what it offers, and what is wrong with it."""
+"""``splicebert-vep plugins`` lists plugins, their objects and their errors; ``doctor`` checks the rest."""
 
 from __future__ import annotations
 
@@ -84,14 +84,9 @@ def _offer(origin: Origin, item: Any) -> dict[str, Any]:
         keys = ("id", "number", "type", "description", "direction", "default")
         return {**about, "fields": [_fields(field, keys) for field in item.fields]}
     if origin.kind == "adapter":
-        kind = _output_kind(item)
-        return {**about, "kind": kind}
+        kinds = {"info": InfoAdapter, "merging": MergingAdapter, "text": TextAdapter}
+        return {**about, "kind": next((kind for kind, base in kinds.items() if isinstance(item, base)), "table")}
     return {**about, "summary": item.summary} if origin.kind == "command" else about
-
-
-def _output_kind(adapter: Any) -> str:
-    kinds = {"info": InfoAdapter, "merging": MergingAdapter, "text": TextAdapter}
-    return next((kind for kind, protocol in kinds.items() if isinstance(adapter, protocol)), "table")
 
 
 def _fields(thing: Any, names: Iterable[str]) -> dict[str, Any]:
