@@ -32,6 +32,8 @@ _WRITE_VCF = "write VCF instead (.vcf or .vcf.gz, -O v or z)"
 _DUMMY = "Not defined in the input header; added by splicebert-vep because BCF needs it"
 _INFO_KEY = re.compile(r"[0-9A-Za-z_.+-]+\Z")  # wider than the format's rule: htslib takes 1000GAF and GERP++
 _PLAIN = re.compile(r"[^\s,;=<>\"]+\Z")
+#: The type of a key that is declared Integer and made Float: 32 bits hold 6 digits, and no digit may change.
+_EXACT = "Float of 6 digits"
 _TEN_DIGITS = re.compile(rb"\d{10}")
 _WHAT = {"contig": "contig", "FILTER": "FILTER", "INFO": "INFO key", "FORMAT": "FORMAT key"}
 
@@ -123,7 +125,7 @@ class BcfDictionary:
     The first records complete the header. Undefined INFO and FORMAT keys become ``Number=.,Type=String``, which keeps
     their text; keys without a value become flags. A header without any contig gets all of ``contig_lengths``, where
     these are in the naming of the records. A declared number type that values do not fit is widened (Integer, Float,
-    String), with a note for the user.
+    String) so that no digit changes, with a note for the user.
 
     Args:
         header: as it would be written to VCF.
@@ -154,7 +156,7 @@ class BcfDictionary:
                 if section == "INFO" and name in flags:
                     flags[name] = flags[name] and value is None
                 elif value is not None and not _fits(self._types[name], value):
-                    wider[name] = self._types[name] = "Float" if _fits("Float", value) else "String"
+                    wider[name] = self._types[name] = _EXACT if _fits(_EXACT, value) else "String"
         if no_contigs and any(name in contig_lengths for name in new["contig"]):
             new["contig"] = list(dict.fromkeys([*contig_lengths, *new["contig"]]))
             self._known["contig"].update(contig_lengths)
@@ -170,11 +172,11 @@ class BcfDictionary:
         lines = list(header.lines)
         for name, kind in wider.items():
             at = lines.index(header.section("INFO")[name])
-            lines[at] = re.sub(rb"([<,]Type=)\w+", rb"\g<1>" + kind.encode(), lines[at], count=1)
+            lines[at] = re.sub(rb"([<,]Type=)\w+", rb"\g<1>" + kind.split()[0].encode(), lines[at], count=1)
         lines[-1:-1] = [line.encode("utf-8", "surrogateescape") + b"\n" for line in added]
         self.header = VcfHeader(tuple(lines), header.fields)
         why = "because BCF could not hold its values otherwise"
-        self.notes = [f"INFO {name}: declared type changed to {kind}, {why}" for name, kind in wider.items()]
+        self.notes = [f"INFO {name}: declared type changed to {kind.split()[0]}, {why}" for name, kind in wider.items()]
 
     def check(self, record: VcfRecord) -> None:
         """See that htslib can take a record whole; it would set a number that does not fit to missing without a word.
@@ -219,23 +221,30 @@ def _uses(record: VcfRecord) -> Iterator[tuple[str, str, bytes | None]]:
 
 
 def _fits(kind: str, value: bytes) -> bool:
-    if kind not in ("Integer", "Float") or (value.isdigit() and len(value) < 10):
-        return True
-    fits = _is_integer if kind == "Integer" else _is_float
-    return all(token in (b".", b"") or fits(token) for token in value.split(b","))
+    fits = _FITS.get(kind)
+    return fits is None or all(token in (b".", b"") or fits(token) for token in value.split(b","))
 
 
 def _is_float(text: bytes) -> bool:
-    with contextlib.suppress(ValueError):
+    try:
         float(text)
-        return True
-    return False
+    except ValueError:
+        return False
+    return True
+
+
+def _keeps_digits(text: bytes) -> bool:
+    return _is_float(text) and float(text) == float(f"{float(text):.6g}")
 
 
 def _is_integer(text: bytes) -> bool:
-    with contextlib.suppress(ValueError):
+    try:
         return INTEGER_MIN <= int(text) <= INTEGER_MAX
-    return False
+    except ValueError:
+        return False
+
+
+_FITS = {"Integer": _is_integer, "Float": _is_float, _EXACT: _keeps_digits}
 
 
 def _text(name: bytes) -> str:

@@ -1,6 +1,4 @@
-"""INFO column and header: what is ours changes, every other byte stays."""
-
-from __future__ import annotations
+"""The INFO column: our items change, every other byte stays."""
 
 import math
 
@@ -9,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splicebert_vep.errors import VcfError
-from splicebert_vep.vcf.header import VcfHeader
 from splicebert_vep.vcf.info import InfoEncoder, UnfitError, is_ours, splice_info
 from splicebert_vep_spec import InfoField, Status
 from splicebert_vep_spec.values import info_problem
@@ -21,18 +17,6 @@ FIELDS = [
     InfoField("SpliceBERT_STATUS", "A", "String", "status"),
     InfoField("SpliceBERT", ".", "String", "entries. Format: ALLELE|SYMBOL"),
 ]
-LINES = (
-    b"##fileformat=VCFv4.2\n",
-    b'##INFO=<ID=AC,Number=A,Type=Integer,Description="a \\"b\\", ID=SpliceBERT_X">\n',
-    b'##INFO=<ID=SpliceBERT_OLD,Number=1,Type=Float,Description="old">\n',
-    b'##INFO=<ID=SpliceBERTA,Number=1,Type=Float,Description="not ours">\n',
-    b'##INFO=<ID=CSQ,Number=.,Type=String,Description="from VEP. Format: Allele|SYMBOL">\n',
-    b'##SpliceBERT_provenance=<ID=run,x="1">\n',
-    b"##contig=<ID=chr1,length=1000>\n",
-    b"##contig=<ID=chr2>\n",
-    b"##latin=\xe9\n",
-    b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n",
-)
 
 _key = st.from_regex(rb"[A-Za-z_][A-Za-z0-9_.]{0,8}", fullmatch=True)
 _value = st.binary(max_size=12).map(lambda text: text.translate(None, b";\t\r\n "))
@@ -51,7 +35,7 @@ KINDS = ("Float", "Integer", "String")
 def printed(kind: str, *values: object, description: str = "x") -> str:
     """What one field of this type prints, nothing when it is left out."""
     field = InfoField("SpliceBERT_X", "A", kind, description)
-    text = InfoEncoder([field]).text({"SpliceBERT_X": values}, len(values))  # type: ignore[dict-item]
+    text = InfoEncoder([field]).text({"SpliceBERT_X": values}, len(values))
     return text.decode("utf-8", "surrogateescape").removeprefix("SpliceBERT_X=")
 
 
@@ -81,7 +65,7 @@ def printed(kind: str, *values: object, description: str = "x") -> str:
         ("String", "", "."),
     ],
 )
-def test_values_are_printed_as_promised(kind: str, value: object, text: str) -> None:
+def test_values_are_printed_as_promised(kind, value, text):
     assert printed(kind, value) == text
     if value is not None:
         assert printed(kind, value, None, value) == f"{text},.,{text}"
@@ -96,7 +80,7 @@ def test_values_are_printed_as_promised(kind: str, value: object, text: str) -> 
         ("String", "a\0b"), ("String", "\ud800"), ("String", ["x"]), ("String", {"x": 1}),
     ],
 )  # fmt: skip
-def test_a_value_that_the_field_cannot_hold_is_refused(kind: str, value: object) -> None:
+def test_a_value_that_the_field_cannot_hold_is_refused(kind, value):
     for values in ((value,), (None, value), (value, None)):
         with pytest.raises(UnfitError, match=f"finite values of type {kind}, None where missing, found SpliceBERT_X"):
             printed(kind, *values)
@@ -109,7 +93,7 @@ _any_value = st.one_of(
 
 
 @given(st.sampled_from(KINDS), st.lists(_any_value, max_size=3).map(tuple))
-def test_what_is_printed_is_what_the_rules_allow(kind: str, values: tuple[object, ...]) -> None:
+def test_what_is_printed_is_what_the_rules_allow(kind, values):
     """The encoder checks as it prints; the conformance tests of plugins ask the rules."""
     problem = info_problem(InfoField("SpliceBERT_X", "A", kind, "x"), values, len(values))
     if problem:
@@ -120,7 +104,7 @@ def test_what_is_printed_is_what_the_rules_allow(kind: str, values: tuple[object
 
 
 @given(st.floats(-1e6, 1e6))
-def test_printing_again_changes_nothing(value: float) -> None:
+def test_printing_again_changes_nothing(value):
     rounded = float(printed("Float", value))
     assert float(printed("Float", rounded)) == rounded
     assert "-0.0000" not in printed("Float", value)
@@ -137,7 +121,7 @@ def test_printing_again_changes_nothing(value: float) -> None:
         (b"SpliceBERTA=1;X=SpliceBERT_Y", b"SpliceBERTA=1;X=SpliceBERT_Y;SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
     ],
 )
-def test_splice_replaces_earlier_items(before: bytes, after: bytes) -> None:
+def test_splice_replaces_earlier_items(before, after):
     assert splice_info(before, NEW) == after
 
 
@@ -145,11 +129,11 @@ def test_splice_replaces_earlier_items(before: bytes, after: bytes) -> None:
     ("before", "after"),
     [(b".", b"."), (b"AC=1;", b"AC=1;"), (b"SpliceBERT_LLR=1", b"."), (b"A;SpliceBERT=1;;B", b"A;;B"), (b"", b"")],
 )
-def test_splice_of_nothing_only_removes(before: bytes, after: bytes) -> None:
+def test_splice_of_nothing_only_removes(before, after):
     assert splice_info(before, b"") == after
 
 
-def test_a_foreign_key_is_replaced_where_it_stands() -> None:
+def test_a_foreign_key_is_replaced_where_it_stands():
     new = b"CSQ=A|1,C|x=2;SpliceBERT_LLR=1"
     assert splice_info(b"AC=1;CSQ=A,C;DB;CSQ=again", new, {b"CSQ"}) == (
         b"AC=1;CSQ=A|1,C|x=2;DB;CSQ=again;SpliceBERT_LLR=1"
@@ -159,14 +143,14 @@ def test_a_foreign_key_is_replaced_where_it_stands() -> None:
 
 
 @given(_info)
-def test_splice_twice_is_splice_once(info: bytes) -> None:
+def test_splice_twice_is_splice_once(info):
     once = splice_info(info, NEW)
     assert splice_info(once, NEW) == once
     assert splice_info(splice_info(info, b""), NEW) == once
 
 
 @given(_info)
-def test_other_items_stay_byte_for_byte_and_in_order(info: bytes) -> None:
+def test_other_items_stay_byte_for_byte_and_in_order(info):
     def others(text: bytes) -> list[bytes]:
         items = [item for item in text.split(b";") if item not in (b"", b".")]
         return [i for i in items if not is_ours(i.partition(b"=")[0].decode("latin-1"))]
@@ -177,11 +161,11 @@ def test_other_items_stay_byte_for_byte_and_in_order(info: bytes) -> None:
 
 
 @given(_info.filter(lambda info: b"SpliceBERT" not in info))
-def test_without_annotation_the_column_is_untouched(info: bytes) -> None:
+def test_without_annotation_the_column_is_untouched(info):
     assert splice_info(info, b"") == info
 
 
-def test_encoder_leaves_out_fields_without_values() -> None:
+def test_encoder_leaves_out_fields_without_values():
     encoder = InfoEncoder(FIELDS)
     annotation = {"SpliceBERT_LLR": (None, None), "SpliceBERT_STATUS": ("NO_GENE", "A b"), "SpliceBERT": ()}
     assert encoder.text(annotation, 2) == b"SpliceBERT_STATUS=NO_GENE,A_b"
@@ -189,7 +173,7 @@ def test_encoder_leaves_out_fields_without_values() -> None:
     assert encoder.text({}, 1) == b""
 
 
-def test_entries_keep_their_bars_and_flat_text_does_not() -> None:
+def test_entries_keep_their_bars_and_flat_text_does_not():
     encoder = InfoEncoder(FIELDS)
     annotation = {"SpliceBERT_STATUS": ("a|b",), "SpliceBERT": ("A|BRCA1", "A|NBR2")}
     assert encoder.text(annotation, 1) == b"SpliceBERT_STATUS=a&b;SpliceBERT=A|BRCA1,A|NBR2"
@@ -210,62 +194,6 @@ def test_entries_keep_their_bars_and_flat_text_does_not() -> None:
         ({"SpliceBERT": ("A|b;c",)}, "entries without ';', tab or line break"),
     ],
 )
-def test_an_annotation_that_does_not_fit_is_refused(annotation: dict[str, tuple[object, ...]], message: str) -> None:
+def test_an_annotation_that_does_not_fit_is_refused(annotation, message):
     with pytest.raises(ValueError, match=message):
-        InfoEncoder(FIELDS).text(annotation, 1)  # type: ignore[arg-type]
-
-
-def test_header_gains_our_lines_and_keeps_the_others() -> None:
-    header = VcfHeader(LINES).annotated(FIELDS, {"weights": 'say "hi"\\', "window": "510"}, version="1.2")
-    ours = [line for line in header.lines if b"SpliceBERT" in line and line not in LINES]
-    assert ours[0] == (
-        b'##INFO=<ID=SpliceBERT_LLR,Number=A,Type=Float,Description="log-likelihood ratio",'
-        b'Source="splicebert-vep",Version="1.2">\n'
-    )
-    assert ours[-1] == b'##SpliceBERT_provenance=<ID=run,weights="say \\"hi\\"\\\\",window="510">\n'
-    assert [line for line in header.lines if line not in ours] == [LINES[i] for i in (0, 1, 3, 4, 6, 7, 8, 9)]
-    assert header.lines[-1] == LINES[-1]
-    assert header.fields == tuple(FIELDS)
-
-
-def test_annotating_a_header_twice_is_annotating_it_once() -> None:
-    once = VcfHeader(LINES).annotated(FIELDS, {"w": "510"}, version="1")
-    assert once.annotated(FIELDS, {"w": "510"}, version="1") == once
-
-
-def test_a_foreign_field_is_declared_again_where_it_stands() -> None:
-    field = InfoField("CSQ", ".", "String", "from VEP. Format: Allele|SYMBOL|SpliceBERT_pred_LLR")
-    header = VcfHeader(LINES).annotated([field], {}, version="1")
-    # the line of an earlier run, which stood before it, is gone
-    assert header.lines[3] == f'##INFO=<ID=CSQ,Number=.,Type=String,Description="{field.description}">\n'.encode()
-    assert sum(b"ID=CSQ," in line for line in header.lines) == 1
-
-
-def test_header_with_crlf_gains_lines_with_crlf() -> None:
-    header = VcfHeader(tuple(line.replace(b"\n", b"\r\n") for line in LINES)).annotated(FIELDS, {}, version="1")
-    assert all(line.endswith(b"\r\n") for line in header.lines)
-
-
-def test_contigs_are_read() -> None:
-    header = VcfHeader(LINES)
-    assert header.contigs() == {"chr1": 1000, "chr2": None}
-
-
-def test_a_provenance_name_is_a_header_key() -> None:
-    with pytest.raises(ValueError, match="provenance name 'a b'"):
-        VcfHeader(LINES).annotated(FIELDS, {"a b": "1"}, version="1")
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ([], "Not a VCF"),
-        ([b"hello\n"], "Not a VCF"),
-        ([LINES[0]], "no #CHROM line"),
-        ([LINES[0], b"chr1\t5\n"], "no #CHROM line"),
-        ([LINES[0], b"#CHROM\tPOS\n"], "too few columns"),
-    ],
-)
-def test_lines_that_are_no_header_are_refused(lines: list[bytes], message: str) -> None:
-    with pytest.raises(VcfError, match=message):
-        VcfHeader.parse(lines, "x.vcf")
+        InfoEncoder(FIELDS).text(annotation, 1)
