@@ -33,7 +33,7 @@ class GenePlace(NamedTuple):
 
 
 class BedLine(NamedTuple):
-    """A line of a BED file as it is; 0-based half-open.
+    """An interval of a BED file under the file's own name of the contig, 0-based half-open.
 
     Args:
         name, strand: columns 4 and 6; None where the line has none.
@@ -48,23 +48,9 @@ class BedLine(NamedTuple):
     where: str
 
 
-class BedPlace(NamedTuple):
-    """A line of a BED file.
-
-    Args:
-        name, strand: columns 4 and 6 as they are; None where the line has none.
-        where: file and line, for messages.
-    """
-
-    stretch: Stretch
-    name: str | None
-    strand: str | None
-    where: str
-
-
 @dataclass(frozen=True, slots=True)
 class Places:
-    """What a user asks for.
+    """Places that a user names.
 
     Args:
         genes: symbols or ids, with or without version.
@@ -77,16 +63,8 @@ class Places:
     bed: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Stretches in the order of the FASTA, which neither overlap nor abut, and sentences for the user."""
-
-    stretches: tuple[Stretch, ...]
-    warnings: tuple[str, ...]
-
-
-def find_places(places: Places, reference: Reference, table: GeneTable) -> Found:
-    """Return where the places lie.
+def find_places(places: Places, reference: Reference, table: GeneTable) -> tuple[list[Stretch], list[str]]:
+    """Return stretches in the order of the FASTA, which neither overlap nor abut, and warnings.
 
     Raises:
         SettingsError: nothing was asked for; a gene, contig or position that is not there; a line of the BED file that
@@ -96,11 +74,11 @@ def find_places(places: Places, reference: Reference, table: GeneTable) -> Found
     found = [place.stretch for place in gene_places(places.genes, reference, table, warnings)]
     found += region_stretches(places.regions, reference)
     if places.bed is not None:
-        found += [place.stretch for place in bed_places(places.bed, reference)]
+        found += [stretch for stretch, _ in bed_places(places.bed, reference)]
     if not found:
         found_in = f"no interval in {places.bed}" if places.bed else ""
         raise SettingsError("There is nothing to score.", needed="--gene, --region or --bed", found=found_in)
-    return Found(tuple(merged(found, list(reference.lengths))), tuple(warnings))
+    return list(merged(found, list(reference.lengths))), warnings
 
 
 def merged(stretches: Iterable[Stretch], contigs: Sequence[str]) -> Iterator[Stretch]:
@@ -148,9 +126,8 @@ def gene_places(
                     where=str(reference.path),
                 )
             if end > length:
-                warnings.append(
-                    f"{name} ends {end - length:,} nt beyond {contig} of the FASTA: only what it has is used"
-                )
+                beyond = f"{name} ends {end - length:,} nt beyond {contig} of the FASTA"
+                warnings.append(f"{beyond}: only what it has is used")
             yield GenePlace(Stretch(contig, start, min(end, length)), row)
 
 
@@ -184,8 +161,8 @@ def region_stretches(texts: Sequence[str], reference: Reference) -> Iterator[Str
         yield _within(Stretch(contig, region.first - 1, last), length, f"region {text}")
 
 
-def bed_places(path: str, reference: Reference) -> Iterator[BedPlace]:
-    """Yield the intervals of a BED file, plain or gzip.
+def bed_places(path: str, reference: Reference) -> Iterator[tuple[Stretch, BedLine]]:
+    """Yield the stretch and the line of each interval of a BED file, plain or gzip.
 
     Raises:
         SettingsError: the file or a line cannot be read, or an interval does not lie on the FASTA.
@@ -193,11 +170,11 @@ def bed_places(path: str, reference: Reference) -> Iterator[BedPlace]:
     for line in bed_lines(path):
         contig = _contig(line.contig, reference, line.where)
         stretch = _within(Stretch(contig, line.start, line.end), reference.lengths[contig], line.where)
-        yield BedPlace(stretch, line.name, line.strand, line.where)
+        yield stretch, line
 
 
 def bed_lines(path: str) -> Iterator[BedLine]:
-    """Yield the lines of a BED file, plain or gzip, that are intervals, wherever these lie.
+    """Yield the intervals of a BED file, plain or gzip, whether the FASTA has them or not.
 
     Raises:
         SettingsError: the file or a line cannot be read.

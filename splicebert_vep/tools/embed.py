@@ -554,9 +554,9 @@ def _regions(regions: Sequence[str], strand: str | None, reference: Reference) -
 
 
 def _bed(path: str | None, strand: str | None, reference: Reference) -> Iterator[Target]:
-    for stretch, name, own, where in bed_places(path, reference) if path is not None else ():
-        words = name or f"{stretch.contig}:{stretch.start + 1}-{stretch.end}"
-        yield Target(words, *stretch, _strand(strand if own in (None, ".") else own, where))
+    for stretch, line in bed_places(path, reference) if path is not None else ():
+        words = line.name or f"{stretch.contig}:{stretch.start + 1}-{stretch.end}"
+        yield Target(words, *stretch, _strand(strand if line.strand in (None, ".") else line.strand, line.where))
 
 
 def _records(reference: Reference) -> Iterator[Target]:

@@ -155,8 +155,8 @@ def _final(output: str) -> Path:
 
 def _stretches(asked: Saturation, annotator: Annotator) -> tuple[tuple[Stretch, ...], list[str]]:
     """Return where to score; raises BuildError where annotation and FASTA are of different builds."""
-    found = find_places(asked.places, annotator.reference, annotator.genes.table)
-    return found.stretches, [*found.warnings, *annotator.files().guard({}).check_stretches(found.stretches)]
+    stretches, warnings = find_places(asked.places, annotator.reference, annotator.genes.table)
+    return tuple(stretches), [*warnings, *annotator.files().guard({}).check_stretches(stretches)]
 
 
 @contextmanager
