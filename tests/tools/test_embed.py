@@ -2,26 +2,57 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pyarrow.parquet as pq
+import pysam
 import pytest
 import torch
 
-from factories import LENGTH, LETTERS, WIDTH, opened, some_genome, some_model, theirs, write_work
+from factories import FLANK, LENGTH, LETTERS, WIDTH, ids_of, opened, some_genome, some_model, theirs, write_work
 from oracle import revcomp
 from splicebert_vep import embed
-from splicebert_vep.errors import BackendError, SettingsError
+from splicebert_vep.errors import BackendError, BuildError, PluginError, SettingsError, VcfError
+from splicebert_vep.model.backend import TorchBackend
+from splicebert_vep.plugins import GuardedBackend, Origin
 from splicebert_vep.sequence.windows import Kept, stitch
 from splicebert_vep.tools.embed import check_outputs
+from splicebert_vep_spec import BackendOptions
+from splicebert_vep_spec.testing import BackendConformance
 
-KEEP = 24
+KEEP, HEADS, LAYERS = 24, 4, 3
+
+
+GENES = """\
+##gff-version 3
+c1\tx\tgene\t301\t900\t.\t-\t.\tID=gene:GM.2;gene_id=GM.2;Name=MINUS;biotype=protein_coding
+c1\tx\tmRNA\t301\t900\t.\t-\t.\tID=transcript:TM;Parent=gene:GM.2;transcript_id=TM
+c1\tx\texon\t301\t900\t.\t-\t.\tParent=transcript:TM
+c1\tx\tgene\t51\t700\t.\t+\t.\tID=gene:GP.1;gene_id=GP.1;Name=PLUS;biotype=protein_coding
+c1\tx\tmRNA\t51\t700\t.\t+\t.\tID=transcript:TP;Parent=gene:GP.1;transcript_id=TP
+c1\tx\texon\t51\t700\t.\t+\t.\tParent=transcript:TP
+"""
+
+
+HEADER = f"##fileformat=VCFv4.2\n##contig=<ID=c1,length={LENGTH}>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+
+
+COLUMNS = [
+    "name", "chrom", "pos", "ref", "alt", "contig", "start", "end", "strand", "gene", "symbol", "transcript", "side",
+    "span_start", "span_end", "status", "reason", "length", "known",
+]  # fmt: skip
+
+
+PLUS, MINUS = ("+", "GP.1", "PLUS", "TP"), ("-", "GM.2", "MINUS", "TM")
 
 
 @pytest.fixture(scope="module")
 def model():
-    return some_model()
+    model = some_model()
+    model.set_attn_implementation("eager")  # which gives attention weights
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +62,19 @@ def genome():
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory, model, genome):
-    return write_work(tmp_path_factory.mktemp("embed"), model, genome)
+    return write_work(tmp_path_factory.mktemp("embed"), model, genome, GENES)
 
 
 @pytest.fixture(scope="module")
 def annotator(work):
     with opened(work) as annotator:
+        yield annotator
+
+
+@pytest.fixture(scope="module")
+def batched(work):
+    """Three windows in a call."""
+    with opened(work, batch_tokens=3 * (WIDTH + 2)) as annotator:
         yield annotator
 
 
@@ -225,7 +263,7 @@ def test_numbers_that_are_not_finite_end_the_run(work, monkeypatch):
     with opened(work) as annotator:
         nan = torch.full((1, 1, WIDTH, 32), torch.nan)
         monkeypatch.setattr(annotator.backend, "hidden_states", lambda *_: nan)
-        with pytest.raises(BackendError, match=r"not finite(.|\n)*c1:1-100"):
+        with pytest.raises(BackendError, match=r"not finite"):
             list(embed(annotator, regions=["c1:1-100"], strand="+"))
 
 
@@ -241,7 +279,7 @@ def test_pieces_come_window_by_window(annotator, monkeypatch):
 
 @pytest.mark.parametrize("layers", [[4], [-1], [], [1, 1], "second"])
 def test_a_layer_that_is_not_there_is_refused(annotator, layers):
-    with pytest.raises(SettingsError, match=r"no such layers(.|\n)*0 \(the embeddings\) to 3"):
+    with pytest.raises(SettingsError, match=r"no such layers"):
         embed(annotator, records=True, layers=layers)
 
 
@@ -251,7 +289,7 @@ def test_a_backend_without_layers_gives_the_last_only(work):
         assert found.layers == ("last",)
         assert found.values.shape == (LENGTH, 1, 8)
         for layers in ("all", [0]):
-            with pytest.raises(SettingsError, match=r"last layer only(.|\n)*hidden_states"):
+            with pytest.raises(SettingsError, match=r"last layer only"):
                 embed(annotator, records=True, layers=layers)
 
 
@@ -259,11 +297,11 @@ def test_a_backend_without_layers_gives_the_last_only(work):
     ("wanted", "message"),
     [
         ({}, "Nothing to embed was asked for"),
-        ({"regions": ["c1:1-10"]}, r"strand of a region is not known(.|\n)*--strand \+ or"),
-        ({"regions": ["c1:1190-1201"], "strand": "+"}, r"beyond its contig(.|\n)*up to 1,200"),
+        ({"regions": ["c1:1-10"]}, r"strand of a region is not known"),
+        ({"regions": ["c1:1190-1201"], "strand": "+"}, r"beyond its contig"),
         ({"regions": ["c9:1-10"], "strand": "+"}, "no such contig"),
-        ({"genes": ["MINUZ"]}, r"no such gene(.|\n)*did you mean MINUS"),
-        ({"records": True, "keep": 61}, r"does not fit the window(.|\n)*from 1 to 60"),
+        ({"genes": ["MINUZ"]}, r"no such gene"),
+        ({"records": True, "keep": 61}, r"does not fit the window"),
         ({"records": True, "strand": "plus"}, "unknown strand"),
     ],
 )
@@ -275,12 +313,12 @@ def test_what_is_not_there_is_refused(annotator, wanted, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("c1\t1190\t1201\tx\t0\t+", r"beyond its contig(.|\n)*r\.bed:2"),
-        ("c2\t0\t10\tx\t0\t+", r"no such contig(.|\n)*r\.bed:2"),
-        ("c1\t10\t10\tx\t0\t+", r"cannot be read(.|\n)*r\.bed:2"),
-        ("c1\t0\t10", r"strand of a region is not known(.|\n)*r\.bed:2"),
-        ("c1\t0\t10\tx\t0\t.", r"strand of a region is not known(.|\n)*r\.bed:2"),
-        ("c1\t0\t10\tx\t0\t1", r"strand of a region is not known(.|\n)*'1'(.|\n)*r\.bed:2"),
+        ("c1\t1190\t1201\tx\t0\t+", r"beyond its contig"),
+        ("c2\t0\t10\tx\t0\t+", r"no such contig"),
+        ("c1\t10\t10\tx\t0\t+", r"cannot be read"),
+        ("c1\t0\t10", r"strand of a region is not known"),
+        ("c1\t0\t10\tx\t0\t.", r"strand of a region is not known"),
+        ("c1\t0\t10\tx\t0\t1", r"strand of a region is not known"),
     ],
 )
 def test_a_bed_line_that_cannot_be_embedded_names_its_line(annotator, tmp_path, line, message):
@@ -298,18 +336,16 @@ def test_strand_fills_in_where_the_bed_names_none(annotator, tmp_path):
 
 
 def test_a_model_of_one_length_refuses_a_shorter_sequence(work, annotator, monkeypatch):
-    from dataclasses import replace
-
     with opened(work) as other:
         monkeypatch.setattr(other.backend, "info", replace(other.backend.info, fixed_window=WIDTH))
         assert len(embed(other, regions=["c1"], strand="+")) == 1
-        with pytest.raises(SettingsError, match=r"one length only(.|\n)*short of 40 nt"):
+        with pytest.raises(SettingsError, match=r"one length only"):
             embed(other, records=True)
 
 
 @pytest.mark.parametrize("paths", [[], ["o.npz"], ["o.h5", "./o.h5"]])
 def test_outputs_that_cannot_be_told_are_refused(paths):
-    with pytest.raises(SettingsError, match=r"cannot be told(.|\n)*\.parquet"):
+    with pytest.raises(SettingsError, match=r"cannot be told"):
         check_outputs(paths)
 
 
@@ -362,13 +398,455 @@ def test_an_output_below_a_file_is_an_error_without_a_traceback(run, work, tmp_p
         assert (code, "could not be written" in err) == (5, True), err
 
 
-def test_the_command_refuses_what_contradicts_itself(run, work, tmp_path):
-    out = ["-o", tmp_path / "o.parquet"]
-    for words, message in (
-        (["--fasta", work / "c.fa", "-R", work / "c.fa"], "--fasta goes without"),
+def weights(model, sequence):
+    """Attention weights between the nucleotides of one window, (layers, heads, nt, nt), by transformers."""
+    with torch.no_grad():
+        attentions = model(ids_of(sequence), output_attentions=True).attentions
+    return torch.stack(attentions)[:, 0, :, 1:-1, 1:-1].numpy()
+
+
+# A stretch of n nucleotides has (60 - n) // 2 before it, unless the contig ends.
+ATTENTION_REGIONS = [
+    ("c1", 300, 340, "+", 290),
+    ("c1", 300, 341, "-", 1200 - 341 - 9),  # on the other strand it is [859, 900)
+    ("c1", 490, 515, "-", 1200 - 515 - 17),  # with N in it
+    ("c1", 0, 60, "+", 0),
+    ("c1", 1180, 1200, "+", 1140),
+    ("short", 0, 40, "-", 0),
+]
+
+
+@pytest.mark.parametrize(("contig", "start", "end", "strand", "window"), ATTENTION_REGIONS)
+def test_weights_equal_transformers(batched, model, genome, contig, start, end, strand, window):
+    [found] = embed(batched, regions=[f"{contig}:{start + 1}-{end}"], strand=strand, layers="all", attention=True)
+    bases = genome if contig == "c1" else genome[:40]
+    along = bases if strand == "+" else revcomp(bases)
+    first = start if strand == "+" else len(bases) - end
+    seen = along[window : window + WIDTH]
+    part = slice(first - window, first - window + end - start)
+    wanted = weights(model, seen)[:, :, part, part]
+    assert found.attention.shape == wanted.shape == (LAYERS, HEADS, end - start, end - start)
+    assert found.attention.dtype == np.float32
+    assert np.abs(found.attention - wanted).max() < 1e-4
+    assert np.abs(found.values - theirs(model, seen)[part]).max() < 1e-4  # of the same window
+    assert found.sequence == along[first : first + end - start]
+
+
+def test_chosen_layers_in_their_order_and_without_layer_0(batched, model, genome):
+    embeddings = embed(batched, regions=["c1:1-60"], strand="+", layers=[3, 0, 1], attention=True)
+    assert embeddings.attention == (3, 1)
+    [found] = embeddings
+    assert np.abs(found.attention - weights(model, genome[:60])[[2, 0]]).max() < 1e-4
+    assert found.values.shape[1] == 3
+
+
+def test_the_file_holds_the_attention_weights(batched, tmp_path):
+    bed = tmp_path / "r.bed"
+    bed.write_text("c1\t300\t340\ta\t0\t-\nshort\t0\t40\tb\t0\t+\nc1\t7\t8\tone\t0\t+\n")
+    embeddings = embed(batched, bed=str(bed), layers=[1, 3], attention=True)
+    embeddings.save(str(tmp_path / "o.h5"), str(tmp_path / "o.parquet"))
+    with h5py.File(tmp_path / "o.h5") as file:
+        assert file["attention_layer"].asstr()[:].tolist() == ["1", "3"]
+        assert file.attrs["Attention"] == "1,3"
+        assert file.attrs["Keep"] == "60"
+        assert sorted(file["attention"]) == ["0", "1", "2"]
+        for number, one in enumerate(embeddings):
+            assert (file[f"attention/{number}"][:] == one.attention).all()
+            at = slice(*file["target/offset"][number : number + 2])
+            assert (file["embedding"][at] == one.values).all()
+            assert (file["position"][at] == one.position).all()
+
+
+def test_a_longer_stretch_is_refused_and_told_what_to_do(batched):
+    message = r"one window"
+    with pytest.raises(SettingsError, match=message):
+        embed(batched, regions=["c1:301-361"], strand="+", attention=True)
+    with pytest.raises(SettingsError, match=r"at most 24 nt"):
+        embed(batched, regions=["c1:301-330"], strand="+", attention=True, keep=24)
+    assert len(embed(batched, regions=["c1:301-324"], strand="+", attention=True, keep=24)) == 1
+
+
+def test_layer_0_alone_attends_to_nothing(batched):
+    with pytest.raises(SettingsError, match=r"attend to nothing"):
+        embed(batched, regions=["c1:1-60"], strand="+", layers=[0], attention=True)
+
+
+def test_a_backend_without_attention_says_so(work):
+    with opened(work, backend="null") as annotator, pytest.raises(SettingsError, match="shows no attention weights"):
+        embed(annotator, regions=["c1:1-60"], strand="+", attention=True)
+
+
+def test_weights_that_are_not_finite_end_the_run(batched, monkeypatch):
+    nan = torch.full((1, 1, HEADS, WIDTH, WIDTH + 2), torch.nan)
+    monkeypatch.setattr(batched.backend, "attention", lambda *_: nan)
+    with pytest.raises(BackendError, match=r"not finite"):
+        list(embed(batched, regions=["c1:1-60"], strand="+", attention=True))
+
+
+def broken(change):
+    """A backend class whose attention weights are changed."""
+
+    class Broken(TorchBackend):
+        def attention(self, tokens, positions, layers):
+            return change(super().attention(tokens, positions, layers))
+
+    return Broken
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(lambda w: w[..., 1:], "needed .layers, N, heads, P, W"), (lambda w: w * 1.01, "sum to 1"), (lambda w: w, None)],
+)
+def test_conformance_finds_wrong_weights(change, message):
+    class Subject(BackendConformance):
+        backend = broken(change)
+        array = staticmethod(np.array)
+        options = BackendOptions("splicebert-mini", "cpu")
+
+    check = Subject().test_attention_weights_of_a_token_sum_to_one
+    if message is None:
+        check()
+    else:
+        with pytest.raises(AssertionError, match=message):
+            check()
+
+
+def test_weights_of_another_shape_name_the_plugin():
+    backend = GuardedBackend(
+        broken(lambda w: w[0]).open(BackendOptions("splicebert-mini", "cpu")),
+        Origin("mine", "register_backends", "backend", "broken"),
+    )
+    with pytest.raises(PluginError, match=r"mine broke the contract"):
+        backend.attention(np.full((1, 62), 6, np.uint8), np.array([[1, 2]]), (6,))
+
+
+def test_the_command_with_attention(run, work, tmp_path, model, genome):
+    common = ["-R", work / "c.fa", "--model", work / "model", "--window", WIDTH, "--device", "cpu", "--strand", "-"]
+    out = tmp_path / "o.h5"
+    code, _, err = run("embed", "--region", "c1:301-340", *common, "--attention", "-o", out)
+    assert code == 0, err
+    with h5py.File(out) as file:
+        first = LENGTH - 340
+        seen = revcomp(genome)[first - 10 : first + 50]
+        assert np.abs(file["attention/0"][:] - weights(model, seen)[[2]][:, :, 10:50, 10:50]).max() < 1e-4
+    code, _, err = run("embed", "--region", "c1:301-340", *common, "--attention", "-o", tmp_path / "o.parquet")
+    assert (code, "HDF5 only" in err) == (3, True), err
+    code, _, err = run("embed", "--region", "c1:301-400", *common, "--attention", "-o", tmp_path / "x.h5")
+    assert (code, "Attention is within one window" in err) == (3, True), err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.h5"]
+
+
+def other(base):
+    return "CGTA"["ACGT".index(base)]
+
+
+def change(genome, at, ref_length, alt):
+    """A record of a change of REF bases [at, at + ref_length) to ``alt``, whose place nothing can shift."""
+    ref = genome[at : at + ref_length]
+    if len(ref) == len(alt):
+        return (at + 1, ref, alt)
+    assert not ref or not alt
+    indel = ref or alt
+    assert indel[-1] != genome[at - 1] and indel[0] != genome[at + len(ref)], "choose another place"
+    return (at, genome[at - 1] + ref, genome[at - 1] + alt)
+
+
+def free_place(genome, low, length):
+    """The first place from ``low`` where a deletion of so many bases cannot be written elsewhere."""
+    return next(
+        at
+        for at in range(low, len(genome))
+        if genome[at + length - 1] != genome[at - 1] and genome[at] != genome[at + length]
+    )
+
+
+@pytest.fixture(scope="module")
+def changes(genome):
+    """Start, REF length and ALT of spans, and the genes that they lie in."""
+    deletion = free_place(genome, 420, 4)
+    inserted = "".join(sorted(set("ACGT") - {genome[359], genome[360]}))[:2]
+    return [
+        (400, 1, other(genome[400]), (PLUS, MINUS)),
+        (200, 1, other(genome[200]), (PLUS,)),
+        (800, 2, other(genome[800]) + other(genome[801]), (MINUS,)),
+        (360, 0, inserted, (PLUS, MINUS)),
+        (deletion, 4, "", (PLUS, MINUS)),
+        (70, 1, other(genome[70]), (PLUS,)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def vcf(work, genome, changes):
+    lines = [change(genome, at, length, alt) for at, length, alt, _ in changes]
+    path = work / "in.vcf"
+    path.write_text(HEADER + "".join(f"c1\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n" for pos, ref, alt in lines))
+    return path
+
+
+def sides_by_hand(genome, at, length, alt, strand):
+    """REF and ALT windows of one change, each with start, span and the position of every base, in plain Python."""
+    start = at - (WIDTH - max(length, len(alt))) // 2
+    ref = [(genome[i], i) for i in range(start, start + WIDTH)]
+    same = length == len(alt)
+    span = [(base, at + i if same else -1) for i, base in enumerate(alt)]
+    after = [(genome[i], i) for i in range(at + length, LENGTH)]
+    changed = (ref[: at - start] + span + after)[:WIDTH]
+    for side, bases, size in (("REF", ref, length), ("ALT", changed, len(alt))):
+        first = at - start
+        end = max(i for _, i in bases) + 1
+        letters, position = "".join(base for base, _ in bases), [i for _, i in bases]
+        if strand == "-":
+            letters, position, first = revcomp(letters), position[::-1], WIDTH - first - size
+        yield side, start, end, first, first + size, letters, position
+
+
+def test_windows_are_those_cut_by_hand_and_their_states_those_of_transformers(
+    batched, model, genome, vcf, changes, tmp_path
+):
+    embeddings = embed(batched, vcf=str(vcf), layers="all")
+    h5, parquet = tmp_path / "o.h5", tmp_path / "o.parquet"
+    embeddings.save(str(h5), str(parquet))
+    table = pq.read_table(parquet)
+    assert table.column_names == [*COLUMNS, "layer_0", "layer_1", "layer_2", "layer_3"]
+    wanted = [
+        (change(genome, at, length, alt), gene, window)
+        for at, length, alt, genes in changes
+        for gene in sorted(genes, key=lambda gene: gene[1])
+        for window in sides_by_hand(genome, at, length, alt, gene[0])
+    ]
+    rows = sorted(table.to_pylist(), key=lambda row: row["pos"])  # the sort keeps the order of genes and sides
+    found = [
+        (
+            (row["pos"], row["ref"], row["alt"]),
+            (row["strand"], row["gene"], row["symbol"], row["transcript"]),
+            (row["side"], row["start"], row["end"], row["span_start"], row["span_end"]),
+        )
+        for row in rows
+    ]
+    key = str
+    assert sorted(found, key=key) == sorted([(record, gene, window[:5]) for record, gene, window in wanted], key=key)
+    assert {row["status"] for row in rows} == {"OK"} and {row["length"] for row in rows} == {WIDTH}
+    by_hand = {(record, gene, window[0]): window for record, gene, window in wanted}
+    with h5py.File(h5) as file:
+        for number, one in enumerate(embeddings):
+            side = one.target
+            gene = (side.strand, side.gene, side.symbol, side.transcript)
+            *_, letters, position = by_hand[(side.pos, side.ref, side.alt), gene, side.side]
+            assert one.sequence == letters
+            assert one.position.tolist() == position
+            states = theirs(model, letters)
+            assert np.abs(one.values - states).max() < 1e-4
+            row = table.slice(number, 1).to_pylist()[0]
+            assert (row["name"], row["side"]) == (f"c1-{side.pos}-{side.ref}-{side.alt}", side.side)
+            for layer in range(4):
+                assert np.abs(np.array(row[f"layer_{layer}"]) - states[:, layer].mean(axis=0)).max() < 1e-4
+            at = slice(*file["target/offset"][number : number + 2])
+            assert (file["embedding"][at] == one.values).all()
+            assert file["position"][at].tolist() == position
+            assert set(file["window_start"][at].tolist()) == {side.start}
+            assert file["target/side"].asstr()[number] == side.side
+            assert file["target/span_start"][number] == row["span_start"]
+        for key in ("WeightsSHA256", "AnnotationDigest", "Flank", "Window"):
+            assert file.attrs[key]
+
+
+def test_they_are_the_windows_that_the_scores_are_computed_from(work, vcf):
+    """EMB_COS of a change of equal length, from the embeddings: the mean of 1 - cosine over 10 bases on each side."""
+    with opened(work) as annotator:
+        sides = {}
+        for one in embed(annotator, vcf=str(vcf)):
+            sides.setdefault((one.target.name, one.target.gene), []).append(one)
+        checked = 0
+        for (name, gene), (ref, alt) in sides.items():
+            if len(ref.target.ref) != len(ref.target.alt):
+                continue
+            first, end = ref.target.span_start, ref.target.span_end
+            at = [*range(first - FLANK, first), *range(end, end + FLANK)]
+            a, b = ref.values[at, 0].astype(float), alt.values[at, 0].astype(float)
+            cosine = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+            [score] = [c for c in annotator.score(name).contexts if c.context.gene_id == gene]
+            assert abs(score.values["EMB_COS"] - (1 - cosine).mean()) < 1e-5
+            assert ref.target.start == alt.target.start
+            checked += 1
+        assert checked == 5
+
+
+def test_every_alt_has_a_row_with_its_status_and_the_run_counts_them(run, work, genome, tmp_path):
+    a, b = genome[399], genome[999]
+    long = genome[599 : 599 + 42]
+    lines = [
+        (400, a, f"{other(a)},*,<DEL>"),
+        (400, other(a), a),  # not what the FASTA has
+        (1000, b, other(b)),  # behind both genes
+        (496, genome[495], other(genome[495])),  # N begins at 501
+        (600, long, long[0]),  # 41 nt, and 60 - 2 x 10 fit
+        (400, a, "."),
+        (700, genome[699], "N"),
+    ]
+    vcf = tmp_path / "in.vcf"
+    text = "".join(f"c1\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n" for pos, ref, alt in lines)
+    vcf.write_text(HEADER + text + "c7\t5\t.\tA\tC\t.\t.\t.\n")
+    words = ["-R", work / "c.fa", "-A", work / "genes.gff3", "--model", work / "model", "--device", "cpu"]
+    outputs = ["-o", tmp_path / "o.parquet", "-o", tmp_path / "o.h5"]
+    # the command's flank is 29 with so small a window, which changes no status here
+    code, _, err = run("embed", "--vcf", vcf, *words, "--window", WIDTH, *outputs)
+    assert code == 0, err
+    with opened(work) as annotator:
+        embeddings = embed(annotator, vcf=str(vcf))
+        found = [(side.name, side.gene, side.side, str(side.status), len(side)) for side in embeddings.targets]
+        name = f"c1-400-{a}-"
+        assert sorted(found[:4], key=str) == sorted(
+            [(name + other(a), gene, side, "OK", WIDTH) for gene in ("GM.2", "GP.1") for side in ("REF", "ALT")],
+            key=str,
+        )
+        skipped = [(row[0], row[3]) for row in found[4:]]
+        assert skipped == [
+            (f"{name}*", "SPANNING_DELETION"),
+            (f"{name}<DEL>", "SYMBOLIC"),
+            (f"c1-400-{other(a)}-{a}", "REF_MISMATCH"),
+            (f"c1-1000-{b}-{other(b)}", "NO_GENE"),
+            *[(f"c1-496-{genome[495]}-{other(genome[495])}", "N_CONTEXT")] * 2,  # in two genes
+            (f"c1-600-{long}-{long[0]}", "TOO_LONG"),
+            (f"c1-700-{genome[699]}-N", "NON_ACGT"),
+            ("c7-5-A-C", "NO_CONTIG"),
+        ]
+        assert all((side, nt) == (None, 0) for _, _, side, _, nt in found[4:])
+        assert {gene for _, gene, *_, status, _ in found if status == "N_CONTEXT"} == {"GM.2", "GP.1"}
+        assert embeddings.statuses == {
+            "SYMBOLIC": 1, "SPANNING_DELETION": 1, "NON_ACGT": 1, "NO_CONTIG": 1, "REF_MISMATCH": 1, "TOO_LONG": 1,
+            "NO_GENE": 1, "N_CONTEXT": 1, "OK": 1,
+        }  # fmt: skip
+        embeddings.save(str(tmp_path / "p.parquet"), str(tmp_path / "p.h5"))
+        whole = list(embeddings)
+        assert [len(one.values) for one in whole] == [row[4] for row in found]
+        assert whole[5].mean is None
+    rows = pq.read_table(tmp_path / "p.parquet").to_pylist()
+    assert [(row["status"], row["length"]) for row in rows] == [(row[3], row[4]) for row in found]
+    assert all((row["layer_3"] is None) == (row["status"] != "OK") for row in rows)
+    assert all(bool(row["reason"]) == (row["status"] != "OK") for row in rows)
+    assert rows[4]["start"] is rows[4]["span_start"] is rows[4]["gene"] is None
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert np.diff(file["target/offset"][:]).tolist() == [row[4] for row in found]
+        assert file["target/status"].asstr()[:].tolist() == [row[3] for row in found]
+        assert set(file["target/start"][4:].tolist()) == {-1}
+        assert file["target/pos"][4] == 400
+    assert "ALTs by status: SYMBOLIC 1, SPANNING_DELETION 1, NON_ACGT 1, NO_CONTIG 1, REF_MISMATCH 1" in err
+    assert len(pq.read_table(tmp_path / "o.parquet")) == len(found)
+
+
+def test_nothing_that_can_be_embedded_is_still_a_table(batched, genome, tmp_path):
+    vcf = tmp_path / "in.vcf"
+    vcf.write_text(f"{HEADER}c1\t400\t.\t{genome[399]}\t*\t.\t.\t.\n")
+    for attention in (False, True):
+        embed(batched, vcf=str(vcf), attention=attention).save(*(str(tmp_path / f"o.{s}") for s in ("h5", "parquet")))
+        assert pq.read_table(tmp_path / "o.parquet").column("status").to_pylist() == ["SPANNING_DELETION"]
+        with h5py.File(tmp_path / "o.h5") as file:
+            assert file["embedding"].shape == (0, 1, 32)
+
+
+def test_attention_of_both_sides(batched, vcf, tmp_path):
+    embeddings = embed(batched, vcf=str(vcf), attention=True)
+    embeddings.save(str(tmp_path / "o.h5"))
+    with h5py.File(tmp_path / "o.h5") as file:
+        for number, one in enumerate(embeddings):
+            assert one.attention.shape == (1, 4, WIDTH, WIDTH)
+            assert (file[f"attention/{number}"][:] == one.attention).all()
+            assert (one.attention.sum(axis=-1) < 1).all()  # the rest goes to [CLS] and [SEP]
+
+
+def test_bgzip_bcf_and_any_batch_give_the_same(work, vcf, batched, tmp_path):
+    packed = tmp_path / "in.bcf"
+    with pysam.VariantFile(str(vcf)) as source, pysam.VariantFile(str(packed), "wb", header=source.header) as target:
+        for record in source:
+            target.write(record)
+    with opened(work, batch_tokens=WIDTH + 2) as single:
+        for one, same in zip(embed(batched, vcf=str(vcf)), embed(single, vcf=str(packed)), strict=True):
+            assert one.target == same.target
+            assert np.abs(one.values - same.values).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [({"genes": ["PLUS"]}, "genes"), ({"regions": ["c1"], "strand": "+"}, "regions"), ({"keep": 5}, "keep")],
+)
+def test_a_vcf_goes_without_anything_else(batched, vcf, more, word):
+    with pytest.raises(SettingsError, match=r"go without anything else"):
+        embed(batched, vcf=str(vcf), **more)
+
+
+def test_what_is_no_vcf_of_this_build_is_refused(batched, work, tmp_path):
+    with pytest.raises(VcfError):
+        embed(batched, vcf=str(work / "genes.gff3"))
+    empty = tmp_path / "empty.vcf"
+    empty.write_text(HEADER)
+    with pytest.raises(SettingsError, match=r"nothing to embed"):
+        embed(batched, vcf=str(empty))
+    wrong = tmp_path / "wrong.vcf"
+    wrong.write_text(HEADER.replace(str(LENGTH), "1300") + "c1\t400\t.\tA\tC\t.\t.\t.\n")
+    with pytest.raises(BuildError):
+        embed(batched, vcf=str(wrong))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--vcf", "in.vcf", "--gene", "PLUS", "-R", "c.fa"], "--vcf goes without"),
+        (["--vcf", "in.vcf", "--keep", "9", "-R", "c.fa"], "--vcf goes without"),
+        (["--fasta", "c.fa", "-R", "c.fa"], "--fasta goes without"),
         (["--gene", "MINUS"], "give a reference"),
-        (["--fasta", work / "c.fa", "--layers", "first"], "not 'first'"),
-    ):
-        code, _, err = run("embed", *words, *out)
-        assert (code, message in err) == (2, True), err
+        (["--fasta", "c.fa", "--layers", "first"], "not 'first'"),
+    ],
+)
+def test_the_command_refuses_what_contradicts_itself(run, work, vcf, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(work)
+    code, _, err = run("embed", *words, "-o", tmp_path / "o.parquet")
+    assert (code, message in err) == (2, True), err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_anndata_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    with pytest.raises(SettingsError, match="anndata"):
+        check_outputs(["o.h5ad"])
+
+
+@pytest.mark.parametrize("layers", [[0, 3], "last"])
+def test_anndata_holds_the_means_and_what_is_known_of_the_targets(work, tmp_path, layers):
+    anndata = pytest.importorskip("anndata")
+    bed = tmp_path / "r.bed"
+    bed.write_text("c1\t480\t560\tmiddle\t0\t-\nc1\t500\t507\tunknown\t0\t+\nshort\t0\t40\t\t0\t+\n")
+    with opened(work) as annotator:
+        embeddings = embed(annotator, genes=["MINUS"], bed=str(bed), layers=layers, keep=24)
+        embeddings.save(str(tmp_path / "o.h5ad"), str(tmp_path / "o.parquet"))
+        embeddings.save(str(tmp_path / "again.h5ad"))
+    data = anndata.read_h5ad(tmp_path / "o.h5ad")
+    table = pq.read_table(tmp_path / "o.parquet")
+    rows = table.to_pylist()
+    for name in ("name", "contig", "start", "end", "strand", "gene", "length", "known"):
+        missing = -1 if name in ("start", "end") else ""
+        assert data.obs[name].tolist() == [missing if row[name] is None else row[name] for row in rows]
+    names = ["layer_0", "layer_3"] if layers != "last" else ["layer_3"]
+    wanted = {name: [[np.nan] * 32 if row[name] is None else row[name] for row in rows] for name in names}
+    assert data.X.dtype == np.float32
+    assert np.array_equal(data.X, np.array(wanted["layer_3"], np.float32), equal_nan=True)
+    assert sorted(data.layers) == (names if len(names) > 1 else [])
+    for name in data.layers:
+        assert np.array_equal(data.layers[name], np.array(wanted[name], np.float32), equal_nan=True)
+    assert np.isnan(data.X[2]).all() and np.isnan(data.X).sum() == 32
+    metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    assert {key: str(value) for key, value in data.uns["splicebert_vep"].items()} == metadata
+    assert (tmp_path / "o.h5ad").read_bytes() == (tmp_path / "again.h5ad").read_bytes()
+
+
+def test_alleles_without_windows_are_in_anndata_too(work, tmp_path):
+    anndata = pytest.importorskip("anndata")
+    base = some_genome()[399]
+    vcf = tmp_path / "in.vcf"
+    head = "##fileformat=VCFv4.2\n##contig=<ID=c1,length=1200>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    vcf.write_text(f"{head}c1\t400\t.\t{base}\t*,{'CGTA'['ACGT'.index(base)]}\t.\t.\t.\n")
+    with opened(work) as annotator:
+        embed(annotator, vcf=str(vcf)).save(str(tmp_path / "o.h5ad"))
+    data = anndata.read_h5ad(tmp_path / "o.h5ad")
+    assert data.obs["status"].tolist() == ["SPANNING_DELETION", "OK", "OK"]
+    assert data.obs["side"].tolist() == ["", "REF", "ALT"]
+    assert np.isnan(data.X[0]).all() and np.isfinite(data.X[1:]).all()

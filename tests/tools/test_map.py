@@ -235,12 +235,12 @@ def test_an_snv_beside_the_gene_has_a_status(session_cache, tmp_path):
         assert by_pos[43048101].reason == "outside PNAME"
         assert {result.gene.gene_id for result in found.results if result.gene} == {"P"}
         assert map_region(annotator, "chr17:43048099-43048102", "QNAME").gene.strand == "+"
-        with pytest.raises(SettingsError, match=r"no gene of that name(.|\n)*PNAME"):
+        with pytest.raises(SettingsError, match=r"no gene of that name"):
             map_region(annotator, "chr17:43048099-43048102", "R")
     genes.write_text(genes.read_text().replace("lncRNA", "protein_coding"))
     with (
         Annotator(FASTA, genes, backend="null") as annotator,
-        pytest.raises(SettingsError, match=r"several genes(.|\n)*PNAME \(P, protein_coding\), QNAME(.|\n)*--gene"),
+        pytest.raises(SettingsError, match=r"several genes"),
     ):
         map_region(annotator, "chr17:43048099-43048102")
 
@@ -249,7 +249,7 @@ def test_an_snv_beside_the_gene_has_a_status(session_cache, tmp_path):
     ("region", "message"),
     [
         ("chr17:83257440-83257442", r"beyond its contig"),
-        ("chr17:43047000-43052000", r"too long for a map(.|\n)*5,000 nt(.|\n)*5,001"),
+        ("chr17:43047000-43052000", r"too long for a map"),
         ("chr17", r"too long for a map"),
         ("chr99:1-2", r"no such contig"),
         ("chr17:0-5", r"first position"),
@@ -265,13 +265,13 @@ def test_a_region_in_no_gene_says_so(session_cache, tmp_path):
     genes = gff(tmp_path / "g.gff3", last=43048100)
     with (
         Annotator(FASTA, genes, backend="null") as annotator,
-        pytest.raises(SettingsError, match=r"no gene of the annotation(.|\n)*-A"),
+        pytest.raises(SettingsError, match=r"no gene of the annotation"),
     ):
         map_region(annotator, "chr17:43048200-43048210")
 
 
 def test_a_score_that_was_not_computed_is_named(session_cache, exon):
-    with pytest.raises(SettingsError, match=r"KL_MAX is not among(.|\n)*LLR"):
+    with pytest.raises(SettingsError, match=r"KL_MAX is not among"):
         exon.matrix("KL_MAX")
     with Annotator(FASTA, backend="null", settings=Settings(scores=("KL_CTX",))) as annotator:
         found = map_region(annotator, REGION)
