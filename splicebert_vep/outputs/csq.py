@@ -1,9 +1,14 @@
-"""Scores inside the entries of Ensembl VEP's CSQ and SnpEff's ANN, at the allele and gene that they are of."""
+"""Scores inside the entries of Ensembl VEP's CSQ and SnpEff's ANN, at the allele and gene that an entry is about.
+
+An entry gets scores only where allele and gene are certain; all other entries get empty subfields.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from splicebert_vep_spec import (
     AlleleReport,
@@ -19,9 +24,159 @@ from splicebert_vep_spec import (
 
 from ..genome.ids import stable_id
 from .flat import score_ids
-from .vep import PREFIX, Layout, alts_of, entry_cell, layouts
+from .vep import entry_cell
 
+PREFIX = "SpliceBERT_pred_"
+MINIMAL_EMPTY = "-"
 _NAMESPACES = (re.compile(r"ENS[A-Z]*\d+"), re.compile(r"\d+\Z"))  # Ensembl, and NCBI Gene
+
+Naming = Callable[[str, Sequence[str]], list[str]]
+"""Return an annotator's names of the ALTs of a record, from its REF and ALTs."""
+
+
+def vep_words(ref: str, alts: Sequence[str]) -> list[str]:
+    """Return Ensembl VEP's names of the ALTs of a record.
+
+    As in VEP's VCF parser: when an ALT differs from REF in length, and REF and all ALTs but those of ``*`` begin with
+    the same base, that base is cut off, and an allele that is then empty is ``-``. SNVs and MNVs stay as they are.
+    """
+    bases = [alt for alt in alts if "*" not in alt]
+    indel = any(len(alt) != len(ref) for alt in alts)
+    if indel and all(alt[:1] == ref[:1] for alt in bases):
+        alts = [alt if "*" in alt else alt[1:] or MINIMAL_EMPTY for alt in alts]
+    return [alt.upper() for alt in alts]
+
+
+def minimal_words(ref: str, alts: Sequence[str]) -> list[str]:
+    """Return Ensembl VEP's names with ``--minimal``: shared prefix, then shared suffix cut off."""
+    return [_minimal(ref.upper(), alt.upper()) for alt in alts]
+
+
+def _minimal(ref: str, alt: str) -> str:
+    start, shorter = 0, min(len(ref), len(alt))
+    while start < shorter and ref[start] == alt[start]:
+        start += 1
+    end = 0
+    while end < shorter - start and ref[-1 - end] == alt[-1 - end]:
+        end += 1
+    return alt[start : len(alt) - end] or MINIMAL_EMPTY
+
+
+def written_words(ref: str, alts: Sequence[str]) -> list[str]:
+    """Return SnpEff's names: the ALTs as the record writes them."""
+    return [alt.upper() for alt in alts]
+
+
+def alts_of(
+    words: Sequence[str],
+    numbers: Sequence[str] | None,
+    ref: str,
+    alts: Sequence[str],
+    namings: Sequence[Sequence[str]],
+) -> list[int | None]:
+    """Return the index of the ALT that each entry is about, None where the index is not certain.
+
+    All entries of a record are matched together. A naming fits when it explains every word, and a word counts only
+    where it means the same ALT in all namings that fit.
+
+    Where no naming fits, an ALT has left the record since it was annotated (``bcftools norm -m-`` leaves every entry
+    in every part). Words are then believed only if REF, ALTs and words have one length, so that no base can have been
+    cut off.
+
+    VEP's ALLELE_NUM has to agree with the word. A number that does not agree is a sign of a lost ALT as well, and its
+    word may name another ALT (with ``--minimal`` all deletions in a repeat are ``-``): a word claimed by two numbers
+    matches neither.
+
+    Args:
+        words: the allele of each entry, upper-case; empty is no evidence.
+        numbers: 1-based numbers of the ALTs, where the entries have them.
+        namings: the words for the ALTs, in every way that the annotator may have used.
+    """
+    lost, claimed_twice = False, set[str]()
+    if numbers is not None:
+        numbered = [_numbered(number, word, namings) for number, word in zip(numbers, words, strict=True)]
+        if None not in numbered:
+            return numbered
+        given = [(word, number) for word, number in zip(words, numbers, strict=True) if word and number.isdecimal()]
+        lost = any(_numbered(number, word, namings) is None for word, number in given)
+        claims = Counter(word for word, _ in set(given))
+        claimed_twice = {word for word in claims if claims[word] > 1}
+    known_words = {word for word in words if word}
+    fitting = [] if lost else [naming for naming in namings if known_words.issubset(naming)]
+    if not fitting:
+        lengths = {len(text) for text in (ref, *alts, *known_words)}
+        if len(lengths) > 1 or MINIMAL_EMPTY in known_words:
+            return [None] * len(words)
+        fitting = [written_words(ref, alts)]
+    index = [{word: i for i, word in enumerate(naming) if naming.count(word) == 1} for naming in fitting]
+    meant = {word: {by_word.get(word) for by_word in index} for word in known_words - claimed_twice}
+    certain = {word: indices.pop() for word, indices in meant.items() if len(indices) == 1}
+    return [certain.get(word) for word in words]
+
+
+def _numbered(number: str, word: str, namings: Sequence[Sequence[str]]) -> int | None:
+    if not (number.isdecimal() and 1 <= int(number) <= len(namings[0])):
+        return None
+    index = int(number) - 1
+    return index if any(naming[index] == word for naming in namings) else None
+
+
+#: Of VEP and of SnpEff: form of the Description, its separator, names of subfields, and namings of alleles.
+_ANNOTATORS: tuple[tuple[re.Pattern[str], str, tuple[str, ...], tuple[Naming, ...]], ...] = (
+    (
+        re.compile(r"(.*Format: )(.*?)([\s'\".]*)\Z", re.DOTALL),
+        "|", ("Gene", "SYMBOL", "Feature", "ALLELE_NUM"), (vep_words, minimal_words),
+    ),
+    (
+        re.compile(r"(.*Functional annotations: *')([^']*)('.*)\Z", re.DOTALL),
+        " | ", ("Gene_ID", "Gene_Name", "Feature_ID", ""), (written_words,),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class EntryLayout:
+    """Places of the subfields in the entries of one INFO field.
+
+    Args:
+        field: the definition as this program writes it, with our subfields last.
+        columns: number of subfields in the input.
+        ours: the indices of those that an earlier run appended.
+        allele: index of the allele.
+        gene, symbol, transcript, number: indices, None where the entries do not have them.
+        namings: ways in which the annotator may call an allele.
+    """
+
+    field: InfoField
+    columns: int
+    ours: frozenset[int]
+    allele: int
+    gene: int | None
+    symbol: int | None
+    transcript: int | None
+    number: int | None
+    namings: tuple[Naming, ...]
+
+
+def _layouts(info: Mapping[str, InfoField], added: Sequence[str]) -> Iterator[EntryLayout]:
+    """Yield the layout of each field that has an allele and a gene, symbol or transcript in every entry."""
+    for field in info.values():
+        for pattern, between, subfields, namings in _ANNOTATORS:
+            match = pattern.match(field.description)
+            if match is None:
+                continue
+            before, text, after = match.groups()
+            columns = text.split("|")
+            names = [column.strip() for column in columns]
+            at = {name: i for i, name in reversed(list(enumerate(names)))}  # duplicate names: first wins
+            gene, symbol, transcript, number = (at.get(name) for name in subfields)
+            if "Allele" not in at or gene is symbol is transcript is None:
+                continue
+            ours = frozenset(i for i, name in enumerate(names) if name.startswith(PREFIX))
+            kept = "|".join(column for i, column in enumerate(columns) if i not in ours).rstrip()
+            description = before + between.join([kept, *added]) + after
+            merged = InfoField(field.key, ".", "String", description, entries=True)
+            yield EntryLayout(merged, len(columns), ours, at["Allele"], gene, symbol, transcript, number, namings)
 
 
 class CsqAdapter(MergingAdapter):
@@ -31,13 +186,13 @@ class CsqAdapter(MergingAdapter):
     version = "1"
 
     def merge(self, run: RunInfo, info: Mapping[str, InfoField]) -> CsqMerger:
-        """Return what merges into every field that VEP or SnpEff wrote, whatever its key.
+        """Return an object that merges into every field that VEP or SnpEff wrote, whatever its key.
 
         Raises:
-            Refused: there is none.
+            Refused: there is no such field.
         """
         ids = score_ids(run)
-        found = layouts(info, [f"{PREFIX}{name}" for name in (*ids, "STATUS")])
+        found = list(_layouts(info, [f"{PREFIX}{name}" for name in (*ids, "STATUS")]))
         if not found:
             raise Refused(
                 "The header declares no annotation of Ensembl VEP or SnpEff to merge into: needed is an "
@@ -55,72 +210,57 @@ class CsqMerger(Merger):
         found: the fields of entries.
     """
 
-    def __init__(self, ids: Sequence[str], found: Sequence[Layout]) -> None:
+    def __init__(self, ids: Sequence[str], found: Sequence[EntryLayout]) -> None:
         self._ids = ids
         self._layouts = found
-        self.fields = [layout.field for layout in found]  # the definitions with our subfields last
         self._nothing = "|" * len(ids)
+        self.fields = [layout.field for layout in found]
 
     def render(self, report: RecordReport, info: Mapping[str, str]) -> Mapping[str, tuple[Value, ...]]:
         """Return the entries of a record with our subfields; a field that the record lacks stays away."""
-        there = [layout for layout in self._layouts if info.get(layout.field.key, ".") not in ("", ".")]
-        if not there:
-            return {}
-        genes = [_Genes(allele, self._ids) for allele in report.alleles]
+        present = [layout for layout in self._layouts if info.get(layout.field.key, ".") not in ("", ".")]
+        genes = [_ScoresByGene(allele, self._ids) for allele in report.alleles] if present else []
         return {
             layout.field.key: tuple(self._entries(layout, info[layout.field.key].split(","), report, genes))
-            for layout in there
+            for layout in present
         }
 
     def _entries(
-        self, layout: Layout, entries: Sequence[str], report: RecordReport, genes: Sequence[_Genes]
+        self, layout: EntryLayout, entries: Sequence[str], report: RecordReport, genes: Sequence[_ScoresByGene]
     ) -> Iterator[str]:
-        rows = [_Row(entry, layout) for entry in entries]
+        rows = [_subfields(entry, layout) for entry in entries]
         alts = [allele.alt for allele in report.alleles]
-        ways = [words(report.ref, alts) for words in layout.words]
-        numbers = None if layout.number is None else [row.cell(layout.number) for row in rows]
-        for row, alt in zip(rows, alts_of([row.word for row in rows], numbers, report.ref, alts, ways), strict=True):
+        namings = [words(report.ref, alts) for words in layout.namings]
+        numbers = None if layout.number is None else [cells[layout.number] for cells, _ in rows]
+        indices = alts_of([word for _, word in rows], numbers, report.ref, alts, namings)
+        places = (layout.gene, layout.transcript, layout.symbol)
+        for (cells, _), alt in zip(rows, indices, strict=True):
             scores = None
             if alt is not None:
-                gene, transcript, symbol = map(row.cell, (layout.gene, layout.transcript, layout.symbol))
-                scores = genes[alt].find(gene, transcript, symbol)
-            yield f"{row.kept(layout.ours)}|{self._nothing if scores is None else scores}"
+                scores = genes[alt].find(*("" if at is None else cells[at] for at in places))
+            kept = [cell for i, cell in enumerate(cells) if i not in layout.ours] if layout.ours else cells
+            yield f"{'|'.join(kept)}|{self._nothing if scores is None else scores}"
 
 
-class _Row:
-    """The subfields of one entry, as many as its layout has.
+def _subfields(entry: str, layout: EntryLayout) -> tuple[list[str], str]:
+    """Return the subfields of an entry, as many as its layout has, and its word for its allele, empty if unknown.
 
-    Subfields that are lacking at the end are empty. Where there are too many no name can be trusted: what is too much
-    goes to the last one, joined by ``&`` as VEP would have written it, and the entry is of no allele.
+    Subfields that are lacking at the end are empty. Where there are too many no name can be trusted: the surplus
+    goes into the last subfield, joined by ``&`` as VEP would have written it, and the entry is about no allele.
     """
-
-    __slots__ = ("_cells", "_entry", "word")
-
-    def __init__(self, entry: str, layout: Layout) -> None:
-        cells = entry.split("|")
-        surplus = len(cells) - layout.columns
-        if surplus > 0:
-            cells[layout.columns - 1 :] = ["&".join(cells[layout.columns - 1 :])]
-        elif surplus < 0:
-            cells += [""] * -surplus
-        self._cells = cells
-        self._entry = entry if surplus == 0 else "|".join(cells)
-        word = cells[layout.allele].upper()
-        pair = len(word) > 1 and "-" in word  # SnpEff's G-C is the change of a somatic to a germline allele
-        #: what the entry calls its allele, empty where that is not known
-        self.word = "" if surplus > 0 or pair else word
-
-    def cell(self, at: int | None) -> str:
-        """Return a subfield, empty where the layout has none."""
-        return "" if at is None else self._cells[at]
-
-    def kept(self, ours: Collection[int]) -> str:
-        """Return the entry without these subfields."""
-        return "|".join(cell for i, cell in enumerate(self._cells) if i not in ours) if ours else self._entry
+    cells = entry.split("|")
+    surplus = len(cells) - layout.columns
+    if surplus > 0:
+        cells[layout.columns - 1 :] = ["&".join(cells[layout.columns - 1 :])]
+    elif surplus < 0:
+        cells += [""] * -surplus
+    word = cells[layout.allele].upper()
+    pair = len(word) > 1 and "-" in word  # SnpEff's G-C is the change of a somatic to a germline allele
+    return cells, "" if surplus > 0 or pair else word
 
 
-class _Genes:
-    """The outcomes of one ALT, printed as subfields, by what an entry may call its gene.
+class _ScoresByGene:
+    """The outcomes of one ALT, printed as subfields, by every name that an entry may give to its gene.
 
     An ALT that was not looked up in any gene has one outcome, its status, for all entries of the allele.
     """
@@ -145,7 +285,7 @@ class _Genes:
                 self._by_symbol[symbol] = None if symbol in self._by_symbol else (gene, printed)
 
     def find(self, gene: str, transcript: str, symbol: str) -> str | None:
-        """Return the subfields for an entry: by gene id, then transcript, then symbol; None when it is another gene's.
+        """Return the subfields for an entry: by gene id, then transcript, then symbol; None for a gene without outcome.
 
         A symbol counts where the ids cannot be compared, because one is missing or they are of different kinds.
         """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from splicebert_vep.outputs.vep import alts_of, minimal_words, vep_words, written_words
+from splicebert_vep.outputs.csq import alts_of, minimal_words, vep_words, written_words
 
 
 @pytest.mark.parametrize(
