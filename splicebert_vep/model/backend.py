@@ -61,13 +61,13 @@ def _context_scores(forward: Forward, width: int) -> Iterator[NDArray[np.float64
         yield ((kl[:, :flank] + kl[:, flank:]) / 2).clamp(min=1e-6).log().mean(dim=1).numpy()
 
 
-_CPU_TOKENS = 2048  # what a layer writes of so many stays in the processor's cache
-_GPU_TOKENS = 65536  # enough to fill one
+_CPU_TOKENS = 2048  # a layer's output for so many stays in the processor's cache
+_GPU_TOKENS = 65536  # enough to occupy a GPU
 _FORCE_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
 
 
 def devices() -> dict[str, str | None]:
-    """Return what is behind ``cpu``, ``cuda`` and ``mps``, in words; None where there is no such device."""
+    """Describe the devices ``cpu``, ``cuda`` and ``mps``; None where there is no such device."""
     cuda = mps = None
     threads = torch.get_num_threads()
     if torch.cuda.is_available():
@@ -79,12 +79,12 @@ def devices() -> dict[str, str | None]:
 
 
 def default_threads() -> int:
-    """Return how many CPU threads torch takes on this machine when nobody says."""
+    """Return torch's default number of CPU threads on this machine."""
     return torch.get_num_threads()
 
 
 def suited_tokens(device: torch.device) -> int:
-    """Return how many tokens in one forward call suit a device."""
+    """Return the number of tokens in one forward call that suits a device."""
     return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
 
 
@@ -110,19 +110,12 @@ def choose_device(asked: str) -> torch.device:
     if asked == "auto":
         asked = "cuda" if there["cuda"] else "cpu"
     if asked == "cuda" and os.environ.get(_FORCE_TF32) == "1":
-        raise SettingsError(
-            f"{_FORCE_TF32} makes CUDA round fp32 to 10 bits, whatever the program asks for.",
-            needed="the variable unset",
-            found=f"{_FORCE_TF32}=1",
-            remedy=f"unset {_FORCE_TF32}",
-        )
+        problem = f"{_FORCE_TF32}=1 makes CUDA round fp32 to 10 bits, whatever the program asks for."
+        raise SettingsError(problem, remedy=f"unset {_FORCE_TF32}")
     if not there.get(asked, False):
-        raise SettingsError(
-            f"Device {asked} is not available.",
-            needed=f"one of auto, {', '.join(name for name in there if there[name])}",
-            found=asked,
-            remedy="for a GPU install a torch build that supports it, see README",
-        )
+        needed = f"one of auto, {', '.join(name for name in there if there[name])}"
+        remedy = "for a GPU install a torch build that supports it, see README"
+        raise SettingsError(f"Device {asked} is not available.", needed=needed, remedy=remedy)
     return torch.device(asked)
 
 
@@ -157,17 +150,10 @@ class TorchBackend(Backend):
         self._model, precision = self._choose(loaded.model.to(self._device), options.precision, width)
         self.layers, self.heads = loaded.config.num_hidden_layers, loaded.config.num_attention_heads
         self.info = BackendInfo(
-            model=options.model if options.model in MODELS else folder.name,
-            weights_sha256=loaded.weights_sha256,
-            max_window=loaded.max_window,
-            fixed_window=loaded.fixed_window,
-            hidden_size=loaded.config.hidden_size,
-            architecture=_architecture(loaded.config),
-            precision=precision,
-            device=self._device.type,
-            quality=quality_note(folder) or "",
-            batch_tokens=suited_tokens(self._device),
-        )
+            options.model if options.model in MODELS else folder.name, loaded.weights_sha256, loaded.max_window,
+            loaded.fixed_window, loaded.config.hidden_size, _architecture(loaded.config), precision, self._device.type,
+            quality_note(folder) or "", suited_tokens(self._device),
+        )  # fmt: skip
 
     @classmethod
     def open(cls, options: BackendOptions) -> TorchBackend:
@@ -223,7 +209,7 @@ class TorchBackend(Backend):
 
 
 def _architecture(config: BertConfig) -> str:
-    """Name what the weights' digest does not cover: another number of heads fits the same shapes."""
+    """Return the settings that the weights' digest does not cover: another number of heads fits the same shapes."""
     return (
         f"{config.num_hidden_layers}x{config.hidden_size} heads={config.num_attention_heads} "
         f"ff={config.intermediate_size} positions={config.max_position_embeddings} eps={config.layer_norm_eps:g}"

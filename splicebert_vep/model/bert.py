@@ -1,8 +1,7 @@
 """The network: BERT for masked language modelling, written plainly.
 
 Shapes at line ends: B windows in a batch, T tokens in a window ([CLS] x1..xW [SEP], so T = W + 2), P wanted
-positions, M changed windows, L tokens of each that are computed again, H hidden size, F feed-forward size, A attention
-heads, V vocabulary size.
+positions, H hidden size, F feed-forward size, A attention heads, V vocabulary size.
 
 Architecture: Devlin et al. 2019 (10.18653/v1/N19-1423), post-layer-norm, with the sizes of SpliceBERT (Chen et al.
 2024, 10.1093/bib/bbae163). Equality with ``transformers.BertForMaskedLM`` is held by a test.
@@ -27,17 +26,53 @@ VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "N", "A", "C", "G", 
 
 OFFICIAL, OURS, MULTIMOLECULE = "official", "splicebert-vep", "multimolecule"
 
-# What multimolecule's RNA vocabulary calls the tokens it does not call as we do.
+# The names of multimolecule's RNA vocabulary that are not ours.
 _RNA_NAMES = {"[PAD]": "<pad>", "[UNK]": "<unk>", "[CLS]": "<cls>", "[SEP]": "<eos>", "[MASK]": "<mask>", "T": "U"}
+
+
+_FIXED_LENGTH_POSITIONS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class BertConfig:
+    """The sizes that define the network; field names are those of an official ``config.json``.
+
+    Args:
+        max_trained_length: longest window in nucleotides that training covered; None when the file does not say.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+    max_trained_length: int | None
+
+    @property
+    def longest_window(self) -> int:
+        """The longest window the model was trained for, in nucleotides."""
+        return self.max_trained_length or self.max_position_embeddings - 2  # [CLS] and [SEP]
+
+    @property
+    def fixed_length(self) -> bool:
+        """True for a model that was trained on windows of one length only.
+
+        The two official 510-nt models are, and nothing in their config says so but the 512 positions.
+        """
+        return self.max_trained_length is None and self.max_position_embeddings == _FIXED_LENGTH_POSITIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Hold what the config says.
+    """The content of a ``config.json``.
 
     Args:
         config: of the network we build.
-        file_vocab_size: how large the vocabulary of the file is.
+        layout: ``official``, ``splicebert-vep`` or ``multimolecule``.
+        file_vocab_size: size of the vocabulary in the weights file.
         task: of ``finetune``, where the folder holds a fine-tuned model; else None.
     """
 
@@ -54,31 +89,38 @@ def read_config(file: Path) -> Description:
         ModelError: not there, not JSON, or the config of another architecture.
     """
     raw = read_json(file)
-    layout = _layout(raw, file)
 
-    def expect(section: Mapping[str, object], key: str, wanted: object, default: object, where: str = "") -> None:
+    def error(key: str, needed: str, found: object) -> ModelError:
+        shown = "nothing" if found is None else json.dumps(found)
+        problem = f"The config does not describe a SpliceBERT: {key}."
+        return ModelError(problem, needed=f"{key}: {needed}", found=shown, where=str(file))
+
+    def expect(section: Mapping[str, object], key: str, wanted: object, default: object, prefix: str = "") -> None:
         if (value := section.get(key, default)) != wanted:
-            raise _config_error(where + key, json.dumps(wanted), value, file)
+            raise error(prefix + key, json.dumps(wanted), value)
 
     def number(key: str) -> int:
         value = raw.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise _config_error(key, "a whole number above 0", value, file)
+            raise error(key, "a whole number above 0", value)
         return value
 
+    layouts = {"splicebert": MULTIMOLECULE, "bert": OFFICIAL if raw.get("max_trained_length") is None else OURS}
+    layout = layouts.get(str(raw.get("model_type")))
+    if layout is None:
+        raise error("model_type", "bert or splicebert", raw.get("model_type"))
     expect(raw, "hidden_act", "gelu", None)
     expect(raw, "position_embedding_type", "absolute", "absolute")  # transformers 5 no longer writes it
     expect(raw, "is_decoder", False, False)
     expect(raw, "add_cross_attention", False, False)
     eps = raw.get("layer_norm_eps")
     if not isinstance(eps, float) or not 0 < eps < 1:
-        raise _config_error("layer_norm_eps", "a number between 0 and 1", eps, file)
-
+        raise error("layer_norm_eps", "a number between 0 and 1", eps)
     vocab_size = number("vocab_size")
     if layout != MULTIMOLECULE:
         expect(raw, "vocab_size", len(VOCABULARY), None)
     else:
-        # Their head has an epsilon of its own, 1e-12 unless said otherwise; ours is that of the whole network.
+        # Their head has an epsilon of its own, 1e-12 unless the file says otherwise; ours is that of the whole network.
         given = raw.get("lm_head")
         head = given if isinstance(given, dict) else {}
         expect(head, "transform", "nonlinear", "nonlinear", "lm_head.")
@@ -86,27 +128,19 @@ def read_config(file: Path) -> Description:
         expect(head, "act", None, None, "lm_head.")
         expect(head, "bias", True, True, "lm_head.")
         expect(head, "layer_norm_eps", eps, 1e-12, "lm_head.")
-
     positions = number("max_position_embeddings")
     trained = number("max_trained_length") if raw.get("max_trained_length") is not None else None
     longest = positions - 2  # [CLS] and [SEP] take a position each
     if longest < 1 or (trained is not None and trained > longest):
         key = "max_trained_length" if trained is not None else "max_position_embeddings"
-        raise _config_error(key, f"room for [CLS] and [SEP] in {positions} positions", raw[key], file)
+        raise error(key, f"room for [CLS] and [SEP] in {positions} positions", raw[key])
     size, heads = number("hidden_size"), number("num_attention_heads")
     if size % heads:
-        raise _config_error("num_attention_heads", f"a divisor of hidden_size, {size}", heads, file)
+        raise error("num_attention_heads", f"a divisor of hidden_size, {size}", heads)
     config = BertConfig(
-        vocab_size=len(VOCABULARY),
-        hidden_size=size,
-        num_hidden_layers=number("num_hidden_layers"),
-        num_attention_heads=heads,
-        intermediate_size=number("intermediate_size"),
-        max_position_embeddings=positions,
-        type_vocab_size=number("type_vocab_size"),
-        layer_norm_eps=eps,
-        max_trained_length=trained,
-    )
+        len(VOCABULARY), size, number("num_hidden_layers"), heads, number("intermediate_size"), positions,
+        number("type_vocab_size"), eps, trained,
+    )  # fmt: skip
     section = raw.get("fine_tuned")
     task = str(section.get("task", "unknown")) if isinstance(section, dict) else None
     return Description(config, layout, vocab_size, task)
@@ -141,20 +175,14 @@ def vocabulary_rows(file: Path, described: Description) -> list[int] | None:
     Raises:
         ModelError: ``vocab.txt`` names other tokens, or is missing where it is needed.
     """
+    remedy = "put back the vocab.txt that came with the weights"
     if not file.is_file():
         if described.layout != MULTIMOLECULE:
             return None
-        raise ModelError(
-            "The vocabulary is missing.",
-            needed="vocab.txt, to know which row of the embeddings is which token",
-            found="nothing",
-            where=str(file),
-            remedy="copy vocab.txt into the folder, or pull the model again",
-        )
+        raise ModelError("The vocabulary is missing.", needed="vocab.txt", where=str(file), remedy=remedy)
     tokens = [token.strip() for token in file.read_text(encoding="utf-8", errors="replace").rstrip().split("\n")]
 
     def error(needed: str, found: str) -> ModelError:
-        remedy = "put back the vocab.txt that came with the weights"
         problem = "The vocabulary is not that of SpliceBERT."
         return ModelError(problem, needed=needed, found=found, where=str(file), remedy=remedy)
 
@@ -171,86 +199,20 @@ def vocabulary_rows(file: Path, described: Description) -> list[int] | None:
 
 
 def read_json(file: Path) -> dict[str, object]:
-    remedy = "give the folder that holds config.json and the weights"
+    """Return the object of a JSON file.
+
+    Raises:
+        ModelError: the file is not there, or is no JSON object.
+    """
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            "The model's config cannot be read.",
-            needed="config.json in the model folder",
-            found=error.strerror or type(error).__name__,
-            where=str(file),
-            remedy=remedy,
-        ) from error
-    except ValueError as error:
-        raise ModelError(
-            "The model's config is not JSON.", needed="a JSON object", found=str(error), where=str(file), remedy=remedy
-        ) from error
-    if not isinstance(raw, dict):
-        found = type(raw).__name__
-        raise ModelError("The model's config is not an object.", needed="{...}", found=found, where=str(file))
+        if not isinstance(raw, dict):
+            raise ValueError(f"{type(raw).__name__} instead of an object")
+    except (OSError, ValueError) as error:
+        found = getattr(error, "strerror", None) or str(error)
+        remedy = "give the folder that holds config.json and the weights"
+        raise ModelError("The model's config cannot be read.", found=found, where=str(file), remedy=remedy) from error
     return raw
-
-
-def _layout(raw: Mapping[str, object], file: Path) -> str:
-    kind = raw.get("model_type")
-    if kind == "splicebert":
-        return MULTIMOLECULE
-    if kind == "bert":
-        return OFFICIAL if raw.get("max_trained_length") is None else OURS
-    raise _config_error("model_type", "bert or splicebert", kind, file)
-
-
-def _config_error(key: str, needed: str, found: object, file: Path) -> ModelError:
-    return ModelError(
-        f"The config does not describe a SpliceBERT: {key}.",
-        needed=f"{key}: {needed}",
-        found="nothing" if found is None else json.dumps(found),
-        where=str(file),
-        remedy="use a folder of SpliceBERT, of multimolecule's SpliceBERT, or one trained by this program",
-    )
-
-
-_FIXED_LENGTH_POSITIONS = 512
-
-
-@dataclass(frozen=True, slots=True)
-class BertConfig:
-    """Hold the sizes that define the network; field names are those of an official ``config.json``.
-
-    Args:
-        max_trained_length: longest window in nucleotides that training covered; None when the file does not say.
-    """
-
-    vocab_size: int
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    max_position_embeddings: int
-    type_vocab_size: int
-    layer_norm_eps: float
-    max_trained_length: int | None
-
-    @property
-    def longest_window(self) -> int:
-        """The longest window the model was trained for, in nucleotides."""
-        return self.max_trained_length or self.max_position_embeddings - 2  # [CLS] and [SEP]
-
-    @property
-    def fixed_length(self) -> bool:
-        """True for a model that was trained on windows of one length only.
-
-        The two official 510-nt models are, and nothing in their config says so but the 512 positions.
-        """
-        return self.max_trained_length is None and self.max_position_embeddings == _FIXED_LENGTH_POSITIONS
-
-
-class KeysValues(NamedTuple):
-    """What a layer's other positions read of a token."""
-
-    keys: Tensor  # (B, T, H)
-    values: Tensor  # (B, T, H)
 
 
 class Encoded(NamedTuple):
@@ -284,31 +246,29 @@ class Layer(nn.Module):
         self.feed_out = nn.Linear(inner, size)
         self.feed_norm = nn.LayerNorm(size, eps=eps)
 
-    def keys_values(self, hidden: Tensor) -> KeysValues:
-        """Project tokens, (B, T, H), to what other positions attend to."""
-        return KeysValues(self.key(hidden), self.value(hidden))
+    def forward(self, hidden: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Update tokens, (B, T, H), at positions (B, P), None for all; returns (B, P, H).
 
-    def forward(self, hidden: Tensor, context: KeysValues) -> Tensor:
-        """Update tokens, (B, P, H), that attend to the whole ``context``; returns (B, P, H).
-
-        The tokens to update need not be those of the context: every position is computed on its own once K and V
-        are there, which is what lets the last layer answer at the wanted positions only.
+        Every position is computed on its own, so the last layer can answer at the wanted positions only.
         """
         # No mask: all windows of a batch have one length, so there is never a padded token to hide.
-        query, keys, values = (self._split(x) for x in (self.query(hidden), *context))
-        attended = F.scaled_dot_product_attention(query, keys, values)  # (B, A, P, H/A)
+        key, value = self._split(self.key(hidden)), self._split(self.value(hidden))  # before pick: gradients add up so
+        hidden = pick(hidden, positions)
+        query = self._split(self.query(hidden))
+        attended = F.scaled_dot_product_attention(query, key, value)  # (B, A, P, H/A)
         attended = attended.transpose(1, 2).flatten(2)  # (B, P, H)
         hidden = self.attention_norm(hidden + self.attention_out(attended))  # (B, P, H)
         inner = F.gelu(self.feed_in(hidden))  # (B, P, F); exact, not the tanh approximation
         updated: Tensor = self.feed_norm(hidden + self.feed_out(inner))  # (B, P, H)
         return updated
 
-    def attention(self, hidden: Tensor, keys: Tensor) -> Tensor:
-        """Return the weights with which tokens, (B, P, H), attend to those of ``keys``, (B, T, H): (B, A, P, T), fp32.
+    def attention(self, hidden: Tensor, positions: Tensor) -> Tensor:
+        """Return the weights with which positions (B, P) attend to all tokens, (B, T, H): (B, A, P, T), fp32.
 
-        They are what ``forward`` multiplies the values with, which it does without ever writing them down.
+        ``forward`` multiplies the values by these weights without storing them.
         """
-        query, key = self._split(self.query(hidden)).float(), self._split(keys).float()
+        query = self._split(self.query(pick(hidden, positions))).float()
+        key = self._split(self.key(hidden)).float()
         weights: Tensor = (query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])).softmax(dim=-1)
         return weights
 
@@ -317,7 +277,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """BERT without a head: what a masked-language model and a fine-tuned classifier share. No dropout."""
+    """BERT without a head, which a masked-language model and a fine-tuned classifier share. No dropout."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -352,10 +312,10 @@ class Encoder(nn.Module):
         states = [hidden]
         *body, last = cast(list[Layer], self.layers)
         for layer in body:
-            hidden = layer(hidden, layer.keys_values(hidden))  # (B, T, H)
+            hidden = layer(hidden)  # (B, T, H)
             if output_hidden_states:
                 states.append(hidden)
-        hidden = last(pick(hidden, positions), last.keys_values(hidden))  # (B, P, H)
+        hidden = last(hidden, positions)  # (B, P, H)
         return Encoded(hidden, (*states, hidden) if output_hidden_states else None)
 
     def attention(self, tokens: Tensor, positions: Tensor, layers: Sequence[int]) -> Tensor:
@@ -367,26 +327,20 @@ class Encoder(nn.Module):
         """
         states = self.encode(tokens, output_hidden_states=True).all_hidden
         assert states is not None
-        found = []
-        for number in layers:
-            layer, entering = cast(Layer, self.layers[number - 1]), states[number - 1]  # (B, T, H)
-            found.append(layer.attention(pick(entering, positions), layer.keys_values(entering).keys))
-        return torch.stack(found)
+        chosen = [(cast(Layer, self.layers[number - 1]), states[number - 1]) for number in layers]
+        return torch.stack([layer.attention(entering, positions) for layer, entering in chosen])
 
     def embed(self, tokens: Tensor, first_position: int = 0) -> Tensor:
-        """Look up what enters the first layer: (B, T) int64 to (B, T, H).
+        """Return the input of the first layer: (B, T) int64 to (B, T, H).
 
         Raises:
             SettingsError: T is more than the model has positions for.
         """
         length = tokens.shape[1]
         if first_position + length > self.config.max_position_embeddings:
-            raise SettingsError(
-                "The window is longer than the model can read.",
-                needed=f"at most {self.config.max_position_embeddings} tokens, [CLS] and [SEP] included",
-                found=f"{length} tokens" + (f" from position {first_position}" if first_position else ""),
-                remedy="choose a smaller window",
-            )
+            needed = f"at most {self.config.max_position_embeddings} tokens, [CLS] and [SEP] included"
+            found = f"{length} tokens from position {first_position}"
+            raise SettingsError("The window is longer than the model can read.", needed=needed, found=found)
         places = self.position_embeddings.weight[first_position : first_position + length]  # (T, H)
         # Token types are all 0 in SpliceBERT, so the one row is the same for every token.
         normalised: Tensor = self.embedding_norm(

@@ -124,7 +124,7 @@ def test_neighbours_in_a_batch_change_nothing(mini: SpliceBert) -> None:
 def test_window_longer_than_the_positions_is_refused() -> None:
     model = SpliceBert(BertConfig(10, 8, 1, 2, 16, 12, 2, 1e-12, None)).eval()
     assert run(model, windows(1, 12)).logits.shape == (1, 12, 10)
-    with pytest.raises(SettingsError, match=r"longer than the model can read(.|\n)*at most 12 tokens(.|\n)*13 tokens"):
+    with pytest.raises(SettingsError, match="at most 12 tokens"):
         run(model, windows(1, 13))
 
 

@@ -164,8 +164,7 @@ def test_a_head_of_a_neighbour_layer_sees_its_neighbour():
     tokens = torch.randint(6, 10, (1, 200), generator=torch.Generator().manual_seed(0))
     layer = model.layers[0]
     hidden = model.embed(tokens)
-    keys = layer._split(layer.keys_values(hidden).keys)
-    weights = torch.softmax(layer._split(layer.query(hidden)) @ keys.transpose(2, 3) / math.sqrt(16), dim=-1)[0]
+    weights = layer.attention(hidden, torch.arange(hidden.shape[1])[None])[0]
     for head, offset in enumerate((-1, 1, -2, 2, -3, 3, -4, 4)):
         seen = weights[head].argmax(dim=1)[10:190] - torch.arange(10, 190)
         assert (seen == offset).float().mean() > 0.9
