@@ -52,12 +52,10 @@ Examples:
     cloup.option("-o", "--output", "target", type=PATH, metavar="FILE", help="The page, e.g. report.html."),
     cloup.option("--multiqc", type=PATH, metavar="FOLDER", help="Write *_mqc.json files for MultiQC into it."),
     cloup.option("--sample", metavar="NAME", help="The sample's name in MultiQC. Default: IN without its suffixes."),
-)
+)  # fmt: skip
 @cloup.option_group(
     "What is shown",
-    cloup.option(
-        "--by", metavar="FIELD", help="Score that chooses and sorts variants. Default: KL_SS, or KL_CTX.",
-    ),
+    cloup.option("--by", metavar="FIELD", help="Score that chooses and sorts variants. Default: KL_SS, or KL_CTX."),
     cloup.option("--top", type=click.IntRange(1), default=500, show_default=True, metavar="N",
                  help="So many with the most disturbed score; also so many at splice sites, and without scores."),
     cloup.option("--pictures", type=click.IntRange(0), default=10, show_default=True, metavar="N",
@@ -192,7 +190,7 @@ Examples:
     annotation_option,
     cloup.option("-o", "--output", "target", required=True, type=PATH, metavar="FILE", help=".png, .svg or .pdf."),
     cloup.option("--gene", metavar="SYMBOL|ID", help="Where the variant lies in several. Default: as 'score' reports."),
-)
+)  # fmt: skip
 @computed_options
 @machine_options
 def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:

@@ -1,4 +1,4 @@
-"""``splicebert-vep calibrate``: a table of what random SNVs score, for percentiles."""
+"""``splicebert-vep embed``, ``oligo`` and ``calibrate``."""
 
 from __future__ import annotations
 
@@ -40,52 +40,34 @@ _FLANK = 100  # of scores, which nothing computes here; a small window has room 
 @cloup.command(epilog=_EMBED_EPILOG)
 @cloup.option_group(
     "What is embedded",
-    cloup.option(
-        "--gene", "genes", multiple=True, metavar="SYMBOL|ID", help="All of a gene's span; may be repeated."
-    ),
-    cloup.option(
-        "--region", "regions", multiple=True, metavar="CHROM:START-END",
-        help="1-based with both ends, needs --strand; may be repeated.",
-    ),
-    cloup.option(
-        "--bed", type=PATH, metavar="FILE",
-        help="Intervals, 0-based half-open, plain or gzip; column 4 is the name, column 6 the strand.",
-    ),
-    cloup.option(
-        "--fasta", type=PATH, metavar="FILE", help="Every record of a FASTA, as it is, instead of -R and the others."
-    ),
-    cloup.option(
-        "--vcf", type=PATH, metavar="FILE",
-        help="REF and ALT windows of every allele in every gene, those of the scores; without the others.",
-    ),
-    cloup.option(
-        "--strand", type=click.Choice(["+", "-"]), help="Strand of regions, and of BED lines that name none.",
-    ),
+    cloup.option("--gene", "genes", multiple=True, metavar="SYMBOL|ID", help="All of a gene's span; may be repeated."),
+    cloup.option("--region", "regions", multiple=True, metavar="CHROM:START-END",
+                 help="1-based with both ends, needs --strand; may be repeated."),
+    cloup.option("--bed", type=PATH, metavar="FILE",
+                 help="Intervals, 0-based half-open, plain or gzip; column 4 is the name, column 6 the strand."),
+    cloup.option("--fasta", type=PATH, metavar="FILE",
+                 help="Every record of a FASTA, as it is, instead of -R and the others."),
+    cloup.option("--vcf", type=PATH, metavar="FILE",
+                 help="REF and ALT windows of every allele in every gene, those of the scores; without the others."),
+    cloup.option("--strand", type=click.Choice(["+", "-"]), help="Strand of regions, and of BED lines that name none."),
 )  # fmt: skip
 @cloup.option_group(
     "Input and output",
     cloup.option("-R", "--reference", type=PATH, metavar="FASTA", help="Reference, plain or bgzip-compressed."),
     annotation_option,
-    cloup.option(
-        "-o", "--output", "outputs", required=True, multiple=True, type=PATH, metavar="FILE",
-        help=".h5 has every nucleotide; .parquet and .h5ad (AnnData) means of regions or windows; may be repeated.",
-    ),
+    cloup.option("-o", "--output", "outputs", required=True, multiple=True, type=PATH, metavar="FILE",
+                 help=".h5 has every nucleotide; .parquet and .h5ad (AnnData) means of regions or windows; may be "
+                 "repeated."),
 )  # fmt: skip
 @cloup.option_group(
     "What is computed",
-    cloup.option(
-        "--layers", default="last", show_default=True, metavar="last|all|N,...",
-        help="Layers: 0 is what enters the first layer, 1 what leaves it, and so on.",
-    ),
+    cloup.option("--layers", default="last", show_default=True, metavar="last|all|N,...",
+                 help="Layers: 0 is what enters the first layer, 1 what leaves it, and so on."),
     cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once."),
-    cloup.option(
-        "--keep", type=click.IntRange(1), metavar="NT",
-        help="Longest part in the middle of a window that is kept. Default: half of the window.",
-    ),
-    cloup.option(
-        "--attention", is_flag=True,
-        help="Also attention weights of these layers, into .h5; each region has to fit one window.",
-    ),
+    cloup.option("--keep", type=click.IntRange(1), metavar="NT",
+                 help="Longest part in the middle of a window that is kept. Default: half of the window."),
+    cloup.option("--attention", is_flag=True,
+                 help="Also attention weights of these layers, into .h5; each region has to fit one window."),
 )  # fmt: skip
 @machine_options
 def embed(
@@ -98,7 +80,7 @@ def embed(
     An embedding is what a layer of the model says of a nucleotide. All run 5' to 3' of the transcript. Regions longer
     than a window are read from overlapping ones, each nucleotide from the window in whose middle it lies.
     """
-    from ..tools.embed import check_outputs
+    from ..tools.embed import check_formats
     from ..tools.embed import embed as embed_with
 
     if fasta and (reference or genes or regions or bed or strand or vcf):
@@ -108,7 +90,7 @@ def embed(
     source = fasta or reference
     if source is None:
         raise click.UsageError("no sequence: give a reference with -R, or records with --fasta")
-    check_outputs(outputs, attention=attention)
+    check_formats(outputs, attention=attention)
     files.check_outputs(outputs, filter(None, (source, bed, vcf, model["annotation"])))
     computed: dict[str, Any] = {"window": window, "flank": min(_FLANK, (window - 1) // 2), "scores": ()}
     with open_annotator(reference=source, **computed, **model) as annotator:
@@ -143,7 +125,6 @@ Examples:
   splicebert-vep oligo --exon chr17:43063874-43063951 -R GRCh38.fa --goal include --length 20
   splicebert-vep oligo --site chr17:43063874 --kind donor -R GRCh38.fa --no-off-target
 """
-_OLIGO_FLANK = 100  # of scores, which nothing computes here; a small window has room for less
 
 
 @cloup.command(epilog=_OLIGO_EPILOG)
@@ -214,7 +195,7 @@ def oligo(
         check_picture(picture)
     for path in outputs:
         files.check_place(str(path))
-    computed: dict[str, Any] = {"window": window, "flank": min(_OLIGO_FLANK, (window - 1) // 2), "scores": ()}
+    computed: dict[str, Any] = {"window": window, "flank": min(_FLANK, (window - 1) // 2), "scores": ()}
     with open_annotator(reference=reference, **computed, **model) as annotator:
         head, note = None, ""
         if splice_model != "none":
@@ -267,18 +248,14 @@ Examples:
     cloup.option("-o", "-O", "--output", required=True, type=PATH, metavar="TABLE", help="The table, a small file."),
     reference_option,
     annotation_option,
-)
+)  # fmt: skip
 @cloup.option_group(
     "Which SNVs",
-    cloup.option(
-        "--per-class", type=click.IntRange(LEAST), default=2000, show_default=True, metavar="N",
-        help="SNVs of each region class; a class in which fewer are found gets these.",
-    ),
+    cloup.option("--per-class", type=click.IntRange(LEAST), default=2000, show_default=True, metavar="N",
+                 help="SNVs of each region class; a class in which fewer are found gets these."),
     cloup.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="Of the draw."),
-    cloup.option(
-        "--contigs", multiple=True, callback=split_words, metavar="CHROM,...",
-        help="Draw from genes on these only. Default: every contig of the FASTA.",
-    ),
+    cloup.option("--contigs", multiple=True, callback=split_words, metavar="CHROM,...",
+                 help="Draw from genes on these only. Default: every contig of the FASTA."),
 )  # fmt: skip
 @window_options
 @machine_options

@@ -336,7 +336,7 @@ class Embeddings:
             BackendError: the model failed.
             OutputError: a file cannot be written.
         """
-        check_outputs(paths, attention=bool(self.attention))
+        check_formats(paths, attention=bool(self.attention))
         provenance = {"format": FORMAT, **self.provenance}
         done, total = 0, sum(map(len, self.targets))
         with ExitStack() as stack:
@@ -887,7 +887,7 @@ def _suffix(path: str) -> str:
     return Path(path).suffix.lower()
 
 
-def check_outputs(paths: Sequence[str], *, attention: bool = False) -> None:
+def check_formats(paths: Sequence[str], *, attention: bool = False) -> None:
     """Raise SettingsError, before anything is computed, where embeddings cannot be written to these paths.
 
     Args:

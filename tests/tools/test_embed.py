@@ -18,7 +18,7 @@ from splicebert_vep.errors import BackendError, BuildError, PluginError, Setting
 from splicebert_vep.model.backend import TorchBackend
 from splicebert_vep.plugins import GuardedBackend, Origin
 from splicebert_vep.sequence.windows import Kept, stitch
-from splicebert_vep.tools.embed import check_outputs
+from splicebert_vep.tools.embed import check_formats
 from splicebert_vep_spec import BackendOptions
 from splicebert_vep_spec.testing import BackendConformance
 
@@ -346,7 +346,7 @@ def test_a_model_of_one_length_refuses_a_shorter_sequence(work, annotator, monke
 @pytest.mark.parametrize("paths", [[], ["o.npz"], ["o.h5", "./o.h5"]])
 def test_outputs_that_cannot_be_told_are_refused(paths):
     with pytest.raises(SettingsError, match=r"cannot be told"):
-        check_outputs(paths)
+        check_formats(paths)
 
 
 def test_the_command(run, work, tmp_path):
@@ -807,7 +807,7 @@ def test_the_command_refuses_what_contradicts_itself(run, work, vcf, tmp_path, m
 def test_without_anndata_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "anndata", None)
     with pytest.raises(SettingsError, match="anndata"):
-        check_outputs(["o.h5ad"])
+        check_formats(["o.h5ad"])
 
 
 @pytest.mark.parametrize("layers", [[0, 3], "last"])
