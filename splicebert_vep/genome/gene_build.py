@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import AnnotationError, suggestion
 from .contigs import ContigNames, is_mitochondrial
-from .gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED, GeneTable, Ints, is_table, unreadable
+from .gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED, GeneTable, Ints, is_table
 from .ids import stable_id
 
 DEFAULT_BIOTYPES = ("protein_coding", "lncRNA")
@@ -319,7 +319,7 @@ def _read_gff3(lines: Iterable[str], found: _Annotation) -> None:
             parents = _PARENT.search(text)
             if parents is None:
                 raise ValueError("an exon or CDS without Parent")
-            for parent in parents[1].split(","):
+            for parent in parents[1].strip().split(","):
                 found.add(transcript_row((contig, parent)), start, end, kind == "CDS")
             continue
         attributes = dict(pair.split("=", 1) for pair in text.strip().split(";") if "=" in pair)
@@ -554,9 +554,4 @@ def load_table(name_or_path: str | Path) -> GeneTable:
             "SpliceAI's annotation table, plain or gzip",
             remedy=suggestion([name], BUILT_IN).replace("?", "? ") + "check the path, or give -A grch38 or -A grch37",
         )  # fmt: skip
-    try:
-        with path.open("rb") as handle:
-            compiled = is_table(handle.read(4))
-    except OSError as error:
-        raise unreadable(path, error) from error
-    return GeneTable.load(path) if compiled else compile_genes(path)
+    return GeneTable.load(path) if is_table(path) else compile_genes(path)

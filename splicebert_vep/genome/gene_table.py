@@ -172,10 +172,7 @@ class GeneTable:
             AnnotationError: the file is missing, is not a gene table, or is of another format version.
         """
         path = Path(path)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise unreadable(path, error) from error
+        data = _bytes(path)
         try:
             table = None if data.startswith(_ZIP) else pq.ParquetFile(pa.BufferReader(data)).read()
             about = {"format": 1} if table is None else json.loads(table.schema.metadata[_KIND.encode()])
@@ -198,9 +195,25 @@ class GeneTable:
         return found
 
 
-def is_table(head: bytes) -> bool:
-    """Tell from the first bytes of a file whether it is a gene table, of this or an earlier format."""
-    return head.startswith((_PARQUET, _ZIP))
+def is_table(path: Path) -> bool:
+    """Tell from the first bytes of a file whether it is a gene table, of this or an earlier format.
+
+    Raises:
+        AnnotationError: the file cannot be read.
+    """
+    return _bytes(path, 4) in (_PARQUET, _ZIP)
+
+
+def _bytes(path: Path, count: int = -1) -> bytes:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(count)
+    except OSError as error:
+        found = error.strerror or str(error)
+        remedy = "check the path and its permissions"
+        raise AnnotationError(
+            "The gene annotation cannot be read.", found=found, where=str(path), remedy=remedy
+        ) from error
 
 
 def _decode(table: pa.Table, about: Mapping[str, Any]) -> GeneTable:
@@ -232,11 +245,4 @@ def _decode(table: pa.Table, about: Mapping[str, Any]) -> GeneTable:
         exon_start=exon_start,
         exon_end=exon_start + length,
         exon_flags=flags,
-    )
-
-
-def unreadable(path: Path, error: OSError) -> AnnotationError:
-    found = error.strerror or str(error)
-    return AnnotationError(
-        "The gene annotation cannot be read.", found=found, where=str(path), remedy="check the path and its permissions"
     )

@@ -57,16 +57,10 @@ def test_every_format_gives_the_same_genes(
 
 def test_splice_sites_lie_in_the_introns(tmp_path: Path) -> None:
     sites = compile_genes(write_text(tmp_path, ENSEMBL_GFF3)).splice_sites()
-    rows = [(start, strand, bool(donor)) for _, start, strand, donor in sites.T.tolist()]
     # Plus: donors right after 200 and 400, acceptors before 300 and 500. Minus: donor before 2200, acceptor after 2100.
-    assert sorted(rows) == [
-        (200, 1, True),
-        (298, 1, False),
-        (400, 1, True),
-        (498, 1, False),
-        (2100, -1, False),
-        (2198, -1, True),
-    ]
+    assert sorted(tuple(row) for row in sites[1:].T.tolist()) == [
+        (200, 1, 1), (298, 1, 0), (400, 1, 1), (498, 1, 0), (2100, -1, 0), (2198, -1, 1)
+    ]  # fmt: skip
 
 
 def test_contig_lengths_come_from_the_file_or_the_caller(tmp_path: Path) -> None:
@@ -77,51 +71,48 @@ def test_contig_lengths_come_from_the_file_or_the_caller(tmp_path: Path) -> None
     # chr1 is the annotation's 1; chr2 is unknown to it and keeps its name.
     assert compile_genes(path, contig_lengths=read_contig_lengths(fai)).contig_lengths == {"1": 4999, "chr2": 77}
     fai.write_text("chr1 4999\n", encoding="utf-8")
-    with pytest.raises(AnnotationError, match=r"contig lengths cannot be read(.|\n)*line 1"):
+    with pytest.raises(AnnotationError, match="line 1"):
         read_contig_lengths(fai)
 
 
 def test_ensembl_75_gtf_has_no_versions_and_may_lack_gene_lines(tmp_path: Path) -> None:
-    def gtf(contig: str, kind: str, first: int, last: int, gene: str, transcript: str, biotype: str, sign: str) -> str:
-        attributes = f'gene_id "{gene}"; transcript_id "{transcript}"; gene_name "{gene}"; gene_biotype "{biotype}";'
-        return f"{contig} protein_coding {kind} {first} {last} . {sign} . {attributes}"
+    def gtf(contig: str, kind: str, first: int, last: int, number: int, biotype: str = "protein_coding") -> str:
+        gene = (
+            f'gene_id "ENSG{number}"; transcript_id "ENST{number}"; gene_name "ENSG{number}"; gene_biotype "{biotype}";'
+        )
+        return f"{contig} protein_coding {kind} {first} {last} . + . {gene}"
 
     text = "\n".join(
         [
-            gtf("1", "exon", 101, 200, "ENSG1", "ENST1", "pseudogene", "+"),  # not wanted
-            gtf("1", "exon", 501, 600, "ENSG2", "ENST2", "protein_coding", "+"),  # wanted, from its exons alone
-            gtf("1", "exon", 301, 400, "ENSG2", "ENST2", "protein_coding", "+"),
-            gtf("X", "transcript", 101, 400, "ENSG3", "ENST3", "protein_coding", "+"),  # pseudoautosomal: same ids
-            gtf("X", "exon", 101, 200, "ENSG3", "ENST3", "protein_coding", "+"),
-            gtf("X", "exon", 301, 400, "ENSG3", "ENST3", "protein_coding", "+"),
-            gtf("Y", "transcript", 1101, 1400, "ENSG3", "ENST3", "protein_coding", "+"),
-            gtf("Y", "exon", 1101, 1200, "ENSG3", "ENST3", "protein_coding", "+"),
-            gtf("Y", "exon", 1301, 1400, "ENSG3", "ENST3", "protein_coding", "+"),
+            gtf("1", "exon", 101, 200, 1, "pseudogene"),  # not wanted
+            gtf("1", "exon", 501, 600, 2),  # wanted, from its exons alone
+            gtf("1", "exon", 301, 400, 2),
+            gtf("X", "transcript", 101, 400, 3),  # pseudoautosomal: same ids
+            gtf("X", "exon", 101, 200, 3),
+            gtf("X", "exon", 301, 400, 3),
+            gtf("Y", "transcript", 1101, 1400, 3),
+            gtf("Y", "exon", 1101, 1200, 3),
+            gtf("Y", "exon", 1301, 1400, 3),
         ]
     )
     table = compile_genes(write_text(tmp_path, text))
     assert table.gene_ids == ("ENSG2", "ENSG3", "ENSG3")
     assert [table.contigs[row] for row in table.gene_contig] == ["1", "X", "Y"]
-    assert list(zip(table.gene_start.tolist(), table.gene_end.tolist(), strict=True)) == [
-        (300, 600),
-        (100, 400),
-        (1100, 1400),
-    ]
+    assert (table.gene_start.tolist(), table.gene_end.tolist()) == ([300, 100, 1100], [600, 400, 1400])
     assert np.diff(table.exon_offsets).tolist() == [2, 2, 2]
     assert table.symbols == (None, None, None)  # the source repeats the gene id for want of a symbol
     assert table.assembly is None
 
 
+SPLICEAI = "#NAME CHROM STRAND TX_START TX_END EXON_START EXON_END\n".replace(" ", "\t")
+
+
 def test_spliceai_table_starts_are_0_based(tmp_path: Path) -> None:
-    path = tmp_path / "grch38.txt"
-    path.write_text(
-        "#NAME\tCHROM\tSTRAND\tTX_START\tTX_END\tEXON_START\tEXON_END\n"
-        "ALPHA\t1\t+\t100\t600\t100,300,500,\t200,400,600,\n"
-        "BETA\t1\t-\t2000\t2300\t2000,2200\t2100,2300\n"
-        "MT-X\tMT\t-\t2000\t2300\t2000,2200\t2100,2300\n",
-        encoding="utf-8",
-    )
-    table = compile_genes(path)
+    rows = """ALPHA 1 + 100 600 100,300,500, 200,400,600,
+    BETA 1 - 2000 2300 2000,2200 2100,2300
+    MT-X MT - 2000 2300 2000,2200 2100,2300
+    """
+    table = compile_genes(write_text(tmp_path, SPLICEAI + rows, "grch38.txt"))
     assert table.gene_ids == table.symbols == table.transcript_ids == ("ALPHA", "BETA")
     assert table.biotypes == ("unspecified", "unspecified")
     assert [CHOICES[row] for row in table.choice] == ["smallest_id", "smallest_id"]
@@ -147,12 +138,13 @@ def test_reported_transcript(tmp_path: Path, transcripts: list[tuple[str, str, i
     assert CHOICES[int(table.choice[0])] == why
 
 
-def test_mane_from_another_table_counts_without_the_version(tmp_path: Path) -> None:
+@pytest.mark.parametrize("older", ["ENST2.4", "ENST2", "ENST2.4_5", "ENST2.4_PAR_Y"])
+def test_mane_from_another_table_counts_without_the_version(tmp_path: Path, older: str) -> None:
     newer = compile_genes(write_text(tmp_path, choice_gff3(("ENST2.9", "MANE_Select", 30))))
-    older = write_text(tmp_path, choice_gff3(("ENST1.1", "basic", 90), ("ENST2.4", "basic", 30)), "older.gff3")
-    assert compile_genes(older).transcript_ids == ("ENST1.1",)
-    table = compile_genes(older, mane_from=newer)
-    assert table.transcript_ids == ("ENST2.4",)
+    path = write_text(tmp_path, choice_gff3(("ENST1.1", "basic", 90), (older, "basic", 30)), "older.gff3")
+    assert compile_genes(path).transcript_ids == ("ENST1.1",)
+    table = compile_genes(path, mane_from=newer)
+    assert table.transcript_ids == (older,)
     assert CHOICES[int(table.choice[0])] == "MANE_Select"
 
 
@@ -192,48 +184,48 @@ def test_gzip_and_suffix_do_not_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    "line",
     [
-        ("1\tx\texon\t101\t200\t.\t+\t.\n", "8 columns instead of 9"),
-        ("1\tx\texon\tten\t200\t.\t+\t.\tParent=transcript:ENST01\n", "ten"),
-        ("1\tx\texon\t201\t200\t.\t+\t.\tParent=transcript:ENST01\n", "start 201, end 200"),
-        ("1\tx\texon\t0\t200\t.\t+\t.\tParent=transcript:ENST01\n", "start 0, end 200"),
-        ("1\tx\texon\t101\t200\t.\t+\t.\tName=E\n", "without Parent"),
-        ("1\tx\tgene\t101\t200\t.\t+\t.\tName=E\n", "gene without ID"),
-        ("##sequence-region 1\n", "sequence-region"),
+        "1\tx\texon\t101\t200\t.\t+\t.\n",  # 8 columns
+        "1\tx\texon\tten\t200\t.\t+\t.\tParent=transcript:ENST01\n",
+        "1\tx\texon\t201\t200\t.\t+\t.\tParent=transcript:ENST01\n",
+        "1\tx\texon\t0\t200\t.\t+\t.\tParent=transcript:ENST01\n",
+        "1\tx\texon\t101\t200\t.\t+\t.\tName=E\n",  # no Parent
+        "1\tx\tgene\t101\t200\t.\t+\t.\tName=E\n",  # no ID
+        "##sequence-region 1\n",
     ],
 )
-def test_a_malformed_line_is_named(tmp_path: Path, line: str, found: str) -> None:
+def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "bad.gff3"
     lines = tabbed(ENSEMBL_GFF3).splitlines(keepends=True)
     path.write_text("".join([*lines[:6], line, *lines[6:]]), encoding="utf-8")
-    with pytest.raises(AnnotationError, match=f"{found}(.|\n)*bad.gff3, line 7"):
+    with pytest.raises(AnnotationError, match="bad.gff3, line 7"):
         compile_genes(path)
 
 
-def test_a_malformed_gtf_line_is_named(tmp_path: Path) -> None:
-    path = write_text(tmp_path, ENSEMBL_GTF.replace('transcript_id "ENST03"; ', ""), "bad.gtf")
-    with pytest.raises(AnnotationError, match="transcript without transcript_id(.|\n)*bad.gtf, line 15"):
-        compile_genes(path)
-
-
-def test_a_malformed_spliceai_row_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "bad.txt"
-    header = "#NAME\tCHROM\tSTRAND\tTX_START\tTX_END\tEXON_START\tEXON_END\n"
-    path.write_text(f"{header}ALPHA\t1\t+\t100\t600\t100,300,\t200,\n", encoding="utf-8")
-    with pytest.raises(AnnotationError, match="bad.txt, line 2"):
-        compile_genes(path)
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (ENSEMBL_GTF.replace('transcript_id "ENST03"; ', ""), 15),
+        (ENSEMBL_GTF.replace('gene_id "ENSG02"; ', ""), 14),
+        (f"{SPLICEAI}ALPHA 1 + 100 600 100,300, 200,", 2),
+        (f"{SPLICEAI}ALPHA 1 + 100 600 100,300, 200,300,", 2),
+    ],
+)
+def test_a_malformed_line_of_another_format_is_named(tmp_path: Path, text: str, line: int) -> None:
+    with pytest.raises(AnnotationError, match=f"bad.txt, line {line}"):
+        compile_genes(write_text(tmp_path, text, "bad.txt"))
 
 
 def test_a_gene_without_strand(tmp_path: Path) -> None:
     path = write_text(tmp_path, choice_gff3(("T1", "basic", 0)).replace(" + ", " . "))
-    with pytest.raises(AnnotationError, match=r"no strand(.|\n)*gene G on 1"):
+    with pytest.raises(AnnotationError, match="gene G on 1"):
         compile_genes(path)
 
 
 def test_no_gene_of_the_wanted_biotypes_tells_which_there_are(tmp_path: Path) -> None:
     path = write_text(tmp_path, ENSEMBL_GFF3)
-    with pytest.raises(AnnotationError, match=r"antisense(.|\n)*protein_coding \(2\), processed_pseudogene \(1\)"):
+    with pytest.raises(AnnotationError, match=r"protein_coding \(2\), processed_pseudogene \(1\)"):
         compile_genes(path, biotypes=("antisense",))
     assert compile_genes(path, biotypes=("processed_pseudogene",)).gene_ids == ("ENSG03.1",)
 
