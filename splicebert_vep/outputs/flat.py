@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 def per_run(make: Callable[[RunInfo], T]) -> Callable[[RunInfo], T]:
-    """Remember what a function returned for the last run it was called with.
+    """Keep the result of a function for the last run it was called with.
 
-    Runs are told apart by identity, because they hold mappings and have no hash. Threads may share the function.
+    The run is compared by identity, because it holds mappings and has no hash. Threads may share the function.
     """
     last: tuple[RunInfo, T] | None = None
 

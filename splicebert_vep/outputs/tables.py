@@ -1,4 +1,4 @@
-"""Apache Parquet: typed columns, full precision, provenance in the schema's metadata."""
+"""Tables, one row per allele and gene: TSV, JSON Lines and Parquet, with provenance at their head."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def objects(report: RecordReport, run: RunInfo) -> Iterator[dict[str, Value]]:
 
 
 def utf8(value: Value) -> Value:
-    """Return text that formats of Unicode can hold: bytes of the VCF that are no UTF-8 become U+FFFD."""
+    """Return text that Unicode formats can hold: bytes of the VCF that are not UTF-8 become U+FFFD."""
     if isinstance(value, str) and not value.isascii():
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return value

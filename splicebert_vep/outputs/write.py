@@ -194,7 +194,7 @@ class Outputs:
         first: the first records, which complete a header for BCF.
         contig_lengths: of the reference by its own names, for the same purpose.
         version: of this program.
-        recurring: what remembers the INFO items of its reports.
+        recurring: remembers the INFO items of its reports.
     """
 
     def __init__(
@@ -208,26 +208,23 @@ class Outputs:
         recurring: Recurring | None = None,
     ) -> None:
         self._recurring = recurring
-        self._plan = plan
         self._run = run
-        self._tables: list[TextFile | TableFile] = []
         self._vcf: VcfWriter | None = None
-        self._own, self._merged, declared = _writers(plan.info, plan.origins, run, header)
-        with contextlib.ExitStack() as undo:
+        self._tables: list[TextFile | TableFile] = []
+        self._renderers = _renderers(plan.info, plan.origins, run, header)
+        try:
             if plan.info:
-                annotated = header.annotated(declared, run.provenance, version=version)
+                fields = [field for renderer in self._renderers for field in renderer.fields]
+                annotated = header.annotated(fields, run.provenance, version=version)
                 self._vcf = VcfWriter(plan.path, annotated, plan.kind, first, contig_lengths)
-                undo.callback(self._vcf.abort)
             for adapter, path in plan.tables:
-                origin = plan.origins[adapter.name]
-                table: TextFile | TableFile
                 if isinstance(adapter, TextAdapter):
-                    table = TextFile(adapter, origin, path, run)
+                    self._tables.append(TextFile(adapter, plan.origins[adapter.name], path, run))
                 else:
-                    table = TableFile(adapter, origin, path, run)
-                undo.callback(table.abort)
-                self._tables.append(table)
-            undo.pop_all()
+                    self._tables.append(TableFile(adapter, plan.origins[adapter.name], path, run))
+        except BaseException:
+            self._abort()
+            raise
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -242,25 +239,21 @@ class Outputs:
             BrokenPipeError: the reader of a pipe has gone.
         """
         if self._vcf is not None:
-            items = self._recurring.info(reports, self._info) if self._recurring else self._info(reports)
-            for record, info in zip(records, self._with_merged(items, records, reports), strict=True):
-                self._vcf.write(record, info)
+            own = self._recurring.info(reports, self._own_items) if self._recurring else self._own_items(reports)
+            infos = [record.info() for record in records] if any(one.merging for one in self._renderers) else []
+            merged = [one.items(reports, infos) for one in self._renderers if one.merging]
+            for record, items in zip(records, zip(own, *merged, strict=True), strict=True):
+                self._vcf.write(record, b";".join(filter(None, items)))
         for table in self._tables:
             table.write(reports)
 
-    def _info(self, reports: Sequence[RecordReport]) -> list[bytes]:
-        """Return the new INFO items of each record that follow from its report, those of all adapters in a row."""
-        items = _joined(len(reports), [writer.texts(reports, repeat(self._run)) for writer in self._own])
-        return [info if report.alleles else b"" for info, report in zip(items, reports, strict=True)]
-
-    def _with_merged(
-        self, items: list[bytes], records: Sequence[VcfRecord], reports: Sequence[RecordReport]
-    ) -> list[bytes]:
-        """Add the items that follow from the records' own INFO too."""
-        if not self._merged:
-            return items
-        there = [record.info() for record in records]
-        return _joined(len(items), [items, *(writer.texts(reports, there) for writer in self._merged)])
+    def _own_items(self, reports: Sequence[RecordReport]) -> list[bytes]:
+        """Return the INFO items of each record that depend on its report alone, those of all adapters in a row."""
+        own = [one.items(reports, repeat(self._run)) for one in self._renderers if not one.merging]
+        rows = zip(*own, strict=True) if own else repeat((), len(reports))
+        return [
+            b";".join(filter(None, row)) if report.alleles else b"" for row, report in zip(rows, reports, strict=True)
+        ]
 
     def __enter__(self) -> Outputs:
         return self
@@ -268,13 +261,9 @@ class Outputs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._commit()
-        else:
+        if kind is not None:
             self._abort()
-
-    def _commit(self) -> None:
-        """Finish every output, then publish them all, so that one that fails leaves none behind."""
+            return
         try:
             for output in self._all():
                 output.finish()
@@ -290,44 +279,46 @@ class Outputs:
                 stack.callback(output.abort)
 
     def _all(self) -> list[VcfWriter | TextFile | TableFile]:
-        return [*([] if self._vcf is None else [self._vcf]), *self._tables]
+        return [*([self._vcf] if self._vcf else []), *self._tables]
 
 
-@dataclass(frozen=True, slots=True)
-class _InfoWriter:
-    """What renders INFO fields, and what prints them."""
+class _Renderer:
+    """Render the INFO fields of one adapter.
 
-    adapter: InfoAdapter | Merger
-    origin: Origin
-    encoder: InfoEncoder
+    Args:
+        adapter: an INFO adapter, or the merger of a merging adapter.
+        origin: of the adapter.
+        fields: declared by the adapter.
+        merging: whether ``adapter`` is a merger.
+    """
 
-    def texts(
-        self, reports: Sequence[RecordReport], beside: Iterable[RunInfo] | Iterable[Mapping[str, str]]
-    ) -> list[bytes]:
+    def __init__(
+        self, adapter: InfoAdapter | Merger, origin: Origin, fields: Sequence[InfoField], *, merging: bool
+    ) -> None:
+        self.merging = merging
+        self.fields = fields
+        self._origin = origin
+        self._encoder = InfoEncoder(fields)
+        self._render: Callable[..., Mapping[str, tuple[Value, ...]]] = adapter.render
+
+    def items(self, reports: Sequence[RecordReport], given: Iterable[RunInfo | Mapping[str, str]]) -> list[bytes]:
         """Return the INFO items of each record.
 
         Args:
-            beside: what the adapter gets with each report: the run, or the record's own INFO.
+            reports: of the records.
+            given: goes to the adapter with each report: the run, or to a merger the record's own INFO.
 
         Raises:
-            PluginError: the adapter failed, or gave what its declared fields cannot hold.
+            PluginError: the adapter failed, or gave values that its declared fields cannot hold.
         """
-        render: Callable[..., Mapping[str, tuple[Value, ...]]] = self.adapter.render
         try:
-            with self.origin.guarding("render", passing=(UnfitError,)):
+            with self._origin.guarding("render", passing=(UnfitError,)):
                 return [
-                    self.encoder.text(dict(render(report, other)), len(report.alleles))
-                    for report, other in zip(reports, beside, strict=False)
+                    self._encoder.text(dict(self._render(report, other)), len(report.alleles))
+                    for report, other in zip(reports, given, strict=False)
                 ]
         except UnfitError as unfit:
-            raise self.origin.broken("render", needed=unfit.needed, found=unfit.found) from unfit
-
-
-def _joined(count: int, by_writer: Sequence[list[bytes]]) -> list[bytes]:
-    """Return for each record the items of all writers in a row."""
-    if len(by_writer) == 1:
-        return by_writer[0]
-    return [b";".join(filter(None, items)) for items in zip(*by_writer, strict=True)] if by_writer else [b""] * count
+            raise self._origin.broken("render", needed=unfit.needed, found=unfit.found) from unfit
 
 
 def check_emit(
@@ -337,77 +328,66 @@ def check_emit(
     run: RunInfo,
     header: VcfHeader,
 ) -> None:
-    """Find out before anything is scored whether INFO and merging adapters take an input; raises as they do."""
+    """See before anything is scored that INFO and merging adapters take an input; raises as ``Outputs`` does."""
     asked = [adapters.get(word.partition("=")[0]) for word in words]
-    info = [adapter for adapter in asked if isinstance(adapter, InfoAdapter | MergingAdapter)]
-    _writers(info, origins, run, header)
+    _renderers([one for one in asked if isinstance(one, InfoAdapter | MergingAdapter)], origins, run, header)
 
 
-def _writers(
+def _renderers(
     adapters: Sequence[InfoAdapter | MergingAdapter], origins: Mapping[str, Origin], run: RunInfo, header: VcfHeader
-) -> tuple[list[_InfoWriter], list[_InfoWriter], list[InfoField]]:
-    """Return what writes fields of its own, what merges into the input's, and every field they declare.
+) -> list[_Renderer]:
+    """Open the adapters for an input.
 
     Raises:
         SettingsError: an adapter refused, the definition of a field to merge into is in doubt, or scores of an earlier
             run would stay among those of another program.
-        PluginError: a header is none, or two adapters write one key.
+        PluginError: a declared field is none, or two adapters write one key.
     """
-    own: list[_InfoWriter] = []
-    merging: list[_InfoWriter] = []
-    declared: list[InfoField] = []
-    owners: dict[str, str] = {}
+    renderers: list[_Renderer] = []
+    owners: dict[str, Origin] = {}
     known = header.infos()
     for adapter in adapters:
         origin = origins[adapter.name]
+        renderer: InfoAdapter | Merger
         if isinstance(adapter, MergingAdapter):
-            with origin.guarding("merge"):
-                merger = adapter.merge(run, known)
-                fields = list(merger.fields)
+            method = "merge"
+            with origin.guarding(method):
+                renderer = adapter.merge(run, known)
+                fields = list(renderer.fields)
             _check_definitions(fields, header)
-            merging.append(_InfoWriter(merger, origin, InfoEncoder(_checked(fields, "merge", origin, owners))))
         else:
-            with origin.guarding("header"):
+            method, renderer = "header", adapter
+            with origin.guarding(method):
                 fields = list(adapter.header(run))
-            own.append(_InfoWriter(adapter, origin, InfoEncoder(_checked(fields, "header", origin, owners))))
-        declared += fields
+        for field in fields:
+            if not is_info_field(field):
+                raise origin.broken(method, needed=INFO_FIELD_NEEDED, found=repr(field))
+            if field.key in owners:
+                raise PluginError(
+                    "Two outputs write the same INFO key.",
+                    found=f"{field.key} of {owners[field.key]} and of {origin}",
+                    where=f"hook {origin.hook}, --emit",
+                    remedy=f"use one of them at a time; {remedy(origin.plugin)}",
+                )
+            owners[field.key] = origin
+        renderers.append(_Renderer(renderer, origin, fields, merging=isinstance(adapter, MergingAdapter)))
     stale = [key for key, field in known.items() if key not in owners and _MERGED.search(field.description)]
     if adapters and stale:
         raise SettingsError(
-            "The input holds scores of an earlier run in a field that this run would leave as it is.",
-            needed=f"an output that writes {', '.join(stale)} again, so that all scores of a file are of one run",
-            found=", ".join(adapter.name for adapter in adapters),
+            f"The input holds scores of an earlier run in {', '.join(stale)}, which this run would leave as they are.",
             remedy="add csq to --emit, e.g. --emit flat,csq, or start from the file without these scores",
         )
-    return own, merging, declared
+    return renderers
 
 
 def _check_definitions(fields: Sequence[InfoField], header: VcfHeader) -> None:
-    """See that it is certain what the subfields are of what is merged into; else no entry could be read, or kept."""
+    """See that the subfields of each field to merge into are certain; else no entry could be read, or kept."""
     doubts = header.infos_in_doubt()
     for field in fields:
         if field.key in doubts:
             raise SettingsError(
                 "The definition of a field to merge into is in doubt.",
-                needed="one line that says what its subfields are",
                 found=f"{field.key}: {doubts[field.key]}",
                 remedy="mend the header (bcftools reheader), or take the field out and annotate again "
                 f"(bcftools annotate -x INFO/{field.key}); --emit vep needs none",
             )
-
-
-def _checked(fields: list[InfoField], method: str, origin: Origin, owners: dict[str, str]) -> list[InfoField]:
-    """Return the fields; ``owners`` learns whose their keys are."""
-    for field in fields:
-        if not is_info_field(field):
-            raise origin.broken(method, needed=INFO_FIELD_NEEDED, found=repr(field))
-        if field.key in owners:
-            raise PluginError(
-                "Two outputs write the same INFO key.",
-                needed="one output of these at a time",
-                found=f"{field.key} of {owners[field.key]} and of {origin}",
-                where=f"hook {origin.hook}, --emit",
-                remedy=remedy(origin.plugin),
-            )
-        owners[field.key] = str(origin)
-    return fields

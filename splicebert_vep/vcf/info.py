@@ -33,7 +33,7 @@ def foreign_keys(fields: Sequence[InfoField]) -> frozenset[bytes]:
 
 
 def info_items(info: bytes) -> dict[str, str]:
-    """Return the items of an INFO column by key, as text; a flag is empty, of a key given twice the first counts."""
+    """Return the items of an INFO column by key, as text; a flag is empty; duplicate keys: first wins."""
     found: dict[str, str] = {}
     for item in info.decode("utf-8", "surrogateescape").split(";"):
         key, _, value = item.partition("=")
@@ -43,7 +43,7 @@ def info_items(info: bytes) -> dict[str, str]:
 
 
 class UnfitError(ValueError):
-    """An annotation that its declared fields cannot hold: what was needed, and what was found."""
+    """An annotation has values that its declared fields cannot hold."""
 
     def __init__(self, needed: str, found: str) -> None:
         super().__init__(f"needed {needed}, found {found}")
@@ -51,7 +51,7 @@ class UnfitError(ValueError):
 
 
 class InfoEncoder:
-    """Turn annotations into INFO items, by the definitions of their fields.
+    """Print annotations as INFO items, by the definitions of their fields.
 
     A field whose description holds ``Format: A|B`` carries entries: their text comes with ``|`` between
     subfields and escaped within them, so it is checked and not escaped again. A float has 4 decimals, or 6 significant
@@ -61,7 +61,7 @@ class InfoEncoder:
 
     def __init__(self, fields: Sequence[InfoField], *, exact: bool = False) -> None:
         self._fields = {field.key: field for field in fields}
-        # what of a field is needed for every record: how the item begins, what prints a value, one value per ALT or not
+        # per field: begin of the item, printer of a value, whether it has one value per ALT
         self._plans = {field.key: (f"{field.key}=", _printer(field, exact), field.number == "A") for field in fields}
 
     def text(self, annotation: Annotation, alts: int) -> bytes:
@@ -99,7 +99,7 @@ class InfoEncoder:
 
 
 Printer = Callable[[Value], str]
-"""Print a value of a field, not None; ValueError or TypeError says that it cannot be one."""
+"""Print a value of a field, not None; raises ValueError or TypeError where the field cannot hold it."""
 
 
 def _printer(field: InfoField, exact: bool) -> Printer:
@@ -176,7 +176,7 @@ def _without(info: bytes, new: bytes, foreign: Collection[bytes]) -> tuple[bytes
         key = item.partition(b"=")[0]
         if key == _PREFIX or key.startswith(_PREFIX + b"_"):
             continue
-        if key in replacing and key in added:  # of a key given twice the first counts, and the other stays
+        if key in replacing and key in added:  # duplicate keys: the first is replaced, the second stays
             item = added.pop(key)
         kept.append(item)
     return b";".join(kept), b";".join(added.values())
