@@ -21,6 +21,7 @@ from .files import check_outputs
 from .genome.gene_build import load_table
 from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
+from .genome.places import read_region
 from .genome.reference import Reference
 from .joins.join import Joins, parse_joins
 from .model.engine import Engine
@@ -37,7 +38,7 @@ from .scoring.pipeline import Pipeline, Record, Scoring
 from .scoring.plan import plan_scores, with_choice
 from .settings import Settings, check_window
 from .store.store import ScoreStore
-from .variants import MAX_POS, Region, Variant, VariantLike, as_variant
+from .variants import Region, Variant, VariantLike, as_variant
 from .vcf.header import VcfHeader
 from .vcf.read import open_vcf
 from .vcf.write import Kind
@@ -161,7 +162,7 @@ class FileAnnotator:
             reference=str(self.reference.path),
         )
         summary = Summary()
-        where = None if region is None else self._region(region)
+        where = None if region is None else read_region(region, self.reference)
         began = time.monotonic()
         with (
             open_vcf(source) as reader,
@@ -206,10 +207,6 @@ class FileAnnotator:
     def check_emit(self, words: Sequence[str], header: VcfHeader) -> None:
         """Find out whether the outputs asked for take an input with this header; raises as ``annotate`` would."""
         check_emit(words, self.plugins.adapters, self.plugins.origins("adapter"), self.run, header)
-
-    def _region(self, text: str) -> Region:
-        """Read a region; a contig whose own name holds a colon (HLA-A*01:01) is known by the reference."""
-        return Region(text, 1, MAX_POS) if self.reference.find(text) else Region.parse(text)
 
     def _in_region(self, records: Iterable[_R], region: Region | None) -> Iterator[_R]:
         if region is None:

@@ -25,6 +25,11 @@ _ANNOTATION_REMEDY = "give the annotation (-A) of the FASTA's build, e.g. -A grc
 _REMEDY = "give the FASTA (-R) and the annotation (-A) of the VCF's own build"
 
 
+def is_other_build(mismatches: int, compared: int) -> bool:
+    """Tell whether so many of the compared reference bases differ that the genome build must be another."""
+    return compared >= _BASES_NEEDED and mismatches > _MISMATCHES_ALLOWED * compared
+
+
 class BuildGuard:
     """Compare VCF, FASTA and annotation while the first records pass.
 
@@ -182,7 +187,7 @@ class BuildGuard:
                 self._odd_sites += (other_strand(bases) if strand == "-" else bases) not in _DINUCLEOTIDES[kind]
 
     def _judge(self) -> None:
-        if self._bases >= _BASES_NEEDED and self._mismatches > _MISMATCHES_ALLOWED * self._bases:
+        if is_other_build(self._mismatches, self._bases):
             raise BuildError(
                 "The VCF and the FASTA are of different genome builds: REF bases are not those of the FASTA.",
                 needed=f"at most {_MISMATCHES_ALLOWED:.0%} mismatches",

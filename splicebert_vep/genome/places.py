@@ -144,6 +144,11 @@ def _rows_of(names: Sequence[str], table: GeneTable) -> Mapping[str, Sequence[in
     return {name: exact[name] or versioned[name] for name in names}
 
 
+def read_region(text: str, reference: Reference) -> Region:
+    """Read a region; the reference knows a contig whose own name holds a colon (HLA-A*01:01)."""
+    return Region(text, 1, MAX_POS) if reference.find(text) else Region.parse(text)
+
+
 def region_stretches(texts: Sequence[str], reference: Reference) -> Iterator[Stretch]:
     """Yield the stretch of each region.
 
@@ -151,8 +156,7 @@ def region_stretches(texts: Sequence[str], reference: Reference) -> Iterator[Str
         SettingsError: a region cannot be read, or does not lie on the FASTA.
     """
     for text in texts:
-        # A contig whose own name holds a colon (HLA-A*01:01) is known by the reference.
-        region = Region(text, 1, MAX_POS) if reference.find(text) else Region.parse(text)
+        region = read_region(text, reference)
         contig = _contig(region.chrom, reference, f"region {text}")
         length = reference.lengths[contig]
         last = length if region.last == MAX_POS else region.last

@@ -26,6 +26,7 @@ from splicebert_vep_spec.values import fits
 
 from ..errors import BuildError, SettingsError, suggestion
 from ..genome.contigs import is_mitochondrial
+from ..genome.guard import is_other_build
 from ..genome.reference import Reference
 from ..plugins import Origin, Plugins
 from ..sequence import alleles as changes
@@ -35,8 +36,6 @@ from ..vcf.tabix import TabixTable
 INFO = "info:"
 #: Name of the join that reads tables which the user declares.
 _DECLARED = "table"
-#: A contig of a source is of another build when more than this share of at least so many rows differ from the FASTA.
-_MISMATCHES_ALLOWED, _ROWS_NEEDED = 0.10, 20
 
 
 class RecordWithInfo(Protocol):
@@ -222,7 +221,7 @@ class JoinSource:
         """Raise BuildError when the rows of a contig are not of the FASTA's build: files may hold a contig each."""
         for contig, mismatches in self._check.mismatches.items():
             compared = self._check.compared[contig]
-            if compared >= _ROWS_NEEDED and mismatches > _MISMATCHES_ALLOWED * compared:
+            if is_other_build(mismatches, compared):
                 raise BuildError(
                     f"{self._word} and the FASTA are of different genome builds: {mismatches} of {compared} rows "
                     f"compared, first {self._check.example[contig]}. Give the file of the FASTA's own build."
