@@ -40,7 +40,19 @@ from splicebert_vep.store.store import AlleleKey, ScoreStore, StoredScores
 from splicebert_vep.train.corpus import Source
 from splicebert_vep.train.pretrain import initialise
 from splicebert_vep.train.recipe import FineTuneRecipe, Recipe, Stage
-from splicebert_vep_spec import Backend, GeneContext, Interval, hookimpl
+from splicebert_vep_spec import (
+    Allele,
+    AlleleReport,
+    Backend,
+    FieldSpec,
+    GeneContext,
+    Interval,
+    RecordReport,
+    RunInfo,
+    ScoredContext,
+    Status,
+    hookimpl,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "example_vcfs"
@@ -458,6 +470,30 @@ ENSEMBL_GTF = f"""
 1 havana CDS         2054 2100 . - 0 {_T3}
 1 havana stop_codon  2051 2053 . - 0 {_T3}
 """
+
+
+# A run of three fields, and the outcomes of a record with two ALTs; for the tests of outputs.
+
+SCORE_FIELDS = (
+    FieldSpec("LLR", "A", "Float", "x"),
+    FieldSpec("N_SITES", "A", "Integer", "y"),
+    FieldSpec("WORD", "A", "String", "z"),
+)
+RUN = RunInfo(SCORE_FIELDS, {"Model": "m", "Note": "n"})
+
+
+def report() -> RecordReport:
+    """Return a scored ALT in two genes, and a symbolic ALT."""
+    first = ScoredContext(gene("G1", "-"), Status.OK, "", {"LLR": -1.23456, "N_SITES": 2, "WORD": "a,b|c;d e"})
+    second = ScoredContext(gene("G2"), Status.OK, "", {"LLR": 0.000123456789, "N_SITES": None})
+    skipped = ScoredContext(None, Status.SYMBOLIC, "ALT <DEL> is symbolic", {})
+    return RecordReport(
+        "1", 100, "rs1", "AC",
+        (
+            AlleleReport("AT", Allele("chr1", 100, "C", "T"), (first, second)),
+            AlleleReport("<DEL>", None, (skipped,)),
+        ),
+    )  # fmt: skip
 
 
 # Small stand-ins that tests build a pipeline from.

@@ -1,208 +1,38 @@
-"""What the adapters write for what kind of outcome."""
+"""All outputs of a run together: what they check, and that none stays behind when one fails."""
 
-import json
 import math
 from types import SimpleNamespace
 
-import pyarrow.parquet as pq
 import pytest
 
-from factories import gene
-from splicebert_vep.errors import OutputError, PluginError, SettingsError
+from factories import RUN, report
+from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.outputs.flat import FlatAdapter
-from splicebert_vep.outputs.tables import JsonlAdapter, ParquetAdapter, TsvAdapter, columns, rows
+from splicebert_vep.outputs.tables import TsvAdapter
 from splicebert_vep.outputs.vep import VepAdapter
 from splicebert_vep.outputs.write import Outputs, TableFile, TextFile, plan_outputs
 from splicebert_vep.plugins import Origin
 from splicebert_vep.vcf.header import VcfHeader
 from splicebert_vep.vcf.read import VcfRecord
 from splicebert_vep_spec import (
-    Allele,
     AlleleReport,
-    FieldSpec,
     InfoAdapter,
     InfoField,
     Merger,
     MergingAdapter,
     RecordReport,
     Refused,
-    RunInfo,
-    ScoredContext,
-    Status,
     TableAdapter,
     TableWriter,
     TextAdapter,
-    format_number,
-    format_value,
 )
 
-FIELDS = (
-    FieldSpec("LLR", "A", "Float", "x"),
-    FieldSpec("N_SITES", "A", "Integer", "y"),
-    FieldSpec("WORD", "A", "String", "z"),
-)
-RUN = RunInfo(FIELDS, {"Model": "m", "Note": "n"})
 HEADER = VcfHeader.parse([b"##fileformat=VCFv4.2\n", b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"], "in.vcf")
-
-
-def report() -> RecordReport:
-    first = ScoredContext(gene("G1", "-"), Status.OK, "", {"LLR": -1.23456, "N_SITES": 2, "WORD": "a,b|c;d e"})
-    second = ScoredContext(gene("G2"), Status.OK, "", {"LLR": 0.000123456789, "N_SITES": None})
-    skipped = ScoredContext(None, Status.SYMBOLIC, "ALT <DEL> is symbolic", {})
-    return RecordReport(
-        "1", 100, "rs1", "AC",
-        (
-            AlleleReport("AT", Allele("chr1", 100, "C", "T"), (first, second)),
-            AlleleReport("<DEL>", None, (skipped,)),
-        ),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (1.0, "1.0000"), (-0.25, "-0.2500"), (0.001, "0.0010"),
-        (0.00099999, "0.00099999"), (1.23456789e-7, "1.23457e-07"),
-        (0.0, "0"), (-0.0, "0"), (12345.678949, "12345.6789"), (-0.000123456789, "-0.000123457"),
-    ],
-)  # fmt: skip
-def test_numbers_have_four_decimals_or_six_digits(value, text):
-    assert format_number(value) == text
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_no_number_is_printed_for_what_is_none(value):
-    with pytest.raises(ValueError, match="missing value is None"):
-        format_number(value)
-
-
-def test_values_of_every_type():
-    assert [format_value(value) for value in (None, 3, "x", 0.5)] == ["", "3", "x", "0.5000"]
-    assert format_value(None, ".") == "."
-
-
-def test_flat_has_one_value_per_alt_of_the_first_gene():
-    values = FlatAdapter().render(report(), RUN)
-    assert values["SpliceBERT_LLR"] == (-1.23456, None)
-    assert values["SpliceBERT_GENE"] == ("G1", None)
-    assert values["SpliceBERT_STRAND"] == ("-", None)
-    assert values["SpliceBERT_NGENES"] == (2, None)
-    assert values["SpliceBERT_STATUS"] == ("OK", "SYMBOLIC")
-    declared = {line.key: line for line in FlatAdapter().header(RUN)}
-    assert set(declared) == set(values)
-    assert {line.number for line in declared.values()} == {"A"}
-
-
-def test_flat_says_nothing_of_a_record_without_alt():
-    assert FlatAdapter().render(RecordReport("1", 100, ".", "A", ()), RUN) == {}
-
-
-def test_adapters_follow_the_run_they_are_given():
-    """What they remember of a run is that run's; runs are told apart although they are equal in part."""
-    short, again = RunInfo(FIELDS[:1], RUN.provenance), RunInfo(FIELDS, RUN.provenance)
-    whole = [adapter.render(report(), RUN) for adapter in (FlatAdapter(), VepAdapter())]
-    less = [adapter.render(report(), short) for adapter in (FlatAdapter(), VepAdapter())]
-    assert whole == [adapter.render(report(), again) for adapter in (FlatAdapter(), VepAdapter())]
-    assert set(whole[0]) - set(less[0]) == {"SpliceBERT_N_SITES", "SpliceBERT_WORD"}
-    assert [str(entry).count("|") for entry in less[1]["SpliceBERT"]] == [9, 9, 9]
-    assert len(next(rows(report(), short))) == len(columns(short)) == len(columns(RUN)) - 2
-
-
-def test_vep_style_has_one_entry_per_alt_and_gene():
-    [line] = VepAdapter().header(RUN)
-    names = line.description.split("Format: ")[1].split("|")
-    assert names[:2] == ["ALLELE", "SYMBOL"]
-    assert names[-1] == "STATUS"
-    entries = VepAdapter().render(report(), RUN)["SpliceBERT"]
-    rows = [dict(zip(names, str(entry).split("|"), strict=True)) for entry in entries]
-    assert [row["GENE"] for row in rows] == ["G1", "G2", ""]
-    assert [row["ALLELE"] for row in rows] == ["AT", "AT", "<DEL>"]
-    assert [row["LLR"] for row in rows] == ["-1.2346", "0.000123457", ""]
-    assert rows[0]["WORD"] == "a&b&c%3Bd_e"
-    assert [row["STATUS"] for row in rows] == ["OK", "OK", "SYMBOLIC"]
 
 
 def opened(adapter, path) -> TextFile | TableFile:
     kind = TextFile if hasattr(adapter, "lines") else TableFile
     return kind(adapter, Origin("mine", "register_adapters", "adapter", adapter.name), str(path), RUN)
-
-
-def test_tsv_rows(tmp_path):
-    path = tmp_path / "t.tsv"
-    writer = opened(TsvAdapter(), path)
-    writer.write([report()])
-    assert not path.exists()
-    writer.finish()
-    assert not path.exists()
-    writer.publish()
-    lines = path.read_text().splitlines()
-    assert lines[:2] == ["## Model=m", "## Note=n"]
-    header = lines[2].split("\t")
-    rows = [dict(zip(header, line.split("\t"), strict=True)) for line in lines[3:]]
-    assert [(row["CHROM"], row["POS"], row["ALT"], row["GENE"], row["STATUS"]) for row in rows] == [
-        ("1", "100", "AT", "G1", "OK"), ("1", "100", "AT", "G2", "OK"), ("1", "100", "<DEL>", "", "SYMBOLIC"),
-    ]  # fmt: skip
-    assert [row["START"] for row in rows] == ["100", "100", ""]
-    assert rows[1]["N_SITES"] == ""
-    assert rows[2]["REASON"] == "ALT <DEL> is symbolic"
-
-
-def test_parquet_rows(tmp_path):
-    path = tmp_path / "t.parquet"
-    writer = opened(ParquetAdapter(), path)
-    for _ in range(6000):  # more than one buffer
-        writer.write([report()])
-    writer.finish()
-    assert not path.exists()
-    writer.publish()
-    table = pq.read_table(path)
-    assert table.num_rows == 18_000
-    first = table.slice(0, 3).to_pylist()
-    assert [row["LLR"] for row in first] == [-1.23456, 0.000123456789, None]
-    assert [row["N_SITES"] for row in first] == [2, None, None]
-    assert table.schema.metadata[b"Model"] == b"m"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["t.parquet"]
-
-
-def test_json_rows(tmp_path):
-    path = tmp_path / "t.jsonl"
-    writer = opened(JsonlAdapter(), path)
-    writer.write([report()])
-    writer.finish()
-    writer.publish()
-    first, *rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert first == {"provenance": {"Model": "m", "Note": "n"}}
-    assert [(row["ALT"], row["GENE"], row["LLR"]) for row in rows] == [
-        ("AT", "G1", -1.23456), ("AT", "G2", 0.000123456789), ("<DEL>", None, None),
-    ]  # fmt: skip
-    assert rows[2]["REASON"] == "ALT <DEL> is symbolic"
-
-
-TABLES = [TsvAdapter(), JsonlAdapter(), ParquetAdapter()]
-
-
-@pytest.mark.parametrize("adapter", TABLES)
-def test_an_aborted_table_leaves_nothing(adapter, tmp_path):
-    writer = opened(adapter, tmp_path / "t")
-    writer.write([report()])
-    writer.abort()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("adapter", TABLES)
-def test_a_table_that_cannot_be_opened_is_told(adapter, tmp_path):
-    with pytest.raises(OutputError, match="could not be written"):
-        opened(adapter, tmp_path / "no" / "t")
-
-
-def test_parquet_needs_a_file():
-    with pytest.raises(SettingsError, match="stdout"):
-        opened(ParquetAdapter(), "-")
-
-
-def test_a_tsv_is_not_written_under_the_name_of_a_packed_file(tmp_path):
-    with pytest.raises(SettingsError, match="plain text"):
-        opened(TsvAdapter(), tmp_path / "t.tsv.gz")
 
 
 class Lines(TextAdapter):
