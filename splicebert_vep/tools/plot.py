@@ -20,7 +20,7 @@ from splicebert_vep_spec import (
 )
 
 from ..annotator import Annotator
-from ..errors import BackendError, SettingsError
+from ..errors import SettingsError
 from ..genome.gene_index import Exon
 from ..genome.ids import stable_id
 from ..plugins import GuardedBackend
@@ -43,6 +43,7 @@ from .drawing import (
     plain_words,
     position_words,
 )
+from .windows import answers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,13 +171,10 @@ def is_named(context: GeneContext, name: str) -> bool:
 
 def _expected(tokens: NDArray[np.uint8], backend: GuardedBackend) -> NDArray[np.float64]:
     """Return ln p over A, C, G, T at every base of windows (N, W): (N, W, 4)."""
-    n, width = tokens.shape
-    positions = np.tile(np.arange(1, width + 1), (n, 1))  # past [CLS]
-    try:
-        logits = backend.forward(with_special(tokens), positions).logits
-    except RuntimeError as error:
-        raise BackendError("The model failed.", found=" ".join(str(error).split())) from error
-    found: NDArray[np.float64] = log_p(logits).cpu().numpy()
+    positions = np.tile(np.arange(1, tokens.shape[1] + 1), (len(tokens), 1))  # past [CLS]
+    found: NDArray[np.float64] = answers(
+        lambda: log_p(backend.forward(with_special(tokens), positions).logits).cpu().numpy()
+    )
     return found
 
 
@@ -198,15 +196,6 @@ _AROUND = 10  # bases that a logo shows on each side
 _SHOWN = 12  # bases of a span that a logo shows
 #: Scores that stand above a picture, where they were computed.
 SCORES = ("KL_CTX", "KL_SS", "KL_DONOR", "KL_ACCEPTOR", "LLR", "PLLR")
-
-
-@dataclass(frozen=True, slots=True)
-class _Panel:
-    """Columns [start, end) that a pair of logos shows, and what lies there."""
-
-    start: int
-    end: int
-    what: tuple[str, ...]
 
 
 def draw(profile: Profile) -> Any:
@@ -236,21 +225,16 @@ def describe(profile: Profile) -> str:
     """Return where the variant lies, in words."""
     gene = profile.gene
     place = position_words(gene.region, gene.site_offset)
-    hit = f", touches the {_hit_words(gene.site_hit)}" if gene.site_hit else ""
-    return f"{gene.symbol or gene.gene_id} ({gene.strand} strand), {gene.transcript_id}, {place}{hit}"
-
-
-def _hit_words(hit: str) -> str:
-    return "dinucleotides of a donor and an acceptor" if hit == "both" else f"{hit} dinucleotide"
-
-
-def _name(profile: Profile) -> str:
-    variant = profile.variant
-    return f"{plain(variant.chrom)}-{variant.pos}-{cut(variant.ref)}-{cut(variant.alt)}"
+    both = "dinucleotides of a donor and an acceptor"
+    hit = both if gene.site_hit == "both" else f"{gene.site_hit} dinucleotide"
+    where = f"{gene.symbol or gene.gene_id} ({gene.strand} strand), {gene.transcript_id}, {place}"
+    return f"{where}, touches the {hit}" if gene.site_hit else where
 
 
 def _write_head(figure: Any, profile: Profile) -> None:
-    figure.text(0.07, 0.95, plain(_name(profile)), fontsize=13, fontweight="bold", va="center")
+    variant = profile.variant
+    name = f"{plain(variant.chrom)}-{variant.pos}-{cut(variant.ref)}-{cut(variant.alt)}"
+    figure.text(0.07, 0.95, plain(name), fontsize=13, fontweight="bold", va="center")
     figure.text(0.07, 0.885, plain_words(describe(profile)), va="center")
     shown = [f"{name} {format_value(profile.values[name])}" for name in SCORES if profile.values.get(name) is not None]
     if not (profile.donor | profile.acceptor).any():
@@ -299,35 +283,30 @@ def _draw_divergence(axes: Any, profile: Profile) -> None:
 
 def _draw_logos(figure: Any, profile: Profile) -> None:
     panels = _panels(profile)
+    widths = [columns.stop - columns.start for columns, _ in panels]
     grid = figure.subplots(
         3, len(panels), squeeze=False,
-        gridspec_kw={"width_ratios": [panel.end - panel.start for panel in panels], "height_ratios": [1, 1, 0.5],
+        gridspec_kw={"width_ratios": widths, "height_ratios": [1, 1, 0.5],
                      "top": 0.87, "bottom": 0.04, "left": 0.07, "right": 0.98, "hspace": 0.42,
                      "wspace": max(0.08, 0.2 / len(panels))},
     )  # fmt: skip
-    for panel, (ref, alt, change) in zip(panels, grid.T, strict=True):
-        _draw_panel(ref, profile, panel, profile.p_ref, profile.ref)
-        _draw_panel(alt, profile, panel, profile.p_alt, profile.alt)
-        _draw_change(change, profile, panel)
-        ref.set_title(", ".join(panel.what), fontsize=9, fontweight="bold", pad=11)
+    for (columns, title), (ref, alt, change) in zip(panels, grid.T, strict=True):
+        _draw_panel(ref, profile, columns, profile.p_ref, profile.ref)
+        _draw_panel(alt, profile, columns, profile.p_alt, profile.alt)
+        kl = profile.kl[columns]
+        change.stairs(kl, np.arange(len(kl) + 1) - 0.5, fill=True, color=BLUE)
+        change.set_xlim(-0.5, len(kl) - 0.5)
+        change.set_ylim(0, _top(profile))
+        change.set_xticks([])
+        ref.set_title(title, fontsize=9, fontweight="bold", pad=11)
     for axes, label in zip(grid[:, 0], ("REF\nprobability", "ALT\nprobability", "KL, nats"), strict=True):
         axes.set_ylabel(label)
     for axes in grid[:, 1:].flat:  # whose scales are the same
         axes.tick_params(labelleft=False)
 
 
-def _draw_change(axes: Any, profile: Profile, panel: _Panel) -> None:
-    """Draw the divergence of the bases of a panel, on the scale of all."""
-    kl = profile.kl[panel.start : panel.end]
-    axes.stairs(kl, np.arange(len(kl) + 1) - 0.5, fill=True, color=BLUE)
-    axes.set_xlim(-0.5, len(kl) - 0.5)
-    axes.set_ylim(0, _top(profile))
-    axes.set_xticks([])
-
-
-def _draw_panel(axes: Any, profile: Profile, panel: _Panel, p: NDArray[np.float64], letters: str) -> None:
-    columns = slice(panel.start, panel.end)
-    count = panel.end - panel.start
+def _draw_panel(axes: Any, profile: Profile, columns: slice, p: NDArray[np.float64], letters: str) -> None:
+    count = columns.stop - columns.start
     for where, colour in ((profile.donor | profile.acceptor, ORANGE), (profile.offset == 0, DARK)):
         for k in np.flatnonzero(where[columns]):
             axes.axvspan(k - 0.5, k + 0.5, color=colour, alpha=0.16, linewidth=0)
@@ -346,22 +325,21 @@ def _draw_panel(axes: Any, profile: Profile, panel: _Panel, p: NDArray[np.float6
         axes.plot([k - 0.5, k + 0.5], [1.08, 1.08], color=BLUE, linewidth=4, clip_on=False, solid_capstyle="butt")
 
 
-def _panels(profile: Profile) -> list[_Panel]:
-    """Return what the logos show: the sites of the nearest exon and the variant, those that overlap as one."""
+def _panels(profile: Profile) -> list[tuple[slice, str]]:
+    """Return the columns and titles of the logos: sites of the nearest exon and variant, overlapping ones as one."""
     low, high = _span(profile)
     wanted = [(low - _AROUND, min(high, low + _SHOWN) + _AROUND, "variant")]
     for name, where in (("acceptor", profile.acceptor), ("donor", profile.donor)):
         columns = np.flatnonzero(where)
         if len(columns):
             wanted.append((int(columns[0]) - _AROUND, int(columns[-1]) + 1 + _AROUND, name))
-    panels: list[_Panel] = []
+    panels: list[tuple[slice, str]] = []
     for start, end, name in sorted(wanted):
         start, end = max(0, start), min(len(profile.offset), end)
-        if panels and start < panels[-1].end:
-            before = panels.pop()
-            panels.append(_Panel(before.start, max(before.end, end), (*before.what, name)))
-        else:
-            panels.append(_Panel(start, end, (name,)))
+        if panels and start < panels[-1][0].stop:
+            before, title = panels.pop()
+            start, end, name = before.start, max(before.stop, end), f"{title}, {name}"
+        panels.append((slice(start, end), name))
     return panels
 
 
