@@ -1,4 +1,4 @@
-"""The precision-recall picture of a bench."""
+"""Labelled SNVs of splicing assays: read them, score them in two protocols, and judge how scores rank them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SEQUENCE = (*_COMMON, "pos_hg19", "seq_start_1based", "ref_sequence_transcript_
 
 @dataclass(frozen=True, slots=True)
 class LabelledVariant:
-    """One row.
+    """An SNV with its measured effect.
 
     Args:
         line: in the file, from 1.
@@ -77,38 +77,33 @@ class LabelledVariant:
 
     @property
     def snv(self) -> bool:
-        """Whether one base replaces one other."""
+        """True where one base replaces another."""
         return len(self.ref) == len(self.alt) == 1 and self.ref != self.alt
 
     @property
     def donor(self) -> Interval:
         """The two intronic nt 3' of the exon in transcript direction, 0-based half-open."""
-        return self._after if self.strand == "+" else self._before
+        return self._beside(self.strand == "+")
 
     @property
     def acceptor(self) -> Interval:
         """The two intronic nt 5' of the exon in transcript direction, 0-based half-open."""
-        return self._before if self.strand == "+" else self._after
+        return self._beside(self.strand != "+")
 
     @property
     def distance(self) -> int:
-        """From the exon's nearest edge: 1 for the bases on either side of it."""
+        """Distance from the exon's nearest edge: 1 for the bases on either side of it."""
         if self.exon.start <= self.start < self.exon.end:
             return min(self.start - self.exon.start, self.exon.end - 1 - self.start) + 1
         return self.exon.start - self.start if self.start < self.exon.start else self.start - self.exon.end + 1
 
     @property
     def in_site(self) -> bool:
-        """Whether it lies in the donor or acceptor dinucleotide of the exon."""
+        """True in the donor or acceptor dinucleotide of the exon."""
         return not self.exon.start <= self.start < self.exon.end and self.distance <= 2
 
-    @property
-    def _before(self) -> Interval:
-        return Interval(self.exon.start - 2, self.exon.start)
-
-    @property
-    def _after(self) -> Interval:
-        return Interval(self.exon.end, self.exon.end + 2)
+    def _beside(self, right: bool) -> Interval:
+        return Interval(self.exon.end, self.exon.end + 2) if right else Interval(self.exon.start - 2, self.exon.start)
 
 
 def read_labelled(path: Path) -> list[LabelledVariant]:
@@ -122,54 +117,38 @@ def read_labelled(path: Path) -> list[LabelledVariant]:
             reader = csv.DictReader(handle, delimiter="\t")
             columns = reader.fieldnames or ()
             needed = _SEQUENCE if _SEQUENCE[-1] in columns else _GENOME
-            _check_columns(columns, needed, path)
+            if missing := [column for column in needed if column not in columns]:
+                problem = f"The labelled variants lack columns: {', '.join(missing)}."
+                raise LabelError(problem, needed=", ".join(needed), where=str(path))
             return [_row(row, number, needed is _SEQUENCE, path) for number, row in enumerate(reader, start=2)]
     except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(
-            "The labelled variants cannot be read.", needed="a TSV file", found=str(error), where=str(path)
-        ) from error
-
-
-def _check_columns(columns: Sequence[str], needed: Sequence[str], path: Path) -> None:
-    missing = [column for column in needed if column not in columns]
-    if missing:
-        raise LabelError(
-            "The labelled variants lack columns.",
-            needed=", ".join(needed),
-            found=f"no {', '.join(missing)}",
-            where=str(path),
-        )
+        raise LabelError("The labelled variants cannot be read.", found=str(error), where=str(path)) from error
 
 
 def _row(row: dict[str, str], line: int, carries_sequence: bool, path: Path) -> LabelledVariant:
     try:
         strand = row["strand"]
         if strand not in ("+", "-"):
-            raise ValueError(f"strand {strand!r} is neither + nor -")
+            raise ValueError(f"strand {strand!r}")
         effect = None if row["delta_psi"].strip().upper() in ("", "NA", "NAN") else float(row["delta_psi"])
         first = 1 if carries_sequence else 0
         exon = Interval(int(row["exon_start"]) - first, int(row["exon_end"]))
         start = int(row["pos_hg19" if carries_sequence else "pos"]) - 1
         if exon.start < 0 or exon.start >= exon.end or start < 0:
             raise ValueError(f"position {start + 1}, exon {row['exon_start']} to {row['exon_end']}")
-        if not carries_sequence:
-            return LabelledVariant(
-                line, row["chrom"], start, row["ref"].upper(), row["alt"].upper(), strand,
-                exon, effect, row.get("assembly") or None,
-            )  # fmt: skip
-        bases = row[_SEQUENCE[-1]].upper()
-        forward = bases if strand == "+" else other_strand(bases)
+        assembly, sequence, sequence_start = row.get("assembly") or None, None, 0
+        if carries_sequence:
+            bases = row[_SEQUENCE[-1]].upper()
+            assembly, sequence = None, (bases if strand == "+" else other_strand(bases)).encode("ascii")
+            sequence_start = int(row["seq_start_1based"]) - 1
         return LabelledVariant(
-            line, row.get("chrom", ""), start, row["ref"].upper(), row["alt"].upper(), strand,
-            exon, effect, None, forward.encode("ascii"), int(row["seq_start_1based"]) - 1,
+            line, row.get("chrom", ""), start, row["ref"].upper(), row["alt"].upper(), strand, exon, effect, assembly,
+            sequence, sequence_start,
         )  # fmt: skip
     except (ValueError, TypeError, AttributeError) as error:
-        raise LabelError(
-            "A labelled variant cannot be read.",
-            needed="positions from 1, an exon with a base, a number or NA for delta_psi, + or - for the strand",
-            found=str(error),
-            where=f"{path}, line {line}",
-        ) from error
+        needed = "positions from 1, an exon with a base, a number or NA for delta_psi, + or - for the strand"
+        where = f"{path}, line {line}"
+        raise LabelError("A labelled variant cannot be read.", needed=needed, found=str(error), where=where) from error
 
 
 BenchProtocol = Literal["published", "own"]
@@ -186,7 +165,7 @@ LEAST_FLANK = 10
 
 @dataclass(frozen=True, slots=True)
 class BenchRow:
-    """One variant with its scores by field id, none when it was not scored, and why."""
+    """A variant with its scores by field id, or the reason why it was not scored."""
 
     variant: LabelledVariant
     values: Mapping[str, Value]
@@ -195,7 +174,7 @@ class BenchRow:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What a row's windows are cut from; rows of one shape are cut and run together.
+    """The source of a row's windows; rows of one shape are cut and run together.
 
     Args:
         allele: the SNV.
@@ -262,7 +241,7 @@ def score_labelled(
 
 
 def _add_by_sequence(rows: list[BenchRow], prepared: Sequence[_Prepared | Skipped], plan: ScorePlan) -> None:
-    """Add to scored rows what is scored by the reference alone; a row that carries its own sequence has none of it."""
+    """Add scores from the reference alone to scored rows; a row that carries its own sequence gets none."""
     of_reference: dict[int, list[int]] = defaultdict(list)
     for at, (row, found) in enumerate(zip(rows, prepared, strict=True)):
         if row.skipped is None and isinstance(found, _Prepared) and found.reference is not None:
@@ -289,37 +268,26 @@ def _on_genome(
     found = [(one, contig) for one in known if (contig := one.find(variant.chrom)) is not None]
     if not found:
         return Skipped(Status.NO_CONTIG, f"{variant.chrom} of {variant.assembly or 'the reference'} is not at hand")
-    # Several FASTAs may each hold a part of an assembly: the first that has a base there is the one to believe.
+    # Several FASTAs may each hold a part of an assembly: the first with a base at the position counts.
     there = [(one, contig) for one, contig in found if one.fetch(contig, variant.start, variant.start + 1) in _BASES]
-    return _place(variant, *(there or found)[0], protocol, shape)
-
-
-def _place(
-    variant: LabelledVariant, reference: ReferenceLike, contig: str, protocol: BenchProtocol, shape: WindowShape
-) -> _Prepared | Skipped:
+    reference, contig = (there or found)[0]
     allele = Allele(contig, variant.start, variant.ref, variant.alt)
     mismatch = _check(variant, reference.fetch(contig, variant.start, variant.start + len(variant.ref)))
     if mismatch:
         return mismatch
     length = reference.lengths[contig]
-    start = _own_window(allele, length, shape) if protocol == "own" else _exon_centred(variant, length, shape)
-    if isinstance(start, Skipped):
-        return start
+    if protocol == "own":
+        placed = windows.place([allele], [length], shape)
+        if not placed.fits[0]:
+            return windows.no_room(allele, length, shape)
+        start = int(placed.start[0])
+    else:
+        start = (variant.exon.start + variant.exon.end) // 2 - shape.width // 2
+        offset = variant.start - start
+        if not shape.flank <= offset < shape.width - shape.flank or start < 0 or start + shape.width > length:
+            return Skipped(Status.N_CONTEXT, f"less than {shape.flank} nt to an end of the exon-centred window")
     bases = reference.fetch(contig, *windows.region(allele, start, shape.width))
     return _Prepared(allele, start, bases, shape, reference)
-
-
-def _own_window(allele: Allele, contig_length: int, shape: WindowShape) -> int | Skipped:
-    placed = windows.place([allele], [contig_length], shape)
-    return int(placed.start[0]) if placed.fits[0] else windows.no_room(allele, contig_length, shape)
-
-
-def _exon_centred(variant: LabelledVariant, contig_length: int, shape: WindowShape) -> int | Skipped:
-    start = (variant.exon.start + variant.exon.end) // 2 - shape.width // 2
-    offset = variant.start - start
-    if not shape.flank <= offset < shape.width - shape.flank or start < 0 or start + shape.width > contig_length:
-        return Skipped(Status.N_CONTEXT, f"less than {shape.flank} nt to an end of the exon-centred window")
-    return start
 
 
 def _own_sequence(variant: LabelledVariant) -> _Prepared | Skipped:
@@ -370,7 +338,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class BenchFigure:
-    """How one score did on one subset.
+    """The figures of a score on a subset of the rows.
 
     Args:
         subset: ``all``, or without the SNVs in the two nt of a donor or acceptor.
@@ -415,8 +383,8 @@ def judge(
     Raises:
         SettingsError: scikit-learn is not installed.
     """
-    figures = []
     require("sklearn")
+    figures = []
     for subset in (EVERYTHING, WITHOUT_SITES):
         chosen = in_subset(rows, subset)
         known: dict[tuple[int, ...], _Resamples] = {}
@@ -430,17 +398,13 @@ def judge(
             drawn = known[having]
             values = sign * np.array([value_of(row, score) for row in scored], dtype=np.float64)
             precision, auroc, ratio = drawn.estimates(values)
-            missing = len(chosen) - len(having)
-            figures.append(
-                BenchFigure(
-                    protocol, score, subset, len(having), int(drawn.harmful.sum()), missing, precision, auroc, ratio
-                )
-            )
+            counts = len(having), int(drawn.harmful.sum()), len(chosen) - len(having)
+            figures.append(BenchFigure(protocol, score, subset, *counts, precision, auroc, ratio))
     return figures
 
 
 def directed(fields: Sequence[FieldSpec]) -> dict[str, float]:
-    """Return the scores that say how harmful a variant is: 1 where higher is more harmful, -1 where lower is."""
+    """Return the scores that have a direction: 1 where higher is more harmful, -1 where lower is."""
     signs = {field.id: -1.0 if field.direction == "negative" else 1.0 for field in fields if field.direction != "none"}
     return {DISTANCE: -1.0} | signs
 
@@ -460,12 +424,12 @@ def value_of(row: BenchRow, score: str) -> Value:
 
 
 def harmful_rows(rows: Sequence[BenchRow], threshold: float) -> NDArray[np.bool_]:
-    """Tell of each row whether its effect lies below the threshold."""
+    """Return True for each row whose effect lies below the threshold."""
     return np.array([row.variant.effect is not None and row.variant.effect < threshold for row in rows], dtype=bool)
 
 
 class _Resamples:
-    """Rows drawn with replacement, and what the distance does on them: the same for every score of these rows."""
+    """Rows drawn with replacement, the same for every score, and the precision of the distance on them."""
 
     def __init__(self, rows: Sequence[BenchRow], threshold: float, resamples: int, seed: int) -> None:
         self.harmful = harmful_rows(rows, threshold)
@@ -473,32 +437,26 @@ class _Resamples:
         rng = np.random.default_rng(seed)
         drawn = (rng.integers(len(rows), size=len(rows)) for _ in range(resamples))
         self.draws = [np.arange(len(rows)), *(at for at in drawn if _both(self.harmful[at]))]
-        self._baseline = [_average_precision(self.harmful[at], distances[at]) for at in self.draws]
+        self._baseline = [_precision(self.harmful[at], distances[at]) for at in self.draws]
 
     def estimates(self, scores: Floats) -> tuple[Estimate, Estimate, Estimate]:
         """Return average precision, AUROC and ratio of a score."""
-        values = np.array(
-            [
-                (precision := _average_precision(self.harmful[at], scores[at]), _auroc(self.harmful[at], scores[at]))
-                + (precision / baseline,)
-                for at, baseline in zip(self.draws, self._baseline, strict=True)
-            ]
-        )
+        from sklearn.metrics import roc_auc_score
+
+        values = np.empty((len(self.draws), 3))
+        for row, (at, baseline) in enumerate(zip(self.draws, self._baseline, strict=True)):
+            harmful, drawn = self.harmful[at], scores[at]
+            precision = _precision(harmful, drawn)
+            values[row] = precision, roc_auc_score(harmful, drawn), precision / baseline
         low, high = np.quantile(values[1:], [0.025, 0.975], axis=0) if len(values) > 1 else np.full((2, 3), math.nan)
         first, second, third = (Estimate(float(values[0, i]), float(low[i]), float(high[i])) for i in range(3))
         return first, second, third
 
 
-def _average_precision(harmful: NDArray[np.bool_], scores: Floats) -> float:
+def _precision(harmful: NDArray[np.bool_], scores: Floats) -> float:
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(harmful, scores))
-
-
-def _auroc(harmful: NDArray[np.bool_], scores: Floats) -> float:
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(harmful, scores))
 
 
 def _both(harmful: NDArray[np.bool_]) -> bool:

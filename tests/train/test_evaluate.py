@@ -153,7 +153,7 @@ def test_distance_counts_from_the_nearer_edge_of_the_exon(start, distance, in_si
     [
         ("chrom\tpos\n1\t2\n", "lack columns"),
         (GENOME_HEAD + "1\tx\tA\tC\t0\tX\t1\t2\t+\n", "line 2"),
-        (GENOME_HEAD + "1\t5\tA\tC\t0\tX\t1\t2\t.\n", "neither"),
+        (GENOME_HEAD + "1\t5\tA\tC\t0\tX\t1\t2\t.\n", "strand"),
         (GENOME_HEAD + "1\t5\tA\tC\tlow\tX\t1\t2\t+\n", "low"),
         (GENOME_HEAD + "1\t5\tA\n", "line 2"),
         (GENOME_HEAD + "1\t0\tA\tC\t0\tX\t1\t2\t+\n", "position 0"),
