@@ -14,7 +14,7 @@ REPORT = [  # report and plot
 EMBED = ["h5py>=3.12"]  # embed, every nucleotide
 # embed -o FILE.h5ad. Not for tests: it wants pandas before 3, beside zarr; its tests skip where it is missing.
 ANNDATA = ["anndata>=0.12", *EMBED]
-DASK = ["distributed>=2025.1"]  # cohort --scheduler
+DASK = ["distributed>=2025.1"]  # cohort --dask
 RECIPES = ["duckdb>=1.4", "genmod>=3.12", "pandas>=2.2", "polars>=1.30"]  # what docs/recipes use and PyPI has
 
 setup(
@@ -41,7 +41,6 @@ setup(
         "msgspec>=0.19",  # checks declarations and recipes
         "numpy>=2.1",
         "pluggy>=1.5",
-        "psutil>=5.9",  # tells a network file system
         "pyahocorasick>=2.1",  # oligo: other places of a sequence
         "pyarrow>=18",
         "pysam>=0.23",

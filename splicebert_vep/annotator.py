@@ -31,7 +31,7 @@ from .outputs.write import Outputs, check_emit, plan_outputs
 from .plugins import Plugins, load_plugins
 from .provenance import Space, provenance_of, scored_by, space_of
 from .results import ScoredVariant, Summary
-from .scoring.cache import Recurring, Remembered
+from .scoring.cache import Remembered
 from .scoring.delta import open_delta
 from .scoring.percentiles import plan_percentiles
 from .scoring.pipeline import Pipeline, Record, Scoring
@@ -138,16 +138,12 @@ class FileAnnotator:
         kind: Kind | None = None,
         region: str | None = None,
         join: Sequence[str] = (),
-        recurring: Recurring | None = None,
-        planned: bool = False,
         progress: Callable[[Summary, float | None], None] | None = None,
     ) -> Summary:
         """Annotate a VCF or BCF.
 
         Args:
             report: makes the reports.
-            recurring: where ``report`` is its own; it remembers what was rendered of them.
-            planned: whether the file, as it is, has passed the build guard before.
 
         The other arguments and errors are as for ``Annotator.annotate``.
         """
@@ -171,7 +167,7 @@ class FileAnnotator:
             check_outputs(plan.targets, joins.files)
             run = joins.run
             contigs = reader.header.contigs()
-            guard = None if planned else self.guard(contigs)
+            guard = self.guard(contigs)
             if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
                 raise SettingsError(
                     "The region lies on a contig that neither the VCF's header nor the FASTA knows.", found=where.chrom
@@ -179,7 +175,7 @@ class FileAnnotator:
             chunks = GuardedChunks(self._in_region(reader, where), self.chunk_records, guard)
             self.plugins.run_started(run)
             held, lengths = chunks.held(), self.reference.lengths
-            with Outputs(plan, run, reader.header, held, lengths, __version__, recurring) as outputs:
+            with Outputs(plan, run, reader.header, held, lengths, __version__) as outputs:
                 for chunk in chunks:
                     reports = tuple(joins.add(chunk, report(chunk)))
                     summary.add(reports)

@@ -10,7 +10,7 @@
     │   ├── ModelError              checkpoint folder incomplete, of another layout, or with wrong weights
     │   ├── CorpusError             a training corpus is damaged, empty, or not the one a run began with
     │   ├── StoreError              a score store is damaged, not one, or holds another value for an allele
-    │   ├── CohortError             a manifest, plan or shard of a cohort cannot be used, or shards are missing
+    │   ├── CohortError             a manifest, file or table of a cohort cannot be used
     │   ├── CalibrationError        a calibration table is damaged, of other scores, or cannot be made
     │   ├── LabelError              labelled variants or sequences are no such table, or a row cannot be read
     │   ├── SettingsError           an option value that cannot be honoured

@@ -6,8 +6,10 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import secrets
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -59,6 +61,14 @@ class Destination:
         """What to open for writing; None is stdout."""
         return self.temporary or self.final
 
+    def claim(self) -> Path:
+        """Return the path to write, locked while this process lives; remove what killed processes left beside it."""
+        assert self.final is not None
+        if self.temporary is None:
+            return self.final
+        _claim(self.temporary, self.final)
+        return self.temporary
+
     def publish(self) -> None:
         """Put the whole file under its final name.
 
@@ -68,12 +78,56 @@ class Destination:
         if self.temporary is not None and self.final is not None:
             with reporting(self.name):
                 os.replace(self.temporary, self.final)
+            _release(self.temporary)
 
     def discard(self) -> None:
         """Remove what was written under the temporary name."""
         if self.temporary is not None:
             with suppress(FileNotFoundError, NotADirectoryError):  # the folder may be none
                 self.temporary.unlink()
+            _release(self.temporary)
+
+
+_CLAIMED: dict[Path, int] = {}  # temporary file -> descriptor that holds its lock
+_INDEX_AGE = 60  # seconds for which an index may stand without the temporary file that was just renamed
+
+
+def _claim(temporary: Path, final: Path) -> None:
+    """Make and lock a temporary file: the system unlocks it however this process ends, and the next run removes it."""
+    with suppress(OSError):  # who opens the file meets the same error and reports it
+        name = re.compile(rf"(\.{re.escape(final.name)}\.\d+-[0-9a-f]{{8}}\.tmp)(.*)")
+        used: dict[str, bool] = {}
+        for left in sorted(final.parent.iterdir()):  # a temporary file before its indexes
+            if match := name.fullmatch(left.name):
+                if match[1] not in used:
+                    used[match[1]] = _in_use(left.with_name(match[1]), left)
+                if not used[match[1]]:
+                    left.unlink(missing_ok=True)
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT, 0o666)
+        _CLAIMED[temporary] = handle
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _in_use(temporary: Path, left: Path) -> bool:
+    """Tell whether a process writes a temporary file; ``left`` is the file or an index beside it."""
+    if temporary in _CLAIMED:
+        return True
+    try:
+        handle = os.open(temporary, os.O_RDWR)
+    except FileNotFoundError:
+        return time.time() - left.stat().st_mtime < _INDEX_AGE
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held, or the file system has no locks
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _release(temporary: Path) -> None:
+    if temporary in _CLAIMED:
+        os.close(_CLAIMED.pop(temporary))
 
 
 @contextmanager
@@ -157,7 +211,7 @@ def whole_or_not(path: str | Path) -> Iterator[Path]:
         raise OutputError("This output cannot go to stdout.", needed="a file name", found=to.name)
     try:
         with reporting(to.name):
-            yield to.path
+            yield to.claim()
             if to.temporary is not None:
                 with to.temporary.open("rb+") as handle:
                     os.fsync(handle.fileno())
@@ -227,7 +281,7 @@ class ByteOutput(Output):
             self._raw: Any = getattr(buffer, "raw", buffer)
         else:
             with reporting(self.name):
-                self._raw = io.FileIO(self.to.path, "w")
+                self._raw = io.FileIO(self.to.claim(), "w")
 
     def write_bytes(self, data: bytes) -> None:
         """Write all bytes.

@@ -1,76 +1,80 @@
 #!/usr/bin/env nextflow
-// A cohort with Nextflow (DSL2): plan here, score groups of units as tasks of their own, merge here.
+// A cohort with Nextflow (DSL2): split the sites, score each part as a task of its own, annotate every file here.
 //
-//   nextflow run docs/recipes/cohort.nf --manifest cohort.tsv --reference GRCh38.fa --store scores.sqlite --folder cohort2026
+//   nextflow run docs/recipes/cohort.nf --manifest cohort.tsv --sites sites.vcf.gz --reference GRCh38.fa \
+//       --store scores.sqlite --folder cohort2026
 //
-// Only WORK goes to the executor of your configuration: PLAN and MERGE open the store, which lies on a disk of this machine.
-// Paths are passed as text and not staged: all machines see the folder and the reference under the same paths.
+// Only SCORE goes to the executor of your configuration; ANNOTATE opens the store, which lies on a disk of this machine.
+// Reference, manifest and store are passed as text and not staged: all machines see them under the same paths.
 // An annotation or model of your own is given by its absolute path.
-// Every task runs each time (-resume is not needed): the commands themselves skip what is there.
 
 params.manifest = 'cohort.tsv'
+params.sites = 'sites.vcf.gz'   // every site of these files once, see split-sites.sh
 params.reference = 'GRCh38.fa'
 params.annotation = 'grch38'
 params.store = 'scores.sqlite'
 params.folder = 'cohort'
-params.units_per_job = 8    // units of at most 256 alleles; the model is loaded once a task
+params.parts = 50           // tasks; the model is loaded once in each
 params.threads = 4          // of each task
-params.extra = ''           // more options of 'cohort plan', for example '--model SpliceBERT.510nt'
+params.extra = ''           // more options, for example '--model SpliceBERT.510nt'
 
-process PLAN {
+process SPLIT {
+    executor 'local'
+
+    input:
+    path sites
+
+    output:
+    path 'parts/*.vcf'
+
+    script:
+    """
+    bash '${projectDir}/split-sites.sh' ${sites} ${params.parts} parts
+    """
+}
+
+process SCORE {
+    cpus params.threads
+    memory '8 GB'
+    time '12h'
+    errorStrategy 'retry'
+    maxRetries 2
+    scratch true
+
+    input:
+    path part
+    val reference
+
+    output:
+    path "${part.baseName}.parquet"
+
+    script:
+    """
+    splicebert-vep annotate ${part} -R '${reference}' -A '${params.annotation}' --threads ${params.threads} \\
+        ${params.extra} --store part.sqlite -O /dev/null
+    splicebert-vep store export part.sqlite -O ${part.baseName}.parquet
+    """
+}
+
+process ANNOTATE {
     executor 'local'
     cache false
 
     input:
+    path scores
     val manifest
     val reference
     val store
     val folder
 
     output:
-    stdout
-
-    script:
-    """
-    splicebert-vep cohort plan '${manifest}' -R '${reference}' -A '${params.annotation}' \\
-        --store '${store}' -O '${folder}' --threads ${params.threads} ${params.extra}
-    """
-}
-
-process WORK {
-    cache false
-    cpus params.threads
-    memory '8 GB'
-    time '12h'
-    errorStrategy 'retry'
-    maxRetries 2
-
-    input:
-    tuple val(folder), val(first), val(last)
-
-    output:
-    val(true)
-
-    script:
-    """
-    splicebert-vep cohort work '${folder}' ${first}-${last}
-    """
-}
-
-process MERGE {
-    executor 'local'
-    cache false
-
-    input:
-    val folder
-    val scored
-
-    output:
     val("${folder}/cohort.json")
 
     script:
     """
-    splicebert-vep cohort merge '${folder}'
+    splicebert-vep store import '${store}' ${scores}
+    splicebert-vep cohort run '${manifest}' -R '${reference}' -A '${params.annotation}' --threads ${params.threads} \\
+        ${params.extra} --store '${store}' -O '${folder}'
     """
 }
 
@@ -80,15 +84,8 @@ workflow {
     def reference = file(params.reference).toAbsolutePath().toString()
     def store = file(params.store).toAbsolutePath().toString()
 
-    PLAN(manifest, reference, store, folder)
-
-    // No units where the store knows every allele: 1..0 would count down, and toList() gives an empty list, on which MERGE runs.
-    groups = PLAN.out
-        .map { text -> text.trim().toInteger() }
-        .flatMap { units -> units > 0 ? (1..units).collate(params.units_per_job as Integer) : [] }
-        .map { group -> tuple(folder, group.first(), group.last()) }
-
-    WORK(groups)
-    MERGE(folder, WORK.out.toList())
-    MERGE.out.view { summary -> "done: ${summary}" }
+    SPLIT(file(params.sites))
+    SCORE(SPLIT.out.flatten(), reference)
+    ANNOTATE(SCORE.out.collect(), manifest, reference, store, folder)
+    ANNOTATE.out.view { summary -> "done: ${summary}" }
 }

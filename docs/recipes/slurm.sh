@@ -1,39 +1,41 @@
 #!/usr/bin/env bash
-# Submit a cohort to SLURM: plan, an array job that scores, a merge that waits for it. Run it where sbatch and srun are:
+# Submit a cohort to SLURM: an array job that scores parts of its sites, and a job that annotates every file after them.
 #
-#   MANIFEST=cohort.tsv REFERENCE=GRCh38.fa FOLDER=cohort2026 STORE=/local/scores.sqlite STORE_NODE=node01 bash slurm.sh
+#   MANIFEST=cohort.tsv SITES=sites.vcf.gz REFERENCE=GRCh38.fa FOLDER=cohort2026 STORE=/local/scores.sqlite STORE_NODE=node01 \
+#       bash docs/recipes/slurm.sh
 #
-# All nodes see FOLDER and the reference under the same paths. STORE lies on a disk of STORE_NODE: plan and merge run there,
-# because it must not lie on a network file system. Run again, the script goes on where it was.
+# All nodes see FOLDER and the reference under the same paths. STORE lies on a disk of STORE_NODE, because it must not lie on
+# a network file system; scores come to it as Parquet. Run again, the script scores parts anew that have no Parquet yet.
 set -euo pipefail
 
-: "${MANIFEST:?a table of paths}" "${REFERENCE:?a FASTA}" "${FOLDER:?of the run}" "${STORE:?a file}" "${STORE_NODE:?its node}"
+: "${MANIFEST:?a table of paths}" "${SITES:?their sites, see split-sites.sh}" "${REFERENCE:?a FASTA}" "${FOLDER:?of the run}"
+: "${STORE:?a file}" "${STORE_NODE:?its node}"
 annotation=${ANNOTATION:-grch38}
-size=${UNITS_PER_JOB:-8}            # units of at most 256 alleles; raise it where arrays are limited (MaxArraySize)
-threads=${THREADS:-4}               # of each task
-read -r -a extra <<< "${EXTRA:-}"   # more options of 'cohort plan', for example --model SpliceBERT.510nt
-folder=$(printf %q "$FOLDER")       # quoted, for the scripts below
+parts=${PARTS:-50}                  # jobs; the model is loaded once in each
+threads=${THREADS:-4}               # of each job
+scratch=${SCRATCH:-/tmp}            # a local disk of each node, for the store of a part
+read -r -a extra <<< "${EXTRA:-}"   # more options, for example --model SpliceBERT.510nt
+options=$(printf '%q ' -R "$REFERENCE" -A "$annotation" --threads "$threads" ${extra[@]+"${extra[@]}"})
+folder=$(printf %q "$FOLDER/parts") # quoted, for the scripts below
 
-units=$(srun --nodelist="$STORE_NODE" --ntasks=1 --cpus-per-task="$threads" --mem=8G \
-    splicebert-vep cohort plan "$MANIFEST" -R "$REFERENCE" -A "$annotation" --store "$STORE" -O "$FOLDER" \
-    --threads "$threads" ${extra[@]+"${extra[@]}"})
-tasks=$(((units + size - 1) / size))
-echo "$units units, $tasks tasks" >&2
+[[ -d $FOLDER/parts ]] || bash "$(dirname "$0")/split-sites.sh" "$SITES" "$parts" "$FOLDER/parts"
 
-after=()
-if ((tasks > 0)); then              # none where the store knows every allele
-    array=$(sbatch --parsable --job-name=splicebert-work --array="1-$tasks" --requeue \
-        --ntasks=1 --cpus-per-task="$threads" --mem=8G --time=12:00:00 <<JOB
-#!/usr/bin/env bash
-first=\$(((SLURM_ARRAY_TASK_ID - 1) * $size + 1))
-last=\$((SLURM_ARRAY_TASK_ID * $size))
-exec splicebert-vep cohort work $folder \$first-\$((last < $units ? last : $units))
-JOB
-    )
-    after=(--dependency="afterok:${array%%;*}" --kill-on-invalid-dep=yes)
-fi
-sbatch --parsable --job-name=splicebert-merge ${after[@]+"${after[@]}"} --nodelist="$STORE_NODE" \
+array=$(sbatch --parsable --job-name=splicebert-score --array="1-$parts" --requeue \
     --ntasks=1 --cpus-per-task="$threads" --mem=8G --time=12:00:00 <<JOB
 #!/usr/bin/env bash
-exec splicebert-vep cohort merge $folder
+set -e
+part=$folder/\$SLURM_ARRAY_TASK_ID
+[[ ! -f \$part.parquet ]] || exit 0
+store=$(printf %q "$scratch")/splicebert-part-\$SLURM_ARRAY_TASK_ID.sqlite
+splicebert-vep annotate \$part.vcf $options --store \$store -O /dev/null
+splicebert-vep store export \$store -O \$part.parquet
+rm \$store*
+JOB
+)
+sbatch --parsable --job-name=splicebert-annotate --dependency="afterok:${array%%;*}" --kill-on-invalid-dep=yes \
+    --nodelist="$STORE_NODE" --ntasks=1 --cpus-per-task="$threads" --mem=8G --time=12:00:00 <<JOB
+#!/usr/bin/env bash
+set -e
+splicebert-vep store import $(printf %q "$STORE") $folder/*.parquet
+splicebert-vep cohort run $(printf %q "$MANIFEST") $options --store $(printf %q "$STORE") -O $(printf %q "$FOLDER")
 JOB

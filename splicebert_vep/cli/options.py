@@ -144,6 +144,11 @@ def split_words(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
 
 #: Option or command that is gone -> what to do in its place; ``main`` ends with it.
 REMOVED = {
+    "--scheduler": "give the address to --dask",
+    "--summary": "'cohort diff' prints its table on stdout; --summary is an option of 'annotate' only",
+    "cohort merge": "run 'cohort run' again; it goes on from the store",
+    "cohort plan": "'cohort run --dry-run' counts what is new; other machines score parts, see docs/recipes",
+    "cohort work": "'cohort run' scores; give --dask for many machines, or split the sites as docs/recipes do",
     "--evidence": "no threshold of a zero-shot score was measured; read its value beside SpliceAI_DS_MAX (--join)",
     "--mode": "every window runs whole; leave it out",
     "--radius": "every window runs whole; leave it out",
@@ -242,8 +247,8 @@ store_option = cloup.option(
 )  # fmt: skip
 
 
-scheduler_option = cloup.option(
-    "--scheduler", metavar="ADDRESS", help="Score on Dask workers: local:N, or tcp://HOST:PORT of a scheduler."
+dask_option = cloup.option(
+    "--dask", metavar="ADDRESS", help="Score on Dask workers: local:N, or tcp://HOST:PORT of a scheduler."
 )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from .options import (
     annotation_option,
     clock,
     computed_options,
+    dask_option,
     introduce,
     json_option,
     machine_options,
@@ -24,11 +26,13 @@ from .options import (
     print_table,
     reference_option,
     say,
-    scheduler_option,
+    store_option,
     warn,
 )
 
 if TYPE_CHECKING:
+    from splicebert_vep_spec import Allele
+
     from ..provenance import Space
     from ..store.store import ScoreStore
 
@@ -37,7 +41,7 @@ _SHOWN = 10
 _STORE_EPILOG = """\b
 Examples:
   splicebert-vep store info scores.sqlite
-  splicebert-vep store import scores.sqlite BRCA1.vcf.gz
+  splicebert-vep store import scores.sqlite part1.parquet part2.parquet
   splicebert-vep store export scores.sqlite --space 1 -O scores.parquet
   splicebert-vep store merge scores.sqlite other.sqlite
   splicebert-vep store prune scores.sqlite --space 2
@@ -50,7 +54,7 @@ Examples:
 """
 _IMPORT_EPILOG = """\b
 Examples:
-  splicebert-vep store import scores.sqlite BRCA1.vcf.gz
+  splicebert-vep store import scores.sqlite part1.parquet part2.parquet
   splicebert-vep store import scores.sqlite old.parquet --beside
 """
 _EXPORT_EPILOG = """\b
@@ -115,20 +119,17 @@ def info(path: str, as_json: bool) -> None:
     "--beside", is_flag=True, help="Take scores that were made otherwise than the store's, as one more space."
 )
 def import_command(path: str, files: tuple[str, ...], beside: bool) -> None:
-    """Put scores of files into a store.
+    """Put scores of Parquet files of 'store export' into a store.
 
-    FILE is a precomputed VCF of 'saturate' or Parquet of 'store export'. Scores that were made otherwise than the
-    store's are refused, as is another value for an allele that it holds. A file is taken in blocks: one that is
-    refused half-way may have left some; the same command again changes nothing.
+    Scores that were made otherwise than the store's are refused, as is another value for an allele that it holds. A
+    file that is refused half-way may have left some; the same command again changes nothing.
     """
-    from ..precomputed import read_precomputed
-    from ..store.exchange import import_scores, read_export
+    from ..store.exchange import import_scores
     from ..store.store import ScoreStore
 
     with ScoreStore(path) as opened:
         for file in files:
-            given = read_export(file) if _is_parquet(file) else read_precomputed(file)
-            say(f"{file}: {import_scores(opened, given, beside=beside):,} new rows")
+            say(f"{file}: {import_scores(opened, file, beside=beside):,} new rows")
 
 
 @store.command(epilog=_EXPORT_EPILOG)
@@ -144,7 +145,7 @@ def export(path: str, target: str, space: int | None) -> None:
 
     check_outputs([target], [path])
     with _open(path) as opened:
-        chosen = _chosen(opened, space)
+        chosen = _chosen(opened, space) if space or opened.spaces() else None  # nothing was scored yet
         say(f"{target}: {export_space(opened, chosen, target):,} rows")
 
 
@@ -230,13 +231,8 @@ def _chosen(opened: ScoreStore, number: int | None) -> Space:
     if number is None and len(spaces) == 1:
         return spaces[0]
     if number is None or number > len(spaces):
-        raise StoreError(
-            "Which space of the store?",
-            needed=f"--space 1 to {len(spaces)}" if spaces else "a store that holds scores",
-            found="none given" if number is None else str(number),
-            where=str(opened.path),
-            remedy="'splicebert-vep store info' describes them",
-        )
+        problem = f"Give --space 1 to {len(spaces)}; 'store info' describes them." if spaces else "The store is empty."
+        raise StoreError(problem, found="none given" if number is None else str(number), where=str(opened.path))
     return spaces[number - 1]
 
 
@@ -252,20 +248,12 @@ def _described(opened: ScoreStore, space: Space, number: int) -> dict[str, Any]:
     }
 
 
-def _is_parquet(path: str) -> bool:
-    try:
-        with open(path, "rb") as handle:
-            return handle.read(4) == b"PAR1"
-    except OSError as error:
-        raise StoreError("The file cannot be opened.", found=error.strerror or str(error), where=path) from error
-
-
 _SATURATE_EPILOG = """\b
 Examples:
   splicebert-vep saturate --gene BRCA1 -R GRCh38.fa -A grch38 -O BRCA1.vcf.gz
   splicebert-vep saturate --gene BRCA1 --gene BRCA2 --indels -R GRCh38.fa -O brca.vcf.gz --dry-run
   splicebert-vep saturate --region chr17:43044295-43125364 -R GRCh38.fa -O region.vcf.gz
-  splicebert-vep saturate --bed exons.bed.gz -R GRCh38.fa -O exons.vcf.gz --scheduler local:8
+  splicebert-vep saturate --bed exons.bed.gz -R GRCh38.fa -O exons.vcf.gz --store scores.sqlite --dask local:8
 """
 
 
@@ -293,69 +281,60 @@ Examples:
         required=True,
         type=PATH,
         metavar="OUT.vcf.gz",
-        help="Sites-only VCF with its index; OUT.vcf.gz.work beside it holds work in progress.",
+        help="Sites-only VCF with its index.",
     ),
     reference_option,
     annotation_option,
+    store_option,
 )
 @cloup.option_group(
     "How it runs",
     cloup.option("--dry-run", is_flag=True, help="Say how many alleles there are and what they will cost; no more."),
-    scheduler_option,
+    dask_option,
 )
 @computed_options
 @machine_options
 def saturate(
-    genes: tuple[str, ...], regions: tuple[str, ...], bed: str | None, indels: bool, output: str, dry_run: bool,
-    scheduler: str | None, **model: Any,
+    genes: tuple[str, ...], regions: tuple[str, ...], bed: str | None, indels: bool, output: str, store: str | None,
+    dry_run: bool, dask: str | None, **model: Any,
 ) -> None:  # fmt: skip
-    """Score every SNV of genes or regions into one file.
+    """Score every SNV of genes or regions into one VCF.
 
-    The file has one record per ALT and gene, as VEP's --custom and vcfanno read it, with exact numbers: 'store import'
-    takes it. Positions that are not A, C, G or T, or in no gene, have no record. A run that was killed goes on with the
-    same command and ends with the same bytes.
+    The file has one record per ALT and gene, as VEP's --custom and vcfanno read it. Positions that are not A, C, G or
+    T, or in no gene, have no record. With --store the scores are kept too, and a run that was killed goes on when it
+    is run again.
     """
-    from ..cohort.run import Planned, decided
     from ..genome.places import Places
     from ..tools.saturate import Saturation
-    from ..tools.saturate import dry_run as planned_only
     from ..tools.saturate import saturate as run
+    from ..tools.workers import alleles_per_second, dask_workers
 
-    if scheduler and model["threads"] is None:
+    if dask and model["threads"] is None:
         model["threads"] = 1  # of each worker
-    opening, info = decided(opening_of(**model))
-    introduce(info)
-    asked = Saturation(Places(genes, regions, bed), opening, indels)
-    if dry_run:
-        with progress_bar() as progress:
-            found, warnings = planned_only(asked, progress)
-        for text in warnings:
-            warn(text)
-        _say_counts(found.counts, "dry run")
-        assert found.rate is not None
-        cost = f"{found.rate:,.1f} alleles/s, measured on {found.measured}"
-        say(f"about {clock(found.seconds)} to score them on this machine ({cost})")
-        return
-
-    def planned(found: Planned) -> None:
-        if found.note:
-            say(found.note)
-        _say_counts(found.counts, "plan taken up" if found.resumed else "planned")
-
-    with progress_bar() as progress:
-        done = run(output, asked, scheduler=scheduler, progress=progress, planned=planned)
-    for text in done.warnings:
+    opening = opening_of(**model)
+    with opening.open(store=None if dry_run else store) as annotator, progress_bar() as progress:
+        asked = Saturation(Places(genes, regions, bed), annotator, indels=indels)
+        introduce(annotator.backend.info, annotator.note)
+        if dry_run:
+            counts: Counter[str] = Counter()
+            sample: list[Allele] = []
+            for block in asked.blocks(counts):
+                sample += block[: 64 - len(sample)]
+            rate = alleles_per_second(annotator, sample)
+        else:
+            with dask_workers(dask, opening, annotator) as workers:
+                counts, status = run(output, asked, annotator, workers=workers, progress=progress)
+    for text in asked.warnings:
         warn(text)
-    status = ", ".join(f"{word} {count:,}" for word, count in done.status.items())
-    say(f"{done.records:,} records in {output}; by status: {status}")
-    if failed := done.status.get("FAILED"):
-        warn(
-            f"{failed:,} records FAILED and have no scores; SpliceBERT_REASON says why, 'store import' leaves them out"
-        )
-
-
-def _say_counts(counts: Mapping[str, int], what: str) -> None:
     say(
-        f"{what}: {counts['positions']:,} positions, {counts['not_acgt']:,} of them not A, C, G or T and "
-        f"{counts['no_gene']:,} in no gene; {counts['distinct']:,} alleles in {counts['units']:,} units"
+        f"{counts['positions']:,} positions, {counts['not_acgt']:,} of them not A, C, G or T and "
+        f"{counts['no_gene']:,} in no gene; {counts['alleles']:,} alleles"
     )
+    if dry_run:
+        took = clock(counts["alleles"] / rate)
+        say(f"about {took} to score them here ({rate:,.1f} alleles/s, measured on {len(sample)})")
+        return
+    words = ", ".join(f"{word} {count:,}" for word, count in sorted(status.items()))
+    say(f"{status.total():,} records in {output}; by status: {words}")
+    if failed := status["FAILED"]:
+        warn(f"{failed:,} records FAILED and have no scores; SpliceBERT_REASON says why")

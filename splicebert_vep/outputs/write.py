@@ -26,7 +26,6 @@ from splicebert_vep_spec.values import INFO_FIELD_NEEDED, is_info_field
 from ..errors import PluginError, SettingsError, suggestion
 from ..files import ByteOutput, Output, check_outputs, reporting
 from ..plugins import Origin, remedy
-from ..scoring.cache import Recurring
 from ..vcf.header import VcfHeader
 from ..vcf.info import InfoEncoder, UnfitError
 from ..vcf.read import VcfRecord
@@ -87,7 +86,7 @@ class TableFile(Output):
             raise SettingsError(problem, needed="a file", remedy=f"--emit {adapter.name}=FILE")
         try:
             with origin.guarding("open"), reporting(self.name):
-                self._writer = adapter.open(str(self.to.temporary), run)
+                self._writer = adapter.open(str(self.to.claim()), run)
         except BaseException:
             super().abort()
             raise
@@ -194,7 +193,6 @@ class Outputs:
         first: the first records, which complete a header for BCF.
         contig_lengths: of the reference by its own names, for the same purpose.
         version: of this program.
-        recurring: remembers the INFO items of its reports.
     """
 
     def __init__(
@@ -205,9 +203,7 @@ class Outputs:
         first: Sequence[VcfRecord],
         contig_lengths: Mapping[str, int],
         version: str,
-        recurring: Recurring | None = None,
     ) -> None:
-        self._recurring = recurring
         self._run = run
         self._vcf: VcfWriter | None = None
         self._tables: list[TextFile | TableFile] = []
@@ -239,7 +235,7 @@ class Outputs:
             BrokenPipeError: the reader of a pipe has gone.
         """
         if self._vcf is not None:
-            own = self._recurring.info(reports, self._own_items) if self._recurring else self._own_items(reports)
+            own = self._own_items(reports)
             infos = [record.info() for record in records] if any(one.merging for one in self._renderers) else []
             merged = [one.items(reports, infos) for one in self._renderers if one.merging]
             for record, items in zip(records, zip(own, *merged, strict=True), strict=True):

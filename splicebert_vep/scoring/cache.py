@@ -1,11 +1,12 @@
-"""Score an allele once in its life: what the store knows is read from it, the rest is scored and stored."""
+"""Score an allele once in its life: read the scores that the store has, score and store the rest batch by batch."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from splicebert_vep_spec import Allele, GeneContext, RecordReport, ScoredContext, Skipped, Status, Value
+from splicebert_vep_spec import Allele, GeneContext, ScoredContext, Skipped, Status, Value
 
 from ..provenance import ABOUT_WINDOW, Space, asked_columns, field_of
 from ..sequence.windows import WindowShape
@@ -13,8 +14,6 @@ from ..settings import CHOICE, N_FRAC
 from ..store.store import AlleleKey, ScoreStore, StoredScores
 from .pipeline import (
     GenesLike,
-    Pipeline,
-    Record,
     ScoringLike,
     genes_of,
     in_order,
@@ -24,49 +23,13 @@ from .pipeline import (
 )
 from .plan import ScorePlan
 
-_KEPT = 1 << 16  # records
-_LETTERS = 1 << 25  # of their alleles, which may be thousands of bases long
+BATCH = 256  # alleles that are scored before they are committed, at most
+_SECONDS = 30.0  # that scoring a batch takes, about
+_FIRST_BATCH = 32  # alleles, while nobody knows how fast the model is
 
-Render = Callable[[Sequence[RecordReport]], list[bytes]]
+Outcomes = tuple[ScoredContext, ...]
 
-
-class Recurring:
-    """Remember the report of each distinct record, and the INFO items that were rendered of it.
-
-    Args:
-        pipeline: what makes reports; of what else a record holds, such as INFO and samples, they do not depend.
-    """
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-        self._reports: dict[tuple[str, int, str, str, tuple[str, ...]], RecordReport] = {}
-        self._info: dict[int, bytes] = {}  # by identity of a report that is kept
-        self._letters = 0
-
-    def report(self, records: Sequence[Record]) -> list[RecordReport]:
-        """Return one report per record, in order; the same object for the same record."""
-        keys = [(record.chrom, record.pos, record.id, record.ref, record.alts) for record in records]
-        if len(self._reports) > _KEPT or self._letters > _LETTERS:
-            self._reports.clear()
-            self._info.clear()
-            self._letters = 0
-        known = self._reports
-        new = {key: record for key, record in zip(keys, records, strict=True) if key not in known}
-        if new:
-            self._letters += sum(len(record.ref) + sum(map(len, record.alts)) for record in new.values())
-            known.update(zip(new, self._pipeline.report(list(new.values())), strict=True))
-        return [known[key] for key in keys]
-
-    def info(self, reports: Sequence[RecordReport], render: Render) -> list[bytes]:
-        """Return the INFO items of reports that ``report`` gave last; all files of one run have the same outputs."""
-        known = self._info
-        new = {id(report): report for report in reports if id(report) not in known}
-        if new:
-            known.update(zip(new, render(list(new.values())), strict=True))
-        return [known[id(report)] for report in reports]
-
-
-#: Statuses that depend on nothing but what the key of a stored score names.
+#: Statuses that depend on nothing but the key of a stored score.
 STORED = frozenset((Status.OK, Status.NOT_APPLICABLE, Status.N_CONTEXT))
 
 
@@ -97,6 +60,17 @@ class Columns:
         values = tuple(cast(float | None, outcome.values.get(field)) for field in self._fields)
         return StoredScores(gene, str(outcome.status), outcome.reason, values)
 
+    def outcomes(self, contexts: Sequence[GeneContext], rows: Sequence[StoredScores]) -> Outcomes | None:
+        """Return an allele's outcomes in its genes, in the order of flat output; None where a gene has no row."""
+        by_gene = {row.gene: row for row in rows}
+        names = gene_keys(contexts)
+        if not by_gene.keys() >= set(names):
+            return None
+        choosing = needs_choice(contexts)
+        return in_order(
+            [self.outcome(c, by_gene[name], choosing=choosing) for c, name in zip(contexts, names, strict=True)]
+        )
+
     def outcome(self, context: GeneContext, row: StoredScores, *, choosing: bool) -> ScoredContext:
         """Return the outcome that was stored, as it is for the scores of this run.
 
@@ -115,17 +89,16 @@ class Columns:
 
 
 class Remembered:
-    """Outcomes from a store, and from ``scoring`` where it has none.
+    """Take outcomes from a store; score alleles that it lacks, and commit them batch by batch.
 
     Args:
-        store: open for writing where ``scoring`` gives what can be stored.
+        store: open for writing.
         space: of this run.
         plan: the scores that this run asks for.
         genes: the annotation.
         shape: of windows.
         md5: MD5 of a contig by its name in the FASTA.
-        scoring: what scores an allele that the store does not know.
-        keeps: whether what was scored is stored.
+        scoring: scores an allele that the store does not know.
     """
 
     def __init__(
@@ -138,68 +111,73 @@ class Remembered:
         shape: WindowShape,
         md5: Callable[[str], str],
         scoring: ScoringLike,
-        keeps: bool = True,
     ) -> None:
         self._store, self._genes, self._shape, self._md5, self._scoring = store, genes, shape, md5, scoring
         self._own = Columns(space, plan)
         self._plan = plan
         self._asked = asked_columns(plan)
-        self._keeps = keeps
+        self._batch = _FIRST_BATCH
         self.recalled = 0
         self.scored = 0
+        #: Outcomes that no store takes, FAILED above all, where a run must not score such alleles again.
+        self.unstored: dict[Allele, Outcomes] | None = None
 
-    def outcomes(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]:
-        """Return what the adapters get of each allele; what had to be scored is stored, all of it or nothing.
+    def outcomes(self, alleles: Sequence[Allele]) -> list[Outcomes]:
+        """Return the outcomes of each allele, as the store has them where it knows the allele.
+
+        Alleles that it lacks are scored in batches of at most 256, or of as many as take about 30 s, and each batch
+        is committed: a run that is killed loses the scores of one batch.
 
         Raises:
             StoreError: the store is damaged, or holds another value.
             OutputError: it cannot be written.
         """
-        known = self.recall(alleles)
-        missing = [allele for allele, outcome in zip(alleles, known, strict=True) if outcome is None]
-        fresh = iter(self._scoring.outcomes(missing) if missing else [])
-        found = [next(fresh) if outcome is None else outcome for outcome in known]
+        found = self.recall(alleles)
+        missing = [i for i, outcome in enumerate(found) if outcome is None]
         self.recalled += len(alleles) - len(missing)
-        self.scored += len(missing)
-        if self._keeps and missing:
-            outcomes = [outcome for outcome, old in zip(found, known, strict=True) if old is None]
-            self.keep(missing, outcomes)
-        return found
+        done = 0
+        while done < len(missing):
+            batch = missing[done : done + self._batch]
+            began = time.monotonic()
+            fresh = self._scoring.outcomes([alleles[i] for i in batch])
+            seconds = time.monotonic() - began
+            self.keep([alleles[i] for i in batch], fresh)
+            for i, outcome in zip(batch, fresh, strict=True):
+                found[i] = outcome
+            done += len(batch)
+            self._batch = max(1, min(BATCH, int(len(batch) * _SECONDS / max(seconds, 1e-3))))
+        return [outcome for outcome in found if outcome is not None]
 
-    def recall(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...] | None]:
-        """Return what is known of each allele without scoring it; None where it has to be scored."""
-        found: list[tuple[ScoredContext, ...] | None] = [None] * len(alleles)
+    def recall(self, alleles: Sequence[Allele]) -> list[Outcomes | None]:
+        """Return the outcomes that are known of each allele; None where it has to be scored."""
+        found: list[Outcomes | None] = [(self.unstored or {}).get(allele) for allele in alleles]
         asked: dict[int, Sequence[GeneContext]] = {}
         for i, allele in enumerate(alleles):
             genes = genes_of(allele, self._genes, self._shape)
             if isinstance(genes, Skipped):
                 found[i] = (skipped_outcome(None, genes),)
-            else:
+            elif found[i] is None:
                 asked[i] = genes
         for columns in self._answering():
             left = [i for i in asked if found[i] is None]
             keys = [self._key(alleles[i]) for i in left]
             for i, rows in zip(left, self._store.find(columns.space, keys), strict=True):
-                by_gene = {row.gene: row for row in rows}
-                names = gene_keys(asked[i])
-                if all(name in by_gene for name in names):
-                    both = zip(asked[i], names, strict=True)
-                    choosing = needs_choice(asked[i])
-                    outcomes = [columns.outcome(context, by_gene[name], choosing=choosing) for context, name in both]
-                    found[i] = in_order(outcomes)
+                found[i] = columns.outcomes(asked[i], rows)
         return found
 
-    def keep(self, alleles: Sequence[Allele], outcomes: Sequence[tuple[ScoredContext, ...]]) -> int:
-        """Store outcomes; those of an allele that failed in any gene are left out. Returns how many rows were new."""
-        kept = [
-            (self._key(allele), rows)
-            for allele, outcome in zip(alleles, outcomes, strict=True)
-            if (rows := stored_rows(outcome, self._own))
-        ]
-        return self._store.add(self._own.space, kept, {self._md5(a.contig): a.contig for a in alleles})
+    def keep(self, alleles: Sequence[Allele], outcomes: Sequence[Outcomes]) -> None:
+        """Commit the outcomes of alleles that were scored; leave out those that failed in any gene."""
+        self.scored += len(alleles)
+        kept = []
+        for allele, outcome in zip(alleles, outcomes, strict=True):
+            if rows := stored_rows(outcome, self._own):
+                kept.append((self._key(allele), rows))
+            elif self.unstored is not None:
+                self.unstored[allele] = outcome
+        self._store.add(self._own.space, kept, {self._md5(a.contig): a.contig for a in alleles})
 
     def _answering(self) -> list[Columns]:
-        """Return the spaces that may know what this run asks for: its own first."""
+        """Return the spaces that may know the scores of this run: its own first."""
         own = self._own.space
         others = [space for space in self._store.spaces() if space != own and space.serves(self._asked, own)]
         return [self._own, *(Columns(space, self._plan) for space in others)]

@@ -1,13 +1,13 @@
-"""Scores from one file into another: export and import of a space as Parquet, and one store into another."""
+"""Move scores between stores: one space as a Parquet file, or all spaces of another store."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,48 +18,40 @@ from ..provenance import Space
 from .store import AlleleKey, ScoreStore, StoredScores
 
 _FORMAT = b"splicebert-vep scores 1"
-_BATCH = 16384
+_BATCH = 16384  # rows
 _KEY = [
     ("contig", pa.string()), ("md5", pa.string()), ("start", pa.int64()), ("ref", pa.string()), ("alt", pa.string()),
     ("gene", pa.string()), ("status", pa.string()), ("reason", pa.string()),
 ]  # fmt: skip
 
-Rows = Iterator[tuple[AlleleKey, Sequence[StoredScores]]]
+T = TypeVar("T")
+Row = tuple[str, AlleleKey, StoredScores]  # with the contig's name
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """Scores in a file.
+def export_space(store: ScoreStore, space: Space | None, path: str | Path) -> int:
+    """Write a space as Parquet in full precision, by contig and position; return the number of rows.
 
-    Args:
-        space: of the scores.
-        contigs: name of each MD5.
-        rows: each allele with one entry per gene.
-    """
-
-    space: Space
-    contigs: dict[str, str]
-    rows: Rows
-
-
-def export_space(store: ScoreStore, space: Space, path: str | Path) -> int:
-    """Write a space as Parquet, by contig and position; returns how many rows.
+    Of a store without spaces, None writes a file that ``import_scores`` takes, without rows.
 
     Raises:
         StoreError, OutputError: the store is damaged; the file cannot be written, and none is left then.
     """
-    about = {
-        "score_digest": space.score_digest,
-        "annotation_digest": space.annotation_digest,
-        "columns": list(space.columns),
-        "provenance": dict(space.provenance),
-        "contigs": store.contigs(space),
-    }
-    fields = _KEY + [(column, pa.float64()) for column in space.columns]
+    about = (
+        None
+        if space is None
+        else {
+            "score_digest": space.score_digest,
+            "annotation_digest": space.annotation_digest,
+            "columns": list(space.columns),
+            "provenance": dict(space.provenance),
+            "contigs": store.contigs(space),
+        }
+    )
+    fields = _KEY + [(column, pa.float64()) for column in (space.columns if space else ())]
     schema = pa.schema(fields, {b"format": _FORMAT, b"space": json.dumps(about).encode()})
     count = 0
     with whole_or_not(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        for batch in _batches(store.rows(space)):
+        for batch in _batched(store.rows(space) if space else ()):
             columns = zip(
                 *((name, *key, one.gene, one.status, one.reason, *one.values) for name, key, one in batch), strict=True
             )
@@ -69,100 +61,75 @@ def export_space(store: ScoreStore, space: Space, path: str | Path) -> int:
     return count
 
 
-def read_export(path: str | Path) -> Exported:
-    """Open what ``export_space`` wrote.
-
-    Raises:
-        StoreError: it is no such file.
-    """
-    try:
-        file = pq.ParquetFile(path)
-        metadata = file.schema_arrow.metadata or {}
-    except (OSError, pa.ArrowException) as error:
-        raise _foreign(path, str(error)) from error
-    if metadata.get(b"format") != _FORMAT:
-        raise _foreign(path, "a Parquet file of another kind")
-    about = json.loads(metadata[b"space"])
-    space = Space(about["score_digest"], about["annotation_digest"], tuple(about["columns"]), dict(about["provenance"]))
-    return Exported(space, dict(about["contigs"]), _rows(file, path))
-
-
-def import_scores(store: ScoreStore, given: Exported, *, beside: bool = False) -> int:
-    """Put scores of a file into a store; returns how many rows were new.
+def import_scores(store: ScoreStore, path: str | Path, *, beside: bool = False) -> int:
+    """Put the scores of an exported Parquet file into a store; return how many rows were new.
 
     Args:
         store: open for writing.
-        given: what the file holds.
-        beside: whether a store that holds scores of other kinds may get these as one more.
+        path: of the file.
+        beside: whether a store that holds scores of other kinds may get these as one more space.
 
     Raises:
-        StoreError: the store holds scores of other provenance only, or another value for an allele.
+        StoreError: the file is no export, the store holds scores of other provenance only, or another value.
         OutputError: disk full and the like.
     """
-    spaces = store.spaces()
-    if spaces and given.space not in spaces and not beside:
-        raise StoreError(
-            "The file's scores were made otherwise than the store's.",
-            needed=_told(spaces[0]) + (f", or one of {len(spaces) - 1} others" if len(spaces) > 1 else ""),
-            found=_told(given.space),
-            where=str(store.path),
-            remedy="give another store, or --beside to keep both kinds in this one",
-        )
-    return sum(store.add(given.space, block, given.contigs) for block in _batches(given.rows))
+    with _reading(path), pq.ParquetFile(path) as file:
+        metadata = file.schema_arrow.metadata or {}
+        if metadata.get(b"format") != _FORMAT:
+            raise StoreError("The Parquet file is no export of a score store.", where=str(path))
+        about = json.loads(metadata[b"space"])
+        if about is None:
+            return 0
+        columns = tuple(about["columns"])
+        space = Space(about["score_digest"], about["annotation_digest"], columns, dict(about["provenance"]))
+        spaces = store.spaces()
+        if spaces and space not in spaces and not beside:
+            raise StoreError(
+                "The file's scores were made otherwise than the store's.",
+                needed="; ".join(map(_made_by, spaces)),
+                found=_made_by(space),
+                where=str(store.path),
+                remedy="give another store, or --beside to keep both kinds in this one",
+            )
+        return _add(store, space, dict(about["contigs"]), _rows(file))
 
 
 def merge_store(into: ScoreStore, source: ScoreStore) -> int:
-    """Put all spaces of one store into another; returns how many rows were new.
+    """Put all spaces of one store into another; return how many rows were new.
 
     Raises:
         StoreError, OutputError: as ``ScoreStore.add``.
     """
-    return sum(
-        import_scores(into, Exported(space, source.contigs(space), _by_allele(source.rows(space))), beside=True)
-        for space in source.spaces()
-    )
+    return sum(_add(into, space, source.contigs(space), source.rows(space)) for space in source.spaces())
 
 
-def _by_allele(rows: Iterable[tuple[str, AlleleKey, StoredScores]]) -> Rows:
-    for key, group in groupby(rows, key=lambda row: row[1]):
-        yield key, [scores for _, _, scores in group]
+def _add(store: ScoreStore, space: Space, contigs: dict[str, str], rows: Iterable[Row]) -> int:
+    by_allele = ((key, [scores for _, _, scores in group]) for key, group in groupby(rows, key=lambda row: row[1]))
+    return sum(store.add(space, block, contigs) for block in _batched(by_allele))
 
 
-def _rows(file: pq.ParquetFile, path: str | Path) -> Rows:
-    def flat() -> Iterator[tuple[str, AlleleKey, StoredScores]]:
-        for batch in file.iter_batches(_BATCH):
-            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                yield row[0], AlleleKey(*row[1:5]), StoredScores(row[5], row[6], row[7], row[8:])
+def _rows(file: pq.ParquetFile) -> Iterator[Row]:
+    for batch in file.iter_batches(_BATCH):
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield row[0], AlleleKey(*row[1:5]), StoredScores(row[5], row[6], row[7], row[8:])
 
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
     try:
-        yield from _by_allele(flat())
-    except (OSError, pa.ArrowException, TypeError) as error:
-        raise _foreign(path, str(error)) from error
+        yield
+    except (OSError, pa.ArrowException, KeyError) as error:
+        problem = "The file is no whole Parquet file of 'store export'."
+        raise StoreError(problem, found=str(error), where=str(path)) from error
 
 
-def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
-    block: list[Any] = []
-    for row in rows:
-        block.append(row)
-        if len(block) == _BATCH:
-            yield block
-            block = []
-    if block:
-        yield block
+def _batched(items: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(items)
+    while batch := list(islice(rest, _BATCH)):
+        yield batch
 
 
-def _told(space: Space) -> str:
+def _made_by(space: Space) -> str:
     about = space.provenance
-    model = f"{about.get('Model', 'a model')}, window {about.get('Window', '?')}"
-    scores = f"scores {about.get('Scores', '?')}"
     digests = f"score digest {space.score_digest[:12]}, annotation digest {space.annotation_digest[:12]}"
-    return f"{model}, {scores} ({digests})"
-
-
-def _foreign(path: str | Path, found: str) -> StoreError:
-    return StoreError(
-        "The file holds no exported scores.",
-        needed="a whole Parquet file of 'store export', or a precomputed VCF of 'saturate'",
-        found=found,
-        where=str(path),
-    )
+    return f"{about.get('Model', 'a model')}, window {about.get('Window', '?')} ({digests})"

@@ -1,10 +1,15 @@
-"""Look scores up, and put them in: in bulk, by normalised allele and gene."""
+"""The score store: one SQLite file that keeps scores by space, contig sequence, normalised allele and gene.
+
+Write-ahead mode lets many processes read while one writes. SQLite's locks do not hold on network file systems, so
+a store on one is refused where ``/proc/self/mounts`` tells it (Linux); elsewhere the user has to see to it.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +22,6 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
-import psutil
 
 from ..errors import OutputError, StoreError
 from ..provenance import Space
@@ -25,10 +29,10 @@ from ..provenance import Space
 FORMAT = 1
 _APPLICATION = 0x53424550  # "SBEP"
 _MAGIC = b"SQLite format 3\x00"
-_HEADER = 100  # bytes
 _WAIT = 300.0  # seconds for another writer
-_CACHE = 65536  # KiB; the inner pages of a store of many millions of rows stay in it
-# AUTOINCREMENT: an id that a process remembers is never given to another space or contig after a prune.
+_CACHE = 65536  # KiB: room for the inner pages of many millions of rows
+_BLOCK = 512  # alleles in one statement
+# AUTOINCREMENT: after a prune no new space or contig gets an id that another process still remembers.
 _SCHEMA = """
 CREATE TABLE spaces (
     id INTEGER PRIMARY KEY AUTOINCREMENT, score_digest TEXT NOT NULL, annotation_digest TEXT NOT NULL,
@@ -41,39 +45,36 @@ CREATE TABLE scores (
     contig INTEGER NOT NULL, start INTEGER NOT NULL, change TEXT NOT NULL, gene INTEGER NOT NULL, status TEXT NOT NULL,
     reason TEXT, data BLOB NOT NULL, seal INTEGER NOT NULL, PRIMARY KEY (contig, start, change, gene)) WITHOUT ROWID;
 """
-#: File systems on which processes of several machines would share the file, which write-ahead mode does not survive.
+#: File systems, by kernel or FUSE name, that several machines share.
 _NETWORK = {
-    "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "fhgfs",
-    "pvfs2", "orangefs", "panfs", "davfs", "webdav", "afpfs", "fuse.sshfs", "fuse.ceph", "fuse.glusterfs",
-    "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "fuse.davfs2", "fuse.juicefs", "fuse.mount-s3",
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "afpfs", "9p", "ceph", "glusterfs", "lustre", "gpfs", "beegfs",
+    "fhgfs", "pvfs2", "orangefs", "panfs", "davfs", "davfs2", "webdav", "sshfs", "s3fs", "rclone", "gcsfuse", "juicefs",
+    "mount-s3",
 }  # fmt: skip
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 
 
 def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
-    """Open a store; one that is not there is made when ``writing``.
+    """Open a store; make it when it is not there and ``writing``.
 
     Raises:
         StoreError: on a network file system, not there, not a store, of a newer format, or cut off.
         OutputError: it cannot be made.
     """
-    _refuse_network(path)
-    new = not path.exists()
-    if not new:
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise OutputError("The folder of the score store is not there: make it.", where=str(folder))
+    if (kind := file_system(folder)) in _NETWORK:
+        remedy = "give a path on a disk of this machine; other machines score parts, 'store import' takes their Parquet"
+        problem = f"SQLite cannot keep a score store safe on a network file system ({kind})."
+        raise StoreError(problem, where=str(path), remedy=remedy)
+    if path.exists():
         _check_file(path)
     elif not writing:
-        raise StoreError(
-            "The score store is not there.",
-            needed="a store that 'annotate --store', 'cohort' or 'store import' has made",
-            where=str(path),
-            remedy="check the path",
-        )
+        raise StoreError("The score store is not there: check the path.", where=str(path))
     with guarding(path):
-        mode = "rwc" if writing else "ro"
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_WAIT, isolation_level=None,
-            check_same_thread=False,
-        )  # fmt: skip
+        uri = f"{path.absolute().as_uri()}?mode={'rwc' if writing else 'ro'}"
+        connection = sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None, check_same_thread=False)
     try:
         with guarding(path):
             connection.execute(f"PRAGMA cache_size = -{_CACHE}")
@@ -86,9 +87,22 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
     return connection
 
 
+def file_system(folder: Path) -> str:
+    """Return the kind of file system that a folder lies on, FUSE's by its own name; empty where Linux does not say."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    kinds = {}
+    for line in lines:  # of two mounts at one point the last counts
+        _, point, kind, *_ = line.split(" ")
+        kinds[Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), point))] = kind.lower()
+    return next((kinds[at].removeprefix("fuse.") for at in (folder, *folder.parents) if at in kinds), "")
+
+
 @contextmanager
 def guarding(path: Path) -> Iterator[None]:
-    """Tell what SQLite met in this program's words.
+    """Turn errors of SQLite into this program's.
 
     Raises:
         OutputError: disk full, not permitted.
@@ -99,21 +113,13 @@ def guarding(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _FULL:
+            remedy = "see to disk space and permissions and run the command again; all that was committed is safe"
             raise OutputError(
-                "The score store could not be written.",
-                needed="a folder with enough room that may be written to",
-                found=str(error),
-                where=str(path),
-                remedy="look after folder, permissions and disk space, then run it again; what was stored is safe",
+                "The score store could not be written.", found=str(error), where=str(path), remedy=remedy
             ) from error
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise StoreError(
-                "Another process keeps the score store.",
-                needed=f"a turn within {_WAIT:.0f} s",
-                found=str(error),
-                where=str(path),
-                remedy="wait for it, or end it",
-            ) from error
+            problem = f"Another process has kept the score store for {_WAIT:.0f} s: wait for it, or end it."
+            raise StoreError(problem, where=str(path)) from error
         raise damaged(path, str(error)) from error
 
 
@@ -125,7 +131,7 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            if connection.in_transaction:  # SQLite itself goes back where the disk is full
+            if connection.in_transaction:  # SQLite itself rolls back where the disk is full
                 connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
@@ -134,7 +140,7 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA page_size = 8192")
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # a unit that was committed is there after a power cut
+    connection.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
     [[application]] = connection.execute("PRAGMA application_id").fetchall()
     [[tables]] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     if application or tables:
@@ -153,82 +159,40 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     [[application]] = connection.execute("PRAGMA application_id").fetchall()
     [[version]] = connection.execute("PRAGMA user_version").fetchall()
     if application != _APPLICATION:
-        raise StoreError(
-            "The file is an SQLite database, but no score store.", where=str(path), remedy="give another path"
-        )
+        raise StoreError("The SQLite database is no score store: give another path.", where=str(path))
     if version != FORMAT:
-        raise StoreError(
-            "The score store has another format.",
-            needed=f"format {FORMAT}",
-            found=f"format {version}",
-            where=str(path),
-            remedy="use the version of splicebert-vep that made it, or 'store export' there and 'store import' here",
-        )
+        problem = f"The score store has format {version}, this program reads format {FORMAT}."
+        remedy = "use the version that made it, or 'store export' there and 'store import' here"
+        raise StoreError(problem, where=str(path), remedy=remedy)
 
 
 def _check_file(path: Path) -> None:
-    """Raise for what is no whole SQLite file, before SQLite writes to it."""
+    """Raise StoreError for a file that is no whole SQLite database, before SQLite writes to it."""
     if path.is_dir():
-        raise StoreError("The score store is a folder.", needed="a file", where=str(path))
+        raise StoreError("The score store is a folder: give a file.", where=str(path))
     try:
         with path.open("rb") as handle:
-            head = handle.read(_HEADER)
+            head = handle.read(100)
             size = os.fstat(handle.fileno()).st_size
     except OSError as error:
         raise StoreError("The score store cannot be opened.", found=str(error.strerror), where=str(path)) from error
     if not head:
         return  # as sqlite3 and mktemp leave it
     if not head.startswith(_MAGIC):
-        raise StoreError(
-            "The file is no score store.",
-            needed="a file made by 'annotate --store', 'cohort' or 'store import'",
-            found=f"a file that begins with {head[:16]!r}",
-            where=str(path),
-            remedy="give another path",
-        )
-    page = int.from_bytes(head[16:18], "big") or 1
-    page = 65536 if page == 1 else page
-    pages = int.from_bytes(head[28:32], "big")
-    if len(head) < _HEADER:
-        raise damaged(path, f"{size:,} bytes")
-    # While a checkpoint is under way, or was killed, the first page may count pages that are still in the log.
-    if size < page * pages and not _has_log(path) and path.stat().st_size < page * pages:
-        raise damaged(path, f"{size:,} bytes of {page * pages:,}")
-
-
-def _has_log(path: Path) -> bool:
+        raise StoreError("The file is no score store: give another path.", found=repr(head[:16]), where=str(path))
+    page = int.from_bytes(head[16:18], "big")
+    whole = (65536 if page == 1 else page) * int.from_bytes(head[28:32], "big")
     log = Path(f"{path}-wal")
-    return log.exists() and log.stat().st_size > 0
+    # During a checkpoint, and after one that was killed, the first page may count pages that are still in the log.
+    in_log = log.exists() and log.stat().st_size > 0
+    if len(head) < 100 or (size < whole and not in_log and path.stat().st_size < whole):
+        raise damaged(path, f"{size:,} bytes of {whole:,}")
 
 
 def damaged(path: Path, found: str) -> StoreError:
     """Return the error for a store that is not as it was written."""
-    return StoreError(
-        "The score store is damaged or cut off.",
-        needed="the whole file, with the -wal file beside it if there is one",
-        found=found,
-        where=str(path),
-        remedy="copy it again from a backup; what 'store export' still reads of it can be imported into a new one",
-    )
-
-
-def _refuse_network(path: Path) -> None:
-    folder = Path(os.path.realpath(path)).parent
-    if not folder.is_dir():
-        raise OutputError("The folder of the score store is not there.", where=str(folder), remedy="make it")
-    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}  # the last mount counts
-    kind = next((mounts[parent] for parent in (folder, *folder.parents) if parent in mounts), "")
-    if kind.lower() in _NETWORK:
-        raise StoreError(
-            "The score store would lie on a network file system, where it can be damaged.",
-            needed="a disk of this machine",
-            found=kind,
-            where=str(path),
-            remedy="give --store a local path; machines share work by 'cohort plan', 'work' and 'merge' without it",
-        )
-
-
-_BLOCK = 512  # alleles in one statement
+    remedy = "restore it from a backup, with its -wal file; 'store export' saves into a new store all that can be read"
+    return StoreError("The score store is damaged or cut off.", found=found, where=str(path), remedy=remedy)
 
 
 class AlleleKey(NamedTuple):
@@ -246,7 +210,7 @@ class AlleleKey(NamedTuple):
 
 
 class StoredScores(NamedTuple):
-    """What is kept of one allele in one gene; ``values`` are in the order of the space's columns, None is missing."""
+    """Scores of one allele in one gene: ``values`` in the order of the space's columns, None is missing."""
 
     gene: str
     status: str
@@ -556,11 +520,10 @@ class ScoreStore:
             return f"{one.status} {values}".strip()
 
         return StoreError(
-            "The score store holds another value for an allele.",
+            "The score store holds another value for an allele: 'store verify' compares it with this installation.",
             needed=f"{told(old)}, within {space.tolerance:g}",
             found=told(new),
             where=f"{contigs.get(key.md5, key.md5)}:{key.start + 1} {key.change} in {new.gene}, store {self.path}",
-            remedy="'splicebert-vep store verify' tells whether this installation computes what the store holds",
         )
 
 

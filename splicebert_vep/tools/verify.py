@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from splicebert_vep_spec import Allele
 
@@ -15,15 +17,14 @@ from ..scoring.cache import Columns, stored_rows
 from ..store.store import ScoreStore, StoredScores
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What came of it.
+class Verified(NamedTuple):
+    """The comparison of one space.
 
     Args:
-        space: that was looked at.
-        compared: alleles x genes.
+        space: that was compared.
+        compared: number of rows, alleles x genes.
         largest: the largest difference of a value.
-        differing: what differs by more than the space's tolerance, in words.
+        differing: a sentence for each row that differs by more than the space's tolerance.
         strange: contigs that this FASTA does not have.
     """
 
@@ -38,7 +39,6 @@ def verify(store: ScoreStore, opening: Opening, *, sample: int, seed: int) -> li
     """Score alleles of every space that this installation makes again.
 
     Args:
-        store: to look at.
         opening: of the annotator whose scores the store should hold.
         sample: alleles of each space.
         seed: of the choice of alleles.
@@ -48,38 +48,30 @@ def verify(store: ScoreStore, opening: Opening, *, sample: int, seed: int) -> li
     """
     with opening.open() as annotator:
         here = annotator.space
-    found = [
-        space
-        for space in store.spaces()
-        if (space.score_digest, space.annotation_digest) == (here.score_digest, here.annotation_digest)
-    ]
-    if not found:
-        there = ", ".join(f"{one.score_digest[:12]} {one.annotation_digest[:12]}" for one in store.spaces())
+    digests = here.score_digest, here.annotation_digest
+    found = [space for space in store.spaces() if (space.score_digest, space.annotation_digest) == digests]
+    verified = [one for space in found if (one := _verify_space(store, space, opening, sample, seed))]
+    if not verified:
+        needed = f"score digest {digests[0][:12]}, annotation digest {digests[1][:12]}"
+        there = [f"{one.score_digest[:12]}, {one.annotation_digest[:12]}" for one in store.spaces()]
+        if found:  # of other versions of scorers
+            needed = ", ".join(column for column in here.columns if "=" in column)
+            there = [", ".join(column for column in one.columns if "=" in column) for one in found]
         raise StoreError(
             "The store holds no scores of this model, annotation and these settings.",
-            needed=f"score digest {here.score_digest[:12]}, annotation digest {here.annotation_digest[:12]}",
-            found=there or "none",
+            needed=needed,
+            found="; ".join(there) or "none",
             where=str(store.path),
-            remedy="'splicebert-vep store info' shows how the scores were made; give the same options",
+            remedy="'store info' shows how the scores were made; give the same options, such as --splice-model",
         )
-    verified = [_verify_space(store, space, opening, sample, seed) for space in found]
-    if not any(verified):
-        raise StoreError(
-            "The store holds these scores of other versions only.",
-            needed=", ".join(column for column in here.columns if "=" in column),
-            found="; ".join(", ".join(column for column in space.columns if "=" in column) for space in found),
-            where=str(store.path),
-            remedy="give the options that they were made with, such as --splice-model and --delta-distance",
-        )
-    return [one for one in verified if one]
+    return verified
 
 
 def _verify_space(store: ScoreStore, space: Space, opening: Opening, sample: int, seed: int) -> Verified | None:
-    """Return None for a space that other versions of the scorers made."""
-    asked = tuple(
-        field_of(column) for column in space.columns if not column.startswith("(") and column not in ABOUT_WINDOW
-    )
-    with replace(opening, scores=asked).open() as annotator:
+    """Compare one space; return None where other versions of the scorers made it."""
+    asked = tuple(field_of(column) for column in space.columns if not column.startswith("("))
+    scores = tuple(field for field in asked if field not in ABOUT_WINDOW)
+    with replace(opening, scores=scores).open() as annotator:
         if not set(asked_columns(annotator.plan)) <= set(space.columns):
             return None
         columns = Columns(space, annotator.plan)
@@ -109,6 +101,6 @@ def _verify_space(store: ScoreStore, space: Space, opening: Opening, sample: int
 def _apart(old: StoredScores, new: StoredScores | None) -> float:
     """Return the largest difference of two rows; infinite where status or missing values differ."""
     if new is None or old.status != new.status:
-        return float("inf")
+        return math.inf
     pairs = [(a, b) for a, b in zip(old.values, new.values, strict=True) if not (a is None and b is None)]
-    return max((float("inf") if a is None or b is None else abs(a - b) for a, b in pairs), default=0.0)
+    return max((math.inf if a is None or b is None else abs(a - b) for a, b in pairs), default=0.0)

@@ -55,14 +55,13 @@ class InfoEncoder:
 
     A field whose description holds ``Format: A|B`` carries entries: their text comes with ``|`` between
     subfields and escaped within them, so it is checked and not escaped again. A float has 4 decimals, or 6 significant
-    digits below 0.001, or where it is ``exact`` as many as give the same float when read; other text is escaped as
-    Ensembl VEP does.
+    digits below 0.001; other text is escaped as Ensembl VEP does.
     """
 
-    def __init__(self, fields: Sequence[InfoField], *, exact: bool = False) -> None:
+    def __init__(self, fields: Sequence[InfoField]) -> None:
         self._fields = {field.key: field for field in fields}
         # per field: begin of the item, printer of a value, whether it has one value per ALT
-        self._plans = {field.key: (f"{field.key}=", _printer(field, exact), field.number == "A") for field in fields}
+        self._plans = {field.key: (f"{field.key}=", _printer(field), field.number == "A") for field in fields}
 
     def text(self, annotation: Annotation, alts: int) -> bytes:
         """Return ``KEY=value;KEY=value`` of the fields that have a value; ``alts`` is the number of ALT alleles.
@@ -102,12 +101,12 @@ Printer = Callable[[Value], str]
 """Print a value of a field, not None; raises ValueError or TypeError where the field cannot hold it."""
 
 
-def _printer(field: InfoField, exact: bool) -> Printer:
+def _printer(field: InfoField) -> Printer:
     if field.type == "String":
         return _entry if field.entries or "Format: " in field.description else _text
     if field.type == "Integer":
         return _integer
-    return _exact if exact else _float
+    return _float
 
 
 def _float(value: Value) -> str:
@@ -117,12 +116,6 @@ def _float(value: Value) -> str:
     elif isinstance(value, int) and abs(value) <= FLOAT_MAX:
         return str(int(value))  # a bool is 0 or 1
     raise ValueError(f"{value!r} is no Float")
-
-
-def _exact(value: Value) -> str:
-    if isinstance(value, float) and abs(value) <= FLOAT_MAX:
-        return repr(value)
-    return _float(value)
 
 
 def _integer(value: Value) -> str:

@@ -1,11 +1,9 @@
-"""The recipes for workflow engines, and the cohort verbs by hand, come to the same bytes as ``cohort run``."""
+"""The recipes for workflow engines come to what ``cohort run`` makes in one go."""
 
 import importlib.util
-import json
 import os
 import re
 import shlex
-import shutil
 import stat
 import subprocess
 import sys
@@ -14,15 +12,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from factories import ROOT
+from factories import ROOT, records, unpacked
 from splicebert_vep.cli import main as program
 from splicebert_vep.genome.reference import Reference
+from splicebert_vep.tools.diff import compare
 
 RECIPES = ROOT / "docs" / "recipes"
 REFERENCE = ROOT / "example_vcfs" / "brca1.fa.gz"
 COMMAND = f"{shlex.quote(sys.executable)} -P -c 'from splicebert_vep.cli.main import main; main()'"
-START, LENGTH = 43_047_500, 200  # 0-based; 600 SNVs of BRCA1 around exon 22 are three units
-UNITS = 3
+START, LENGTH = 43_047_500, 200  # 0-based; 600 SNVs of BRCA1 around exon 22
 NULL = ["--backend", "null", "--threads", "1"]
 
 
@@ -45,52 +43,36 @@ def executable(path: Path, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
-    """A folder with two VCFs that share alleles, their manifest, and what ``cohort run`` makes of them in run/."""
+    """A folder with two VCFs that share alleles, their manifest and sites, and what ``cohort run`` makes in run/."""
     work = tmp_path_factory.mktemp("recipes")
     write_vcf(work / "one.vcf", START, START + 120)
     write_vcf(work / "two.vcf", START + 80, START + LENGTH)
+    write_vcf(work / "sites.vcf", START, START + LENGTH - 10)  # thirty alleles are left for the end
     (work / "cohort.tsv").write_text("# the cohort\none.vcf\ntwo.vcf\tsecond\n")
-    made = work / "by_run"
-    made.mkdir()
-    assert cli("run", work / "cohort.tsv", *of_run(made)) == 0
+    words = ["-R", REFERENCE, *NULL, "--store", work / "scores.sqlite", "-O", work / "run"]
+    assert program._run(["cohort", "run", *map(str, (work / "cohort.tsv", *words))]) == 0
     return work
 
 
-def of_run(folder: Path) -> list[str]:
-    # One name of the store for all: it is written into the outputs.
-    return ["-R", str(REFERENCE), *NULL, "--store", str(folder / "scores.sqlite"), "-O", str(folder / "run")]
-
-
-def cli(verb: str, *words: object) -> int:
-    return program._run(["cohort", verb, *map(str, words)])
-
-
 def same_as_run(cohort: Path, folder: Path) -> None:
-    """Compare every annotated file and the table with those of ``cohort run``, byte by byte."""
-    expected = cohort / "by_run" / "run"
-    names = sorted(path.name for path in (expected / "annotated").iterdir())
-    assert names == ["one.vcf.gz", "one.vcf.gz.tbi", "second.vcf.gz", "second.vcf.gz.tbi"]
-    assert sorted(path.name for path in (folder / "annotated").iterdir()) == names
-    for name in (*(f"annotated/{name}" for name in names), "cohort.parquet"):
-        assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
-    counts = [json.loads((one / "cohort.json").read_text())["status"] for one in (folder, expected)]
-    assert counts[0] == counts[1] == {"OK": 720}
+    """Compare the records of every annotated file and the table with those of ``cohort run``."""
+    for name in ("one.vcf.gz", "second.vcf.gz"):
+        one, two = (records(unpacked(where / "annotated" / name)) for where in (folder, cohort / "run"))
+        assert one == two
+        assert (folder / "annotated" / f"{name}.tbi").exists()
+    found = compare(folder, cohort / "run", 1e-4)
+    assert len(found.changes) == found.only_old == found.only_new == 0
 
 
-def test_merge_names_the_unit_that_is_missing_and_goes_on_once_it_is_there(cohort, tmp_path, capsys):
-    folder = tmp_path / "run"
-    assert cli("plan", cohort / "cohort.tsv", *of_run(tmp_path)) == 0
-    assert capsys.readouterr().out == f"{UNITS}\n"
-    assert cli("work", folder, "1-2") == 0
-    capsys.readouterr()
-    assert cli("merge", folder) == 3
-    error = capsys.readouterr().err
-    assert "1 of 3 shards are missing" in error and f"cohort work {folder} 3" in error
-    assert not (folder / "cohort.json").exists() and not (folder / "annotated").exists()
-    assert cli("work", folder, "missing") == 0
-    assert "1 units scored" in capsys.readouterr().err
-    assert cli("merge", folder) == 0
-    same_as_run(cohort, folder)
+@pytest.mark.parametrize("parts", [1, 3, 7])
+def test_the_sites_are_split_into_all_their_parts(cohort, tmp_path, parts):
+    (tmp_path / "few.vcf").write_text("".join((cohort / "sites.vcf").read_text().splitlines(keepends=True)[:8]))
+    for sites in (cohort / "sites.vcf", tmp_path / "few.vcf"):
+        subprocess.run(["bash", RECIPES / "split-sites.sh", sites, str(parts), tmp_path / "parts"], check=True)
+        texts = [(tmp_path / "parts" / f"{part}.vcf").read_text() for part in range(1, parts + 1)]
+        head = [line for line in sites.read_text().splitlines() if line.startswith("#")]
+        assert all(text.splitlines()[: len(head)] == head for text in texts)
+        assert [row for text in texts for row in records(text)] == records(sites.read_text())
 
 
 class Snakemake:
@@ -102,10 +84,13 @@ class Snakemake:
             yaml.safe_dump(
                 {
                     "manifest": str(cohort / "cohort.tsv"),
+                    "sites": str(cohort / "sites.vcf"),
+                    "annotation": "grch38",
+                    "scratch": str(folder),
                     "reference": str(REFERENCE),
                     "store": str(folder / "scores.sqlite"),
                     "folder": str(folder / "run"),
-                    "units_per_job": 2,
+                    "parts": 3,
                     "threads": 1,
                     "extra": "--backend null",
                 }
@@ -132,17 +117,17 @@ class Snakemake:
 
 
 def rules_of(text: str) -> list[str]:
-    return [name for name in re.findall(r"^local(?:rule|checkpoint) (\w+):", text, re.MULTILINE) if name != "all"]
+    return [name for name in re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE) if name != "all"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("snakemake") is None, reason="snakemake is not installed")
-def test_the_snakefile_comes_to_the_same_and_mends_what_was_lost(cohort, tmp_path):
-    # The first job of two units is killed after its first unit.
+def test_the_snakefile_comes_to_the_same_and_goes_on_after_a_kill(cohort, tmp_path):
+    # The job of part 2 is killed once it has stored its scores.
     executable(
         tmp_path / "bin" / "splicebert-vep",
         f"""#!/bin/sh
-if [ "$2 $4" = "work 1-2" ] && mkdir {shlex.quote(str(tmp_path / "killed"))} 2>/dev/null; then
-    {COMMAND} cohort work "$3" 1
+if [ "$1 $(basename "$2")" = "annotate 2.vcf" ] && mkdir {shlex.quote(str(tmp_path / "killed"))} 2>/dev/null; then
+    {COMMAND} "$@"
     kill -9 $$
 fi
 exec {COMMAND} "$@"
@@ -151,24 +136,15 @@ exec {COMMAND} "$@"
     snakemake = Snakemake(cohort, tmp_path)
     text = snakemake()
     assert (tmp_path / "killed").exists()
-    assert sorted(rules_of(text)) == ["merge", "plan", "work", "work", "work"]
-    assert "1 units scored, 1 were there" in text  # the second try
-    folder = tmp_path / "run"
-    assert (folder / "units.txt").read_text() == f"{UNITS}\n"
-    same_as_run(cohort, folder)
-
+    assert sorted(rules_of(text)) == ["annotate", "collect", "score", "score", "score", "score", "split"]
+    assert "190 alleles known, 0 scored" in text  # the second try
+    assert "30 scored" in text  # alleles that the sites lacked
+    same_as_run(cohort, tmp_path / "run")
+    assert not list(tmp_path.glob("splicebert-part-*"))
     assert "Nothing to be done" in snakemake()
-
-    (folder / "shards" / "unit-000002.parquet").unlink()
-    (folder / "cohort.json").unlink()
-    assert rules_of(snakemake()) == ["merge"]
-    assert (folder / "shards" / "unit-000002.parquet").exists()
-    same_as_run(cohort, folder)
-
-    shutil.rmtree(folder)  # the store knows every allele now
-    assert rules_of(snakemake()) == ["plan", "merge"]
-    assert (folder / "units.txt").read_text() == "0\n"
-    same_as_run(cohort, folder)
+    (tmp_path / "run" / "cohort.json").unlink()
+    assert rules_of(snakemake()) == ["annotate"]
+    same_as_run(cohort, tmp_path / "run")
 
 
 def test_the_default_configuration_names_every_key_of_the_snakefile():
@@ -176,10 +152,8 @@ def test_the_default_configuration_names_every_key_of_the_snakefile():
     assert set(default) == set(re.findall(r'config\["(\w+)"\]', (RECIPES / "Snakefile").read_text()))
 
 
-@pytest.mark.parametrize("units, ranges", [(17, ["1-8", "9-16", "17-17"]), (16, ["1-8", "9-16"]), (0, [])])
-def test_the_slurm_script_submits_every_unit_once_and_merges_after_them(tmp_path, units, ranges):
-    """Stand-ins for srun and sbatch run at once what they are given; one for splicebert-vep writes down its words."""
-    executable(tmp_path / "bin" / "srun", '#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n')
+def test_the_slurm_script_scores_every_part_and_annotates_after_them(cohort, tmp_path):
+    """A stand-in for sbatch runs at once what it is given."""
     executable(
         tmp_path / "bin" / "sbatch",
         """#!/bin/bash
@@ -188,45 +162,34 @@ script=$(cat)
 for word; do [[ $word == --array=1-* ]] && tasks=$(seq "${word#--array=1-}"); done
 for SLURM_ARRAY_TASK_ID in ${tasks:-0}; do
     export SLURM_ARRAY_TASK_ID
-    bash -euc "$script"
+    bash -uc "$script" || exit 1
 done
 echo "$(wc -l < submitted);cluster"
 """,
     )
-    executable(
-        tmp_path / "bin" / "splicebert-vep",
-        f"#!/bin/bash\n(IFS='|'; echo \"$*\" >> words)\n[[ $2 != plan ]] || echo {units}\n",
-    )
+    executable(tmp_path / "bin" / "splicebert-vep", f'#!/bin/sh\nexec {COMMAND} "$@"\n')
     given = {
-        "MANIFEST": "the cohort.tsv", "REFERENCE": "GRCh38.fa", "FOLDER": "my run", "STORE": "/local/s.sqlite",
-        "STORE_NODE": "node01", "THREADS": "2", "EXTRA": "--backend null",
+        "MANIFEST": str(cohort / "cohort.tsv"), "SITES": str(cohort / "sites.vcf"), "REFERENCE": str(REFERENCE),
+        "FOLDER": "my run", "STORE": str(tmp_path / "my store.sqlite"), "STORE_NODE": "node01", "THREADS": "1",
+        "PARTS": "2", "SCRATCH": str(tmp_path), "EXTRA": "--backend null",
     }  # fmt: skip
-    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     script = ["bash", str(RECIPES / "slurm.sh")]
-    done = subprocess.run(
-        script, cwd=tmp_path, env={"PATH": path, **given}, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    plan, *others = (tmp_path / "words").read_text().splitlines()
-    assert plan == (
-        "cohort|plan|the cohort.tsv|-R|GRCh38.fa|-A|grch38|--store|/local/s.sqlite|-O|my run|--threads|2|--backend|null"
-    )
-    assert others == [*(f"cohort|work|my run|{one}" for one in ranges), "cohort|merge|my run"]
-    *work, merge = (tmp_path / "submitted").read_text().splitlines()
-    assert len(work) == bool(ranges)
-    assert ("--dependency=afterok:1 " in merge) == bool(ranges)
-    assert "--nodelist=node01" in merge  # the store's
-
+    for _ in range(2):  # run again, it scores no part anew
+        done = subprocess.run(
+            script, cwd=tmp_path, env={**environment, **given}, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        same_as_run(cohort, tmp_path / "my run")
+    score, annotate = (tmp_path / "submitted").read_text().splitlines()[:2]
+    assert "--array=1-2" in score
+    assert "--dependency=afterok:1 " in annotate and "--nodelist=node01" in annotate  # the store's
+    assert done.stderr.count("alleles known") == 0
     del given["STORE_NODE"]
     done = subprocess.run(
-        script, cwd=tmp_path, env={"PATH": path, **given}, capture_output=True, text=True, timeout=60, check=False
+        script, cwd=tmp_path, env={**environment, **given}, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode != 0 and "STORE_NODE" in done.stderr
-
-
-def test_the_slurm_script_is_bash():
-    done = subprocess.run(["bash", "-n", RECIPES / "slurm.sh"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_nextflow_pipeline_is_balanced_and_calls_every_process():
@@ -242,14 +205,13 @@ def test_the_nextflow_pipeline_is_balanced_and_calls_every_process():
     assert not waiting
     processes = re.findall(r"(?m)^process (\w+) \{", text)
     [workflow] = re.findall(r"(?ms)^workflow \{\n(.*?)^\}", text)
-    assert processes == ["PLAN", "WORK", "MERGE"]
-    for name in processes:
-        assert re.search(rf"\b{name}\(", workflow), name
+    assert processes == ["SPLIT", "SCORE", "ANNOTATE"]
+    assert all(re.search(rf"\b{name}\(", workflow) for name in processes)
     bodies = dict(re.findall(r"(?ms)^process (\w+) \{\n(.*?)^\}", text))
-    for name, verb in (("PLAN", "plan"), ("WORK", "work"), ("MERGE", "merge")):
-        assert f"splicebert-vep cohort {verb} " in bodies[name]
-        assert ("executor 'local'" in bodies[name]) == (name != "WORK")  # who opens the store
-    set_there = set(re.findall(r"(?m)^params\.(\w+) =", text))
+    for name, words in (("SCORE", "annotate"), ("SCORE", "store export"), ("ANNOTATE", "cohort run")):
+        assert f"splicebert-vep {words} " in bodies[name]
+    assert "executor 'local'" in bodies["ANNOTATE"] and "executor 'local'" not in bodies["SCORE"]
+    set_there = set(re.findall(r"params\.(\w+) =", text))
     assert set_there == set(re.findall(r"params\.(\w+)", text))
 
 

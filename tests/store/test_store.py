@@ -1,6 +1,5 @@
 """The score store: what goes in comes out, nothing else does, and no other value ever takes its place."""
 
-import math
 import multiprocessing
 import sqlite3
 
@@ -12,7 +11,6 @@ from factories import NAMES, OTHER, SPACE, key, read_until_all, row, write_all
 from splicebert_vep.errors import OutputError, StoreError
 from splicebert_vep.provenance import Space
 from splicebert_vep.store import store as connection
-from splicebert_vep.store.exchange import export_space, import_scores, merge_store, read_export
 from splicebert_vep.store.store import AlleleKey, ScoreStore
 
 
@@ -195,21 +193,29 @@ def test_a_store_that_is_only_read_has_to_be_there(tmp_path):
 
 @pytest.mark.parametrize("kind", ["nfs4", "lustre", "fuse.sshfs", "CIFS"])
 def test_a_network_path_is_refused(tmp_path, monkeypatch, kind):
-    class Part:
-        def __init__(self, mountpoint, fstype):
-            self.mountpoint, self.fstype = mountpoint, fstype
+    (tmp_path / "a b" / "deep").mkdir(parents=True)
+    mounts = ["/dev/sda / ext4 rw 0 0", f"server:/x {tmp_path}/a\\040b {kind} rw 0 0"]
+    read = connection.Path.read_text
+    monkeypatch.setattr(
+        connection.Path,
+        "read_text",
+        lambda self, **how: "\n".join(mounts) if "mounts" in str(self) else read(self, **how),
+    )
+    with pytest.raises(StoreError, match="network"):
+        ScoreStore(tmp_path / "a b" / "deep" / "s.sqlite")
+    (tmp_path / "link").symlink_to(tmp_path / "a b")
+    with pytest.raises(StoreError, match="network"):
+        ScoreStore(tmp_path / "link" / "s.sqlite")
+    mounts.append(f"/dev/sdb {tmp_path}/a\\040b/deep ext4 rw 0 0")  # a local disk mounted below it
+    ScoreStore(tmp_path / "a b" / "deep" / "s.sqlite").close()
 
-    parts = [Part("/", "ext4"), Part(str(tmp_path), kind)]
-    monkeypatch.setattr(connection.psutil, "disk_partitions", lambda all: parts)
-    (tmp_path / "deep").mkdir()
-    with pytest.raises(StoreError, match="network file system"):
-        ScoreStore(tmp_path / "deep" / "s.sqlite")
-    link = tmp_path.parent / f"link-{kind}"
-    link.symlink_to(tmp_path)
-    with pytest.raises(StoreError, match="network file system"):
-        ScoreStore(link / "s.sqlite")
-    parts.append(Part(str(tmp_path / "deep"), "ext4"))  # a local disk mounted below it
-    ScoreStore(tmp_path / "deep" / "s.sqlite").close()
+
+def test_where_the_system_lists_no_mounts_every_path_is_taken(tmp_path, monkeypatch):
+    def missing(self, **_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(connection.Path, "read_text", missing)
+    ScoreStore(tmp_path / "s.sqlite").close()
 
 
 def test_a_full_disk_is_told_and_what_was_stored_stays(tmp_path):
@@ -219,53 +225,6 @@ def test_a_full_disk_is_told_and_what_was_stored_stays(tmp_path):
         with pytest.raises(OutputError, match="could not be written"):
             opened.add(SPACE, [(key(start=1000 + n), [row(float(n), 0.0)]) for n in range(5000)], NAMES)
         assert opened.find(SPACE, [key(), key(start=1000)]) == [[row(1.0, 2.0)], []]
-
-
-def test_export_and_import_keep_every_bit(tmp_path, store):
-    rows = [
-        (key(start=n), [row(math.pi * n, None), row(None, None, gene="G2", status="N_CONTEXT", reason="why")])
-        for n in range(50)
-    ]
-    store.add(SPACE, rows, NAMES)
-    assert export_space(store, SPACE, tmp_path / "s.parquet") == 100
-    with ScoreStore(tmp_path / "new.sqlite") as new:
-        given = read_export(tmp_path / "s.parquet")
-        assert given.space == SPACE and given.space.provenance == SPACE.provenance
-        assert import_scores(new, given) == 100
-        assert import_scores(new, read_export(tmp_path / "s.parquet")) == 0
-        assert list(new.rows(SPACE)) == list(store.rows(SPACE))
-
-
-def test_scores_made_otherwise_are_not_merged_by_import(tmp_path, store):
-    store.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
-    export_space(store, SPACE, tmp_path / "s.parquet")
-    with ScoreStore(tmp_path / "other.sqlite") as other:
-        other.add(OTHER, [(key(), [row(5.0)])], NAMES)
-        with pytest.raises(StoreError, match="made otherwise"):
-            import_scores(other, read_export(tmp_path / "s.parquet"))
-        assert other.spaces() == [OTHER]
-        assert import_scores(other, read_export(tmp_path / "s.parquet"), beside=True) == 1
-        assert other.find(OTHER, [key()]) == [[row(5.0)]]
-        assert other.find(SPACE, [key()]) == [[row(1.0, 2.0)]]
-
-
-def test_stores_are_merged_space_by_space_and_pruned(tmp_path, store):
-    store.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
-    with ScoreStore(tmp_path / "other.sqlite") as other:
-        other.add(SPACE, [(key(), [row(1.0, 2.0)]), (key(start=7), [row(7.0, 7.0)])], NAMES)
-        other.add(OTHER, [(key(), [row(5.0)])], NAMES)
-        assert merge_store(store, other) == 2
-    assert store.count(SPACE) == 2 and store.count(OTHER) == 1
-    assert store.remove([SPACE]) == 2
-    assert store.spaces() == [OTHER]
-    assert store.find(SPACE, [key()]) == [[]] and store.find(OTHER, [key()]) == [[row(5.0)]]
-    assert store.check() == []
-
-
-def test_a_file_that_is_no_export_is_refused(tmp_path):
-    (tmp_path / "x.parquet").write_bytes(b"PAR1 nothing")
-    with pytest.raises(StoreError, match="no exported scores"):
-        read_export(tmp_path / "x.parquet")
 
 
 def test_a_prune_meanwhile_never_gives_scores_of_another_space(tmp_path):
@@ -295,13 +254,3 @@ def test_a_store_in_the_middle_of_a_checkpoint_is_whole(tmp_path):
     (tmp_path / "s.sqlite-shm").unlink(missing_ok=True)
     with ScoreStore(path) as opened:
         assert opened.count(SPACE) == 2000
-
-
-def test_an_export_does_not_replace_the_store(run, tmp_path):
-    path = tmp_path / "s.sqlite"
-    with ScoreStore(path) as opened:
-        opened.add(SPACE, [(key(), [row(1.0, 2.0)])], NAMES)
-    code, _, err = run("store", "export", path, "-O", path)
-    assert code == 2 and "replace the store" in err
-    with ScoreStore(path) as opened:
-        assert opened.count(SPACE) == 1

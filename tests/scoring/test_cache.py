@@ -1,15 +1,17 @@
 """What comes from the store is what scoring gives, for whatever scores a run asks for."""
 
+import hashlib
 import os
 
 import pytest
 
-from factories import ALL_SCORES, FASTA, Point, gene, plugin
+from factories import ALL_SCORES, FASTA, NULL, VCF, Point, gene, plugin, records, snvs
 from splicebert_vep import Annotator, Settings
 from splicebert_vep.errors import StoreError
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.model.null import NullBackend
 from splicebert_vep.provenance import SCORED_BY, score_digest
+from splicebert_vep.scoring import cache
 from splicebert_vep.scoring.cache import gene_keys
 from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.store.store import ScoreStore
@@ -138,10 +140,6 @@ def test_genes_of_one_id_are_told_apart():
 
 
 def test_the_md5_of_a_contig_is_sams(tmp_path):
-    import hashlib
-
-    from splicebert_vep.genome.reference import Reference
-
     fasta = tmp_path / "x.fa"
     fasta.write_text(">c1\nacgtN\nACGT\n>c2\nTTTT\n")
     with Reference(fasta) as reference:
@@ -187,3 +185,63 @@ def test_the_order_of_genes_does_not_depend_on_what_the_store_has_besides(tmp_pa
             assert [a.context for a in one.contexts] == [b.context for b in two.contexts]
             assert [set(a.values) for a in one.contexts] == [set(b.values) for b in two.contexts]
         assert stored.remembered.scored == 0
+
+
+def test_alleles_are_committed_in_batches_that_suit_the_speed_of_the_model(tmp_path, monkeypatch):
+    path, sizes, clock = tmp_path / "s.sqlite", [], [0.0]
+    variants = [f"chr17-{pos}-{ref}-{alt}" for pos, ref, alt in snvs(length=250)]
+    with annotator(path) as opened:
+        whole = opened.scoring.outcomes
+
+        def outcomes(alleles):
+            with ScoreStore(path, writing=False) as there:
+                committed = sum(map(there.count, there.spaces()))
+            assert committed == sum(sizes), "a batch was not committed before the next"
+            sizes.append(len(alleles))
+            clock[0] += len(alleles) * (1e-4 if len(sizes) < 3 else 10.0)  # fast, then slow
+            return whole(alleles)
+
+        opened.remembered._scoring = type("Slow", (), {"outcomes": staticmethod(outcomes)})
+        monkeypatch.setattr(cache.time, "monotonic", lambda: clock[0])
+        found = [result.status for result in opened.score(variants)]
+    assert len(found) == sum(sizes) == 750
+    assert sizes[:4] == [32, 256, 256, 3] and max(sizes[3:]) <= 3  # 3 alleles of 10 s each
+
+
+def test_a_kept_failure_is_not_scored_again(tmp_path):
+    failed = []
+    with annotator(tmp_path / "s.sqlite") as opened:
+        whole = opened.scoring.outcomes
+
+        def broken(alleles):
+            failed.extend(alleles)
+            return [
+                tuple(one.__class__(one.context, Status.FAILED, "out of memory", {}) for one in outcome)
+                for outcome in whole(alleles)
+            ]
+
+        opened.remembered._scoring = type("Broken", (), {"outcomes": staticmethod(broken)})
+        opened.remembered.unstored = {}
+        assert shown(opened) == shown(opened)
+        assert len(failed) == len(set(failed)) == 4
+
+
+def test_the_example_is_the_same_through_a_store(run, tmp_path):
+    """With the bundled model: values of the store are those of the model, to the last printed digit."""
+    store, words = tmp_path / "s.sqlite", ["-R", FASTA, "--device", "cpu"]
+    for name, given in (("a", ["--store", store]), ("b", ["--store", store]), ("c", [])):
+        assert run("annotate", VCF, *words, *given, "-O", tmp_path / f"{name}.vcf")[0] == 0
+    assert (tmp_path / "a.vcf").read_bytes() == (tmp_path / "b.vcf").read_bytes()
+    assert records((tmp_path / "a.vcf").read_text()) == records((tmp_path / "c.vcf").read_text())
+    code, _, err = run("store", "verify", store, *words, "--sample", "20")
+    assert code == 0 and ", 0 beyond 0.0001" in err
+
+
+def test_no_output_replaces_the_store(run, tmp_path):
+    store = tmp_path / "s.sqlite"
+    assert run("annotate", VCF, *NULL, "--store", store, "-O", tmp_path / "a.vcf")[0] == 0
+    before = store.read_bytes()
+    for words in (["-O", store], ["--emit", f"tsv={store}"]):
+        code, _, err = run("annotate", VCF, *NULL, "--store", store, *words)
+        assert code == 3 and "would replace" in err
+    assert store.read_bytes() == before

@@ -1,4 +1,4 @@
-"""Units on Dask workers: over TCP, with a worker that is lost, and with a unit that kills whoever scores it."""
+"""Batches on Dask workers: over TCP, with a worker that is lost, and with an allele that kills its worker."""
 
 import contextlib
 import os
@@ -11,12 +11,15 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from factories import COMMAND, FASTA, FIRST, outputs, write_cohort
+from factories import COMMAND, FASTA, FIRST, opening, write_cohort
+from splicebert_vep.errors import SettingsError, StoreError
 from splicebert_vep.genome.reference import Reference
+from splicebert_vep.store.store import ScoreStore
+from splicebert_vep.tools import workers
 
 pytest.importorskip("distributed", reason="Dask is not installed")
 
-UNITS = 6  # of at most 256 alleles
+BATCHES = 4  # of at most 256 alleles
 #: A backend for which one position is deadly, and which is slow enough for a worker to be lost half-way.
 PLUGIN = """
 import os, time
@@ -46,7 +49,7 @@ def register_backends():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A cohort of some units, an installed plugin, and what a run in one process makes of them."""
+    """A cohort of some batches, an installed plugin, and what a run in one process makes of them."""
     folder = tmp_path_factory.mktemp("dask")
     installed = folder / "site"
     metadata = installed / "fragile-1.dist-info"
@@ -54,7 +57,7 @@ def place(tmp_path_factory):
     (installed / "fragile_backend.py").write_text(PLUGIN)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fragile\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text("[splicebert_vep]\nfragile = fragile_backend\n")
-    manifest = write_cohort(folder / "vcfs", files=2, length=UNITS * 256 // 3)
+    manifest = write_cohort(folder / "vcfs", files=2, length=BATCHES * 256 // 3)
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(installed), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
@@ -110,49 +113,73 @@ def start(words, environment, file):
     return subprocess.Popen([sys.executable, "-m", module, *words[1:]], env=environment, stdout=file, stderr=file)
 
 
+def values(folder):
+    """The rows of the table, numbers to 1e-4: batches are put together otherwise on workers."""
+    rows = pq.read_table(folder / "cohort.parquet").to_pylist()
+    return [{k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+
+
+def stored(store):
+    if not store.exists():
+        return 0
+    with contextlib.suppress(StoreError), ScoreStore(store, writing=False) as opened:  # which is being made
+        return sum(map(opened.count, opened.spaces()))
+    return 0
+
+
 def test_a_worker_that_is_lost_half_way_changes_nothing(place, tmp_path):
     folder, manifest, environment = place
     slow = {**environment, "FRAGILE_SLEEP": "0.05"}
-    shards = tmp_path / "out" / "shards"
-    with cluster(tmp_path, slow) as (address, workers):
+    (tmp_path / "out").mkdir()
+    with cluster(tmp_path, slow) as (address, processes):
         command = [sys.executable, *COMMAND[2:], "cohort", "run", manifest, "-R", FASTA, "--backend", "fragile"]
-        command += ["-O", tmp_path / "out", "--scheduler", address]
+        command += ["-O", tmp_path / "out", "--dask", address]
         running = subprocess.Popen(list(map(str, command)), env=slow, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 120
-        while len(list(shards.glob("unit-*"))) < 2 and time.monotonic() < deadline and running.poll() is None:
+        while not (there := stored(tmp_path / "out" / "scores.sqlite")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        there = len(list(shards.glob("unit-*")))
-        workers[0].send_signal(signal.SIGKILL)
+        processes[0].send_signal(signal.SIGKILL)
         _, err = running.communicate(timeout=240)
         assert running.returncode == 0, err
-        assert there < UNITS, "the worker was lost after all was done"
-        assert workers[1].poll() is None
-    assert outputs(tmp_path / "out") == outputs(folder / "whole")
+        assert 0 < there < BATCHES * 256 // 3 * 3, "the worker was lost after all was done"
+        assert processes[1].poll() is None
+    assert values(tmp_path / "out") == values(folder / "whole")
 
 
-def test_a_unit_that_kills_its_worker_costs_only_itself(place, tmp_path):
-    _, manifest, environment = place
+def test_an_allele_that_kills_its_worker_costs_only_its_batch(place, tmp_path):
+    folder, manifest, environment = place
     with Reference(FASTA) as reference:
-        at = FIRST - 1 + 3 * 256 // 3 + 40  # an allele of unit 4
+        at = FIRST - 1 + 2 * 256 // 3 + 40  # an allele of the third batch
         sequence = reference.fetch("chr17", at - 10, at + 11).decode()
     deadly = sequence[::-1].translate(str.maketrans("ACGT", "TGCA"))  # BRCA1 lies on the reverse strand
-    done = cohort_run(manifest, tmp_path / "out", {**environment, "FRAGILE_DEADLY": deadly}, "--scheduler", "local:2")
+    done = cohort_run(manifest, tmp_path / "out", {**environment, "FRAGILE_DEADLY": deadly}, "--dask", "local:2")
     assert "FAILED" in done.stderr
     rows = pq.read_table(tmp_path / "out" / "cohort.parquet").to_pylist()
     failed = [row for row in rows if row["STATUS"] == "FAILED"]
-    assert {row["REASON"] for row in failed} == {"the worker process died while it scored the unit"}
-    assert [row["POS"] for row in failed] == sorted(row["POS"] for row in failed)
-    assert len(failed) == 256 and len(rows) == 3 * (UNITS * 256 // 3)
-    assert failed[0]["POS"] <= at + 1 <= failed[-1]["POS"]
+    assert {row["REASON"] for row in failed} == {"the worker process died while it scored the batch"}
+    assert len(failed) == 256 and failed[0]["POS"] <= at + 1 <= failed[-1]["POS"]
+    again = cohort_run(manifest, tmp_path / "out", environment)  # in this process, which the allele does not kill
+    assert " 256 scored" in again.stderr and "FAILED" not in again.stderr
+    assert values(tmp_path / "out") == values(folder / "whole")
 
 
 @pytest.mark.parametrize(
-    ("address", "message"),
-    [("local:0", "could not be read"), ("local:x", "could not be read"), ("tcp://127.0.0.1:9", "No Dask scheduler")],
+    ("address", "word"), [("local:0", "--dask"), ("local:x", "--dask"), ("tcp://127.0.0.1:9", "scheduler")]
 )
-def test_a_scheduler_that_is_none_is_told(run, tmp_path, address, message, monkeypatch):
-    monkeypatch.setattr("splicebert_vep.cohort.schedulers._PATIENCE", 1)
+def test_a_scheduler_that_is_none_is_told(run, tmp_path, address, word, monkeypatch):
+    monkeypatch.setattr(workers, "_PATIENCE", 1)
     manifest = write_cohort(tmp_path / "vcfs", files=1, length=5)
-    words = ["-R", FASTA, "--backend", "null", "-O", tmp_path / "out", "--scheduler", address]
+    words = ["-R", FASTA, "--backend", "null", "-O", tmp_path / "out", "--dask", address]
     code, _, err = run("cohort", "run", manifest, *words)
-    assert code == 3 and message in err
+    assert code == 3 and word in err
+
+
+def test_a_worker_that_would_compute_other_scores_is_refused():
+    opened = opening()
+    with opened.open() as annotator:
+        space = (annotator.space.score_digest, annotator.space.annotation_digest, annotator.space.columns)
+    with pytest.raises(SettingsError, match="other scores"):
+        workers.score_batch(opened.to_json(), ("0" * 64, *space[1:]), {}, [])
+    with pytest.raises(SettingsError, match="other scores"):
+        workers.score_batch(opened.to_json(), space, {"chr17": "0" * 32}, [])
+    assert workers.score_batch(opened.to_json(), space, {}, []) == []
