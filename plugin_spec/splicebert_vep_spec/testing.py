@@ -87,7 +87,7 @@ def sample_batch(
     Args:
         tensor: ``torch.tensor`` or what else turns nested lists into arrays.
         flank: F.
-        needs: what the batch holds; the rest is None, as in a run where nobody asked for it.
+        needs: what the batch holds; the rest is None, as in a run without such a scorer.
         rows: which of ``ALLELES``.
     """
     made = [_row(number, flank) for number in rows]

@@ -115,14 +115,14 @@ def test_what_a_join_refuses_is_shown_as_it_is(open_with):
         open_with(Mine(join=raising(Refused("not this one"))))
 
 
-def test_a_field_from_two_places_is_told(open_with):
+def test_a_field_from_two_places_is_an_error(open_with):
     twin = Mine(name="twin", fields=(FieldSpec("SpliceAI_STATUS", "A", "String", "x"),), label="SpliceAI")
     with pytest.raises(SettingsError, match="SpliceAI_STATUS would come from two places"):
         open_with(twin, "twin=info:X", "spliceai=info:SpliceAI")
     assert twin.closed == 1
 
 
-def test_a_score_that_is_joined_too_is_told(open_with, tmp_path):
+def test_a_score_that_is_joined_too_is_an_error(open_with, tmp_path):
     join = Mine(label="KL", fields=(FieldSpec("KL_CTX", "A", "Float", "x"),))
     with pytest.raises(SettingsError, match=r"KL_CTX would come from two places(.|\n)*--scores"):
         open_with(join)
@@ -312,7 +312,7 @@ def flipped(place):
     return ref, "A" if ref != "A" else "C"
 
 
-def test_an_old_index_is_told(annotator, tmp_path):
+def test_an_old_index_is_an_error(annotator, tmp_path):
     source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
     file = tabixed(tmp_path / "s.vcf", [ROW])
     os.utime(f"{file}.tbi", (1, 1))

@@ -225,7 +225,7 @@ def test_bcf_carries_the_same(annotator, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_key_that_the_header_does_not_declare_is_told(annotator, tmp_path):
+def test_a_key_that_the_header_does_not_declare_is_an_error(annotator, tmp_path):
     source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
     with pytest.raises(SettingsError, match="declares no INFO key SpliceAi"):
         annotated(annotator, source, "spliceai=info:SpliceAi")
@@ -294,7 +294,7 @@ def test_a_file_that_was_split_after_pangolin_does_not_give_the_first_alts_score
 def test_records_split_after_pangolin_do_not_get_the_first_alts_scores(chunk, tmp_path):
     """bcftools norm -m- gives each part the entries of the first ALT; no change anywhere may be true of all.
 
-    Which of them is the first cannot be told. Where chunks end between them, the part before is believed.
+    Nothing says which part was the first. Where a chunk ends between them, the part before it is FOUND.
     """
     none = "ENSG01.3|-50:0.0|-50:-0.0|Warnings:"
     source = vcf(

@@ -86,13 +86,13 @@ def test_a_list_gives_the_genes_own_element(pick, cells, wanted, annotator, tmp_
 
 
 @pytest.mark.parametrize("cell", ["1;2", "1_0"])  # Python's float takes the second for 10
-def test_what_nobody_declared_is_no_number(cell, annotator, tmp_path):
+def test_a_list_without_pick_is_unreadable(cell, annotator, tmp_path):
     table(tmp_path / "t.tsv", [HEAD, f"1 350 A C {cell}"])
     rows = annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={declared(tmp_path / 't.toml', PLAIN)}")
     assert set(words(rows, "T_STATUS", "T_S")) == {("UNREADABLE", None)}
 
 
-def test_a_field_named_as_a_column_of_the_output_is_told_as_the_users_own(annotator, tmp_path):
+def test_a_field_named_as_a_column_of_the_output_is_the_users_error(annotator, tmp_path):
     table(tmp_path / "t.tsv", [HEAD, "1 350 A C 1"])
     path = declared(tmp_path / "t.toml", PLAIN.replace("fields.S", "fields.OFFSET"))
     with pytest.raises(SettingsError, match="--join SITE=.*SITE_OFFSET.*another NAME"):
@@ -136,7 +136,7 @@ def test_the_line_of_names_may_be_one_that_the_index_skips(annotator, tmp_path):
         ('description = "x"\n', 'description = "x"\n[gene]\nmatch = "gene"\ncolumn = "s"\n', "one of none, gene_id"),
     ],
 )
-def test_a_declaration_that_cannot_be_used_is_told(old, new, problem, annotator, tmp_path):
+def test_a_declaration_that_cannot_be_used_is_an_error(old, new, problem, annotator, tmp_path):
     table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
     assert old in PLAIN
     path = declared(tmp_path / "t.toml", PLAIN.replace(old, new))
@@ -167,7 +167,7 @@ def test_an_output_never_replaces_a_declared_file(annotator, tmp_path):
 
 
 @pytest.mark.parametrize("row", ["1 350 A C", "1 350 A C 7 8"])
-def test_a_row_that_is_not_whole_is_told(row, annotator, tmp_path):
+def test_a_row_that_is_not_whole_is_an_error(row, annotator, tmp_path):
     table(tmp_path / "t.tsv", [HEAD, row])
     path = declared(tmp_path / "t.toml", PLAIN)
     with pytest.raises(SettingsError, match=r"5 columns as in its header(.|\n)*t\.tsv\.gz"):
@@ -184,7 +184,7 @@ def test_two_tables_have_their_own_names(annotator, tmp_path):
         annotated(annotator, source, f"ONE={path}", f"ONE={tmp_path}/x.toml")
 
 
-def test_a_table_without_a_line_of_names_is_told(annotator, tmp_path):
+def test_a_table_without_a_line_of_names_is_an_error(annotator, tmp_path):
     table(tmp_path / "t.tsv", ["1 350 A C 7"])
     path = declared(tmp_path / "t.toml", PLAIN)
     with pytest.raises(SettingsError, match="no line that names its columns"):
