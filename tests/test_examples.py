@@ -10,10 +10,10 @@ from pathlib import Path
 import cyvcf2
 import pytest
 
+from factories import EXAMPLES, info, records
 from splicebert_vep.cli import main as program
 from splicebert_vep_spec import Status
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "example_vcfs"
 README = (EXAMPLES / "README.md").read_text()
 RUN_BY_TEST_CLI = "brca1"
 #: by the name of the output
@@ -71,14 +71,6 @@ def example(run):
         return done[output]
 
     return go
-
-
-def records(text: str) -> list[list[str]]:
-    return [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
-
-
-def info(column: str) -> dict[str, str]:
-    return dict(item.partition("=")[::2] for item in column.split(";"))
 
 
 def ours(column: str) -> dict[str, str]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import struct
 from collections.abc import Iterator
 from itertools import islice
-from typing import BinaryIO
+from pathlib import Path
 
 import pysam
 
 from ..errors import VcfError
+from ..files import sha256_of
 from ..genome.contigs import ContigNames
+from .read import BGZF_END
 
-_BGZF = b"\x1f\x8b\x08\x04"
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _HEAD_LINES = 100_000
 
 
@@ -33,28 +32,27 @@ class TabixTable:
     def __init__(self, path: str) -> None:
         self.path = path
         _check_bgzipped(path)
-        self.index = _index_of(path)
+        found = [path + suffix for suffix in (".tbi", ".csi") if os.path.exists(path + suffix)]
+        if not found:
+            needed = f"{path}.tbi or .csi"
+            raise VcfError("A file to join has no index.", needed=needed, where=path, remedy=_tabix(path))
+        self.index = found[0]
         self.warnings: list[str] = []
         if os.stat(self.index).st_mtime_ns < os.stat(path).st_mtime_ns:
-            self.warnings.append(
-                f"{self.index} is older than {path}: if the rows have changed since, make it again with tabix -f"
-            )
+            remedy = "if the rows have changed since, make it again with tabix -f"
+            self.warnings.append(f"{self.index} is older than {path}: {remedy}")
         self.head = _head(path, *_comment_and_skip(self.index))
-        loud = pysam.set_verbosity(0)  # htslib would print to stderr what is said here
         try:
             self._file = pysam.TabixFile(path, index=self.index, encoding="latin-1")
             self.contigs: tuple[str, ...] = tuple(self._file.contigs)
             self._names = ContigNames(self.contigs)
         except (OSError, ValueError, struct.error) as error:
             raise _damaged(path, f"an index that htslib cannot read: {error}") from error
-        finally:
-            pysam.set_verbosity(loud)
 
     @property
     def digest(self) -> str:
         """SHA-256 of the index, which changes whenever the file's content does and is read in no time."""
-        with open(self.index, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        return sha256_of(Path(self.index))
 
     def fetch(self, contig: str, start: int, end: int) -> Iterator[str] | None:
         """Return the rows that overlap [start, end), 0-based half-open; None when the file lacks the contig.
@@ -84,34 +82,21 @@ def _check_bgzipped(path: str) -> None:
     try:
         with open(path, "rb") as handle:
             head = handle.read(18)
-            handle.seek(0, os.SEEK_END)
-            handle.seek(max(0, handle.tell() - len(_BGZF_END)))
+            handle.seek(max(0, os.fstat(handle.fileno()).st_size - len(BGZF_END)))
             tail = handle.read()
     except OSError as error:
-        raise VcfError(
-            "A file to join cannot be opened.", found=error.strerror or str(error), where=path, remedy="check --join"
-        ) from error
-    if head[:4] != _BGZF or head[12:14] != b"BC":
-        kind = "a file compressed by plain gzip" if head[:2] == b"\x1f\x8b" else repr(head[:12].decode("latin-1"))
-        unpack = "gunzip -c" if head[:2] == b"\x1f\x8b" else "cat"
+        found = error.strerror or str(error)
+        raise VcfError("A file to join cannot be opened.", found=found, where=path, remedy="check --join") from error
+    if head[:4] != b"\x1f\x8b\x08\x04" or head[12:14] != b"BC":
+        packed = head[:2] == b"\x1f\x8b"
         raise VcfError(
             "A file to join is not compressed by bgzip.",
-            needed="a sorted VCF or table, compressed by bgzip and indexed by tabix",
-            found=kind,
+            found="a file compressed by plain gzip" if packed else repr(head[:12].decode("latin-1")),
             where=path,
-            remedy=f"{unpack} FILE | bgzip > FILE.gz, then {_tabix(path)}",
+            remedy=f"sort it, then {'gunzip -c' if packed else 'cat'} FILE | bgzip > FILE.gz, then {_tabix(path)}",
         )
-    if tail != _BGZF_END:
+    if tail != BGZF_END:
         raise _damaged(path, "a file without the end mark of bgzip")
-
-
-def _index_of(path: str) -> str:
-    for suffix in (".tbi", ".csi"):
-        if os.path.exists(path + suffix):
-            return path + suffix
-    raise VcfError(
-        "A file to join has no index.", needed=f"{path}.tbi or .csi", found="none", where=path, remedy=_tabix(path)
-    )
 
 
 def _tabix(path: str) -> str:
@@ -121,41 +106,25 @@ def _tabix(path: str) -> str:
 
 
 def _damaged(path: str, found: str) -> VcfError:
-    return VcfError(
-        "A file to join is cut off or damaged.",
-        needed="a whole file and the index that was made of it",
-        found=found,
-        where=path,
-        remedy=f"get the file again, and make its index anew: {_tabix(path)}",
-    )
+    remedy = f"get the file again, and make its index anew: {_tabix(path)}"
+    return VcfError("A file to join is cut off or damaged.", found=found, where=path, remedy=remedy)
 
 
 def _comment_and_skip(index: str) -> tuple[bytes, int]:
-    """Return the character that comments begin with, and how many first lines are no rows, as the index says."""
+    """Return from an index the character that begins comments, and the number of first lines that are no rows."""
     try:
         with gzip.open(index, "rb") as handle:
-            magic = handle.read(4)
-            if magic == b"TBI\1":
-                handle.read(4)
-            elif magic == b"CSI\1":
-                handle.read(8)
-                if _ints(handle, 1)[0] < 28:
-                    raise VcfError(
-                        "The index of a file to join is not one of text.",
-                        needed="a bgzipped VCF or table; not a BCF",
-                        where=index,
-                        remedy="bcftools view -Oz, then tabix -p vcf",
-                    )
-            else:
-                raise _damaged(index, "no tabix index")
-            *_, comment, skip = _ints(handle, 6)
+            head = handle.read(40)
+        magic, at = head[:4], {b"TBI\1": 24, b"CSI\1": 32}.get(head[:4])
+        if at is None:
+            raise _damaged(index, "no tabix index")
+        if magic == b"CSI\1" and struct.unpack_from("<i", head, 12)[0] < 28:
+            remedy = "bcftools view -Oz, then tabix -p vcf"
+            raise VcfError("A file to join is a BCF; VCF or a table is needed.", where=index, remedy=remedy)
+        comment, skip = struct.unpack_from("<2i", head, at)
     except (OSError, EOFError, struct.error) as error:
         raise _damaged(index, f"an index that cannot be read: {error}") from error
     return bytes([comment & 0xFF]), skip
-
-
-def _ints(handle: BinaryIO | gzip.GzipFile, count: int) -> tuple[int, ...]:
-    return struct.unpack(f"<{count}i", handle.read(4 * count))
 
 
 def _head(path: str, comment: bytes, skip: int) -> tuple[str, ...]:
