@@ -132,11 +132,11 @@ class JoinSource:
         self._check = RefCheck(reference)
         self._tables: list[TabixTable] = []
         self._label = _label(word, adapter, origin)
-        normalise = self._check.normalise
         request = JoinRequest(
-            self._label, word.files, word.info_key, info, self._open_table, normalise, reference
-        )  # fmt: skip
+            self._label, word.files, word.info_key, info, self._open_table, self._check.normalise, reference
+        )
         with contextlib.ExitStack() as undo:
+            undo.callback(self._close_tables)
             with origin.guarding("join"):
                 self._opened = adapter.join(request)
                 undo.callback(self._close_opened)
@@ -153,18 +153,13 @@ class JoinSource:
         self._check_build()
         self._check.next_chunk()
         if len(found) != len(queries):
-            raise self._origin.broken(
-                "look_up", needed=f"{len(queries)} mappings, one per query", found=str(len(found))
-            )
+            raise self._origin.broken("look_up", needed=f"{len(queries)} mappings", found=str(len(found)))
         for values in found:
             for key, value in values.items():
-                if key not in self._types or not (value is None or fits(self._types[key], value)):
-                    kind = (
-                        f"a value of type {self._types[key]}"
-                        if key in self._types
-                        else f"some of {', '.join(self._types)}"
-                    )
-                    raise self._origin.broken("look_up", needed=kind, found=f"{key} with {value!r}")
+                kind = self._types.get(key)
+                if kind is None or not (value is None or fits(kind, value)):
+                    needed = f"a value of type {kind}" if kind else f"some of {', '.join(self._types)}"
+                    raise self._origin.broken("look_up", needed=needed, found=f"{key} with {value!r}")
         return found
 
     @property
@@ -187,6 +182,10 @@ class JoinSource:
         table = TabixTable(path)
         self._tables.append(table)
         return table
+
+    def _close_tables(self) -> None:
+        for table in self._tables:
+            table.close()
 
     def _close_opened(self) -> None:
         with self._origin.guarding("close"):

@@ -24,6 +24,7 @@ from factories import (
 from splicebert_vep import Annotator
 from splicebert_vep.errors import BuildError, PluginError, SettingsError, VcfError
 from splicebert_vep.plugins import load_plugins
+from splicebert_vep.vcf.tabix import TabixTable
 from splicebert_vep_spec import FieldSpec, JoinAdapter, OpenJoin, Refused
 
 
@@ -248,6 +249,18 @@ def test_a_file_that_cannot_be_read_by_place_is_an_error(kind, problem, annotato
     with pytest.raises(VcfError, match=problem):
         annotated(annotator, source, f"spliceai={file}")
     assert not (tmp_path / "in.jsonl").exists()
+
+
+def test_files_are_closed_after_a_run_and_after_an_error(annotator, tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr(TabixTable, "close", lambda table: closed.append(table.path))
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    file = tabixed(tmp_path / "s.vcf", [ROW])
+    annotated(annotator, source, f"spliceai={file}")
+    assert closed == [str(file)]
+    with pytest.raises(SettingsError):
+        annotated(annotator, source, f"spliceai={file}", f"pangolin={file}")
+    assert closed == [str(file)] * 3  # the file of the first join, and of the second, which refused it
 
 
 def test_an_index_of_the_other_kind_does(annotator, tmp_path):
