@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -42,6 +41,7 @@ Progress = Callable[[str, int, int], None]
 
 FORMAT = "splicebert-vep embeddings 1"
 REF, ALT = "REF", "ALT"
+_ROWS = 256  # of a row group of the Parquet
 _TOGETHER = 256  # sides of alleles whose windows are cut at once
 #: Provenance of an annotator that also determines embeddings.
 _PROVENANCE = (
@@ -88,9 +88,9 @@ class AlleleSide:
         status: OK where there is a window.
         reason: why there is none; None for OK.
         context: the gene; None where none was looked for or found.
-        side: ``REF`` or ``ALT``; None without a window.
-        allele: normalised; None without a window.
-        start: genomic start of the window, 0-based; None without a window.
+        side: ``REF`` or ``ALT``; None without a window, as the next two.
+        allele: normalised.
+        start: genomic start of the window, 0-based.
         width: W; 0 without a window.
     """
 
@@ -126,13 +126,6 @@ class AlleleSide:
         return self.allele.contig if self.allele else None
 
     @property
-    def end(self) -> int | None:
-        """Genomic end of the reference under the window; a deletion's ALT reaches farther than its REF."""
-        if self.allele is None or self.start is None:
-            return None
-        return self.start + self.width + (self.allele.shift if self.side == ALT else 0)
-
-    @property
     def strand(self) -> str | None:
         """Of the gene; the window is in its direction."""
         return self.context.strand if self.context else None
@@ -144,7 +137,7 @@ class AlleleSide:
 
     @property
     def symbol(self) -> str | None:
-        """The gene's symbol."""
+        """Of the gene."""
         return self.context.symbol if self.context else None
 
     @property
@@ -153,18 +146,25 @@ class AlleleSide:
         return self.context.transcript_id if self.context else None
 
     @property
+    def end(self) -> int | None:
+        """Genomic end of the reference under the window; a deletion's ALT reaches farther than its REF."""
+        if self.allele is None or self.start is None:
+            return None
+        return self.start + self.width + (self.allele.shift if self.side == ALT else 0)
+
+    @property
     def span_start(self) -> int | None:
         """Start of the span in the window, 0-based, 5' to 3'; it is empty on one side of an indel."""
-        return self._span[0 if self.strand == "+" else 1] if self.width else None
+        return min(self._span) if self.width else None
 
     @property
     def span_end(self) -> int | None:
         """End of the span in the window, exclusive."""
-        return self._span[1 if self.strand == "+" else 0] if self.width else None
+        return max(self._span) if self.width else None
 
     @property
     def _span(self) -> tuple[int, int]:
-        """Start and end of the span in the window, counted from the strand's 5' end; the larger first on ``-``."""
+        """The ends of the span in the window, counted from the strand's 5' end."""
         assert self.allele is not None and self.start is not None
         first = self.allele.start - self.start
         end = first + len(self.allele.ref if self.side == REF else self.allele.alt)
@@ -340,15 +340,14 @@ class Embeddings:
         provenance = {"format": FORMAT, **self.provenance}
         done, total = 0, sum(map(len, self.targets))
         with ExitStack() as stack:
-            writers: dict[str, _Hdf5Writer | _ParquetWriter | _AnnDataWriter] = {}
+            writers: dict[str, Write] = {}
             for path in paths:
                 temporary = stack.enter_context(whole_or_not(path))
-                writers[path] = _WRITERS[_suffix(path)](temporary, self, provenance)
-                stack.enter_context(writers[path])
+                writers[path] = stack.enter_context(_WRITERS[_suffix(path)](temporary, self, provenance))
             for piece in self.pieces():
-                for path, writer in writers.items():
+                for path, write in writers.items():
                     with reporting(path):
-                        writer.write(piece)
+                        write(piece)
                 done += len(piece.tokens)
                 if progress:
                     progress("nucleotides embedded", done, total)
@@ -726,161 +725,132 @@ def _hdf5(path: Path) -> Iterator[tuple[Any, _PatientFile]]:
         patient.check()
 
 
-class _Hdf5Writer:
-    """Every nucleotide of every target in a row: ``embedding``, ``sequence``, ``position`` and ``window_start``."""
+Write = Callable[[Piece], None]
 
-    def __init__(self, path: Path, embeddings: Embeddings, provenance: Mapping[str, str]) -> None:
-        import h5py
 
-        targets, names = embeddings.targets, embeddings.layer_names
-        self._first = np.concatenate([[0], np.cumsum([len(target) for target in targets])]).tolist()
-        self._stack = ExitStack()
-        self._file, self._patient = self._stack.enter_context(_hdf5(path))
-        file, text, total = self._file, h5py.string_dtype(), self._first[-1]
+@contextmanager
+def _hdf5_writer(path: Path, embeddings: Embeddings, provenance: Mapping[str, str]) -> Iterator[Write]:
+    """Write every nucleotide of every target in a row: ``embedding``, ``sequence``, ``position``, ``window_start``."""
+    import h5py
+
+    targets, text = embeddings.targets, h5py.string_dtype()
+    first = np.concatenate([[0], np.cumsum([len(target) for target in targets])]).tolist()
+    total = first[-1]
+    with _hdf5(path) as (file, patient):
         for key, value in provenance.items():
             file.attrs[key] = value
-        file.create_dataset("layer", data=list(names), dtype=text)
+        file.create_dataset("layer", data=list(embeddings.layer_names), dtype=text)
         group = file.create_group("target")
-        group.create_dataset("offset", data=np.array(self._first, dtype="<i8"))
+        group.create_dataset("offset", data=np.array(first, dtype="<i8"))
         for name, values in _filled(targets).items():
             group.create_dataset(name, data=values, dtype="<i8" if targets[0].COLUMNS[name] is int else text)
         if embeddings.attention:
             file.create_dataset("attention_layer", data=list(map(str, embeddings.attention)), dtype=text)
             file.create_group("attention")
-        file.create_dataset("embedding", (total, len(names), embeddings.hidden_size), "<f4")
-        file.create_dataset("sequence", (total,), "S1")
-        file.create_dataset("position", (total,), "<i8")
-        file.create_dataset("window_start", (total,), "<i8")
+        arrays = {
+            "embedding": file.create_dataset(
+                "embedding", (total, len(embeddings.layer_names), embeddings.hidden_size), "<f4"
+            ),
+            "sequence": file.create_dataset("sequence", (total,), "S1"),
+            "position": file.create_dataset("position", (total,), "<i8"),
+            "window_start": file.create_dataset("window_start", (total,), "<i8"),
+        }
 
-    def __enter__(self) -> _Hdf5Writer:
-        return self
+        def write(piece: Piece) -> None:
+            if not len(piece.tokens):
+                return
+            start = first[piece.target] + piece.first
+            rows = slice(start, start + len(piece.tokens))
+            arrays["embedding"][rows] = piece.values
+            arrays["sequence"][rows] = np.array(list(letters(piece.tokens)), dtype="S1")
+            arrays["position"][rows] = piece.position
+            arrays["window_start"][rows] = piece.window
+            if piece.attention is not None:
+                file.create_dataset(f"attention/{piece.target}", data=piece.attention, dtype="<f4")
+            patient.check()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
-
-    def write(self, piece: Piece) -> None:
-        """Put a piece in its place."""
-        if not len(piece.tokens):
-            return
-        start = self._first[piece.target] + piece.first
-        rows = slice(start, start + len(piece.tokens))
-        self._file["embedding"][rows] = piece.values
-        self._file["sequence"][rows] = np.array(list(letters(piece.tokens)), dtype="S1")
-        self._file["position"][rows] = piece.position
-        self._file["window_start"][rows] = piece.window
-        if piece.attention is not None:
-            self._file.create_dataset(f"attention/{piece.target}", data=piece.attention, dtype="<f4")
-        self._patient.check()
+        yield write
 
 
-class _MeanWriter:
-    """Pool the pieces of each target; a subclass takes the mean of each."""
+def _pooling(targets: Sequence[Embedded], add: Callable[[int, int, Floats | None], None]) -> Write:
+    """Return what takes pieces, and adds the number of each target, its known nucleotides and their mean."""
+    pool = Pool()
 
-    def __init__(self, path: Path, embeddings: Embeddings, provenance: Mapping[str, str]) -> None:
-        self._path, self._targets, self._provenance = path, embeddings.targets, provenance
-        self._layers, self._hidden_size = embeddings.layer_names, embeddings.hidden_size
-        self._pool = Pool()
+    def write(piece: Piece) -> None:
+        nonlocal pool
+        pool.add(piece.tokens, piece.values)
+        if piece.first + len(piece.tokens) == len(targets[piece.target]):
+            add(piece.target, pool.known, pool.mean)
+            pool = Pool()
 
-    def write(self, piece: Piece) -> None:
-        """Take a piece; the last of a target completes it."""
-        self._pool.add(piece.tokens, piece.values)
-        if piece.first + len(piece.tokens) == len(self._targets[piece.target]):
-            self._add(piece.target, self._pool.known, self._pool.mean)
-            self._pool = Pool()
-
-    def _add(self, number: int, known: int, mean: Floats | None) -> None:
-        raise NotImplementedError
+    return write
 
 
-_ROWS = 256  # of a row group of the Parquet
+@contextmanager
+def _parquet_writer(path: Path, embeddings: Embeddings, provenance: Mapping[str, str]) -> Iterator[Write]:
+    """Write one row per target: where it lies, how many of its nucleotides are known, their mean of each layer."""
+    targets, layers = embeddings.targets, embeddings.layer_names
+    kinds = {**targets[0].COLUMNS, "length": int, "known": int}
+    schema = pa.schema(
+        [(name, pa.int64() if kind is int else pa.string()) for name, kind in kinds.items()]
+        + [(f"layer_{layer}", pa.list_(pa.float32(), embeddings.hidden_size)) for layer in layers],
+        metadata=dict(provenance),
+    )
+    writer = pq.ParquetWriter(path, schema)
+    rows: list[tuple[Any, ...]] = []
 
+    def flush() -> None:
+        if rows:
+            values = zip(*rows, strict=True)
+            arrays = [pa.array(column, type=kind.type) for column, kind in zip(values, schema, strict=True)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+            rows.clear()
 
-class _ParquetWriter(_MeanWriter):
-    """One row per target: where it lies, how many of its nucleotides are known, and their mean of each layer."""
+    def add(number: int, known: int, mean: Floats | None) -> None:
+        target = targets[number]
+        vectors = [None] * len(layers) if mean is None else mean.tolist()
+        rows.append((*(getattr(target, name) for name in target.COLUMNS), len(target), known, *vectors))
+        if len(rows) >= _ROWS:
+            flush()
 
-    def __init__(self, path: Path, embeddings: Embeddings, provenance: Mapping[str, str]) -> None:
-        super().__init__(path, embeddings, provenance)
-        vector = pa.list_(pa.float32(), self._hidden_size)
-        kinds = {**self._targets[0].COLUMNS, "length": int, "known": int}
-        self._schema = pa.schema(
-            [(name, pa.int64() if kind is int else pa.string()) for name, kind in kinds.items()]
-            + [(f"layer_{layer}", vector) for layer in self._layers],
-            metadata=dict(provenance),
-        )
-        self._writer = pq.ParquetWriter(path, self._schema)
-        self._rows: list[tuple[Any, ...]] = []
-
-    def __enter__(self) -> _ParquetWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    try:
+        yield _pooling(targets, add)
+        flush()
+    finally:
         try:
-            if kind is None:
-                self._flush()
-            self._writer.close()
+            writer.close()
         finally:
-            self._writer.is_open = False  # so that it does not try again when it is collected
-
-    def _add(self, number: int, known: int, mean: Floats | None) -> None:
-        target = self._targets[number]
-        vectors = [None] * len(self._layers) if mean is None else mean.tolist()
-        self._rows.append((*(getattr(target, name) for name in target.COLUMNS), len(target), known, *vectors))
-        if len(self._rows) >= _ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            values = zip(*self._rows, strict=True)
-            arrays = [pa.array(column, type=kind.type) for column, kind in zip(values, self._schema, strict=True)]
-            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
-            self._rows.clear()
+            writer.is_open = False  # so that it does not try again when it is collected
 
 
-class _AnnDataWriter(_MeanWriter):
-    """One observation per target; the means are in memory until the end."""
+@contextmanager
+def _anndata_writer(path: Path, embeddings: Embeddings, provenance: Mapping[str, str]) -> Iterator[Write]:
+    """Write one observation per target; the means are in memory until the end."""
+    import anndata
+    import pandas
 
-    def __init__(self, path: Path, embeddings: Embeddings, provenance: Mapping[str, str]) -> None:
-        super().__init__(path, embeddings, provenance)
-        shape = (len(self._layers), len(self._targets), self._hidden_size)
-        self._means: Floats = np.full(shape, np.nan, dtype=np.float32)
-        self._known = [0] * len(self._targets)
+    targets, layers, size = embeddings.targets, embeddings.layer_names, embeddings.hidden_size
+    means: Floats = np.full((len(layers), len(targets), size), np.nan, dtype=np.float32)
+    known_of = [0] * len(targets)
 
-    def __enter__(self) -> _AnnDataWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            return
-        import anndata
-        import pandas
-
-        obs = pandas.DataFrame(
-            {**_filled(self._targets), "length": list(map(len, self._targets)), "known": self._known},
-            index=list(map(str, range(len(self._targets)))),
-        )
-        several = {f"layer_{name}": mean for name, mean in zip(self._layers, self._means, strict=True)}
-        data = anndata.AnnData(
-            X=self._means[-1], obs=obs, var=pandas.DataFrame(index=list(map(str, range(self._hidden_size)))),
-            uns={"splicebert_vep": dict(self._provenance)}, layers=several if len(self._layers) > 1 else None,
-        )  # fmt: skip
-        with _hdf5(self._path) as (file, _):
-            anndata.io.write_elem(file, "/", data)
-
-    def _add(self, number: int, known: int, mean: Floats | None) -> None:
-        self._known[number] = known
+    def add(number: int, known: int, mean: Floats | None) -> None:
+        known_of[number] = known
         if mean is not None:
-            self._means[:, number] = mean
+            means[:, number] = mean
+
+    yield _pooling(targets, add)
+    columns = {**_filled(targets), "length": list(map(len, targets)), "known": known_of}
+    several = {f"layer_{name}": mean for name, mean in zip(layers, means, strict=True)}
+    data = anndata.AnnData(
+        X=means[-1], obs=pandas.DataFrame(columns, index=list(map(str, range(len(targets))))),
+        var=pandas.DataFrame(index=list(map(str, range(size)))), uns={"splicebert_vep": dict(provenance)},
+        layers=several if len(layers) > 1 else None,
+    )  # fmt: skip
+    with _hdf5(path) as (file, _):
+        anndata.io.write_elem(file, "/", data)
 
 
-_WRITERS: Mapping[str, type[_Hdf5Writer | _ParquetWriter | _AnnDataWriter]] = {
-    ".h5": _Hdf5Writer, ".hdf5": _Hdf5Writer, ".parquet": _ParquetWriter, ".h5ad": _AnnDataWriter,
-}  # fmt: skip
+_WRITERS = {".h5": _hdf5_writer, ".hdf5": _hdf5_writer, ".parquet": _parquet_writer, ".h5ad": _anndata_writer}
 
 
 def _suffix(path: str) -> str:
@@ -900,11 +870,11 @@ def check_formats(paths: Sequence[str], *, attention: bool = False) -> None:
             needed="different names that end in .h5 or .hdf5 (every nucleotide), .parquet or .h5ad (means)",
             found=", ".join(paths) or "none",
         )
-    if attention and _Hdf5Writer not in writers:
+    if attention and _hdf5_writer not in writers:
         raise SettingsError(
             "Attention weights are written to HDF5 only.", found=", ".join(paths), remedy="add -o FILE.h5"
         )
-    if _Hdf5Writer in writers:
+    if _hdf5_writer in writers:
         require("h5py", extra="embed")
-    if _AnnDataWriter in writers:
+    if _anndata_writer in writers:
         require("anndata", extra="anndata")

@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from factories import EXAMPLES
-from splicebert_vep import Annotator, Settings, dependency_of, map_region
+from factories import FASTA
+from splicebert_vep import Annotator, Dependency, Settings, dependency_of, map_region
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.sequence.tokens import with_special
 from splicebert_vep.tools import plot
+from splicebert_vep.tools.map import LONGEST_DEPENDENCY, stretch_of
 from splicebert_vep.tools.map_picture import draw_dependency, draw_map, usual_scores
 
-FASTA = EXAMPLES / "brca1.fa.gz"
 #: BRCA1's exon 22 is 43047643-43047703 (1-based) and its donor 43047641-43047642, on -.
 FIRST, LAST = 43047640, 43047644
 REGION = f"chr17:{FIRST}-{LAST}"
@@ -158,14 +158,8 @@ def test_a_planted_coupling_of_donor_and_acceptor_is_found(session_cache):
     rest[donor, acceptor] = 0
     close = np.abs(np.subtract.outer(np.arange(len(mean)), np.arange(len(mean)))) < 16  # its own AG and the 10 after it
     assert rest[~close].max() < 1e-12
-    image = draw_dependency(found, dependency_of_matrix(mean)).axes[2].images[0].get_array()
+    image = draw_dependency(found, Dependency(np.repeat(mean[:, None, :], 4, axis=1))).axes[2].images[0].get_array()
     assert np.ma.getdata(image)[donor, acceptor] == pytest.approx(mean[donor, acceptor])
-
-
-def dependency_of_matrix(mean):
-    from splicebert_vep import Dependency
-
-    return Dependency(np.repeat(mean[:, None, :], 4, axis=1))
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +262,11 @@ def test_a_region_in_no_gene_says_so(session_cache, tmp_path):
         pytest.raises(SettingsError, match=r"no gene of the annotation"),
     ):
         map_region(annotator, "chr17:43048200-43048210")
+
+
+def test_a_dependency_map_of_a_long_region_is_refused(null):
+    with pytest.raises(SettingsError, match="dependency map"):
+        stretch_of("chr17:43047000-43048000", null.reference, LONGEST_DEPENDENCY)
 
 
 def test_a_score_that_was_not_computed_is_named(session_cache, exon):
@@ -379,38 +378,12 @@ def test_a_tsv_prints_the_scores_and_leaves_the_missing_empty(run, tmp_path, nul
         (["-o", "x.tsv", "--score", "KL_MAX"], 3, "KL_MAX is not among"),
         (["-o", "x.tsv", "--gene", "TP53"], 3, "no gene of that name"),
         (["-o", "nowhere/x.tsv"], 5, "could not be written"),
+        (["-o", "x.tsv", "--picture", "nowhere/x.png"], 5, "could not be written"),
     ],
 )
 def test_what_cannot_be_met_ends_the_command_and_leaves_nothing(run, tmp_path, monkeypatch, more, code, message):
     monkeypatch.chdir(tmp_path)
     ended, out, err = run("map", REGION, "-R", FASTA, "--backend", "null", *more)
     assert (ended, out) == (code, "")
-    assert message in err
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("where", ["nowhere/x", "folder/x.tsv/x"])
-def test_outputs_that_cannot_be_written_end_the_command_before_it_scores(run, tmp_path, monkeypatch, where):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/x.tsv").write_text("kept")
-    for more in (["-o", f"{where}.tsv"], ["-o", "m.tsv", "--picture", f"{where}.png"]):
-        code, _, err = run("map", REGION, "-R", FASTA, "--backend", "null", *more)
-        assert (code, "could not be written" in err, "model null" in err) == (5, True, False), err
-    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "x.tsv"]
-
-
-def test_no_output_replaces_an_input(run, tmp_path):
-    calibration = tmp_path / "calibration.tsv"
-    calibration.write_text("kept")
-    words = ("map", REGION, "-R", FASTA, "--backend", "null", "--calibration", calibration)
-    code, _, err = run(*words, "-o", calibration)
-    assert (code, "would replace" in err) == (3, True), err
-
-
-def test_a_dependency_map_of_a_long_region_is_refused_before_it_is_scored(run, tmp_path):
-    words = ("map", "chr17:43047000-43048000", "-R", FASTA, "--backend", "null", "-o", tmp_path / "x.tsv")
-    code, _, err = run(*words, "--dependency", tmp_path / "y.tsv")
-    assert code == 3
-    assert "too long for a dependency map" in err and "1,001 nt" in err
+    assert message in err and "model null" not in (err if code == 5 else "")  # before anything is scored
     assert list(tmp_path.iterdir()) == []

@@ -252,14 +252,6 @@ def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
     assert [row[4] for row in made.table] == ["-3", "-5", "-7", "-8", "-9", "", ""]
 
 
-def test_the_same_file_gives_the_same_bytes(run, tmp_path):
-    pages = []
-    for name in ("one", "two"):
-        assert run("report", ANNOTATED, "-o", tmp_path / name)[0] == 0
-        pages.append((tmp_path / name).read_bytes())
-    assert pages[0] == pages[1]
-
-
 def test_fifteen_thousand_variants_make_less_than_five_megabytes(run, tmp_path):
     records = [f"1 {i} rs{i} A C " + scored(-12 + i % 997 / 100, SITE_OFFSET=i % 300) for i in range(1, 15001)]
     records[::40] = [record + ";SpliceBERT_SITE_HIT=donor" for record in records[::40]]
