@@ -283,9 +283,11 @@ class Joins:
                         )
                     owners[field.id] = str(word)
             self._undo = undo.pop_all()
-        about = {"Joins": "; ".join(source.about for source in self._sources)} if words else {}
-        fields = (field for source in self._sources for field in source.fields)
-        self.run = RunInfo((*run.fields, *fields), {**run.provenance, **about})
+        self.run = run
+        if words:
+            fields = (field for source in self._sources for field in source.fields)
+            about = "; ".join(source.about for source in self._sources)
+            self.run = RunInfo((*run.fields, *fields), {**run.provenance, "Joins": about})
 
     def __enter__(self) -> Joins:
         return self
