@@ -148,8 +148,7 @@ def test_sequences_of_one_length_go_together_and_none_is_padded():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
-    [("ACGU", "write U as T"), ("", "empty"), ("A" * 61, "61 nt"), ("AC GT", "' ' at position 3")],
+    ("wrong", "said"), [("ACGU", "write U as T"), ("", "empty"), ("A" * 61, "61 nt"), ("AC GT", "' ' at position 3")]
 )
 def test_a_sequence_that_cannot_be_read_is_named(base, tmp_path, wrong, said):
     model = SequenceModel.open(saved(base, tmp_path, "sequence", ("a", "b"), pooled=True), "cpu")

@@ -192,12 +192,7 @@ GOOD = [("ACGT", "a", "train"), ("ACGG", "b", "train"), ("AAAA", "a", "validatio
         (["sequence", "label", "split"], [*GOOD, ("ACGX", "a", "train")], "letter 'X' at position 4", 6),
         (["sequence", "label", "split"], [*GOOD, ("ACGU", "a", "train")], "write U as T", 6),
         (["sequence", "label", "split"], [*GOOD, ("", "a", "train")], "an empty sequence", 6),
-        (
-            ["sequence", "label", "split"],
-            [*GOOD, ("A" * 61, "a", "test")],
-            "61 nt, where the model takes",
-            6,
-        ),
+        (["sequence", "label", "split"], [*GOOD, ("A" * 61, "a", "test")], "61 nt, where the model takes", 6),
         (["sequence", "label", "split"], [*GOOD, ("ACGT", "a", "dev")], "split is not known", 6),
         (["sequence", "label", "split"], [*GOOD, ("ACGT", "", "test")], "label is empty", 6),
         (["sequence", "label", "split"], [*GOOD, ("ACGT", "a")], "not as many cells", 6),
