@@ -54,37 +54,13 @@ TOKENS = torch.tensor([[2, 6, 7, 8, 9, 5, 4, 6, 1, 9, 0, 3], [2, 9, 9, 8, 8, 7, 
 
 
 def official_state() -> State:
-    """Return random weights under the official keys, as files of 2022 had them: everything said twice."""
+    """Return random weights under the keys of transformers, with the copies that files of 2022 had."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(**{key: value for key, value in BERT.items() if key != "architectures"})
+    state: State = transformers.BertForMaskedLM(config).state_dict()
     generator = torch.Generator().manual_seed(7)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator) * 0.4
-
-    state = {
-        "bert.embeddings.position_ids": torch.arange(34).unsqueeze(0),
-        "bert.embeddings.word_embeddings.weight": draw(10, 16),
-        "bert.embeddings.position_embeddings.weight": draw(34, 16),
-        "bert.embeddings.token_type_embeddings.weight": draw(2, 16),
-        "bert.embeddings.LayerNorm.weight": draw(16),
-        "bert.embeddings.LayerNorm.bias": draw(16),
-        "cls.predictions.bias": draw(10),
-        "cls.predictions.transform.dense.weight": draw(16, 16),
-        "cls.predictions.transform.dense.bias": draw(16),
-        "cls.predictions.transform.LayerNorm.weight": draw(16),
-        "cls.predictions.transform.LayerNorm.bias": draw(16),
-    }
-    for i in range(2):
-        layer = f"bert.encoder.layer.{i}"
-        for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
-            state[f"{layer}.{name}.weight"] = draw(16, 16)
-            state[f"{layer}.{name}.bias"] = draw(16)
-        state[f"{layer}.intermediate.dense.weight"] = draw(32, 16)
-        state[f"{layer}.intermediate.dense.bias"] = draw(32)
-        state[f"{layer}.output.dense.weight"] = draw(16, 32)
-        state[f"{layer}.output.dense.bias"] = draw(16)
-        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
-            state[f"{layer}.{name}.weight"] = draw(16)
-            state[f"{layer}.{name}.bias"] = draw(16)
+    state = {key: torch.randn(value.shape, generator=generator) * 0.4 for key, value in state.items()}
+    state["bert.embeddings.position_ids"] = torch.arange(34).unsqueeze(0)
     state["cls.predictions.decoder.weight"] = state["bert.embeddings.word_embeddings.weight"].clone()
     state["cls.predictions.decoder.bias"] = state["cls.predictions.bias"].clone()
     return state

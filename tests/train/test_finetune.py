@@ -2,10 +2,6 @@
 
 import dataclasses
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +15,7 @@ from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.classifier import load_classifier
-from splicebert_vep.model.tuned import BranchpointModel, SpliceSiteModel
+from splicebert_vep.model.tuned import BranchpointModel
 from splicebert_vep.train.finetune import (
     LabelNucleotides,
     answers,
@@ -191,27 +187,6 @@ def test_the_same_run_gives_the_same_bytes(unbroken, sources, base, tmp_path):
     assert weights(tmp_path) == weights(unbroken) and losses(tmp_path) == losses(unbroken)
 
 
-@pytest.mark.parametrize("at", [3, 5, 19])
-def test_a_run_broken_off_goes_on_as_if_it_had_not_been(unbroken, sources, base, tmp_path, monkeypatch, at):
-    plain = LabelNucleotides.loss
-
-    def dying(self, model, step, part, device):
-        if step == at:
-            raise Killed
-        return plain(self, model, step, part, device)
-
-    monkeypatch.setattr(LabelNucleotides, "loss", dying)
-    with pytest.raises(Killed):
-        tune(sources, tmp_path, base)
-    assert not (tmp_path / "model").exists()
-    monkeypatch.undo()
-    tune(sources, tmp_path, base)
-    assert losses(tmp_path) == pytest.approx(losses(unbroken), abs=1e-6)
-    assert read_log(tmp_path / "validation.csv") == read_log(unbroken / "validation.csv")
-    assert weights(tmp_path) == weights(unbroken)
-    assert (tmp_path / "figures.json").read_bytes() == (unbroken / "figures.json").read_bytes()
-
-
 @pytest.mark.parametrize("where", ["save_best", "save", "load_best"])
 def test_killed_between_validation_and_checkpoint(unbroken, sources, base, tmp_path, monkeypatch, where):
     plain, calls = getattr(RunFolder, where), []
@@ -229,30 +204,6 @@ def test_killed_between_validation_and_checkpoint(unbroken, sources, base, tmp_p
     tune(sources, tmp_path, base)
     assert weights(tmp_path) == weights(unbroken)
     assert read_log(tmp_path / "validation.csv") == read_log(unbroken / "validation.csv")
-
-
-def test_kill_9_and_the_same_command_again(unbroken, sources, base, tmp_path):
-    (one,) = sources
-    code = (
-        "from pathlib import Path; from test_finetune import tune; from splicebert_vep.train.corpus import Source;"
-        f"tune([Source('test', Path({str(one.reference)!r}), {one.annotation!r})], Path(sys.argv[1]), {base!r})"
-    )
-    path = f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent.parent)!r}]"
-    command = [sys.executable, "-c", f"{path}; {code}", str(tmp_path)]
-    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    log = tmp_path / "train.csv"
-    deadline = time.monotonic() + 120
-    while not (log.is_file() and len(log.read_text().splitlines()) > 8):
-        assert time.monotonic() < deadline and running.poll() in (None, 0)
-        if running.poll() == 0:
-            break
-        time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    tune(sources, tmp_path, base)
-    assert losses(tmp_path) == pytest.approx(losses(unbroken), abs=1e-4)
-    found, wanted = (load_classifier(folder / "model").model.state_dict() for folder in (tmp_path, unbroken))
-    assert max(float((found[name] - wanted[name]).abs().max()) for name in wanted) < 1e-3
 
 
 def test_a_finished_run_asked_again_is_tested_again_and_not_trained(unbroken, sources, base, monkeypatch):
@@ -320,18 +271,6 @@ def test_frozen_leaves_the_encoder_bit_for_bit(sources, base, tmp_path):
         assert torch.equal(value, after[name]) == (name in before), name
 
 
-def test_bf16_trains_too(sources, base, tmp_path):
-    folder, rows = tune(sources, tmp_path, base, scaled(RECIPE, 3000), machine=Machine(half=True))
-    assert len(rows) == 2
-    assert {weight.dtype for weight in load_classifier(folder).model.state_dict().values()} == {torch.float32}
-
-
-def test_a_model_of_the_official_layout_can_be_fine_tuned(sources, tmp_path):
-    base = tiny_model(tmp_path / "official", trained=None)
-    folder, rows = tune(sources, tmp_path / "run", str(base), scaled(RECIPE, 2000))
-    assert len(rows) == 2 and load_classifier(folder).about.window == 60
-
-
 def test_a_window_wider_than_the_model_is_refused(sources, tmp_path):
     for trained in (40, None):
         base = tiny_model(tmp_path / f"base{trained}", longest=40, trained=trained)
@@ -382,19 +321,6 @@ def test_after_calibration_each_label_is_expected_as_often_as_it_is_there(apart)
     expected = (powers / powers.sum(axis=1, keepdims=True)).sum(axis=0)
     assert expected == pytest.approx(np.bincount(labels[counted]), rel=1e-3)
     assert softmax(np.array([[0.0, np.log(3.0)]])) == pytest.approx(np.array([[0.25, 0.75]]))
-
-
-def test_the_model_answers_for_windows_and_refuses_longer_ones(unbroken):
-    model = SpliceSiteModel.open(unbroken / "model", "cpu")
-    assert model.window == 60
-    tokens = np.random.default_rng(0).integers(5, 10, (3, 62), dtype=np.uint8)
-    tokens[:, 0], tokens[:, -1] = 2, 3
-    found = model.probabilities(tokens)
-    assert found.shape == (3, 60, 3) and found.sum(axis=2) == pytest.approx(np.ones((3, 60)))
-    some = model.probabilities(tokens, np.array([[5, 1], [2, 2], [60, 7]]))
-    assert some[2, 0] == pytest.approx(found[2, 59], abs=1e-6) and some[0, 1] == pytest.approx(found[0, 0], abs=1e-6)
-    with pytest.raises(SettingsError, match="fine-tuned for 60"):
-        model.probabilities(np.concatenate([tokens, tokens], axis=1))
 
 
 # Branchpoints.
