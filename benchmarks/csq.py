@@ -23,6 +23,8 @@ from typing import Any
 import click
 import cyvcf2
 
+from splicebert_vep.genome.ids import stable_id
+
 PREFIX = "SpliceBERT_pred_"
 GENE = {"CSQ": "Gene", "ANN": "Gene_ID"}
 SHOWN = 10
@@ -114,7 +116,7 @@ def wrong(
     mine: dict[str, str], gene: str, scored: list[dict[str, str]], kind: str, counts: Counter[str]
 ) -> Iterator[str]:
     """Yield what is wrong with the scores of an entry of a record with one ALT."""
-    genes = {row["GENE"].partition(".")[0]: row for row in scored}
+    genes = {stable_id(row["GENE"]): row for row in scored}
     if "" in genes:
         expected = {name: "" for name in mine} | {f"{PREFIX}STATUS": genes[""]["STATUS"]}
         counts[f"entries with the status of an ALT without gene, {genes['']['STATUS']}"] += 1
