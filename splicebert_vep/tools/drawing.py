@@ -1,4 +1,4 @@
-"""How pictures are drawn whatever they show: fonts, text that is only text, and files whose bytes repeat."""
+"""Fonts, panels, exons and logos of all pictures; foreign text stays text, and the same figure gives the same bytes."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def svg(figure: Any) -> str:
 def check_picture(path: str) -> None:
     """Raise SettingsError where a file's name does not say which kind of picture it is, or matplotlib is missing."""
     if not path.lower().endswith(SUFFIXES):
-        raise SettingsError("The picture's format is told by its suffix.", needed=", ".join(SUFFIXES), found=path)
+        raise SettingsError("The suffix does not name a format of pictures.", needed=", ".join(SUFFIXES), found=path)
     require("matplotlib", extra="report")
 
 
@@ -147,7 +147,7 @@ def save(figure: Any, path: str | Path) -> None:
 
 
 BLUE, ORANGE, DARK, GREY = "#0072B2", "#B84D00", "#333333", "#6B6B6B"
-_ROOM = 40 / 510  # of the width: what the word takes
+_ROOM = 40 / 510  # of the width, for the word
 
 
 def draw_site(axes: Any, name: str, low: float, high: float, colour: str) -> None:

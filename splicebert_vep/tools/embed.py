@@ -313,7 +313,7 @@ class Embeddings:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What determines the numbers, by name; reads the whole FASTA once for its digest."""
+        """Everything that determines the numbers, by name; reads the whole FASTA once for its digest."""
         known = self._annotator.run.provenance
         return {
             **{key: known[key] for key in (*_PROVENANCE, *self._more)},
@@ -861,13 +861,13 @@ def check_formats(paths: Sequence[str], *, attention: bool = False) -> None:
     """Raise SettingsError, before anything is computed, where embeddings cannot be written to these paths.
 
     Args:
-        attention: whether there are attention weights to write.
+        attention: there are attention weights to write.
     """
     writers = {_WRITERS.get(_suffix(path)) for path in paths}
     if not paths or None in writers or len(set(map(os.path.realpath, paths))) < len(paths):
         raise SettingsError(
-            "The outputs of embeddings cannot be told.",
-            needed="different names that end in .h5 or .hdf5 (every nucleotide), .parquet or .h5ad (means)",
+            "The outputs of embeddings need different names with a known suffix.",
+            needed=".h5 or .hdf5 (every nucleotide), .parquet or .h5ad (means)",
             found=", ".join(paths) or "none",
         )
     if attention and _hdf5_writer not in writers:

@@ -68,7 +68,7 @@ class RegionMap:
 
     @property
     def minus(self) -> bool:
-        """Whether the gene is on the reverse strand."""
+        """True for a gene on the reverse strand."""
         return self.gene.strand == "-"
 
     def cell(self, result: ScoredVariant) -> tuple[int, int]:
@@ -253,7 +253,7 @@ class Dependency:
     kl: Floats
 
     def mean(self) -> Floats:
-        """Return the mean over the ALTs that were scored, (P, P): what an SNV at the first does to the second."""
+        """Return the mean over the ALTs that were scored, (P, P): the effect of an SNV at the first on the second."""
         count = self.alts()
         total = np.nansum(self.kl, axis=1)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)

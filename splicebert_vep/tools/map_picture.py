@@ -29,9 +29,9 @@ from .map import BASES, Dependency, RegionMap, check_scores
 _MISSING = "#D9D9D9"
 _LETTERS = 260  # nt: in a wider region letters cannot be read
 _LOGO = 600  # nt: nor can stacks of them
-_LOWEST_KL = 1e-5  # nats: what is smaller is drawn alike
+_LOWEST_KL = 1e-5  # nats; smaller values are drawn as this
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # nt between labels
-_DECADES = 1e3  # of a score whose values spread wider: what is drawn on a logarithmic scale
+_DECADES = 1e3  # scores that spread wider are drawn on a logarithmic scale of this range
 #: What is drawn when nothing is asked for: the score that was measured best, else the one that every SNV has; and LLR.
 _USUAL = (("KL_SS", "KL_CTX"), ("LLR",))
 #: Colours and words by a score's direction.
@@ -190,7 +190,7 @@ def _draw_heat(figure: Any, axes: Any, bar: Any, found: RegionMap, field: FieldS
 
 
 def _norm(values: NDArray[np.float64], field: FieldSpec) -> Any:
-    """Return how values become colours: around 0 where less is worse, in decades where they span many."""
+    """Return the scale of colours: around 0 for negative scores, logarithmic where values spread wide."""
     from matplotlib.colors import LogNorm, Normalize
 
     if np.isnan(values).all():

@@ -76,7 +76,7 @@ class Site:
 
     @property
     def intron_is_right(self) -> bool:
-        """Whether the intron lies at higher genomic positions than the exon."""
+        """True where the intron lies at higher genomic positions than the exon."""
         return (self.kind == "donor") == (self.strand == "+")
 
     @property
@@ -185,7 +185,7 @@ class Oligo:
         offsets: by kind of site, where the first and the last nucleotide lie from the edge between exon and intron.
         own_site: ``acceptor``, ``donor``, both joined by ``&``, or None.
         changes: by kind of site; a site whose window does not hold the stretch whole is not in it.
-        effect: what is ranked, higher is better; None without a value.
+        effect: the value that ranks, higher is better; None without one.
         gc: share of G and C; None with N, as the next two.
         self_complementarity: nt of the longest stretch whose reverse complement is also in the oligo.
         hairpin: nt of the longest stem with a loop of at least 3 nt.
@@ -234,15 +234,15 @@ class Oligos:
 
     Args:
         aim: the target and its sites.
-        region: what is tiled.
+        region: the stretch that is tiled.
         goal: ``skip``, ``include`` or ``block``.
-        measure: what is ranked by, ``zero-shot`` or ``head``.
+        measure: ranks the oligos, ``zero-shot`` or ``head``.
         lengths: the shortest and the longest, nt.
         step: nt between neighbours of one length.
         oligos: those with a rank by rank, then the others 5' to 3'.
         sites: the model's expectation of each site, hidden and not.
         exons: of the target's gene in the region.
-        provenance: what determines the numbers.
+        provenance: everything that determines the numbers.
         warnings: sentences for the user.
     """
 
@@ -290,14 +290,14 @@ def oligos_of(
         site: ``chr17:43044295``, 1-based: the exon's nucleotide beside the intron. Instead of ``exon``.
         kind: of ``site``, ``donor`` or ``acceptor``.
         strand: ``+`` or ``-``; None is what the annotation says.
-        region: what is tiled, 1-based with both ends, at most 5,000 nt; None is ``around``.
+        region: the stretch to tile, 1-based with both ends, at most 5,000 nt; None is ``around``.
         around: nt on both sides of the exon or site, less at a contig's end.
         lengths: the shortest and the longest oligo, within 15 to 30 nt.
         step: nt between the starts of neighbours of one length.
         goal: ``skip`` or ``include`` an exon, ``block`` or ``include`` a site; None is the first of the two.
         splice_model: a model fine-tuned to tell splice sites.
-        measure: what is ranked by, ``zero-shot`` or ``head``; None is ``head`` where there is a ``splice_model``.
-        off_targets: whether the FASTA is searched for other places that hold the same sequence.
+        measure: ranks the oligos, ``zero-shot`` or ``head``; None is ``head`` where there is a ``splice_model``.
+        off_targets: search the FASTA for other places that hold the same sequence.
         progress: called with a task, how much of it is done, and how much there is.
 
     Raises:
@@ -420,7 +420,7 @@ def lay_tiles(region: int, lengths: tuple[int, int], step: int) -> tuple[Index, 
 
 
 def _region(region: str | None, around: int, aim: Aim, reference: Reference) -> Stretch:
-    """Return the stretch to tile: what was asked for, else the target and ``around``."""
+    """Return the stretch to tile: the given region, else the target and ``around``."""
     if region is not None:
         [place] = region_stretches([region], reference)
         if place.contig != aim.contig:
@@ -442,7 +442,7 @@ def _aim_at_site(
     [stretch] = region_stretches([text], annotator.reference)
     if stretch.end - stretch.start != 1:
         raise SettingsError(
-            "A splice site is told by one position.",
+            "A splice site is given by one position.",
             needed="the exon's nucleotide beside the intron: its last for a donor, its first for an acceptor",
             found=f"{stretch.end - stretch.start:,} nt",
             where=text,

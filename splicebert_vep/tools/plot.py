@@ -48,7 +48,7 @@ from .windows import answers
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
-    """What the model expects around an allele, REF beside ALT, in P columns 5' to 3' of the transcript.
+    """The model's expectation around an allele, REF beside ALT, in P columns 5' to 3' of the transcript.
 
     REF and ALT are paired as for the scores; each side is one whole window of W bases, whatever the engine's mode.
 
@@ -191,7 +191,7 @@ def _within(columns: Across, site: Interval | None) -> Mask:
 
 
 _LEAST_TOP = 0.1  # nats; so that a small disturbance looks small
-_ROOM = 60  # bases: what a label beside the bars takes
+_ROOM = 60  # bases that a label beside the bars takes
 _AROUND = 10  # bases that a logo shows on each side
 _SHOWN = 12  # bases of a span that a logo shows
 #: Scores that stand above a picture, where they were computed.

@@ -19,7 +19,7 @@ SUFFIXES = (".tsv", ".parquet")
 def check_table(path: str) -> None:
     """Raise SettingsError where a file's name does not say which kind of table it is."""
     if not path.lower().endswith(SUFFIXES):
-        raise SettingsError("The table's format is told by its suffix.", needed=", ".join(SUFFIXES), found=path)
+        raise SettingsError("The suffix does not name a format of tables.", needed=", ".join(SUFFIXES), found=path)
 
 
 def lines_of(schema: pa.Schema, rows: Iterable[tuple[Value, ...]]) -> Iterator[str]:

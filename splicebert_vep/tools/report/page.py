@@ -270,7 +270,7 @@ def render(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture], ver
         found: its counts and rows.
         pictures: of some of the rows.
         version: of this program.
-        drawn: whether pictures were asked for.
+        drawn: pictures were asked for.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
