@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .train.corpus import Source as Source
     from .train.finetune import finetune_branchpoints as finetune_branchpoints
     from .train.finetune import finetune_splice_sites as finetune_splice_sites
+    from .train.loop import Machine as Machine
     from .train.recipe import FineTuneRecipe as FineTuneRecipe
     from .train.recipe import SequenceRecipe as SequenceRecipe
     from .train.recipe import Stage as Stage
@@ -56,6 +57,7 @@ _PUBLIC = {
     "Embeddings": "tools.embed",
     "FineTuneRecipe": "train.recipe",
     "Joins": "joins.join",
+    "Machine": "train.loop",
     "Oligo": "tools.oligo",
     "Oligos": "tools.oligo",
     "Profile": "tools.plot",
