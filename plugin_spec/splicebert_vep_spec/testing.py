@@ -85,10 +85,10 @@ def sample_batch(
     The second allele has no splice site in its window and an N in its flank.
 
     Args:
-        tensor: ``torch.tensor`` or what else turns nested lists into arrays.
+        tensor: ``torch.tensor`` or another function that turns nested lists into arrays.
         flank: F.
-        needs: what the batch holds; the rest is None, as in a run without such a scorer.
-        rows: which of ``ALLELES``.
+        needs: outputs in the batch; the others are None, as in a run without such a scorer.
+        rows: indices into ``ALLELES``.
     """
     made = [_row(number, flank) for number in rows]
 
@@ -340,9 +340,9 @@ class _Conformance:
         assert isinstance(item.version, str) and item.version, f"version is {item.version!r}; needed a non-empty string"
 
 
-def _check_unique(what: str, keys: Sequence[str]) -> None:
-    assert keys, f"{what} is empty"
-    assert len(set(keys)) == len(keys), f"{what} holds a name twice: {keys}"
+def _check_unique(name: str, keys: Sequence[str]) -> None:
+    assert keys, f"{name} is empty"
+    assert len(set(keys)) == len(keys), f"{name} holds a name twice: {keys}"
 
 
 class _FieldsConformance(_Conformance):
@@ -415,7 +415,7 @@ class ScorerConformance(_FieldsConformance):
                 _same(one, other, f"{field}, asked twice")
 
     def _batch(self, asked: frozenset[str], flank: int = 5, rows: Sequence[int] = range(len(ALLELES))) -> AlignedBatch:
-        """Return a batch that holds what the scorer needs for these fields and nothing else."""
+        """Return a batch of the outputs that the scorer needs for these fields, and no others."""
         tensor = self._given("tensor", "staticmethod(torch.tensor)")
         return sample_batch(tensor, flank=flank, needs=frozenset(self._item.needs(asked)), rows=rows)
 
@@ -702,10 +702,10 @@ def _flat(value: Any) -> list[float]:
 
 
 class JoinAdapterConformance(_Conformance):
-    """Subclass it and set ``adapter = MyJoin()`` and what it reads: ``info_key`` and ``info``, or ``tables``.
+    """Subclass it and set ``adapter = MyJoin()`` and its source: ``info_key`` and ``info``, or ``tables``.
 
     ``record_info`` gives the INFO of a query's record; ``tables`` holds the lines of each file by its name; ``files``
-    is what the user names, where that is not ``tables``.
+    are the names that the user gives, where they are not those of ``tables``.
     """
 
     _subject, _example = "adapter", "MyJoin()"

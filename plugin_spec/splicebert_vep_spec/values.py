@@ -30,7 +30,7 @@ class Named(ABC):
 
     Attributes:
         name: lower-case letters, digits, ``-`` and ``_``; no other object of its kind may have it.
-        version: goes into the provenance; raise it with every change of what the object writes.
+        version: goes into the provenance; raise it with every change of a value that the object writes.
     """
 
     name: str
@@ -203,7 +203,7 @@ class FieldSpec:
         default: whether the field is computed when the user names no scores.
         from_pos: the value is an offset, nt towards larger coordinates, from the POS that ``bcftools norm`` gives the
             allele: the base before an insertion or deletion, else the first base of the span. For a record with another
-            POS, what is written counts from the record's own, so that POS plus the value is the same nucleotide.
+            POS, outputs count from the record's own, so that POS plus the value is the same nucleotide.
 
     Raises:
         ValueError: the id is not ``[A-Z][A-Za-z0-9_]*``, the description is empty or has a line break, or an offset is
@@ -268,7 +268,7 @@ def format_number(value: float) -> str:
         ValueError: NaN or infinite; a missing value is None.
     """
     size = abs(value)
-    if 0.001 <= size < math.inf:  # first, because it is what nearly all scores are
+    if 0.001 <= size < math.inf:  # first, because nearly all scores are such
         return f"{value:.4f}"
     if size < 0.001:
         return f"{value:.6g}" if size else "0"
@@ -312,7 +312,7 @@ def is_info_field(field: object) -> bool:
 
 
 def info_problem(field: InfoField | None, values: object, alts: int) -> str:
-    """Return what is needed of a key's values where they are wrong, or nothing; None is an undeclared key."""
+    """Return the values that a key needs where its values are wrong, or nothing; field None is an undeclared key."""
     if field is None:
         return "keys that its header declares"
     if not isinstance(values, tuple) or (field.number == "A" and len(values) != alts):

@@ -1,4 +1,4 @@
-"""Join other programs' scores to those of a run: open the sources, ask them, and check what they answer."""
+"""Join other programs' scores to those of a run: open the sources, ask them, and check their answers."""
 
 from __future__ import annotations
 
@@ -243,17 +243,17 @@ class Joins:
     """The sources of a run, open; a context manager that closes them. For one thread at a time.
 
     Args:
-        words: what is joined, see ``parse_joins``.
-        plugins: whose joins they are.
+        words: see ``parse_joins``.
+        plugins: offer the joins.
         reference: the FASTA.
         info: INFO definitions of the input, by key; none where there is no VCF.
         run: fields and provenance of the scores.
 
     Attributes:
-        run: the same with what is joined.
+        run: the same with the fields and files of the joins.
 
     Raises:
-        SettingsError: no such join, or a source is not what its join reads.
+        SettingsError: no such join, or a join cannot read its source.
         VcfError: a file cannot be read by place.
         PluginError: a join breaks the contract.
     """
@@ -305,7 +305,7 @@ class Joins:
         return [warning for source in self._sources for warning in source.warnings()]
 
     def add(self, records: Sequence[RecordWithInfo], reports: Sequence[RecordReport]) -> list[RecordReport]:
-        """Return the reports with what the sources say of every allele in a gene.
+        """Return the reports with the sources' values of every allele in a gene.
 
         Raises:
             BuildError: a file is of another genome build.

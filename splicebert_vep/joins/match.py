@@ -1,4 +1,4 @@
-"""Find an allele in other programs' files however it is written, and tell what all its rows say of a gene together."""
+"""Find an allele in other programs' files however it is written, and combine its rows into one answer for a gene."""
 
 from __future__ import annotations
 
