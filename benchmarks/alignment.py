@@ -44,12 +44,12 @@ def kl_ctx(annotator: Annotator, tokens: list[Tokens], index: list[torch.Tensor]
     out = annotator.backend.forward(with_special(np.stack(tokens)), torch.stack(index).numpy() + 1)
     ref, alt = log_p(out.logits)
     kl = (alt.exp() * (alt - ref)).sum(dim=-1)[None]
-    return float(context_score(kl, annotator.settings.window.flank)[0])
+    return float(context_score(kl, annotator.settings.flank)[0])
 
 
 def naive(annotator: Annotator, allele: Allele, context: GeneContext) -> float:
     """Return KL_CTX with ALT's right flank facing the unshifted REF window."""
-    shape = annotator.settings.window
+    shape = annotator.settings.shape
     pair = window_pairs(annotator, [allele], [context])
     d = torch.arange(1, shape.flank + 1)
     offset = int(pair.offset[0])
@@ -64,7 +64,7 @@ def naive(annotator: Annotator, allele: Allele, context: GeneContext) -> float:
 
 def bookkeeping(annotator: Annotator, allele: Allele, context: GeneContext) -> float:
     """Return KL_CTX between REF windows that start ``allele.shift`` apart, each base facing itself."""
-    shape = annotator.settings.window
+    shape = annotator.settings.shape
     pair = window_pairs(annotator, [allele], [context])
     d = torch.arange(1, shape.flank + 1)
     index = int(pair.offset[0]) + torch.cat([-d, d])

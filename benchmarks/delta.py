@@ -18,7 +18,7 @@ import click
 from common import lines, print_table, say
 from scipy.stats import mannwhitneyu
 
-from splicebert_vep import Annotator, DeltaSettings, Settings, Variant
+from splicebert_vep import Annotator, Settings, Variant
 from splicebert_vep.model.registry import DEFAULT_SPLICE_MODEL
 from splicebert_vep.scoring.percentiles import region_class
 from splicebert_vep_spec import ScoredContext, Status
@@ -48,7 +48,7 @@ def main(
     most: int | None,
 ) -> None:  # fmt: skip
     """Print the table."""
-    settings = Settings(scores=tuple(SCORES), delta=DeltaSettings(delta_distance, masked))
+    settings = Settings(scores=tuple(SCORES), delta_distance=delta_distance, masked=masked)
     opened = Annotator(reference, annotation, model=model, splice_model=splice_model, settings=settings)
     with opened as annotator:
         say(annotator.note)

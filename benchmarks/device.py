@@ -26,7 +26,6 @@ from roofline import flops, rate
 from scipy.stats import spearmanr
 
 from splicebert_vep import Annotator, ScoredVariant, Settings, Variant
-from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep_spec import Status
 
 SCORES = ("LLR", "PLLR", "DELTA_P", "KL_CTX", "KL_SS", "EMB_COS", "EMB_L2")
@@ -72,7 +71,7 @@ def main(
         make_input("stepped", file, "-R", reference, "-A", annotation, *words)
         variants: list[Variant] = read(file)
         for width in widths:
-            settings = Settings(WindowShape(width), SCORES)
+            settings = Settings(window=width, scores=SCORES)
 
             def opened(how: str, settings: Settings = settings) -> Annotator:
                 return Annotator(

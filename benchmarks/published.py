@@ -34,7 +34,7 @@ from splicebert_vep.model.checkpoint import save_checkpoint
 from splicebert_vep.model.engine import masked
 from splicebert_vep.model.registry import resolve_model
 from splicebert_vep.sequence.tokens import with_special
-from splicebert_vep.sequence.windows import WindowPairs, WindowShape
+from splicebert_vep.sequence.windows import WindowPairs
 from splicebert_vep_spec import NUCLEOTIDES, Allele, GeneContext, Status
 
 OFFICIAL = BertConfig(
@@ -183,7 +183,7 @@ def main(
                     model=given,
                     device="cpu",
                     threads=threads,
-                    settings=Settings(WindowShape(window)),
+                    settings=Settings(window=window),
                 )  # fmt: skip
             }
             first = variants[: 2 * sample]

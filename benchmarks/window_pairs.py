@@ -13,7 +13,7 @@ def window_pairs(
     annotator: Annotator, alleles: Sequence[Allele], contexts: Sequence[GeneContext]
 ) -> windows.WindowPairs:
     """Return the windows of alleles that have been scored before, each in one gene."""
-    shape, reference = annotator.settings.window, annotator.reference
+    shape, reference = annotator.settings.shape, annotator.reference
     placed = windows.place(alleles, [reference.lengths[allele.contig] for allele in alleles], shape)
     bases = [
         reference.fetch(allele.contig, *windows.region(allele, start, shape.width))

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .model.tuned import SpliceSiteModel as SpliceSiteModel
     from .results import ScoredVariant as ScoredVariant
     from .results import Summary as Summary
-    from .sequence.windows import WindowShape as WindowShape
-    from .settings import DeltaSettings as DeltaSettings
     from .settings import Settings as Settings
     from .tools.embed import Embedding as Embedding
     from .tools.embed import Embeddings as Embeddings
@@ -51,7 +49,6 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Annotator": "annotator",
     "BranchpointModel": "model.tuned",
-    "DeltaSettings": "settings",
     "Dependency": "tools.map",
     "Embedding": "tools.embed",
     "Embeddings": "tools.embed",
@@ -72,7 +69,6 @@ _PUBLIC = {
     "Stage": "train.recipe",
     "Summary": "results",
     "Variant": "variants",
-    "WindowShape": "sequence.windows",
     "dependency_of": "tools.map",
     "embed": "tools.embed",
     "finetune_branchpoints": "train.finetune",

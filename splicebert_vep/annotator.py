@@ -7,25 +7,26 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Generic, NoReturn, TypeVar, overload
+from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status, Value
 
 from . import __version__
 from .errors import SettingsError
 from .files import check_outputs
-from .genome.gene_build import load_table
+from .genome.gene_build import is_built_in, load_table
 from .genome.gene_index import GeneIndex
 from .genome.guard import BuildGuard
 from .genome.places import read_region
 from .genome.reference import Reference
 from .joins.join import Joins, parse_joins
+from .model.backend import default_threads
 from .model.engine import Engine
-from .model.registry import DEFAULT_SPLICE_MODEL
+from .model.registry import DEFAULT_SPLICE_MODEL, MODELS
 from .outputs.tables import columns, rows
 from .outputs.write import Outputs, check_emit, plan_outputs
 from .plugins import Plugins, load_plugins
@@ -223,20 +224,12 @@ class Annotator:
 
     Args:
         reference: FASTA, plain or bgzip-compressed.
-        genes: ``grch38``, ``grch37``, a table of ``genes build``, or GFF3, GTF or SpliceAI's table format.
-        model: model name or folder, see ``splicebert-vep models list``.
-        backend: ``torch``, ``null`` or a plugin's.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        threads: CPU threads of the model; None leaves torch's default.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``. ``auto`` is fp32 on a CPU; on a CUDA GPU half precision
-            where a check at the start finds that it ranks as fp32 does.
-        settings: window, scores and batches.
-        calibration: table of ``splicebert-vep calibrate`` for percentiles; None takes the bundled model's own, if its
-            scores are those of this run.
-        splice_model: what delta scores come from: the bundled splice-site model, or a folder of
-            ``finetune splice-sites``; loaded only where they are asked for.
+        annotation: ``grch38``, ``grch37``, a table of ``genes build``, or GFF3, GTF or SpliceAI's table format.
+        settings: the knobs of the run; None takes the defaults.
         store: score store (SQLite) that is read, and filled with what had to be scored; made when it is not there.
         plugins: already loaded plugins; None loads them.
+        knobs: fields of ``Settings`` by name, in place of those of ``settings``: ``model="SpliceBERT.510nt"``,
+            ``scores="LLR,KL_SS"``, ``window=510``, ``device="cpu"``.
 
     Raises:
         SpliceBertError: any of its input errors, before anything is scored; see ``splicebert_vep.errors``.
@@ -250,38 +243,36 @@ class Annotator:
     def __init__(
         self,
         reference: str | Path,
-        genes: str | Path = "grch38",
+        annotation: str | Path = "grch38",
         *,
-        model: str | Path = "splicebert-mini",
-        backend: str = "torch",
-        device: str = "auto",
-        threads: int | None = None,
-        precision: str = "auto",
         settings: Settings | None = None,
-        calibration: str | Path | None = None,
-        splice_model: str | Path = DEFAULT_SPLICE_MODEL,
         store: str | Path | None = None,
         plugins: Plugins | None = None,
+        **knobs: Any,
     ) -> None:
-        self.settings = settings or Settings()
+        names = [knob.name for knob in fields(Settings)]
+        if unknown := sorted(knobs.keys() - names):
+            raise SettingsError(
+                f"Annotator has no argument {unknown[0]}.", needed=f"annotation, {', '.join(names)}, store or plugins"
+            )
+        self.settings = settings = replace(settings or Settings(), **knobs)
         self.plugins = plugins or load_plugins()
-        self.delta = open_delta(
-            self.plugins.scorers, self.settings, _model(splice_model), device=device, threads=threads,
-            sites=lambda *span: self.genes.site_bases(*span),
-        )  # fmt: skip
+        self.delta = open_delta(self.plugins.scorers, settings, sites=lambda *span: self.genes.site_bases(*span))
         scorers, origins = self.delta.scorers, self.plugins.origins("scorer")
-        self.plan = plan_scores(scorers, origins, self.settings)
-        factory = self.plugins.backends.get(backend)
-        self._backend_version = f"{backend}/{factory.version}" if factory else backend
-        self.backend = self.plugins.open_backend(backend, BackendOptions(_model(model), device, threads, precision))
-        shape = self.settings.window
+        self.plan = plan_scores(scorers, origins, settings)
+        backend = self.plugins.backends.get(settings.backend)
+        self._backend_version = f"{settings.backend}/{backend.version}" if backend else settings.backend
+        options = BackendOptions(settings.model, settings.device, settings.threads, settings.precision)
+        self.backend = self.plugins.open_backend(settings.backend, options)
+        shape = settings.shape
         check_window(shape, self.backend.info)
-        self.percentiles = plan_percentiles(self.settings, self._scored_by, calibration)
+        self.percentiles = plan_percentiles(settings, self._scored_by)
         self.plan = self.percentiles.shown_in(self.plan)
-        table = load_table(genes)
+        table = load_table(annotation)
+        self._annotation = annotation
         self._table_name, self._table_digest = table.name, table.digest
         self.genes = GeneIndex(table)
-        self._engine = Engine(self.backend, flank=shape.flank, batch_tokens=self.settings.batch_tokens)
+        self._engine = Engine(self.backend, flank=shape.flank, batch_tokens=settings.batch_tokens)
         self.reference = Reference(reference)  # last: a FASTA may take a minute to index
         self.choice_plan = with_choice(self.plan, scorers, origins)
         self._run: RunInfo | None = None
@@ -437,6 +428,21 @@ class Annotator:
             for report in joins.add(chunk, reports) if joins else reports:
                 yield ScoredVariant(report, fields)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the arguments that open an annotator of the same scores on another machine that has the same files."""
+        asked, given = self.settings, self._annotation
+        model, splice_model = asked.model, asked.splice_model
+        return {
+            **asdict(asked),
+            "reference": os.path.abspath(self.reference.path),
+            "annotation": given if isinstance(given, str) and is_built_in(given) else os.path.abspath(given),
+            "model": os.path.abspath(model) if model not in MODELS and os.path.isdir(model) else model,
+            "splice_model": splice_model if splice_model == DEFAULT_SPLICE_MODEL else os.path.abspath(splice_model),
+            "calibration": asked.calibration and os.path.abspath(asked.calibration),
+            "threads": asked.threads or default_threads(),
+            "precision": self.backend.info.precision,
+        }
+
     @property
     def space(self) -> Space:
         """The space of a score store that this annotator reads and fills."""
@@ -479,8 +485,3 @@ class Annotator:
             reference=self.reference, store=self._store.path.name if self._store else None,
             annotation=(self._table_name, self._table_digest), plugins=self.plugins.versions,
         )  # fmt: skip
-
-
-def _model(name_or_path: str | Path) -> str:
-    """Return a model as the command line takes it; a ``Path`` is never a name."""
-    return name_or_path if isinstance(name_or_path, str) else str(name_or_path.absolute())

@@ -106,15 +106,13 @@ def scored_by(info: BackendInfo, settings: Settings, backend: str) -> dict[str, 
     Args:
         backend: its name and version.
     """
-    shape = settings.window
     return {
         "ScoreVersion": str(SCORE_VERSION),
         "Backend": backend,
         "Model": info.model,
         "WeightsSHA256": info.weights_sha256,
         "Architecture": info.architecture,
-        "Window": str(shape.width),
-        "Flank": str(shape.flank),
+        **settings.provenance("window", "flank"),
         "Precision": info.precision,
     }
 

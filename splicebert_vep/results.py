@@ -81,7 +81,7 @@ class ScoredVariant:
             raise SettingsError(
                 f"{name} was not computed in this run.",
                 needed=f"one of {', '.join(values)}",
-                remedy="Settings(scores=...) of the Annotator; the gene's symbol and the like are in result.gene",
+                remedy="Annotator(..., scores=...); the gene's symbol and the like are in result.gene",
             )
         return values[name]
 

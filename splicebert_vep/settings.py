@@ -1,12 +1,15 @@
-"""All knobs that change a score, and the version of the scores themselves."""
+"""Every knob of a run, once: command-line options, Python arguments, provenance and digests are read from here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from splicebert_vep_spec import BackendInfo, FieldSpec
 
 from .errors import SettingsError
+from .model.registry import DEFAULT_MODEL, DEFAULT_SPLICE_MODEL
 from .sequence.windows import WindowShape
 
 #: Raised by one whenever the same input can give another score; named under "Scores" in CHANGELOG.md.
@@ -31,6 +34,12 @@ RESERVED_FIELDS = (
     "GENE_KEY", *PERCENTILES, REGION_CLASS.id, N_FRAC.id,
 )  # fmt: skip
 
+#: Words of ``--scores`` that stand for several fields: every default one, and all of the delta scorer.
+ZERO_SHOT, DELTA = "zero-shot", "delta"
+GROUPS = (ZERO_SHOT, DELTA)
+
+#: Farthest that a delta score looks, nt: the model sees 510 nt, and its answer for a base needs those around it.
+FARTHEST = 100
 
 #: Names of the program's own commands, which no plugin may take.
 RESERVED_COMMANDS = (
@@ -39,68 +48,98 @@ RESERVED_COMMANDS = (
     "oligo",
 )  # fmt: skip
 
-
-#: Words of ``--scores`` that stand for several fields: every default one, and all of the delta scorer.
-ZERO_SHOT, DELTA = "zero-shot", "delta"
-GROUPS = (ZERO_SHOT, DELTA)
-
-#: Farthest that a delta score looks, nt: the model sees 510 nt, and what it says of a base needs those around it.
-FARTHEST = 100
-
 #: Random SNVs of a class that a table needs; with fewer a percentile means little.
 LEAST = 100
 
 
-@dataclass(frozen=True, slots=True)
-class DeltaSettings:
-    """What a user chooses of delta scores; see docs/delta.md.
+def _knob(default: Any, help: str, *, provenance: str = "", **option: Any) -> Any:  # noqa: A002
+    """Return a field of ``Settings``.
 
     Args:
-        distance: D, how far from POS the largest gain and loss are looked for, 1 to 100 nt.
-        masked: a gain at an annotated site, and a loss where none is annotated, count 0.
+        help: of the command-line option, which has the field's name with dashes; empty where there is no option.
+        provenance: name in the provenance line, of a value that goes there as it is.
+        option: more arguments of the click option; ``choices`` are the words it takes, ``least`` its smallest number.
     """
-
-    distance: int = 50
-    masked: bool = False
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.distance <= FARTHEST:
-            raise SettingsError(
-                "Delta scores cannot look that far.",
-                needed=f"--delta-distance of 1 to {FARTHEST} nt: the splice-site model sees no more around a base",
-                found=f"--delta-distance {self.distance}",
-            )
+    return field(default=default, metadata={"help": help, "provenance": provenance, **option})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a user chooses of a run.
+    """The knobs of a run.
 
-    Args:
-        window: how windows are laid out.
-        scores: field ids to compute, ``zero-shot`` for every default field, ``delta`` for all delta scores; or None for
-            every default field. A percentile, only given when asked for, computes its score too.
-        batch_tokens: upper bound of tokens in one forward call; None takes what suits the backend.
-        chunk_records: records that flow through the pipeline together; bounds memory.
-        delta: of delta scores; read where these are asked for.
+    ``Annotator("x.fa", "grch38", scores="LLR,KL_SS", window=510)`` takes them as keyword arguments.
     """
 
-    window: WindowShape = WindowShape()
-    scores: tuple[str, ...] | None = None
-    batch_tokens: int | None = None
-    chunk_records: int = 1024
-    delta: DeltaSettings = DeltaSettings()
+    model: str = _knob(DEFAULT_MODEL, "The model; 'models list' shows the names.", metavar="NAME|FOLDER")
+    backend: str = _knob("torch", "Runs the model; 'null' is no model, for tests of speed.", metavar="NAME")
+    device: str = _knob(
+        "auto", "Where the model runs; auto is a CUDA GPU where there is one, else the CPU.",
+        choices=("auto", "cpu", "cuda", "mps"),
+    )  # fmt: skip
+    precision: str = _knob(
+        "auto", "auto is fp32 on a CPU; on a GPU half precision if a check at the start finds the same ranking.",
+        choices=("auto", "fp32", "fp16", "bf16"),
+    )  # fmt: skip
+    batch_tokens: int | None = _knob(
+        None, "Tokens in one forward pass. Default: the number that suits the device.", metavar="N", least=1
+    )
+    threads: int | None = _knob(None, "CPU threads. Default: torch's choice.", metavar="N", least=1)
+    scores: tuple[str, ...] = _knob(
+        (), "Scores to compute, e.g. LLR,KL_CTX; 'plugins' shows all. zero-shot, the default: all but DELTA_P, "
+        "KL_MAX, KL_MAX_POS, delta and percentiles. delta: all delta scores. PCTL_LLR, PCTL_KL_CTX: percentiles.",
+        metavar="FIELD,...",
+    )  # fmt: skip
+    calibration: str | None = _knob(
+        None, "Table of 'calibrate', for percentiles. Default: the bundled model's own, where its scores are the same.",
+        metavar="FILE", path=True,
+    )  # fmt: skip
+    splice_model: str = _knob(
+        DEFAULT_SPLICE_MODEL,
+        "Model of the delta scores: the bundled one, or 'model' of a run of 'finetune splice-sites'.",
+        metavar="NAME|FOLDER",
+    )
+    delta_distance: int = _knob(
+        50, f"How far from POS delta scores look, 1 to {FARTHEST}.", metavar="NT", provenance="DeltaDistance"
+    )
+    masked: bool = _knob(
+        False, "Delta scores: a gain at an annotated site, and a loss where none is annotated, count 0.",
+    )  # fmt: skip
+    window: int = _knob(510, "Bases that the model sees at once.", metavar="NT", provenance="Window")
+    flank: int = _knob(100, "Bases on each side of the allele that count.", metavar="NT", provenance="Flank")
+    chunk_records: int = _knob(1024, "")  # records that flow through the pipeline together; bounds memory
 
     def __post_init__(self) -> None:
-        shape = self.window
-        if shape.flank < 1 or shape.width < 2 * shape.flank + 1:
+        scores: Any = self.scores
+        words = scores.split(",") if isinstance(scores, str) else scores or ()
+        object.__setattr__(self, "scores", tuple(word for word in words if word))
+        for name in ("model", "splice_model", "calibration"):
+            value: Any = getattr(self, name)
+            if isinstance(value, os.PathLike):  # a path is never the name of a model
+                object.__setattr__(self, name, os.path.abspath(value))
+        if self.flank < 1 or self.window < 2 * self.flank + 1:
             raise SettingsError(
                 "The window has no room for the flanks.",
                 needed="--flank of at least 1 and --window of at least 2 x flank + 1",
-                found=f"--window {shape.width} --flank {shape.flank}",
+                found=f"--window {self.window} --flank {self.flank}",
+            )
+        if not 1 <= self.delta_distance <= FARTHEST:
+            raise SettingsError(
+                "Delta scores cannot look that far.",
+                needed=f"--delta-distance of 1 to {FARTHEST} nt: the splice-site model sees no more around a base",
+                found=f"--delta-distance {self.delta_distance}",
             )
         if (self.batch_tokens is not None and self.batch_tokens < 1) or self.chunk_records < 1:
             raise SettingsError("Batch tokens and chunk records must be at least 1.")
+
+    @property
+    def shape(self) -> WindowShape:
+        """Width and flank of the windows."""
+        return WindowShape(self.window, self.flank)
+
+    def provenance(self, *names: str) -> dict[str, str]:
+        """Return the values of some knobs under their names in the provenance line."""
+        keys = {knob.name: knob.metadata["provenance"] for knob in fields(self)}
+        return {keys[name]: str(getattr(self, name)) for name in names}
 
 
 def check_window(shape: WindowShape, info: BackendInfo) -> None:

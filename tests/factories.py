@@ -29,12 +29,10 @@ from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
 from splicebert_vep.model.tuned import SPLICE_LABELS as LABELS
 from splicebert_vep.model.tuned import SPLICE_SITES as TASK
-from splicebert_vep.opening import Opening
 from splicebert_vep.plugins import GuardedBackend, load_plugins
 from splicebert_vep.provenance import Space
 from splicebert_vep.scoring.pipeline import Pipeline, Scoring
 from splicebert_vep.scoring.plan import plan_scores, with_choice
-from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.settings import Settings
 from splicebert_vep.store.store import AlleleKey, ScoreStore, StoredScores
 from splicebert_vep.train.corpus import Source
@@ -310,7 +308,7 @@ def write_work(folder, model, genome, genes=GENES):
 
 
 def opened(work, fasta="c.fa", batch_tokens=WIDTH + 2, **options):
-    settings = Settings(WindowShape(WIDTH, flank=FLANK), batch_tokens=batch_tokens)
+    settings = Settings(window=WIDTH, flank=FLANK, batch_tokens=batch_tokens)
     options = {"model": work / "model", "device": "cpu"} | options
     return Annotator(work / fasta, work / "genes.gff3", settings=settings, **options)
 
@@ -588,13 +586,13 @@ def plugin(**hooks):
 
 
 def pipeline(reference, genes, backend=None, *, width=200, flank=20, scores=ALL_SCORES, batch_tokens=4096):
-    settings = Settings(window=WindowShape(width, flank), scores=scores, batch_tokens=batch_tokens)
+    settings = Settings(window=width, flank=flank, scores=scores, batch_tokens=batch_tokens)
     plugins = load_plugins()
     scorers, origins = plugins.scorers, plugins.origins("scorer")
     plan = plan_scores(scorers, origins, settings)
     guarded = GuardedBackend(backend or NullBackend(), plugins.origins("backend")["null"])
     engine = Engine(guarded, flank=flank, batch_tokens=batch_tokens)
-    scoring = Scoring(reference, genes, settings.window, engine, plan, with_choice(plan, scorers, origins))
+    scoring = Scoring(reference, genes, settings.shape, engine, plan, with_choice(plan, scorers, origins))
     return Pipeline(reference, scoring)
 
 
@@ -790,14 +788,6 @@ def text_of(path) -> str:
 
 def body(path) -> list[list[str]]:
     return records(text_of(path))
-
-
-def opening(**changes):
-    values = dict(
-        reference=str(FASTA), annotation="grch38", model="splicebert-mini", backend="null", device="auto",
-        precision="fp32", threads=1, batch_tokens=None, window=510, flank=100, scores=(),
-    )  # fmt: skip
-    return Opening(**{**values, **changes})
 
 
 GTF = """\

@@ -208,9 +208,7 @@ def test_a_plan_computes_what_is_asked(install):
         plan_scores(offered, origins, Settings(scores=("kl_ctx",)))
 
 
-@pytest.mark.parametrize(
-    "settings", [{"window": WindowShape(200, 100)}, {"window": WindowShape(510, 0)}, {"batch_tokens": 0}]
-)
+@pytest.mark.parametrize("settings", [{"window": 200}, {"flank": 0}, {"batch_tokens": 0}, {"delta_distance": 101}])
 def test_settings_that_cannot_work_are_errors(settings):
     with pytest.raises(SettingsError):
         Settings(**settings)

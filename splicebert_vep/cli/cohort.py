@@ -21,7 +21,7 @@ from .options import (
     dask_option,
     introduce,
     machine_options,
-    opening_of,
+    open_annotator,
     print_table,
     reference_option,
     say,
@@ -115,11 +115,10 @@ def run_command(
         return
     if dask and model["threads"] is None:
         model["threads"] = 1  # of each worker
-    opening = opening_of(**model)
     os.makedirs(os.path.dirname(where) if store is None else ".", exist_ok=True)
-    with opening.open(store=where) as annotator:
+    with open_annotator(**model, store=where) as annotator:
         introduce(annotator.backend.info, annotator.note)
-        with dask_workers(dask, opening, annotator) as workers, progress_bar() as progress:
+        with dask_workers(dask, annotator) as workers, progress_bar() as progress:
             done = run_cohort(Path(folder), files, annotator, emit=emit, workers=workers, progress=progress)
     counts = done["counts"]
     say(_found(counts))
@@ -186,7 +185,7 @@ def _dry_run(files: list[CohortFile], emit: tuple[str, ...], store: str, model: 
     with tempfile.TemporaryDirectory(prefix="splicebert-vep-") as scratch:
         # A store that is not there yet is not made: an empty one answers the same.
         known = store if os.path.exists(store) else os.path.join(scratch, "empty.sqlite")
-        with opening_of(**model).open(store=known) as annotator, progress_bar() as progress:
+        with open_annotator(**model, store=known) as annotator, progress_bar() as progress:
             alleles, counts, warnings = read_alleles(files, annotator, emit, progress)
             new = 0
             sample: list[Allele] = []

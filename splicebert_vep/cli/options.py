@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,12 +16,11 @@ import cloup
 from splicebert_vep_spec import BackendInfo
 
 from ..errors import SpliceBertError
-from ..model.registry import DEFAULT_MODEL, DEFAULT_SPLICE_MODEL
 from ..progress import dumb_terminal
+from ..settings import Settings
 
 if TYPE_CHECKING:
     from ..annotator import Annotator
-    from ..opening import Opening
 
 
 _LONGEST = 280  # characters of a list or of a foreign message: three lines of a terminal
@@ -166,73 +166,42 @@ annotation_option = cloup.option(
     "-A", "--annotation", default="grch38", show_default=True, metavar="NAME|FILE",
     help="Genes: grch38, grch37, a table of 'genes build', GFF3, GTF, or SpliceAI's table.",
 )  # fmt: skip
-model_option = cloup.option(
-    "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FOLDER",
-    help="The model; 'models list' shows the names.",
-)  # fmt: skip
-device_option = cloup.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True,
-    help="Where the model runs; auto is a CUDA GPU where there is one, else the CPU.",
-)  # fmt: skip
 
-_window_options = (
-    cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once."),
-    cloup.option(
-        "--flank", default=100, show_default=True, metavar="NT", help="Bases on each side of the allele that count.",
-    ),
-)  # fmt: skip
 
-splice_model_option = cloup.option(
-    "--splice-model", default=DEFAULT_SPLICE_MODEL, show_default=True, metavar="NAME|FOLDER",
-    help="What delta scores come from: the bundled model, or 'model' of a run of 'finetune splice-sites'.",
-)  # fmt: skip
-delta_distance_option = cloup.option(
-    "--delta-distance", type=int, default=50, show_default=True, metavar="NT",
-    help="How far from POS delta scores look, 1 to 100.",
-)  # fmt: skip
+def knob(name: str, **changes: Any) -> Callable[[Any], Any]:
+    """Return the option of a field of ``Settings``; changes replace arguments of the click option."""
+    field = _KNOBS[name]
+    about = dict(field.metadata)
+    words, least, is_path = about.pop("choices", None), about.pop("least", None), about.pop("path", False)
+    del about["provenance"]
+    about |= {"default": field.default, "show_default": field.default not in (None, False)}
+    if words:
+        about["type"] = click.Choice(words)
+    elif least is not None:
+        about["type"] = click.IntRange(least)
+    elif is_path:
+        about["type"] = PATH
+    elif isinstance(field.default, bool):
+        about |= {"is_flag": True, "show_default": False}
+    elif isinstance(field.default, tuple):
+        about |= {"multiple": True, "callback": split_words, "show_default": False}
+    option: Callable[[Any], Any] = cloup.option(f"--{name.replace('_', '-')}", **about | changes)
+    return option
+
+
+_KNOBS = {field.name: field for field in fields(Settings)}
+model_option, device_option = knob("model"), knob("device")
+splice_model_option, delta_distance_option = knob("splice_model"), knob("delta_distance")
 
 #: For commands that know which scores they need.
-window_options = cloup.option_group("What is computed", *_window_options)
-
+window_options = cloup.option_group("What is computed", knob("window"), knob("flank"))
 computed_options = cloup.option_group(
-    "What is computed",
-    cloup.option(
-        "--scores", multiple=True, callback=split_words, metavar="FIELD,...",
-        help="Scores to compute, e.g. LLR,KL_CTX; 'plugins' shows all. zero-shot, the default: all but DELTA_P, "
-        "KL_MAX, KL_MAX_POS, delta and percentiles. delta: all delta scores. PCTL_LLR, PCTL_KL_CTX: percentiles.",
-    ),
-    cloup.option(
-        "--calibration", type=PATH, metavar="FILE",
-        help="Table of 'calibrate', for percentiles. Default: the bundled model's own, where its scores are the same.",
-    ),
-    splice_model_option,
-    delta_distance_option,
-    cloup.option(
-        "--masked", is_flag=True,
-        help="Delta scores: a gain at an annotated site, and a loss where none is annotated, count 0.",
-    ),
-    *_window_options,
+    "What is computed", knob("scores"), knob("calibration"), splice_model_option, delta_distance_option, knob("masked"),
+    knob("window"), knob("flank"),
 )  # fmt: skip
-
 machine_options = cloup.option_group(
-    "Model and machine",
-    model_option,
-    cloup.option(
-        "--backend", default="torch", show_default=True, metavar="NAME",
-        help="What runs the model; 'null' is no model, for tests of speed.",
-    ),
-    device_option,
-    cloup.option(
-        "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto", show_default=True,
-        help="auto is fp32 on a CPU; on a GPU half precision if a check at the start finds the same ranking.",
-    ),
-    cloup.option(
-        "--batch-tokens", type=click.IntRange(1), default=None, metavar="N",
-        help="Tokens in one forward pass. Default: what suits the device.",
-    ),
-    cloup.option(
-        "--threads", type=click.IntRange(1), default=None, metavar="N", help="CPU threads. Default: torch's choice.",
-    ),
+    "Model and machine", model_option, knob("backend"), device_option, knob("precision"), knob("batch_tokens"),
+    knob("threads"),
 )  # fmt: skip
 
 
@@ -252,23 +221,8 @@ dask_option = cloup.option(
 )
 
 
-def opening_of(
-    *, reference: str, annotation: str, model: str, window: int, flank: int, scores: tuple[str, ...],
-    backend: str, device: str, precision: str, batch_tokens: int | None, threads: int | None,
-    calibration: str | None = None, splice_model: str = DEFAULT_SPLICE_MODEL, delta_distance: int = 50,
-    masked: bool = False,
-) -> Opening:  # fmt: skip
-    """Return what the shared options say of the Annotator; torch is imported here, not for ``--help``."""
-    from ..opening import Opening
+def open_annotator(**options: Any) -> Annotator:
+    """Return the Annotator that the shared options describe; torch is imported here, not for ``--help``."""
+    from ..annotator import Annotator
 
-    return Opening(
-        reference=reference, annotation=annotation, model=model, backend=backend, device=device, precision=precision,
-        threads=threads, batch_tokens=batch_tokens, window=window, flank=flank, scores=scores,
-        calibration=calibration, splice_model=splice_model, delta_distance=delta_distance,
-        masked=masked,
-    )  # fmt: skip
-
-
-def open_annotator(store: str | None = None, **options: Any) -> Annotator:
-    """Return the Annotator that the shared options describe."""
-    return opening_of(**options).open(store=store)
+    return Annotator(**options)

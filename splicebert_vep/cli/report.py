@@ -23,7 +23,6 @@ from .options import (
     introduce,
     machine_options,
     open_annotator,
-    opening_of,
     reference_option,
     say,
     split_words,
@@ -123,7 +122,7 @@ def _draw(vcf: AnnotatedVcf, found: Collected, count: int, **given: Any) -> list
     from ..tools.report.page import check_same, draw_pictures
 
     rows = found.top[:count]
-    with opening_of(**_as_annotated(vcf.provenance, given, vcf.name)).open() as annotator:
+    with open_annotator(**_as_annotated(vcf.provenance, given, vcf.name)) as annotator:
         introduce(annotator.backend.info)
         check_same(vcf.provenance, annotator, vcf.name)
         pictures = []

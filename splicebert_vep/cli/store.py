@@ -21,7 +21,7 @@ from .options import (
     introduce,
     json_option,
     machine_options,
-    opening_of,
+    open_annotator,
     print_json,
     print_table,
     reference_option,
@@ -205,7 +205,7 @@ def verify(path: str, sample: int, seed: int, **model: Any) -> int:
             warn(line)
         if damage:
             raise StoreError("The score store is damaged.", found=damage[0], where=path)
-        found = verify_store(opened, opening_of(**model), sample=sample, seed=seed)
+        found = verify_store(opened, model, sample=sample, seed=seed)
     for one in found:
         for contig in one.strange:
             warn(f"contig {contig} of the store is not in this FASTA, or has another sequence there")
@@ -311,8 +311,7 @@ def saturate(
 
     if dask and model["threads"] is None:
         model["threads"] = 1  # of each worker
-    opening = opening_of(**model)
-    with opening.open(store=None if dry_run else store) as annotator, progress_bar() as progress:
+    with open_annotator(**model, store=None if dry_run else store) as annotator, progress_bar() as progress:
         asked = Saturation(Places(genes, regions, bed), annotator, indels=indels)
         introduce(annotator.backend.info, annotator.note)
         if dry_run:
@@ -322,7 +321,7 @@ def saturate(
                 sample += block[: 64 - len(sample)]
             rate = alleles_per_second(annotator, sample)
         else:
-            with dask_workers(dask, opening, annotator) as workers:
+            with dask_workers(dask, annotator) as workers:
                 counts, status = run(output, asked, annotator, workers=workers, progress=progress)
     for text in asked.warnings:
         warn(text)

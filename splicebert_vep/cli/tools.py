@@ -17,7 +17,6 @@ from .options import (
     introduce,
     machine_options,
     open_annotator,
-    opening_of,
     reference_option,
     say,
     split_words,
@@ -268,7 +267,7 @@ def calibrate(output: str, per_class: int, seed: int, contigs: tuple[str, ...], 
     from ..tools.calibrate import SCORES, calibrate_into
 
     files.check_outputs([output], [model["reference"], model["annotation"]])
-    with opening_of(**model, scores=SCORES).open() as annotator:
+    with open_annotator(**model, scores=SCORES) as annotator:
         introduce(annotator.backend.info)
         with progress_bar() as progress:
             counts = calibrate_into(

@@ -468,8 +468,7 @@ def evaluate(
     from ..plugins import load_plugins
     from ..scoring.delta import open_delta
     from ..scoring.plan import plan_scores
-    from ..sequence.windows import WindowShape
-    from ..settings import DeltaSettings, Settings
+    from ..settings import Settings
     from ..train.evaluate import (
         PROTOCOLS,
         directed,
@@ -485,8 +484,11 @@ def evaluate(
     plugins = load_plugins()
     of_model = [scorer for scorer in plugins.scorers if isinstance(scorer, Scorer)]
     every = tuple(field.id for scorer in of_model for field in scorer.fields if field.direction != "none")
-    settings = Settings(WindowShape(window, flank), named or every, delta=DeltaSettings(delta_distance))
-    delta = open_delta(plugins.scorers, settings, splice_model, device=device, threads=threads)
+    settings = Settings(
+        model=model, device=device, threads=threads, window=window, flank=flank, scores=named or every,
+        splice_model=splice_model, delta_distance=delta_distance,
+    )  # fmt: skip
+    delta = open_delta(plugins.scorers, settings)
     plan = plan_scores(delta.scorers, plugins.origins("scorer"), settings)
     scores = tuple(field.id for field in plan.fields if field.direction != "none")
     with open_references(references) as opened:
@@ -495,7 +497,7 @@ def evaluate(
         rows: dict[BenchProtocol, list[BenchRow]] = {}
         figures: list[BenchFigure] = []
         for protocol in protocols or PROTOCOLS:
-            rows[protocol] = score_labelled(variants, opened, backend, plan, protocol, shape=settings.window)
+            rows[protocol] = score_labelled(variants, opened, backend, plan, protocol, shape=settings.shape)
             _report_skipped(protocol, rows[protocol])
             figures += judge(rows[protocol], plan.fields, protocol, harmful_below, resamples=resamples)
     if any(variant.sequence is not None for variant in variants):

@@ -20,7 +20,7 @@ from ..sequence import windows
 from ..sequence.alleles import written_pos
 from ..sequence.tokens import Tokens, with_special
 from ..sequence.windows import Index, Mask, Windows, WindowShape
-from ..settings import DELTA, FARTHEST, DeltaSettings, Settings
+from ..settings import DELTA, FARTHEST, Settings
 from .plan import asked_scores
 
 Probabilities = NDArray[np.float64]
@@ -116,8 +116,6 @@ def extremes(places: Places, change: Probabilities, annotated: Mapping[str, Set[
 VERSION = "1"
 MAXIMUM = "DS_MAX"
 
-_DEFAULT = DeltaSettings()
-
 _NAMES = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
 _COLUMNS = [LABELS.index(label) for label in (ACCEPTOR, DONOR)]
 
@@ -143,22 +141,23 @@ class SpliceModelName:
     weights_sha256: str
 
 
-def shape_of(window: int, settings: DeltaSettings) -> WindowShape:
+def shape_of(window: int, distance: int) -> WindowShape:
     """Return how windows of a splice-site model are laid out: as those of other scores, and no smaller flank.
 
     An indel's POS is one before its span, so the farthest position is D + 1 from it.
     """
-    return WindowShape(window, max(FARTHEST, settings.distance + 1))
+    return WindowShape(window, max(FARTHEST, distance + 1))
 
 
 class DeltaScorer(SequenceScorer):
     """DS_AG, DS_AL, DS_DG, DS_DL, DS_MAX and where they are, DP_*: defined as SpliceAI's, see docs/delta.md.
 
     Args:
-        settings: distance and mask.
+        distance: D, how far from POS the largest gain and loss are looked for, nt.
+        masked: a gain at an annotated site, and a loss where none is annotated, count 0.
         about: which model it is of; None until a run asks for it.
         model: what is asked; None where values are only recalled.
-        sites: annotated sites; read where ``settings.masked``.
+        sites: annotated sites; read where ``masked``.
         batch_tokens: upper bound of tokens in one forward call; None is what suits the model's device.
     """
 
@@ -166,17 +165,19 @@ class DeltaScorer(SequenceScorer):
 
     def __init__(
         self,
-        settings: DeltaSettings = _DEFAULT,
+        distance: int = 50,
+        masked: bool = False,
         about: SpliceModelName | None = None,
         model: SpliceSites | None = None,
         sites: SiteBases | None = None,
         batch_tokens: int | None = None,
     ) -> None:
-        self._settings, self._model, self._sites, self._batch_tokens = settings, model, sites, batch_tokens
+        self._distance, self._masked = distance, masked
+        self._model, self._sites, self._batch_tokens = model, sites, batch_tokens
         self.about = about
-        of = f"+{about.weights_sha256[:12]}-D{settings.distance}-M{int(settings.masked)}" if about else ""
+        of = f"+{about.weights_sha256[:12]}-D{distance}-M{int(masked)}" if about else ""
         self.version = VERSION + of
-        self.fields = _fields(settings, about)
+        self.fields = _fields(distance, masked, about)
 
     def score_alleles(
         self, alleles: Sequence[tuple[Allele, GeneContext]], bases: Bases, fields: frozenset[str]
@@ -188,7 +189,7 @@ class DeltaScorer(SequenceScorer):
         """
         if self._model is None:
             raise Refused("Delta scores need a splice-site model: an Annotator opens one where they are asked for.")
-        work = _Work(self._model, self._settings, self._sites, self._batch_tokens)
+        work = _Work(self._model, self._distance, self._sites if self._masked else None, self._batch_tokens)
         rows = work.rows(alleles, bases) if alleles else []
         return {
             field: [row.get(field) if isinstance(row, Mapping) else row for row in rows]
@@ -203,11 +204,9 @@ Row = Mapping[str, float | int] | Skipped | None
 class _Work:
     """Score some alleles: cut windows, run each distinct one once, compare."""
 
-    def __init__(
-        self, model: SpliceSites, settings: DeltaSettings, sites: SiteBases | None, batch_tokens: int | None
-    ) -> None:
-        self._model, self._settings, self._sites = model, settings, sites
-        self._shape = shape_of(model.window, settings)
+    def __init__(self, model: SpliceSites, distance: int, sites: SiteBases | None, batch_tokens: int | None) -> None:
+        self._model, self._distance, self._sites = model, distance, sites
+        self._shape = shape_of(model.window, distance)
         self._per_call = max(1, (batch_tokens or model.batch_tokens) // (model.window + 2))
 
     def rows(self, asked: Sequence[tuple[Allele, GeneContext]], bases: Bases) -> list[Row]:
@@ -220,7 +219,7 @@ class _Work:
         pairs = windows.pair(cut, [row_of[asked[k][0]] for k in there], [asked[k][1] for k in there])
         start = (cut.start[row_of[asked[k][0]]] for k in there)
         places = [
-            places_of(asked[k][0], int(at), self._shape.width, self._settings.distance, minus=minus)
+            places_of(asked[k][0], int(at), self._shape.width, self._distance, minus=minus)
             for k, at, minus in zip(there, start, pairs.minus.tolist(), strict=True)
         ]
         every = np.concatenate([pairs.ref, pairs.ref_right, pairs.alt])
@@ -272,8 +271,7 @@ class _Work:
         self, allele: Allele, gene: GeneContext, change: Probabilities, places: Places
     ) -> dict[str, float | int]:
         annotated = None
-        if self._settings.masked:
-            assert self._sites is not None
+        if self._sites is not None:
             annotated = self._sites(gene.gene_id, allele.contig, allele.start, allele.end)
         found = extremes(places, change, annotated)
         scores = {f"DS_{event}": one.score for event, one in found.items()}
@@ -287,11 +285,11 @@ def _reach(places: Sequence[Places]) -> Index:
     return np.array([(index.min(), index.max()) for index in every], dtype=np.int64)
 
 
-def _fields(settings: DeltaSettings, about: SpliceModelName | None) -> tuple[FieldSpec, ...]:
+def _fields(distance: int, masked: bool, about: SpliceModelName | None) -> tuple[FieldSpec, ...]:
     """Return the fields; what made them goes into every header."""
     model = f"model {about.name}" if about else "a splice-site model"
-    mask = "masked" if settings.masked else "not masked"
-    made = f"SpliceBERT fine-tuned on splice sites ({model}), within {settings.distance} nt of POS, {mask}"
+    mask = "masked" if masked else "not masked"
+    made = f"SpliceBERT fine-tuned on splice sites ({model}), within {distance} nt of POS, {mask}"
     scores = [
         FieldSpec(f"DS_{event}", "A", "Float", f"Delta score, {_NAMES[event]}, 0 to 1: {made}", "higher", default=False)
         for event in EVENTS
@@ -340,17 +338,12 @@ class Delta:
 def open_delta(
     scorers: Sequence[AnyScorer],
     settings: Settings,
-    model: str,
     *,
-    device: str,
-    threads: int | None,
     sites: SiteBases | None = None,
 ) -> Delta:
     """Open the splice-site model where one of its scores is asked for.
 
     Args:
-        model: name of the bundled one, or a folder of ``finetune splice-sites``.
-        device, threads: as for the model of the other scores.
         sites: annotated sites; read for masked scores only.
 
     Raises:
@@ -359,9 +352,9 @@ def open_delta(
     """
     if not _is_asked(scorers, settings):
         return Delta(tuple(scorers), {})
-    folder = resolve_splice_model(model)
-    opened = SpliceSiteModel.open(folder, device, threads)
-    shape = shape_of(opened.window, settings.delta)
+    folder = resolve_splice_model(settings.splice_model)
+    opened = SpliceSiteModel.open(folder, settings.device, settings.threads)
+    shape = shape_of(opened.window, settings.delta_distance)
     if shape.longest_span < 1:
         raise ModelError(
             "The splice-site model sees too little for delta scores.",
@@ -374,10 +367,10 @@ def open_delta(
         NAME: about.name,
         SHA256: about.weights_sha256,
         "SpliceModelQuality": opened.quality or "quality not measured",
-        "DeltaDistance": str(settings.delta.distance),
-        "DeltaMasked": "yes" if settings.delta.masked else "no",
+        **settings.provenance("delta_distance"),
+        "DeltaMasked": "yes" if settings.masked else "no",
     }
-    scorer = DeltaScorer(settings.delta, about, opened, sites, settings.batch_tokens)
+    scorer = DeltaScorer(settings.delta_distance, settings.masked, about, opened, sites, settings.batch_tokens)
     return Delta(_with(scorers, scorer), provenance)
 
 
@@ -391,7 +384,8 @@ def recalled_delta(
     """
     if not _is_asked(scorers, settings):
         return tuple(scorers)
-    return _with(scorers, DeltaScorer(settings.delta, SpliceModelName(provenance[NAME], provenance[SHA256])))
+    about = SpliceModelName(provenance[NAME], provenance[SHA256])
+    return _with(scorers, DeltaScorer(settings.delta_distance, settings.masked, about))
 
 
 def _is_asked(scorers: Sequence[AnyScorer], settings: Settings) -> bool:

@@ -224,29 +224,28 @@ class _WithPercentiles:
         ]
 
 
-def plan_percentiles(settings: Settings, provenance: Mapping[str, str], path: str | Path | None) -> Percentiles:
+def plan_percentiles(settings: Settings, provenance: Mapping[str, str]) -> Percentiles:
     """Choose the percentiles of a run and the table that they come from.
 
     Args:
-        settings: which of them the user named.
-        provenance: what of the run determines its scores.
-        path: the user's table; None looks among those of the bundled models.
+        settings: name the percentiles, and the table; without one it is a bundled model's.
+        provenance: the part that determines scores.
 
     Raises:
         CalibrationError: the table cannot be read or is of other scores; percentiles were asked for and no table fits.
         SettingsError: a table was given and no percentile was asked for.
     """
-    named = settings.scores or ()
+    named = settings.scores
     wanted = tuple(field for field in _FIELDS if field.id in named)
     if not wanted:
-        if path is not None:
+        if settings.calibration is not None:
             raise SettingsError(
                 "A calibration table was given, and no percentile was asked for.",
                 needed=f"{' or '.join(PERCENTILES)} among the scores, e.g. --scores zero-shot,PCTL_LLR",
                 found=", ".join(named) or "no list of scores",
             )
         return Percentiles(None, ())
-    table, note = _fitting(provenance, path)
+    table, note = _fitting(provenance, settings.calibration)
     if table is None:
         raise CalibrationError(
             "Percentiles were asked for, and there is no calibration table for these scores.",

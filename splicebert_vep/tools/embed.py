@@ -318,7 +318,7 @@ class Embeddings:
         return {
             **{key: known[key] for key in (*_PROVENANCE, *self._more)},
             "Layers": ",".join(self.layer_names),
-            "Window": str(self._annotator.settings.window.width),
+            "Window": str(self._annotator.settings.window),
             "Keep": str(self.keep),
             **({"Attention": ",".join(map(str, self.attention))} if self.attention else {}),
         }
@@ -447,7 +447,7 @@ def embed(
         >>> embed(annotator, genes=["BRCA1"], layers="all").save("BRCA1.h5", "BRCA1.parquet")
     """
     annotator.check_usable()
-    reference, width = annotator.reference, annotator.settings.window.width
+    reference, width = annotator.reference, annotator.settings.window
     chosen = choose_layers(layers, annotator.backend)
     attending = _attending(chosen, annotator.backend) if attention else ()
     whole = attention or vcf is not None

@@ -191,7 +191,7 @@ def check_scores(names: Sequence[str], fields: Sequence[FieldSpec]) -> None:
                 f"{name} is not among the scores of this run.",
                 needed=", ".join(known),
                 found=name,
-                remedy=f"add it to the scores that are computed (--scores {name},... or Settings(scores=...))",
+                remedy=f"add it to the scores that are computed (--scores {name},... or Annotator(..., scores=...))",
             )
 
 

@@ -626,7 +626,7 @@ def hide(
         BackendError: a model failed.
     """
     reference, backend = annotator.reference, annotator.backend
-    model = _Window(site, annotator.settings.window.width, reference)
+    model = _Window(site, annotator.settings.window, reference)
     contig = f"{site.contig} of {len(model.tokens)} nt"
     if backend.info.fixed_window is not None:
         check_width(len(model.tokens), backend.info.fixed_window, backend.info.model, contig)

@@ -109,7 +109,7 @@ def profile(annotator: Annotator, variant: str | Variant | ScoredVariant, gene: 
 
 
 def _profile(result: ScoredVariant, gene: str | None, annotator: Annotator) -> Profile:
-    reference, shape = annotator.reference, annotator.settings.window
+    reference, shape = annotator.reference, annotator.settings.shape
     outcome = _chosen(result, gene)
     allele, context = result.allele, outcome.context
     if outcome.status != Status.OK or allele is None or context is None:

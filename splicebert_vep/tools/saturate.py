@@ -51,7 +51,7 @@ class Saturation:
     def blocks(self, counts: Counter[str] | None = None) -> Iterator[list[Allele]]:
         """Yield the alleles in blocks, sorted by position; count positions, those without alleles, and alleles."""
         reference, genes = self._annotator.reference, self._annotator.genes
-        longest = min(LONGEST_DELETION, self._annotator.settings.window.longest_span)
+        longest = min(LONGEST_DELETION, self._annotator.settings.shape.longest_span)
         counts = Counter() if counts is None else counts
         for contig, first, last in self.stretches:
             fetch = partial(reference.fetch, contig)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from splicebert_vep_spec import Allele
 
+from ..annotator import Annotator
 from ..errors import StoreError
-from ..opening import Opening
 from ..provenance import ABOUT_WINDOW, Space, asked_columns, field_of
 from ..scoring.cache import Columns, stored_rows
 from ..store.store import ScoreStore, StoredScores
@@ -35,22 +34,22 @@ class Verified(NamedTuple):
     strange: Sequence[str]
 
 
-def verify(store: ScoreStore, opening: Opening, *, sample: int, seed: int) -> list[Verified]:
+def verify(store: ScoreStore, options: Mapping[str, Any], *, sample: int, seed: int) -> list[Verified]:
     """Score alleles of every space that this installation makes again.
 
     Args:
-        opening: of the annotator whose scores the store should hold.
+        options: arguments of the Annotator whose scores the store should hold.
         sample: alleles of each space.
         seed: of the choice of alleles.
 
     Raises:
         StoreError: the store has no scores of this model, annotation and these settings.
     """
-    with opening.open() as annotator:
+    with Annotator(**options) as annotator:
         here = annotator.space
     digests = here.score_digest, here.annotation_digest
     found = [space for space in store.spaces() if (space.score_digest, space.annotation_digest) == digests]
-    verified = [one for space in found if (one := _verify_space(store, space, opening, sample, seed))]
+    verified = [one for space in found if (one := _verify_space(store, space, options, sample, seed))]
     if not verified:
         needed = f"score digest {digests[0][:12]}, annotation digest {digests[1][:12]}"
         there = [f"{one.score_digest[:12]}, {one.annotation_digest[:12]}" for one in store.spaces()]
@@ -67,11 +66,13 @@ def verify(store: ScoreStore, opening: Opening, *, sample: int, seed: int) -> li
     return verified
 
 
-def _verify_space(store: ScoreStore, space: Space, opening: Opening, sample: int, seed: int) -> Verified | None:
+def _verify_space(
+    store: ScoreStore, space: Space, options: Mapping[str, Any], sample: int, seed: int
+) -> Verified | None:
     """Compare one space; return None where other versions of the scorers made it."""
     asked = tuple(field_of(column) for column in space.columns if not column.startswith("("))
     scores = tuple(field for field in asked if field not in ABOUT_WINDOW)
-    with replace(opening, scores=scores).open() as annotator:
+    with Annotator(**{**options, "scores": scores}) as annotator:
         if not set(asked_columns(annotator.plan)) <= set(space.columns):
             return None
         columns = Columns(space, annotator.plan)

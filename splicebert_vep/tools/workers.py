@@ -13,7 +13,6 @@ from splicebert_vep_spec import Allele, Skipped, Status
 
 from ..annotator import Annotator
 from ..errors import SettingsError, SpliceBertError
-from ..opening import Opening
 from ..scoring.cache import BATCH, Outcomes
 from ..scoring.pipeline import skipped_outcome
 
@@ -90,14 +89,13 @@ class DaskWorkers:
 
     Args:
         client: a ``distributed.Client``.
-        opening: opens the annotator on a worker.
         annotator: the client's own, which must compute the same scores.
     """
 
-    def __init__(self, client: Any, opening: Opening, annotator: Annotator) -> None:
+    def __init__(self, client: Any, annotator: Annotator) -> None:
         self._client, self._annotator = client, annotator
         space = annotator.space
-        self._asked = opening.fixed(annotator.backend.info.precision).to_json()
+        self._asked = annotator.to_json()
         self._space = (space.score_digest, space.annotation_digest, space.columns)
 
     def score(self, batches: Iterator[list[Allele]]) -> Iterator[tuple[list[Allele], list[Outcomes]]]:
@@ -190,11 +188,11 @@ _LOCK = threading.Lock()
 
 @lru_cache(maxsize=1)
 def _annotator(asked: tuple[tuple[str, Any], ...]) -> Annotator:
-    return Opening.from_json(dict(asked)).open()
+    return Annotator(**dict(asked))
 
 
 @contextmanager
-def dask_workers(address: str | None, opening: Opening, annotator: Annotator) -> Iterator[DaskWorkers | None]:
+def dask_workers(address: str | None, annotator: Annotator) -> Iterator[DaskWorkers | None]:
     """Connect to a scheduler at ``tcp://HOST:PORT``, or start ``local:N`` workers of one thread each.
 
     Raises:
@@ -220,7 +218,7 @@ def dask_workers(address: str | None, opening: Opening, annotator: Annotator) ->
                 n_workers=int(count), threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
             )
             with cluster, Client(cluster) as client:
-                yield DaskWorkers(client, opening, annotator)
+                yield DaskWorkers(client, annotator)
             return
         try:
             client = Client(address, timeout=_PATIENCE)
@@ -228,4 +226,4 @@ def dask_workers(address: str | None, opening: Opening, annotator: Annotator) ->
             needed = "local:N or tcp://HOST:PORT of a running 'dask scheduler'"
             raise SettingsError("No Dask scheduler answers.", needed=needed, found=str(error), where=address) from error
         with client:
-            yield DaskWorkers(client, opening, annotator)
+            yield DaskWorkers(client, annotator)

@@ -18,14 +18,23 @@ from splicebert_vep.model.null import NullBackend
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep.scoring import plan as scores_module
 from splicebert_vep.scoring.plan import PlannedScorer, ScorePlan
-from splicebert_vep_spec import NEEDS_HIDDEN, NEEDS_MASKED, NEEDS_PAIRS, BackendOutput, FieldSpec, Status
+from splicebert_vep_spec import (
+    NEEDS_HIDDEN,
+    NEEDS_MASKED,
+    NEEDS_PAIRS,
+    Backend,
+    BackendOutput,
+    FieldSpec,
+    Scorer,
+    Status,
+)
 
 GENOME = "ACGTTGCATC" * 120
 REFERENCE = FakeReference({"c": GENOME})
 GENES = FakeGenes([gene()])
 
 
-class Failing:
+class Failing(Backend):
     """Fail, in one way or another, whenever a batch holds a window with a certain base run."""
 
     info = NullBackend.info
@@ -172,7 +181,7 @@ def test_a_batch_is_started_before_the_one_before_it_is_read_back(monkeypatch):
 def test_scorers_never_see_what_is_not_finite():
     seen = []
 
-    class Watching:
+    class Watching(Scorer):
         name, version = "watching", "1"
         fields = (FieldSpec("SEEN", "A", "Float", "Sum of all logits"),)
 

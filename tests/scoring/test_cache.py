@@ -13,7 +13,6 @@ from splicebert_vep.model.null import NullBackend
 from splicebert_vep.provenance import SCORED_BY, score_digest
 from splicebert_vep.scoring import cache
 from splicebert_vep.scoring.cache import gene_keys
-from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.store.store import ScoreStore
 from splicebert_vep_spec import Status
 
@@ -83,8 +82,8 @@ def test_other_settings_are_other_scores(tmp_path):
     path = tmp_path / "s.sqlite"
     with annotator(path) as one:
         shown(one)
-    for shape in (WindowShape(400, 100), WindowShape(510, 90)):
-        with annotator(path, window=shape) as other:
+    for shape in ({"window": 400}, {"flank": 90}):
+        with annotator(path, **shape) as other:
             assert shown(other) != []
             assert other.remembered.scored == 4
     with ScoreStore(path) as store:

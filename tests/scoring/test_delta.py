@@ -10,7 +10,7 @@ from splicebert_vep.genome.gene_index import GeneIndex
 from splicebert_vep.scoring.delta import DeltaScorer, SpliceModelName
 from splicebert_vep.scoring.plan import plan_scores
 from splicebert_vep.sequence.alleles import normalise
-from splicebert_vep.settings import DeltaSettings, Settings
+from splicebert_vep.settings import Settings
 from splicebert_vep_spec import FieldSpec, Refused, Skipped, Status
 from splicebert_vep_spec.testing import SequenceScorerConformance
 
@@ -20,7 +20,7 @@ FIELDS = frozenset((*DS, *DP, "DS_MAX"))
 
 
 def scorer(model=None, distance=50, *, masked=False, sites=None, **options):
-    return DeltaScorer(DeltaSettings(distance, masked), ABOUT, model or StandIn(), sites, **options)
+    return DeltaScorer(distance, masked, ABOUT, model or StandIn(), sites, **options)
 
 
 class TestDeltaScorer(SequenceScorerConformance):
@@ -248,7 +248,7 @@ def test_a_version_names_whatever_changes_a_value():
         scorer().version,
         scorer(distance=51).version,
         scorer(masked=True, sites=lambda *_: {}).version,
-        DeltaScorer(DeltaSettings(), SpliceModelName("stand-in", "6" * 64)).version,
+        DeltaScorer(about=SpliceModelName("stand-in", "6" * 64)).version,
     }
     assert len(versions) == 4
     assert scorer().version == "1+555555555555-D50-M0"
@@ -262,7 +262,7 @@ def test_without_a_model_it_refuses():
 @pytest.mark.parametrize("distance", [0, 101, -5])
 def test_a_distance_that_cannot_be_is_refused(distance):
     with pytest.raises(SettingsError, match="1 to 100"):
-        DeltaSettings(distance)
+        Settings(delta_distance=distance)
 
 
 def test_group_words_stand_for_their_fields():
@@ -271,7 +271,7 @@ def test_group_words_stand_for_their_fields():
     plugins = load_plugins()
 
     def planned(*names):
-        plan = plan_scores(plugins.scorers, plugins.origins("scorer"), Settings(scores=names or None))
+        plan = plan_scores(plugins.scorers, plugins.origins("scorer"), Settings(scores=names))
         return [field.id for field in plan.fields if field.id != "N_FRAC"]
 
     assert set(planned("delta")) == FIELDS

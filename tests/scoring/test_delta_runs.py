@@ -14,7 +14,6 @@ from factories import snvs as every_snv
 from splicebert_vep import Annotator, Settings
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.scoring import delta as opening
-from splicebert_vep.settings import DeltaSettings
 
 DP = ("DP_AG", "DP_AL", "DP_DG", "DP_DL")
 DS = ("DS_AG", "DS_AL", "DS_DG", "DS_DL", "DS_MAX")
@@ -51,7 +50,7 @@ def table_rows(path):
 
 
 def annotator(model, *scores, distance=50, masked=False, **options):
-    settings = Settings(scores=scores or ("delta",), delta=DeltaSettings(distance, masked))
+    settings = Settings(scores=scores or ("delta",), delta_distance=distance, masked=masked)
     return Annotator(FASTA, backend="null", settings=settings, splice_model=model, device="cpu", **options)
 
 

@@ -17,7 +17,7 @@ from splicebert_vep.plugins import Origin
 from splicebert_vep.scoring.pipeline import Pipeline, Scoring
 from splicebert_vep.scoring.plan import PlannedScorer, ScorePlan
 from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep_spec import A, BackendOptions, BackendOutput, C, FieldSpec, G, Status, T
+from splicebert_vep_spec import A, BackendOptions, BackendOutput, C, FieldSpec, G, Scorer, Status, T
 
 RNG = random.Random(7)
 GENOME = "".join(RNG.choice("ACGT") for _ in range(1500))
@@ -199,7 +199,7 @@ def test_order_neighbours_and_batch_size_change_nothing(torch_backend):
             assert_same(values_of(report), expected[place])
 
 
-class OneScorer:
+class OneScorer(Scorer):
     """A scorer that returns what it is told to."""
 
     name, version = "odd", "1"
@@ -351,7 +351,7 @@ def test_forced_tf32_is_refused(monkeypatch):
         choose_device("cuda")
 
 
-class Spelling:
+class Spelling(Scorer):
     """A scorer that spells what each side holds, 5' to 3'."""
 
     name, version = "spelling", "1"

@@ -19,7 +19,6 @@ from splicebert_vep.genome.reference import Reference
 from splicebert_vep.provenance import score_digest
 from splicebert_vep.scoring import percentiles
 from splicebert_vep.scoring.percentiles import REGION_CLASSES, CalibrationTable, region_class, write_table
-from splicebert_vep.sequence.windows import WindowShape
 from splicebert_vep.tools.calibrate import Sampler, calibrate_into, score_random
 
 NULL = ["-R", FASTA, "--backend", "null"]
@@ -313,8 +312,8 @@ def test_a_table_that_is_not_there_is_said():
 @pytest.mark.parametrize(
     ("settings", "differs"),
     [
-        (Settings(WindowShape(400, 100), PERCENTILES), "Window 510 instead of 400"),
-        (Settings(WindowShape(510, 90), PERCENTILES), "Flank 100 instead of 90"),
+        (Settings(window=400, flank=100, scores=PERCENTILES), "Window 510 instead of 400"),
+        (Settings(window=510, flank=90, scores=PERCENTILES), "Flank 100 instead of 90"),
     ],
 )
 def test_a_table_of_other_scores_is_refused(table_path, settings, differs):
@@ -409,7 +408,7 @@ def test_the_bundled_table_is_found_by_its_digest(table_path, tmp_path, monkeypa
     with opened(scores=PERCENTILES) as annotator:
         assert annotator.percentiles.table.digest == CalibrationTable.load(table_path).digest
     with pytest.raises(CalibrationError) as error:
-        Annotator(FASTA, backend="null", settings=Settings(WindowShape(400, 100), PERCENTILES))
+        Annotator(FASTA, backend="null", settings=Settings(window=400, flank=100, scores=PERCENTILES))
     assert "Window 510 instead of 400" in error.value.found
 
 

@@ -11,7 +11,7 @@ import torch
 
 from oracle import VOCAB, log_p, random_transformers, revcomp
 from oracle import run as oracle_run
-from splicebert_vep import Annotator, Settings, WindowShape, oligos_of
+from splicebert_vep import Annotator, Settings, oligos_of
 from splicebert_vep.errors import BackendError, BuildError, SettingsError
 from splicebert_vep.model.bert import BertConfig
 from splicebert_vep.model.classifier import Classifier, FineTuned, save_classifier
@@ -69,7 +69,7 @@ def work(tmp_path_factory, model, genome):
 
 
 def opened(work, fasta="c.fa", genes="genes.gff3", width=WIDTH, batch_tokens=None, **options):
-    settings = Settings(WindowShape(width, flank=10), batch_tokens=batch_tokens)
+    settings = Settings(window=width, flank=10, batch_tokens=batch_tokens)
     options = {"model": work / "model", "device": "cpu"} | options
     return Annotator(work / fasta, work / genes, settings=settings, **options)
 

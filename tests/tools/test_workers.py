@@ -11,7 +11,8 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from factories import COMMAND, FASTA, FIRST, opening, write_cohort
+from factories import COMMAND, FASTA, FIRST, write_cohort
+from splicebert_vep import Annotator
 from splicebert_vep.errors import SettingsError, StoreError
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.store.store import ScoreStore
@@ -175,11 +176,11 @@ def test_a_scheduler_that_is_none_is_told(run, tmp_path, address, word, monkeypa
 
 
 def test_a_worker_that_would_compute_other_scores_is_refused():
-    opened = opening()
-    with opened.open() as annotator:
+    with Annotator(FASTA, backend="null", threads=1) as annotator:
+        asked = annotator.to_json()
         space = (annotator.space.score_digest, annotator.space.annotation_digest, annotator.space.columns)
     with pytest.raises(SettingsError, match="other scores"):
-        workers.score_batch(opened.to_json(), ("0" * 64, *space[1:]), {}, [])
+        workers.score_batch(asked, ("0" * 64, *space[1:]), {}, [])
     with pytest.raises(SettingsError, match="other scores"):
-        workers.score_batch(opened.to_json(), space, {"chr17": "0" * 32}, [])
-    assert workers.score_batch(opened.to_json(), space, {}, []) == []
+        workers.score_batch(asked, space, {"chr17": "0" * 32}, [])
+    assert workers.score_batch(asked, space, {}, []) == []

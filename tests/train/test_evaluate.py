@@ -42,7 +42,7 @@ SEQUENCE_HEAD = (
 
 def plan(width=WIDTH, flank=FLANK):
     plugins = load_plugins()
-    settings = Settings(window=WindowShape(width, flank), scores=SCORES)
+    settings = Settings(window=width, flank=flank, scores=SCORES)
     return plan_scores(plugins.scorers, plugins.origins("scorer"), settings)
 
 
