@@ -477,22 +477,6 @@ def test_every_way_of_running_gives_the_same_percentiles(run, table_path, tmp_pa
         assert row["PCTL_LLR"] == pytest.approx(float(expected[str(row["POS"]), row["REF"], row["ALT"]][1]), abs=1e-4)
 
 
-def test_a_cohort_is_planned_again_when_its_table_changes(run, table_path, tmp_path):
-    table = tmp_path / "t.calibration.json.gz"
-    table.write_bytes(table_path.read_bytes())
-    (tmp_path / "manifest.tsv").write_text(f"{write_snvs(tmp_path)}\ts\n")
-    command = [tmp_path / "manifest.tsv", *NULL, *SCORES, "--calibration", table, "-O", tmp_path / "cohort"]
-    assert run("cohort", "plan", *command)[0] == 0
-    assert run("cohort", "work", tmp_path / "cohort", "missing")[0] == 0
-    written(table, range(1000))
-    code, _, err = run("cohort", "merge", tmp_path / "cohort")
-    assert code == 3 and "calibration table has changed" in err
-    code, _, err = run("cohort", "run", *command)
-    assert code == 0 and "0 of them new" in err  # what was scored is not scored again
-    text = gzip.decompress((tmp_path / "cohort" / "annotated" / "s.vcf.gz").read_bytes()).decode()
-    assert f'Calibration="{CalibrationTable.load(table).digest}"' in text
-
-
 # The command
 
 
