@@ -90,7 +90,7 @@ def suited_tokens(device: torch.device) -> int:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Compute in fp32 whatever the caller's autocast or TF32 settings are, and leave these as they were."""
+    """Compute in fp32, despite the caller's autocast and TF32 settings, which are restored at the end."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -110,7 +110,7 @@ def choose_device(asked: str) -> torch.device:
     if asked == "auto":
         asked = "cuda" if there["cuda"] else "cpu"
     if asked == "cuda" and os.environ.get(_FORCE_TF32) == "1":
-        problem = f"{_FORCE_TF32}=1 makes CUDA round fp32 to 10 bits, whatever the program asks for."
+        problem = f"{_FORCE_TF32}=1 makes CUDA round fp32 to 10 bits, against the program's settings."
         raise SettingsError(problem, remedy=f"unset {_FORCE_TF32}")
     if not there.get(asked, False):
         needed = f"one of auto, {', '.join(name for name in there if there[name])}"
@@ -131,7 +131,7 @@ class TorchBackend(Backend):
             GPU the first of fp16 and bf16 whose context scores rank random SNVs as fp32's do (Spearman >= 0.999).
 
     Raises:
-        ModelError: the model is unknown, not pulled yet, or its folder does not hold what it should.
+        ModelError: the model is unknown, not pulled yet, or its folder is incomplete or wrong.
         SettingsError: the device is not there, or the precision is unknown.
     """
 

@@ -83,7 +83,7 @@ class Description:
 
 
 def read_config(file: Path) -> Description:
-    """Read a ``config.json`` and check every setting that changes what the network computes.
+    """Read a ``config.json`` and check every setting that changes the network's results.
 
     Raises:
         ModelError: not there, not JSON, or the config of another architecture.

@@ -40,7 +40,7 @@ from .bert import (
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of a weights file; the first that exists is read. Safetensors comes first: it cannot carry code."""
 
-# Our module -> its key in a file; what is in braces differs between the dialects, or is the layer.
+# Our module -> its key in a file; the words in braces differ between dialects, or are the layer.
 _KEYS = {
     "token_embeddings": "{encoder}.embeddings.word_embeddings",
     "position_embeddings": "{encoder}.embeddings.position_embeddings",
@@ -214,7 +214,7 @@ def load_weights(
 
 
 class _WeightsFile:
-    """The weights of a file; each is taken out once, so that whatever is left at the end is unexpected."""
+    """The weights of a file; each is taken out once, and any left over at the end are unexpected."""
 
     def __init__(self, file: Path, dialect: Dialect) -> None:
         self._file = file

@@ -144,7 +144,7 @@ def load_classifier(folder: Path, task: str | None = None) -> LoadedClassifier:
     """Load a folder that ``finetune`` wrote.
 
     Args:
-        task: what it has to be for; None takes any.
+        task: the required task; None accepts any.
 
     Raises:
         ModelError: a file is missing or unreadable, the model is not a fine-tuned one or of another task, or a weight

@@ -45,7 +45,7 @@ class NullBackend(Backend):
 
     @classmethod
     def open(cls, options: BackendOptions) -> NullBackend:
-        """Return the null backend; it runs on one thread unless told otherwise.
+        """Return the null backend; on one thread unless the options say otherwise.
 
         Its tensors are small: on a busy machine threads that wait for each other cost more than all the work.
         """

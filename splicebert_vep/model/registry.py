@@ -41,7 +41,7 @@ class KnownModel:
         base_url: folder below which the files to download lie, ending in ``/``; None for the bundled model.
         archive: the tar file that holds the model in a folder of the model's name; None when the files lie open.
         weights_file: its name in the model's folder.
-        other_files: what else is taken; an archive may lack ``vocab.txt``.
+        other_files: further files of the model; an archive may lack ``vocab.txt``.
         size: of the weights file in bytes, None when not known to us.
         sha256: of the weights file, lower-case hex, None when not known to us.
         expected: settings its config must have. The weights alone do not prove them: another number of attention
@@ -140,7 +140,7 @@ def cache_dir() -> Path:
 
 
 def find_model(name: str) -> KnownModel:
-    """Return what is known of a model by its name.
+    """Return the entry of a model by its name.
 
     Raises:
         ModelError: no model has that name; the message lists those that there are.

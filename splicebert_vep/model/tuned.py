@@ -100,7 +100,7 @@ class NucleotideModel(TunedModel):
             positions: (N, P) token indices to answer at; None for the W nucleotides in order.
 
         Raises:
-            SettingsError: W is more than ``window``; what lies beyond was never trained.
+            SettingsError: W is more than ``window``; positions beyond were never trained.
             BackendError: the model failed, or its answer is not finite.
         """
         if positions is None:

@@ -1,7 +1,7 @@
 """The corpus: whole genes, introns included, on the transcribed strand, two bits per nucleotide, in one file; windows.
 
 All genes lie one after the other on one axis, each 5' to 3'. An interval on this axis is 0-based half-open; ``N`` is
-kept as runs, so that unpacking gives back what the FASTA held (upper case; any letter but A, C, G, T is N).
+kept as runs, so that unpacking returns the bases of the FASTA (upper case; any letter but A, C, G, T is N).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Hold G genes of L nucleotides in all, and the E exons of their reported and other transcripts.
+    """G genes of L nucleotides in all, and the E exons of their reported and other transcripts.
 
     Args:
         packed: (ceil(L / 4),) uint8, first nucleotide in the lowest two bits; A 0, C 1, G 2, T 3, N as A.

@@ -86,7 +86,7 @@ def train_head(
         model: as ``begin`` gave it; changed in place.
         about: description of the model, for its folder.
         path: the run's folder, see ``RunFolder``.
-        recipe: with ``about`` and ``digests``, what determines the run.
+        recipe: determines the run, with ``about`` and ``digests``.
         digests: SHA-256 of the data for training and for validation.
         finish: changes the best weights into those that are kept.
 

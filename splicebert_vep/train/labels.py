@@ -182,20 +182,20 @@ def bed_positions(bed: str, table: GeneTable, reference: Reference) -> tuple[Sit
         else:
             positions.setdefault((number, minus, label), set()).add(line.start)
     found = {key: np.array(sorted(at), dtype=np.int64) for key, at in positions.items()}
-    told = (
+    counts = (
         f"{bed}: {lines:,} lines; {in_no_gene:,} lie in no protein-coding or lncRNA gene of their strand, "
         f"{on_no_contig:,} on no contig of FASTA and annotation"
     )
     if not found:
         remedy = "check assembly, strand, and that starts are 0-based"
-        raise CorpusError("No branchpoint lies in a gene.", found=told, remedy=remedy)
+        raise CorpusError("No branchpoint lies in a gene.", found=counts, remedy=remedy)
     adenines = 0  # most branchpoints read A, and few bases beside one do
     for (number, minus, _), at in found.items():
         name = reference.find(table.contigs[number])
         assert name is not None
         adenines += sum(encode(reference.fetch(name, one, one + 1))[0] == (T if minus else A) for one in at.tolist())
     count = sum(map(len, found.values()))
-    return Sites(BRANCHPOINT_LABELS, found), f"{told}; {count:,} positions are left, {adenines / count:.0%} of them A"
+    return Sites(BRANCHPOINT_LABELS, found), f"{counts}; {count:,} positions are left, {adenines / count:.0%} of them A"
 
 
 def _gene_finder(table: GeneTable, reference: Reference) -> Callable[[int, bool, int], bool]:
@@ -217,7 +217,7 @@ def _gene_finder(table: GeneTable, reference: Reference) -> Callable[[int, bool,
 
 
 def label_genes(table: GeneTable, reference: Reference, rows: Iterable[int], margin: int, sites: Sites) -> Labelled:
-    """Label all sites, of whatever gene, in the stretches of some genes.
+    """Label all sites in the stretches of some genes, those of other genes too.
 
     A nucleotide that is of two kinds has no label.
 
@@ -246,7 +246,7 @@ def label_genes(table: GeneTable, reference: Reference, rows: Iterable[int], mar
             labels.append(found)
             stretches.append(stretch)
     if not stretches:
-        remedy = "check that both are of the same assembly, and what is held out"
+        remedy = "check that both are of the same assembly, and --hold-out"
         found_ = f"none of {table.name} on {reference.path}"
         raise CorpusError("There is no gene to take sequence from.", found=found_, remedy=remedy)
     return _labelled(sites.names, bases, labels, margin, stretches)
@@ -341,10 +341,10 @@ def split_genes(
         validation_share: of the groups of overlapping genes, between 0 and 1.
         margin: see ``Labelled``.
         test_nt: about how many nucleotides a test set has; whole genes, in the order of a hash.
-        find_sites: returns what is labelled.
+        find_sites: returns the sites of a genome.
 
     Raises:
-        SettingsError: nothing is called what is to be held out, or no FASTA has it.
+        SettingsError: a contig or genome to hold out does not exist, or no FASTA has it.
         CorpusError: there is no gene to train on or to stop by.
         SpliceBertError: a reference or annotation cannot be read.
     """

@@ -79,7 +79,7 @@ class Machine:
     Args:
         half: run the network in bf16 (weights, gradients and loss stay fp32).
         say: receives lines of text.
-        progress: receives what is done, how many steps (or nucleotides) are done, and of how many.
+        progress: receives the name of the work, the steps (or nucleotides) done, and their number in all.
     """
 
     device: torch.device = torch.device("cpu")
@@ -130,7 +130,7 @@ class Loss:
 
     Args:
         total: over its ``count`` answers, with a gradient, nats.
-        correct: number of right answers; a tensor, so that nobody waits for the device.
+        correct: number of right answers; a tensor, so that the host does not wait for the device.
         count: answers that count.
         tokens: that went through the network.
         of: answers that ``correct`` is of; None for all that count, 0 where none can be right or wrong.
@@ -308,7 +308,7 @@ class RunFolder(ExitStack):
     def _reading(self, name: str) -> Iterator[dict[str, Any]]:
         file = self.path / name
         try:
-            # On the CPU first: an optimiser moves what it loads to where its weights are.
+            # On the CPU first: an optimiser moves loaded state to the device of its weights.
             yield torch.load(file, weights_only=True, map_location="cpu")
         except _DAMAGED as error:
             found = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -27,9 +27,9 @@ from .recipe import Recipe, StagePlan
 
 _WEIGHT = 0.02  # standard deviation of BERT's weights (Devlin et al. 2019)
 _EMBEDDING = 0.05  # of position and of token embeddings; the layer norm after them sees only their ratio
-_FASTEST, _SLOWEST = 2.5, 0.003  # radians per nucleotide; one tells neighbours apart, the other 2,000 nt
+_FASTEST, _SLOWEST = 2.5, 0.003  # radians per nucleotide; from neighbours to 2,000 nt can be distinguished
 _SHARPNESS = 2.0  # of a head's view: in heads of 16 units the next neighbour gets about exp(-SHARPNESS * 2.4)
-_VALUE, _OUT = 0.09, 0.06  # larger than BERT's, so that what such a head sees weighs in the sum from the start
+_VALUE, _OUT = 0.09, 0.06  # larger than BERT's, so that such a head counts in the sum from the start
 
 
 def initialise(model: SpliceBert, *, neighbour_layers: int, seed: int) -> None:
@@ -96,7 +96,7 @@ def _set_views(layer: Layer, offsets: list[int], frequencies: list[float], gener
             key[2 * pair, sine] = scale * math.sin(turn)
             key[2 * pair + 1, cosine] = -scale * math.sin(turn)
     nn.init.normal_(layer.value.weight, 0.0, _VALUE * math.sqrt(2), generator=generator)
-    layer.value.weight[:, : 2 * len(frequencies)] = 0.0  # what a neighbour is, not where
+    layer.value.weight[:, : 2 * len(frequencies)] = 0.0  # the neighbour's base, not its place
     nn.init.normal_(layer.attention_out.weight, 0.0, _OUT, generator=generator)
 
 

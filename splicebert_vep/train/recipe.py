@@ -49,7 +49,7 @@ class Checked(Struct, frozen=True, forbid_unknown_fields=True):
             raise SettingsError("The recipe cannot be followed.", found="; ".join(wrong))
 
     def _contradictions(self) -> Iterator[str]:
-        """Yield what is wrong with values that are right one by one."""
+        """Yield contradictions between values that are valid one by one."""
         yield from ()
 
 
@@ -89,7 +89,7 @@ class Recipe(Checked, frozen=True):
 
     Args:
         batch_tokens: of one step, over all processes and micro-batches.
-        parts: micro-batches of a step; a step's windows and loss are the same whatever number of processes shares them.
+        parts: micro-batches of a step; a step's windows and loss do not depend on the number of processes.
         learning_rate: at its peak; it rises linearly for ``warmup_steps`` and falls as a cosine to ``final_share`` of
             the peak at the end of the last stage.
         clip: largest norm of the gradient.

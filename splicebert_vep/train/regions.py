@@ -1,7 +1,7 @@
 """The region table: accuracy of guessing hidden nucleotides of held-out genes, by region of the gene.
 
 One nucleotide of a window is hidden at a time, so the two bases of a splice site see each other; so they do in the
-count model that stands beside it.
+count model that is compared.
 """
 
 from __future__ import annotations
