@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import AnnotationError
@@ -131,6 +129,9 @@ class GeneTable:
         Raises:
             OutputError: the file cannot be written.
         """
+        import pyarrow as pa  # here, so that --help stays fast
+        import pyarrow.parquet as pq
+
         offsets = pa.array(self.exon_offsets, pa.int32())
         gene_start = np.repeat(self.gene_start, np.diff(self.exon_offsets))
         values = (
@@ -171,6 +172,9 @@ class GeneTable:
         Raises:
             AnnotationError: the file is missing, is not a gene table, or is of another format version.
         """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         path = Path(path)
         data = _bytes(path)
         try:
@@ -216,7 +220,7 @@ def _bytes(path: Path, count: int = -1) -> bytes:
         ) from error
 
 
-def _decode(table: pa.Table, about: Mapping[str, Any]) -> GeneTable:
+def _decode(table: Any, about: Mapping[str, Any]) -> GeneTable:
     contigs, gene_ids, symbols, biotypes, transcript_ids, choices = (table[label].to_pylist() for label in _TEXTS)
     start, end, strand, cds_start, cds_end = (table[label].to_numpy().astype(np.int64) for label in _NUMBERS)
     lists = [table[label].combine_chunks() for label in _LISTS]
