@@ -182,6 +182,13 @@ def test_a_run_leaves_its_log_and_its_best_weights(unbroken):
     assert [name for name in kept if not torch.equal(best[name], kept[name])] == ["classifier.bias"]  # calibrated
 
 
+def test_a_seed_stands_for_the_same_windows_and_weights_in_every_version(unbroken):
+    first, last = read_log(unbroken / "train.csv")[0], read_log(unbroken / "train.csv")[-1]
+    assert (first["tokens"], first["window"], last["tokens"], last["window"]) == ("494", "24", "9779", "60")
+    assert float(first["loss"]) == pytest.approx(1.175855, abs=1e-4)
+    assert float(last["loss"]) == pytest.approx(0.201603, abs=0.01)
+
+
 def test_the_same_run_gives_the_same_bytes(unbroken, sources, base, tmp_path):
     tune(sources, tmp_path, base)
     assert weights(tmp_path) == weights(unbroken) and losses(tmp_path) == losses(unbroken)

@@ -134,6 +134,13 @@ def test_a_run_leaves_log_curve_data_and_a_model(unbroken, corpus):
     assert loaded.config.max_position_embeddings == 82
 
 
+def test_a_seed_stands_for_the_same_windows_masks_and_weights_in_every_version(unbroken):
+    first, last = read_log(unbroken / "train.csv")[0], read_log(unbroken / "train.csv")[-1]
+    assert (first["tokens"], first["window"], last["tokens"], last["window"]) == ("360", "34", "6804", "80")
+    assert float(first["loss"]) == pytest.approx(2.313633, abs=1e-4)
+    assert float(last["loss"]) == pytest.approx(1.562695, abs=0.01)  # rounding of other machines adds up
+
+
 def test_the_learning_rate_rises_and_falls(unbroken):
     rates = [float(row["learning_rate"]) for row in read_log(unbroken / "train.csv")]
     assert rates[:3] == pytest.approx([1e-3, 2e-3, 3e-3])
