@@ -25,11 +25,11 @@ array=$(sbatch --parsable --job-name=splicebert-score --array="1-$parts" --reque
 #!/usr/bin/env bash
 set -e
 part=$folder/\$SLURM_ARRAY_TASK_ID
-[[ ! -f \$part.parquet ]] || exit 0
+[[ ! -f "\$part.parquet" ]] || exit 0
 store=$(printf %q "$scratch")/splicebert-part-\$SLURM_ARRAY_TASK_ID.sqlite
-splicebert-vep annotate \$part.vcf $options --store \$store -O /dev/null
-splicebert-vep store export \$store -O \$part.parquet
-rm \$store*
+splicebert-vep annotate "\$part.vcf" $options --store "\$store" -O /dev/null
+splicebert-vep store export "\$store" -O "\$part.parquet"
+rm "\$store"*
 JOB
 )
 sbatch --parsable --job-name=splicebert-annotate --dependency="afterok:${array%%;*}" --kill-on-invalid-dep=yes \

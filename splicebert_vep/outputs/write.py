@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,9 @@ class TableFile(Output):
             raise SettingsError(problem, needed="a file", remedy=f"--emit {adapter.name}=FILE")
         try:
             with origin.guarding("open"), reporting(self.name):
-                self._writer = adapter.open(str(self.to.claim()), run)
+                temporary = self.to.claim()
+                os.utime(temporary, (0, 0))  # so that ``finish`` sees whether the adapter wrote
+                self._writer = adapter.open(str(temporary), run)
         except BaseException:
             super().abort()
             raise
@@ -104,7 +107,8 @@ class TableFile(Output):
         """
         with self._origin.guarding("close"), reporting(self.name):
             self._writer.close()
-        if self.to.temporary is None or not self.to.temporary.is_file():
+        written = self.to.temporary
+        if written is None or not written.is_file() or not written.stat().st_mtime_ns:
             raise self._origin.broken("close", needed="a file at the path given to open", found="none")
         super().finish()
 

@@ -281,7 +281,8 @@ def read_alleles(
 def _bad_files(bad: Sequence[tuple[CohortFile, InputError]], of: int) -> InputError:
     if len(bad) == 1:
         one, error = bad[0]
-        error.where = error.where or one.path
+        if one.path not in error.where:
+            error.where = f"{one.path}, {error.where}".rstrip(", ")
         return error
     shown = [f"{one.path}: {error.problem}" for one, error in bad[:_BAD_SHOWN]]
     more = [f"and {len(bad) - _BAD_SHOWN:,} more"] if len(bad) > _BAD_SHOWN else []
@@ -321,11 +322,11 @@ def run_cohort(
         if os.path.dirname(os.path.realpath(one.path)) == os.path.realpath(outputs):
             raise CohortError("An output of the run would replace an input: give another -O.", found=one.path)
     with locked(folder, "running a cohort"):
-        with reporting(outputs):
-            outputs.mkdir(exist_ok=True)
         for place in (folder, outputs):
             remove_left_over(place)
         alleles, counts, warnings = read_alleles(files, annotator, emit, progress)
+        with reporting(outputs):
+            outputs.mkdir(exist_ok=True)
         score_missing(annotator, alleles.blocks(), counts["distinct"], workers, progress)
         counts["new"] = remembered.scored
         began = time.monotonic()
