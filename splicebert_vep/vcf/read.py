@@ -1,8 +1,8 @@
 """Read VCF, gzipped VCF and BCF, from files and stdin, as records that keep their text.
 
 A record of BCF is printed by htslib, and each of its floats gets as many digits as it holds (htslib prints 6).
-cyvcf2 is not used here: it counts characters where VCF counts bytes, so that ``ST=ééabc`` loses its end, and it turns
-``END=abc`` into a missing value.
+cyvcf2 is not used here: its ``variant_from_string`` counts characters where VCF counts bytes, so that ``ST=ééabc``
+loses its end, and it turns ``END=abc`` into a missing value.
 """
 
 from __future__ import annotations
