@@ -59,6 +59,8 @@ CASES = {
     "by gene id": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'ENSG09', 50)}"], "OTHER_GENE FOUND .5"),
     "by gene id of another version": (
         "350 A C", [f"1 350 A C SpliceAI={entry('C', 'ENSG01.9', 50)}"], HALF),
+    "by gene id of GENCODE on GRCh37": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'ENSG01.9_8', 50)}"], HALF),
+    "by gene id of GENCODE's chrY": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'ENSG01.9_PAR_Y', 50)}"], HALF),
     "a symbol that only begins alike": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'ALPHA2', 9)}"], NO_GENE),
     "a symbol in another case": ("350 A C", [f"1 350 A C SpliceAI={entry('C', 'Alpha', 9)}"], NO_GENE),
     "two entries that agree": ("350 A C", [f"1 350 A C SpliceAI={entry('C', A, 50)}"] * 2, HALF),

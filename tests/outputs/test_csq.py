@@ -101,6 +101,7 @@ def test_every_entry_of_the_gene_and_allele_carries_the_fields(tmp_path):
     [
         ("ONE", "ENSG00000000001", "ENST00000000009", True),
         ("", "ENSG00000000001.7", "", True),  # versions differ between releases
+        ("", "ENSG00000000001.7_8", "", True),  # GENCODE on GRCh37
         ("OTHER", "ENSG00000000001", "", True),  # so do symbols
         ("OTHER", "ENSG00000000008", "ENST00000000001.9", True),  # the scored transcript
         ("ONE", "", "NM_000001.2", True),
