@@ -38,7 +38,7 @@ setup(
         "click>=8.5",
         "cloup>=4,<5",
         "isal>=1.7",  # inflates gzip
-        "msgspec>=0.19",  # checks declarations and recipes
+        "msgspec>=0.23",  # checks declarations and recipes
         "numpy>=2.1",
         "pluggy>=1.5",
         "pyahocorasick>=2.1",  # oligo: other places of a sequence
