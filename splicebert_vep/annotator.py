@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -103,117 +103,16 @@ _DOUBTS = {
     Status.NO_CONTIG: "does the FASTA lack contigs of the VCF",
 }
 
-Report = Callable[[Sequence[Record]], Sequence[RecordReport]]
-"""What turns a chunk of records into reports: a pipeline."""
 
-_R = TypeVar("_R", bound=Record)
-
-
-@dataclass(frozen=True, slots=True)
-class FileAnnotator:
-    """Annotate files against one reference and annotation.
-
-    Args:
-        reference: the FASTA.
-        genes: the annotation.
-        annotation: its name, for messages.
-        plugins: whose adapters write, and who are told when a run starts and ends.
-        run: fields and provenance.
-        chunk_records: records that are worked on together.
-    """
-
-    reference: Reference
-    genes: GeneIndex
-    annotation: str
-    plugins: Plugins
-    run: RunInfo
-    chunk_records: int
-
-    def annotate(
-        self,
-        source: str,
-        target: str,
-        report: Report,
-        *,
-        emit: Sequence[str] = ("flat",),
-        kind: Kind | None = None,
-        region: str | None = None,
-        join: Sequence[str] = (),
-        progress: Callable[[Summary, float | None], None] | None = None,
-    ) -> Summary:
-        """Annotate a VCF or BCF.
-
-        Args:
-            report: makes the reports.
-
-        The other arguments and errors are as for ``Annotator.annotate``.
-        """
-        words = parse_joins(join)
-        plan = plan_outputs(
-            emit,
-            target,
-            kind,
-            self.plugins.adapters,
-            self.plugins.origins("adapter"),
-            source=source,
-            reference=str(self.reference.path),
-        )
-        summary = Summary()
-        where = None if region is None else read_region(region, self.reference)
-        began = time.monotonic()
-        with (
-            open_vcf(source) as reader,
-            Joins(words, self.plugins, self.reference, reader.header.infos(), self.run) as joins,
-        ):
-            check_outputs(plan.targets, joins.files)
-            run = joins.run
-            contigs = reader.header.contigs()
-            guard = self.guard(contigs)
-            if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
-                raise SettingsError(
-                    "The region lies on a contig that neither the VCF's header nor the FASTA knows.", found=where.chrom
-                )
-            chunks = GuardedChunks(self._in_region(reader, where), self.chunk_records, guard)
-            self.plugins.run_started(run)
-            held, lengths = chunks.held(), self.reference.lengths
-            with Outputs(plan, run, reader.header, held, lengths, __version__) as outputs:
-                for chunk in chunks:
-                    reports = tuple(joins.add(chunk, report(chunk)))
-                    summary.add(reports)
-                    outputs.write(chunk, reports)
-                    if progress:
-                        progress(summary, reader.share_read())
-                summary.warnings.extend(chunks.finish())
-                summary.warnings.extend(joins.warnings())
-        if where and not summary.records:
-            summary.warnings.append(f"no record lies in the region {region}")
-        for status, doubt in _DOUBTS.items():
-            if summary.status[status] > summary.alleles * _EXPECTED:
-                share = f"{summary.status[status]:,} of {summary.alleles:,} ALTs are {status}"
-                summary.warnings.append(f"{share}: {doubt}?")
-        summary.provenance = run.provenance
-        summary.seconds = time.monotonic() - began
-        summary.warnings.extend(outputs.warnings)
-        self.plugins.run_finished(run, summary.by_status())
-        return summary
-
-    def guard(self, header: Mapping[str, int | None]) -> BuildGuard:
-        """Return the build guard for a file with these contigs in its header."""
-        return BuildGuard(header, self.reference, self.genes, self.annotation)
-
-    def check_emit(self, words: Sequence[str], header: VcfHeader) -> None:
-        """Find out whether the outputs asked for take an input with this header; raises as ``annotate`` would."""
-        check_emit(words, self.plugins.adapters, self.plugins.origins("adapter"), self.run, header)
-
-    def _in_region(self, records: Iterable[_R], region: Region | None) -> Iterator[_R]:
-        if region is None:
-            yield from records
-            return
-        contig = self.reference.find(region.chrom)
-        for record in records:
-            same = record.chrom == region.chrom or (contig is not None and self.reference.find(record.chrom) == contig)
-            if same and record.pos <= region.last and record.pos + len(record.ref) - 1 >= region.first:
-                yield record
+def _in_region(records: Iterable[R], region: Region | None, reference: Reference) -> Iterator[R]:
+    if region is None:
+        yield from records
+        return
+    contig = reference.find(region.chrom)
+    for record in records:
+        same = record.chrom == region.chrom or (contig is not None and reference.find(record.chrom) == contig)
+        if same and record.pos <= region.last and record.pos + len(record.ref) - 1 >= region.first:
+            yield record
 
 
 class Annotator:
@@ -409,10 +308,57 @@ class Annotator:
             OutputError: an output cannot be written whole; none is left under its final name.
             PluginError: a plugin breaks the contract.
         """
-        return self.files().annotate(
-            str(source), str(target), self._report, emit=emit, kind=kind, region=region, join=join,
-            progress=progress,
-        )  # fmt: skip
+        self.check_usable()
+        words, adapters, origins = parse_joins(join), self.plugins.adapters, self.plugins.origins("adapter")
+        plan = plan_outputs(
+            emit, str(target), kind, adapters, origins, source=str(source), reference=str(self.reference.path)
+        )
+        summary = Summary()
+        where = None if region is None else read_region(region, self.reference)
+        began = time.monotonic()
+        with (
+            open_vcf(str(source)) as reader,
+            Joins(words, self.plugins, self.reference, reader.header.infos(), self.run) as joins,
+        ):
+            check_outputs(plan.targets, joins.files)
+            run = joins.run
+            contigs = reader.header.contigs()
+            if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
+                raise SettingsError(
+                    "The region lies on a contig that neither the VCF's header nor the FASTA knows.", found=where.chrom
+                )
+            records = _in_region(reader, where, self.reference)
+            chunks = GuardedChunks(records, self.settings.chunk_records, self.guard(contigs))
+            self.plugins.run_started(run)
+            held, lengths = chunks.held(), self.reference.lengths
+            with Outputs(plan, run, reader.header, held, lengths, __version__) as outputs:
+                for chunk in chunks:
+                    reports = tuple(joins.add(chunk, self._report(chunk)))
+                    summary.add(reports)
+                    outputs.write(chunk, reports)
+                    if progress:
+                        progress(summary, reader.share_read())
+                summary.warnings += [*chunks.finish(), *joins.warnings()]
+        if where and not summary.records:
+            summary.warnings.append(f"no record lies in the region {region}")
+        for status, doubt in _DOUBTS.items():
+            if summary.status[status] > summary.alleles * _EXPECTED:
+                share = f"{summary.status[status]:,} of {summary.alleles:,} ALTs are {status}"
+                summary.warnings.append(f"{share}: {doubt}?")
+        summary.provenance = run.provenance
+        summary.seconds = time.monotonic() - began
+        summary.warnings += outputs.warnings
+        self.plugins.run_finished(run, summary.by_status())
+        return summary
+
+    def guard(self, header: Mapping[str, int | None] = MappingProxyType({})) -> BuildGuard:
+        """Return the build guard for a file with these contigs in its header."""
+        self.check_usable()
+        return BuildGuard(header, self.reference, self.genes, self._table_name)
+
+    def check_emit(self, words: Sequence[str], header: VcfHeader) -> None:
+        """Find out whether the outputs asked for take an input with this header; raises as ``annotate`` would."""
+        check_emit(words, self.plugins.adapters, self.plugins.origins("adapter"), self.run, header)
 
     def _results(self, variants: Iterable[VariantLike], joins: Joins | None) -> Iterator[ScoredVariant]:
         if isinstance(variants, tuple) and len(variants) == 4 and not isinstance(variants[1], str | tuple | Variant):
@@ -452,13 +398,6 @@ class Annotator:
         self.check_usable()
         with self.lock:
             return self._pipeline.report(records)
-
-    def files(self) -> FileAnnotator:
-        """Return what reads and writes files; ``annotate`` is it with this annotator's scores."""
-        self.check_usable()
-        return FileAnnotator(
-            self.reference, self.genes, self._table_name, self.plugins, self.run, self.settings.chunk_records
-        )
 
     def check_usable(self) -> None:
         """Raise SettingsError where this process has not opened the annotator, or has closed it."""

@@ -8,12 +8,12 @@ from typing import cast
 
 from splicebert_vep_spec import Allele, GeneContext, ScoredContext, Skipped, Status, Value
 
+from ..genome.gene_index import GeneIndex
 from ..provenance import ABOUT_WINDOW, Space, asked_columns, field_of
 from ..sequence.windows import WindowShape
 from ..settings import CHOICE, N_FRAC
 from ..store.store import AlleleKey, ScoreStore, StoredScores
 from .pipeline import (
-    GenesLike,
     ScoringLike,
     genes_of,
     in_order,
@@ -107,7 +107,7 @@ class Remembered:
         space: Space,
         plan: ScorePlan,
         *,
-        genes: GenesLike,
+        genes: GeneIndex,
         shape: WindowShape,
         md5: Callable[[str], str],
         scoring: ScoringLike,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,16 +122,6 @@ SiteBases = Callable[[str, str, int, int], Mapping[str, Set[int]]]
 """Annotated sites of a gene: gene id, contig, start and end of a span that it touches; see ``GeneIndex.site_bases``."""
 
 
-class SpliceSites(Protocol):
-    """What the scorer asks of a splice-site model; see ``SpliceSiteModel``."""
-
-    @property
-    def window(self) -> int: ...
-    @property
-    def batch_tokens(self) -> int: ...
-    def probabilities(self, tokens: Tokens, positions: NDArray[np.int64] | None = None) -> Probabilities: ...
-
-
 @dataclass(frozen=True, slots=True)
 class SpliceModelName:
     """A splice-site model, by its folder's name and the SHA-256 of its weights."""
@@ -168,7 +157,7 @@ class DeltaScorer(SequenceScorer):
         distance: int = 50,
         masked: bool = False,
         about: SpliceModelName | None = None,
-        model: SpliceSites | None = None,
+        model: SpliceSiteModel | None = None,
         sites: SiteBases | None = None,
         batch_tokens: int | None = None,
     ) -> None:
@@ -204,7 +193,9 @@ Row = Mapping[str, float | int] | Skipped | None
 class _Work:
     """Score some alleles: cut windows, run each distinct one once, compare."""
 
-    def __init__(self, model: SpliceSites, distance: int, sites: SiteBases | None, batch_tokens: int | None) -> None:
+    def __init__(
+        self, model: SpliceSiteModel, distance: int, sites: SiteBases | None, batch_tokens: int | None
+    ) -> None:
         self._model, self._distance, self._sites = model, distance, sites
         self._shape = shape_of(model.window, distance)
         self._per_call = max(1, (batch_tokens or model.batch_tokens) // (model.window + 2))

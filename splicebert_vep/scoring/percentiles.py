@@ -20,6 +20,7 @@ from ..provenance import SCORED_BY, score_digest
 from ..settings import N_FRAC, PERCENTILES, REGION_CLASS, Settings
 from .pipeline import ScoringLike
 from .plan import ScorePlan
+from .scorers import DIVERGENCE_FIELDS, LLR
 
 EXON_CORE, EXON_EDGE, CANONICAL, DEEP_INTRON, UTR = "exon_core", "exon_edge", "canonical", "deep_intron", "utr"
 
@@ -60,7 +61,7 @@ def region_class(context: GeneContext) -> str | None:
 
 
 #: Scores that a table has, and the sign that makes larger mean more disturbed.
-SIGNS = {"KL_CTX": 1, "LLR": -1}
+SIGNS = {spec.id: -1 if spec.direction == "negative" else 1 for spec in (DIVERGENCE_FIELDS[0], LLR)}
 
 _KIND, _FORMAT = "splicebert-vep calibration", 1
 _STEPS = 10_000  # of 1: scores are compared to four decimals, as they are printed and as far as they hold

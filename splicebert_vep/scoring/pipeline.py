@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -25,16 +25,19 @@ from splicebert_vep_spec import (
     Value,
 )
 
+from ..genome.gene_index import GeneIndex
+from ..genome.reference import Reference
+from ..model.engine import Engine
 from ..sequence import alleles as changes
 from ..sequence import windows
 from ..sequence.windows import WindowPairs, Windows, WindowShape
-from .plan import EngineBatchLike, ScorePlan, scored, scored_by_sequence
+from .plan import ScorePlan, scored, scored_by_sequence
 
 log = logging.getLogger(__name__)
 
 
 class Record(Protocol):
-    """What the pipeline reads of a VCF record; ``pos`` is 1-based."""
+    """A VCF record, or a variant given by hand; ``pos`` is 1-based."""
 
     @property
     def chrom(self) -> str: ...
@@ -48,29 +51,8 @@ class Record(Protocol):
     def alts(self) -> tuple[str, ...]: ...
 
 
-class ReferenceLike(Protocol):
-    """Bases by contig and 0-based half-open interval."""
-
-    @property
-    def lengths(self) -> Mapping[str, int]: ...
-    def find(self, contig: str) -> str | None: ...
-    def fetch(self, contig: str, start: int, end: int) -> bytes: ...
-
-
-class GenesLike(Protocol):
-    """Genes over a 0-based half-open span."""
-
-    def contexts(self, contig: str, start: int, end: int) -> Sequence[GeneContext]: ...
-
-
-class EngineLike(Protocol):
-    """Aligned outputs for window pairs, in batches."""
-
-    def run(self, pairs: WindowPairs, needs: frozenset[str]) -> Iterable[EngineBatchLike]: ...
-
-
 class ScoringLike(Protocol):
-    """Outcomes for distinct alleles: computed, or remembered."""
+    """Outcomes for distinct alleles: computed, recalled from a store, or with percentiles added."""
 
     def outcomes(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]: ...
 
@@ -80,12 +62,12 @@ class Pipeline:
     """Turn records into reports; holds no state between chunks, so an allele's scores depend on nothing but itself.
 
     Args:
-        reference: what REF is proven by.
-        scoring: what gives outcomes.
+        reference: the FASTA, which REF must agree with.
+        scoring: gives the outcomes.
         offsets: ids of fields that count from POS; see ``FieldSpec.from_pos``.
     """
 
-    reference: ReferenceLike
+    reference: Reference
     scoring: ScoringLike
     offsets: frozenset[str] = frozenset()
 
@@ -118,7 +100,7 @@ class Pipeline:
         )
 
 
-def genes_of(allele: Allele, genes: GenesLike, shape: WindowShape) -> Sequence[GeneContext] | Skipped:
+def genes_of(allele: Allele, genes: GeneIndex, shape: WindowShape) -> Sequence[GeneContext] | Skipped:
     """Alleles -> gene & strand."""
     too_long = windows.check_length(allele, shape)
     if too_long:
@@ -131,10 +113,10 @@ def genes_of(allele: Allele, genes: GenesLike, shape: WindowShape) -> Sequence[G
 class Scoring:
     """Score alleles: the part of the line that costs."""
 
-    reference: ReferenceLike
-    genes: GenesLike
+    reference: Reference
+    genes: GeneIndex
     shape: WindowShape
-    engine: EngineLike
+    engine: Engine
     plan: ScorePlan
     choice_plan: ScorePlan
 

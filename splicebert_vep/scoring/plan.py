@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from splicebert_vep_spec import (
     NEEDS,
@@ -24,7 +24,7 @@ from splicebert_vep_spec import (
 from splicebert_vep_spec.values import INTEGER_MAX, INTEGER_MIN
 
 from ..errors import SettingsError, suggestion
-from ..model.engine import ReadBack
+from ..model.engine import EngineBatch, ReadBack
 from ..plugins import Origin
 from ..settings import CHOICE, DELTA, GROUPS, N_FRAC, PERCENTILES, ZERO_SHOT, Settings
 
@@ -141,19 +141,6 @@ def with_choice(
 _NOT_FINITE = "the model returned values that are not finite"
 
 
-class EngineBatchLike(Protocol):
-    """Rows of the pairs, their outputs, which of them are finite, and the reasons of rows the model failed on."""
-
-    @property
-    def rows(self) -> Sequence[int]: ...
-    @property
-    def batch(self) -> AlignedBatch | None: ...
-    @property
-    def finite(self) -> Any: ...
-    @property
-    def failed(self) -> Mapping[int, str]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class ScoredBatch:
     """Values by field for each row that was scored, and the reasons of the others."""
@@ -162,7 +149,7 @@ class ScoredBatch:
     failed: Mapping[int, str]
 
 
-def scored(batches: Iterable[EngineBatchLike], plan: ScorePlan) -> Iterator[ScoredBatch]:
+def scored(batches: Iterable[EngineBatch], plan: ScorePlan) -> Iterator[ScoredBatch]:
     """Score batches; while one is read back, the device is at work on the next.
 
     NaN becomes None, and so does a field that a scorer leaves out because no allele of the batch has it.
@@ -227,10 +214,10 @@ def _number(value: object, field: str, planned: PlannedScorer) -> Value:
 class _Launched:
     """A batch whose scores the device is computing."""
 
-    def __init__(self, done: EngineBatchLike, plan: ScorePlan) -> None:
+    def __init__(self, done: EngineBatch, plan: ScorePlan) -> None:
         self._rows, self._failed = done.rows, done.failed
         self._columns: list[tuple[PlannedScorer, list[str], ReadBack]] = []
-        if done.batch is None:
+        if done.batch is None or done.finite is None:
             return
         self._finite = ReadBack([done.finite])
         written = _writes(done.batch)

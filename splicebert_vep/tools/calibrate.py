@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -255,7 +256,7 @@ def contigs_of(reference: Reference, asked: Sequence[str]) -> list[str]:
 def check_build(annotator: Annotator, contigs: Sequence[str]) -> None:
     """Raise BuildError where the splice sites of the annotation are not those of the FASTA."""
     lengths = annotator.reference.lengths
-    annotator.files().guard({}).check_stretches((contig, 0, lengths[contig]) for contig in contigs)
+    annotator.guard().check_stretches((contig, 0, lengths[contig]) for contig in contigs)
 
 
 def score_random(
@@ -286,7 +287,7 @@ def _count(snvs: Iterable[RandomSnv]) -> Counter[str]:
 
 
 def _scored(annotator: Annotator, chunk: Sequence[RandomSnv]) -> list[RandomSnv]:
-    scoring = replace(annotator.scoring, genes=_OneGene({one.place: one.context for one in chunk}))
+    scoring = replace(annotator.scoring, genes=cast(GeneIndex, _OneGene({one.place: one.context for one in chunk})))
     found = []
     for snv, [outcome] in zip(chunk, scoring.outcomes([one.allele for one in chunk]), strict=True):
         values = {name: outcome.values.get(name) for name in SCORES}

@@ -243,7 +243,7 @@ def read_alleles(
     counts: Counter[str] = Counter(files=len(files), records=0, alts=0)
     warnings: list[str] = []
     bad: list[tuple[CohortFile, InputError]] = []
-    reading, pipeline = annotator.files(), Pipeline(annotator.reference, annotator.scoring)
+    pipeline = Pipeline(annotator.reference, annotator.scoring)
     known: dict[tuple[str, int, str, tuple[str, ...]], Sequence[Allele | Skipped]] = {}
 
     def alleles_of(record: VcfRecord) -> Sequence[Allele | Skipped]:
@@ -260,9 +260,9 @@ def read_alleles(
     for number, one in enumerate(files):
         try:
             with open_vcf(one.path) as reader:
-                reading.check_emit(emit, reader.header)
-                guard = reading.guard(reader.header.contigs())
-                chunks = GuardedChunks(reader, reading.chunk_records, guard)
+                annotator.check_emit(emit, reader.header)
+                guard = annotator.guard(reader.header.contigs())
+                chunks = GuardedChunks(reader, annotator.settings.chunk_records, guard)
                 for chunk in chunks:
                     found.add(number, [(record, alleles_of(record)) for record in chunk])
                     counts["records"] += len(chunk)

@@ -478,7 +478,7 @@ def embed(
         )
     if genes:
         of_genes = ((one.contig, one.start, one.end) for one in targets if one.gene)
-        warnings += annotator.files().guard({}).check_stretches(of_genes)
+        warnings += annotator.guard().check_stretches(of_genes)
     info = annotator.backend.info
     for target in targets:
         if info.fixed_window is not None:
@@ -610,7 +610,7 @@ def _read_sides(path: str, annotator: Annotator, warnings: list[str]) -> tuple[l
     sides: list[AlleleSide] = []
     pipeline = Pipeline(annotator.reference, annotator.scoring)
     with open_vcf(path) as reader:
-        guard = annotator.files().guard(reader.header.contigs())
+        guard = annotator.guard(reader.header.contigs())
         chunks = GuardedChunks(reader, annotator.settings.chunk_records, guard)
         for chunk in chunks:
             sides += _sides(chunk, pipeline, annotator.scoring, counts)

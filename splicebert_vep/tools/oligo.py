@@ -334,7 +334,7 @@ def oligos_of(
     place = _region(region, around, aim, annotator.reference)
     first, length = lay_tiles(place.end - place.start, lengths, step)
     if aim.gene is not None:
-        warnings += annotator.files().guard({}).check_stretches([place])
+        warnings += annotator.guard().check_stretches([place])
     start = place.end - first - length if aim.strand == "-" else place.start + first
     done, total = 0, len(aim.sites) * (1 if splice_model is None else 2) * (len(start) + 1)
 

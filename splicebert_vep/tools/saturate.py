@@ -46,7 +46,7 @@ class Saturation:
         self._annotator, self._indels = annotator, indels
         self.stretches, warnings = find_places(places, annotator.reference, annotator.genes.table)
         self.positions = sum(end - start for _, start, end in self.stretches)
-        self.warnings = [*warnings, *annotator.files().guard({}).check_stretches(self.stretches)]
+        self.warnings = [*warnings, *annotator.guard().check_stretches(self.stretches)]
 
     def blocks(self, counts: Counter[str] | None = None) -> Iterator[list[Allele]]:
         """Yield the alleles in blocks, sorted by position; count positions, those without alleles, and alleles."""

@@ -20,7 +20,6 @@ from ..errors import LabelError, require
 from ..files import whole_or_not
 from ..genome.reference import Reference
 from ..model.engine import Engine
-from ..scoring.pipeline import ReferenceLike
 from ..scoring.plan import ScorePlan, scored, scored_by_sequence
 from ..sequence import windows
 from ..sequence.tokens import other_strand
@@ -188,12 +187,12 @@ class _Prepared:
     start: int
     bases: bytes
     shape: WindowShape
-    reference: ReferenceLike | None = None
+    reference: Reference | None = None
 
 
 def score_labelled(
     variants: Sequence[LabelledVariant],
-    references: Mapping[str | None, Sequence[ReferenceLike]],
+    references: Mapping[str | None, Sequence[Reference]],
     backend: Backend,
     plan: ScorePlan,
     protocol: BenchProtocol,
@@ -260,7 +259,7 @@ def _add_by_sequence(rows: list[BenchRow], prepared: Sequence[_Prepared | Skippe
 
 def _on_genome(
     variant: LabelledVariant,
-    references: Mapping[str | None, Sequence[ReferenceLike]],
+    references: Mapping[str | None, Sequence[Reference]],
     protocol: BenchProtocol,
     shape: WindowShape,
 ) -> _Prepared | Skipped:
