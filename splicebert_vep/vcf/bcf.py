@@ -16,7 +16,7 @@ from typing import IO
 from splicebert_vep_spec.values import INTEGER_MAX, INTEGER_MIN
 
 from ..errors import OutputError
-from ..files import ByteOutput
+from ..files import ByteOutput, reporting
 from .header import VcfHeader
 from .read import CHUNK, VcfRecord
 
@@ -53,7 +53,8 @@ class BcfConverter:
         self._error: Exception | None = None
         self._said = b""
         pipe = subprocess.PIPE
-        self._child = subprocess.Popen([sys.executable, "-P", "-c", _PROGRAM], stdin=pipe, stdout=pipe, stderr=pipe)
+        with reporting(out.name):
+            self._child = subprocess.Popen([sys.executable, "-P", "-c", _PROGRAM], stdin=pipe, stdout=pipe, stderr=pipe)
         self._text, self._bcf, self._stderr = map(_there, (self._child.stdin, self._child.stdout, self._child.stderr))
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._carry, self._listen)]
         for thread in self._threads:

@@ -83,10 +83,14 @@ class VcfWriter(ByteOutput):
         self._size = len(self._lines[0])
         super().__init__(path)
         self._packer: BcfConverter | BgzfPacker | None = None
-        if self._kind == "bcf":
-            self._packer = BcfConverter(self)
-        elif self._kind == "vcf.gz":
-            self._packer = BgzfPacker(self)
+        try:
+            if self._kind == "bcf":
+                self._packer = BcfConverter(self)
+            elif self._kind == "vcf.gz":
+                self._packer = BgzfPacker(self)
+        except BaseException:
+            super().abort()
+            raise
 
     def write(self, record: VcfRecord, info: bytes) -> None:
         """Write a record; its earlier SpliceBERT items give way to new ones.
