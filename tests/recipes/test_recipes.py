@@ -213,14 +213,3 @@ def test_the_nextflow_pipeline_is_balanced_and_calls_every_process():
     assert "executor 'local'" in bodies["ANNOTATE"] and "executor 'local'" not in bodies["SCORE"]
     set_there = set(re.findall(r"params\.(\w+) =", text))
     assert set_there == set(re.findall(r"params\.(\w+)", text))
-
-
-def test_the_blocks_of_the_page_are_yaml_and_python():
-    """They need a cluster; at least their syntax is right."""
-    text = (ROOT / "docs" / "cohorts.md").read_text()
-    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
-        assert all(isinstance(part, dict) for part in yaml.safe_load_all(block))
-    blocks = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        compile(block, "cohorts.md", "exec")
