@@ -37,7 +37,7 @@ from .scoring.delta import open_delta
 from .scoring.percentiles import plan_percentiles
 from .scoring.pipeline import Pipeline, Record, Scoring
 from .scoring.plan import plan_scores, with_choice
-from .settings import Settings, check_window
+from .settings import N_FRAC, Settings, check_window
 from .store.store import ScoreStore
 from .variants import Region, Variant, VariantLike, as_variant
 from .vcf.header import VcfHeader
@@ -392,7 +392,7 @@ class Annotator:
     @property
     def space(self) -> Space:
         """The space of a score store that this annotator reads and fills."""
-        return space_of(self.run.provenance, self.plan, self.choice_plan)
+        return space_of(self.run.provenance, self.plan.columns, self.choice_plan.columns)
 
     def _report(self, records: Sequence[Record]) -> list[RecordReport]:
         self.check_usable()
@@ -418,8 +418,9 @@ class Annotator:
         return scored_by(self.backend.info, self.settings, self._backend_version)
 
     def _provenance(self) -> dict[str, str]:
+        scores = [field.id for field in self.plan.fields if field != N_FRAC]
         return provenance_of(
-            self._scored_by, self.plan, self.backend.info, delta=self.delta.provenance,
+            self._scored_by, scores, self.backend.info, delta=self.delta.provenance,
             calibration=self.percentiles.digest, batch_tokens=self._engine.batch_tokens,
             reference=self.reference, store=self._store.path.name if self._store else None,
             annotation=(self._table_name, self._table_digest), plugins=self.plugins.versions,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from splicebert_vep_spec import BackendInfo
 
 from . import __version__
 from .genome.reference import Reference
-from .scoring.plan import PlannedScorer, ScorePlan
 from .settings import DISCLAIMER, N_FRAC, SCORE_VERSION, Settings
 
 _TOLERANCE = {"fp32": 1e-4}
@@ -73,15 +72,14 @@ def score_digest(provenance: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{key}={value}\n" for key, value in parts).encode()).hexdigest()
 
 
-def asked_columns(plan: ScorePlan) -> tuple[str, ...]:
-    """Return the store's columns of the scores that a run asks for, with who computes them."""
-    return tuple(_columns(plan.scorers))
+def space_of(provenance: Mapping[str, str], asked: Sequence[str], computed: Sequence[str]) -> Space:
+    """Return the space of a store that a run reads and fills.
 
-
-def space_of(provenance: Mapping[str, str], plan: ScorePlan, choice_plan: ScorePlan) -> Space:
-    """Return the space of a store that a run reads and fills."""
-    asked = asked_columns(plan)
-    choosing = tuple(f"({name})" for name in _columns(choice_plan.scorers) if name not in asked)
+    Args:
+        asked: columns of the scores that the run asks for, ``FIELD=scorer/version``.
+        computed: those it computes where it has to choose between genes.
+    """
+    choosing = tuple(f"({name})" for name in computed if name not in asked)
     columns = (*asked, *choosing, *ABOUT_WINDOW)
     return Space(provenance["ScoreDigest"], provenance["AnnotationDigest"], columns, dict(provenance))
 
@@ -89,12 +87,6 @@ def space_of(provenance: Mapping[str, str], plan: ScorePlan, choice_plan: ScoreP
 def field_of(column: str) -> str:
     """Return the field that a column holds."""
     return column.strip("()").partition("=")[0]
-
-
-def _columns(scorers: Iterable[PlannedScorer]) -> list[str]:
-    return [
-        f"{field}={planned.scorer.name}/{planned.scorer.version}" for planned in scorers for field in planned.fields
-    ]
 
 
 _NOT_ZERO_SHOT = "delta scores by a model fine-tuned on annotated splice sites"
@@ -119,7 +111,7 @@ def scored_by(info: BackendInfo, settings: Settings, backend: str) -> dict[str, 
 
 def provenance_of(
     scored: Mapping[str, str],
-    plan: ScorePlan,
+    scores: Sequence[str],
     info: BackendInfo,
     *,
     delta: Mapping[str, str],
@@ -134,6 +126,7 @@ def provenance_of(
 
     Args:
         scored: of ``scored_by``.
+        scores: ids of the fields that the run gives.
         delta: what determines delta scores; empty where there are none.
         calibration: digest of the table, ``none`` without one.
         annotation: name and digest.
@@ -145,7 +138,7 @@ def provenance_of(
         **scored,
         **delta,
         "Calibration": calibration,
-        "Scores": ",".join(field.id for field in plan.fields if field != N_FRAC),
+        "Scores": ",".join(scores),
         "BatchTokens": str(batch_tokens),
         "Device": info.device,
         "Reference": reference.path.name,

@@ -9,7 +9,7 @@ from typing import cast
 from splicebert_vep_spec import Allele, GeneContext, ScoredContext, Skipped, Status, Value
 
 from ..genome.gene_index import GeneIndex
-from ..provenance import ABOUT_WINDOW, Space, asked_columns, field_of
+from ..provenance import ABOUT_WINDOW, Space, field_of
 from ..sequence.windows import WindowShape
 from ..settings import CHOICE, N_FRAC
 from ..store.store import AlleleKey, ScoreStore, StoredScores
@@ -115,7 +115,7 @@ class Remembered:
         self._store, self._genes, self._shape, self._md5, self._scoring = store, genes, shape, md5, scoring
         self._own = Columns(space, plan)
         self._plan = plan
-        self._asked = asked_columns(plan)
+        self._asked = plan.columns
         self._batch = _FIRST_BATCH
         self.recalled = 0
         self.scored = 0

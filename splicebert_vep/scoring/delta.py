@@ -362,27 +362,10 @@ def open_delta(
         "DeltaMasked": "yes" if settings.masked else "no",
     }
     scorer = DeltaScorer(settings.delta_distance, settings.masked, about, opened, sites, settings.batch_tokens)
-    return Delta(_with(scorers, scorer), provenance)
-
-
-def recalled_delta(
-    scorers: Sequence[AnyScorer], settings: Settings, provenance: Mapping[str, str]
-) -> tuple[AnyScorer, ...]:
-    """Return the scorers of a run whose values are in a store already: they have its names and versions, and no model.
-
-    Args:
-        provenance: of the run that scored.
-    """
-    if not _is_asked(scorers, settings):
-        return tuple(scorers)
-    about = SpliceModelName(provenance[NAME], provenance[SHA256])
-    return _with(scorers, DeltaScorer(settings.delta_distance, settings.masked, about))
+    chosen = tuple(scorer if isinstance(one, DeltaScorer) else one for one in scorers)
+    return Delta(chosen, provenance)
 
 
 def _is_asked(scorers: Sequence[AnyScorer], settings: Settings) -> bool:
     asked = asked_scores(scorers, settings)
     return any(field.id in asked for scorer in scorers if isinstance(scorer, DeltaScorer) for field in scorer.fields)
-
-
-def _with(scorers: Sequence[AnyScorer], scorer: DeltaScorer) -> tuple[AnyScorer, ...]:
-    return tuple(scorer if isinstance(one, DeltaScorer) else one for one in scorers)

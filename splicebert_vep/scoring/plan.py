@@ -76,6 +76,11 @@ class ScorePlan:
     needs: frozenset[str]
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the scores with who computes them, ``FIELD=scorer/version``: columns of a store."""
+        return tuple(f"{name}={one.scorer.name}/{one.scorer.version}" for one in self.scorers for name in one.fields)
+
+    @property
     def offsets(self) -> frozenset[str]:
         """Return the ids of fields that count from POS."""
         return frozenset(field.id for field in self.fields if field.from_pos)

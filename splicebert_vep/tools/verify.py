@@ -11,7 +11,7 @@ from splicebert_vep_spec import Allele
 
 from ..annotator import Annotator
 from ..errors import StoreError
-from ..provenance import ABOUT_WINDOW, Space, asked_columns, field_of
+from ..provenance import ABOUT_WINDOW, Space, field_of
 from ..scoring.cache import Columns, stored_rows
 from ..store.store import ScoreStore, StoredScores
 
@@ -73,7 +73,7 @@ def _verify_space(
     asked = tuple(field_of(column) for column in space.columns if not column.startswith("("))
     scores = tuple(field for field in asked if field not in ABOUT_WINDOW)
     with Annotator(**{**options, "scores": scores}) as annotator:
-        if not set(asked_columns(annotator.plan)) <= set(space.columns):
+        if not set(annotator.plan.columns) <= set(space.columns):
             return None
         columns = Columns(space, annotator.plan)
         names, strange = {}, []
