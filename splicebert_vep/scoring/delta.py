@@ -139,7 +139,7 @@ def shape_of(window: int, distance: int) -> WindowShape:
 
 
 class DeltaScorer(SequenceScorer):
-    """DS_AG, DS_AL, DS_DG, DS_DL, DS_MAX and where they are, DP_*: defined as SpliceAI's, see docs/delta.md.
+    """DS_AG, DS_AL, DS_DG, DS_DL, DS_MAX and where they are, DP_*: defined as SpliceAI's, see docs/scores.md.
 
     Args:
         distance: D, how far from POS the largest gain and loss are looked for, nt.
