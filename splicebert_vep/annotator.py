@@ -32,7 +32,7 @@ from .outputs.write import Outputs, check_emit, plan_outputs
 from .plugins import Plugins, load_plugins
 from .provenance import Space, provenance_of, scored_by, space_of
 from .results import ScoredVariant, Summary
-from .scoring.cache import Remembered
+from .scoring.cache import StoredScoring
 from .scoring.delta import open_delta
 from .scoring.percentiles import plan_percentiles
 from .scoring.pipeline import Pipeline, Record, Scoring
@@ -177,13 +177,13 @@ class Annotator:
         self._run: RunInfo | None = None
         self.scoring = Scoring(self.reference, self.genes, shape, self._engine, self.plan, self.choice_plan)
         self._store: ScoreStore | None = None
-        self.remembered: Remembered | None = None
+        self.remembered: StoredScoring | None = None
         if store is not None:
             with contextlib.ExitStack() as undo:
                 undo.callback(self.reference.close)
                 self._store = ScoreStore(store)
                 undo.callback(self._store.close)
-                self.remembered = Remembered(
+                self.remembered = StoredScoring(
                     self._store, self.space, self.plan, genes=self.genes, shape=shape, md5=self.reference.md5,
                     scoring=self.scoring,
                 )  # fmt: skip

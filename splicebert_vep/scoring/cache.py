@@ -88,7 +88,7 @@ class Columns:
         return scored_outcome(context, values, {N_FRAC.id: row.values[self._n_frac]}, self._plan)
 
 
-class Remembered:
+class StoredScoring:
     """Take outcomes from a store; score alleles that it lacks, and commit them batch by batch.
 
     Args:
