@@ -37,7 +37,7 @@ def rows(first: int, count: int, md5: str, rng: np.random.Generator) -> Iterator
         start = first + i // 3
         ref = "ACGT"[start % 4]
         key = AlleleKey(md5, start, ref, OTHERS[ref][i % 3])
-        yield key, [StoredScores(f"ENSG{start // 50_000:011}", "OK", "", (*scores, 0.0, 0.0))]
+        yield key, [StoredScores(f"ENSG{start // 50_000:011}", "OK", "", (*scores, 0.0))]
 
 
 def fill(store: ScoreStore, total: int) -> float:

@@ -315,6 +315,8 @@ class ScoreStore:
                 for (key, scores), old in zip(given, known, strict=True):
                     by_gene = {one.gene: one for one in old}
                     for one in scores:
+                        if len(one.values) != len(space.columns):
+                            raise ValueError(f"{len(one.values)} values for {len(space.columns)} columns")
                         there = by_gene.get(one.gene)
                         if there is None:
                             new.append(self._encoded(self._made_contig(number, key.md5, contigs), key, one))

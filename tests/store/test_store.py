@@ -66,6 +66,12 @@ def test_another_value_is_an_error_that_stores_nothing(store, another):
     assert store.find(SPACE, [key(start=5), key()]) == [[], [row(1.0, 2.0)]]
 
 
+def test_a_row_has_a_value_for_every_column(store):
+    with pytest.raises(ValueError, match="columns"):
+        store.add(SPACE, [(key(), [row(1.0)])], NAMES)
+    assert store.find(SPACE, [key()]) == [[]]
+
+
 def test_half_precision_is_compared_less_closely():
     assert SPACE.tolerance == 1e-4
     assert Space("s", "a", (), {"Precision": "fp16"}).tolerance > 0.01
