@@ -125,7 +125,7 @@ class Annotator:
         reference: FASTA, plain or bgzip-compressed.
         annotation: ``grch38``, ``grch37``, a table of ``genes build``, or GFF3, GTF or SpliceAI's table format.
         settings: the knobs of the run; None takes the defaults.
-        store: score store (SQLite) that is read, and filled with what had to be scored; made when it is not there.
+        store: score store (SQLite): known alleles are read from it, newly scored ones are added; made if absent.
         plugins: already loaded plugins; None loads them.
         knobs: fields of ``Settings`` by name, in place of those of ``settings``: ``model="SpliceBERT.510nt"``,
             ``scores="LLR,KL_SS"``, ``window=510``, ``device="cpu"``.
@@ -409,12 +409,12 @@ class Annotator:
 
     @property
     def note(self) -> str:
-        """What a user is told of the run besides its model; empty where there is nothing to tell."""
+        """A sentence for the user about the splice-site model; empty without delta scores."""
         return self.delta.note
 
     @property
     def _scored_by(self) -> dict[str, str]:
-        """The provenance of what determines scores."""
+        """The part of the provenance that determines scores."""
         return scored_by(self.backend.info, self.settings, self._backend_version)
 
     def _provenance(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a run says of itself in every output: enough to reproduce every digit."""
+"""The provenance line of every output, enough to reproduce every digit, and the digest that names a way of scoring."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Space:
 
     @property
     def tolerance(self) -> float:
-        """How far two computations of a score may lie apart: 1e-4; .05 in half precision, where GPUs differ."""
+        """Largest difference between two computations of a score: 1e-4; .05 in half precision, where GPUs differ."""
         return _TOLERANCE.get(self.provenance.get("Precision", "fp32"), _HALF)
 
     def serves(self, columns: Sequence[str], of: Space) -> bool:
@@ -55,7 +55,7 @@ ABOUT_WINDOW = (N_FRAC.id,)
 
 
 def score_digest(provenance: Mapping[str, str]) -> str:
-    """Return the SHA-256 of what determines scores, as hex.
+    """Return the SHA-256 (hex) of the provenance that determines scores.
 
     A model without weights of its own (the null backend's, some plugin's) is known by its name.
 
@@ -93,7 +93,7 @@ _NOT_ZERO_SHOT = "delta scores by a model fine-tuned on annotated splice sites"
 
 
 def scored_by(info: BackendInfo, settings: Settings, backend: str) -> dict[str, str]:
-    """Return what determines the scores of the model.
+    """Return the part of the provenance that determines the scores of the model.
 
     Args:
         backend: its name and version.
@@ -127,7 +127,7 @@ def provenance_of(
     Args:
         scored: of ``scored_by``.
         scores: ids of the fields that the run gives.
-        delta: what determines delta scores; empty where there are none.
+        delta: the part that determines delta scores; empty without them.
         calibration: digest of the table, ``none`` without one.
         annotation: name and digest.
         plugins: versions by name.

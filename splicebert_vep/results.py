@@ -1,4 +1,4 @@
-"""What the Python API returns for a variant, and how it looks in a terminal and in a notebook."""
+"""The result of a variant in Python, in a terminal and in a notebook, and the counts of a run."""
 
 from __future__ import annotations
 

@@ -145,9 +145,9 @@ class DeltaScorer(SequenceScorer):
         distance: D, how far from POS the largest gain and loss are looked for, nt.
         masked: a gain at an annotated site, and a loss where none is annotated, count 0.
         about: which model it is of; None until a run asks for it.
-        model: what is asked; None where values are only recalled.
+        model: the splice-site model; None until a run asks for delta scores.
         sites: annotated sites; read where ``masked``.
-        batch_tokens: upper bound of tokens in one forward call; None is what suits the model's device.
+        batch_tokens: upper bound of tokens in one forward call; None takes the number that suits the device.
     """
 
     name = DELTA
@@ -235,7 +235,7 @@ class _Work:
         Args:
             tokens: (n, W) distinct windows.
             ids: (m,) which of them each of m windows is.
-            reach: (m, 2) first and last window index that each of the m is read at; what nobody reads is NaN.
+            reach: (m, 2) first and last window index that each of the m is read at; the rest is NaN.
         """
         low, high = np.full(len(tokens), self._shape.width), np.zeros(len(tokens), dtype=np.int64)
         np.minimum.at(low, ids, reach[:, 0])
@@ -277,7 +277,7 @@ def _reach(places: Sequence[Places]) -> Index:
 
 
 def _fields(distance: int, masked: bool, about: SpliceModelName | None) -> tuple[FieldSpec, ...]:
-    """Return the fields; what made them goes into every header."""
+    """Return the fields; descriptions name model, distance and mask, so every header has them."""
     model = f"model {about.name}" if about else "a splice-site model"
     mask = "masked" if masked else "not masked"
     made = f"SpliceBERT fine-tuned on splice sites ({model}), within {distance} nt of POS, {mask}"
@@ -304,7 +304,7 @@ AnyScorer = Scorer | SequenceScorer
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The scorers of a run, the delta scorer with its model among them, and what is told of that.
+    """The scorers of a run, the delta scorer with its model among them, and its provenance.
 
     Args:
         scorers: in their order.

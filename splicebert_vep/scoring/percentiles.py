@@ -79,7 +79,7 @@ class CalibrationTable:
     Args:
         values: by score and region class: the background's scores in ``steps``, ascending, one at least.
         score_digest: of the scores.
-        scored_by: what of a run's provenance goes into it, and the model's name.
+        scored_by: the provenance that the digest is of, and the model's name.
         about: how the table was made: seed, FASTA, annotation, contigs and the like.
         digest: SHA-256 (hex) of the file.
     """
@@ -130,7 +130,7 @@ class CalibrationTable:
         scored_by = {key: str(content["scored_by"][key]) for key in ("Model", *SCORED_BY)}
         told = str(content["score_digest"])
         if told != score_digest(scored_by):
-            raise ValueError(f"its score digest is {told[:12]}, and what it was scored by gives another")
+            raise ValueError(f"its score digest is {told[:12]}, and its provenance gives another")
         return cls(values, told, scored_by, content["about"], digest)
 
 
@@ -145,7 +145,7 @@ def write_table(
     Args:
         values: as of ``CalibrationTable``, in any order.
         provenance: of the run that scored them.
-        about: what is kept with them, as JSON has it.
+        about: notes that are kept with them, as JSON.
 
     Raises:
         OutputError: it cannot be written.
@@ -185,7 +185,7 @@ class Percentiles:
 
     @property
     def digest(self) -> str:
-        """What provenance says of the table."""
+        """The digest of the table; ``none`` without one."""
         return self.table.digest if self.table else "none"
 
     def shown_in(self, plan: ScorePlan) -> ScorePlan:
@@ -194,7 +194,7 @@ class Percentiles:
         return replace(plan, fields=(*scores, *self.fields, N_FRAC))
 
     def over(self, scoring: ScoringLike) -> ScoringLike:
-        """Return what gives the outcomes of ``scoring`` with percentiles."""
+        """Return a scoring that adds percentiles to the outcomes of ``scoring``."""
         return _WithPercentiles(scoring, self) if self.table else scoring
 
     def added(self, allele: Allele, outcome: ScoredContext) -> ScoredContext:

@@ -121,7 +121,7 @@ class Scoring:
     choice_plan: ScorePlan
 
     def outcomes(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]:
-        """Return what the adapters get of each allele: one outcome per gene, that of flat output first."""
+        """Return the outcomes of each allele: one per gene, that of flat output first."""
         genes = [genes_of(allele, self.genes, self.shape) for allele in alleles]
         cut = self.cut(alleles, genes)
         scores = self._scores(alleles, genes, cut)
@@ -179,7 +179,7 @@ class Scoring:
         scores: Mapping[PairKey, Scored],
         plan: ScorePlan,
     ) -> dict[PairKey, Scored]:
-        """Add what is scored by the sequence alone, in the order of the plan's scorers."""
+        """Add the values of SequenceScorers, in the order of the plan's scorers."""
         there = {key: values for key, values in scores.items() if not isinstance(values, Skipped)}
         asked = [(alleles[k], _contexts(genes[k])[i]) for k, i in there]
         more = scored_by_sequence(asked, self.reference, plan)
@@ -191,7 +191,7 @@ class Scoring:
     def _outcomes(
         self, k: int, genes: Sequence[GeneContext] | Skipped, cut: Cut, scores: Mapping[PairKey, Scored]
     ) -> tuple[ScoredContext, ...]:
-        """Scores -> what the adapters get; the context that flat output reports comes first."""
+        """Scores -> outcomes for the adapters; the gene that flat output reports comes first."""
         if isinstance(genes, Skipped):
             return (skipped_outcome(None, genes),)
         if k in cut.skipped:
@@ -217,7 +217,7 @@ class Cut:
     skipped: Mapping[int, Skipped]
 
     def about(self, k: int) -> dict[str, Value]:
-        """Return what every run reports of an allele's window."""
+        """Return the value about an allele's window that every run reports."""
         return {"N_FRAC": self.n_frac[self.row_of[k]]}
 
 
@@ -266,14 +266,14 @@ def _counted_from(
 
 
 def skipped_outcome(context: GeneContext | None, why: Skipped) -> ScoredContext:
-    """Return the outcome of what could not be scored."""
+    """Return the outcome of an allele that could not be scored."""
     return ScoredContext(context, why.status, why.reason, {})
 
 
 def scored_outcome(
     context: GeneContext, values: Mapping[str, Value], about: Mapping[str, Value], plan: ScorePlan
 ) -> ScoredContext:
-    """Return the outcome of what was scored; none of the requested scores may apply to the allele."""
+    """Return the outcome of a scored allele: NOT_APPLICABLE where it has none of the requested scores."""
     if all(values[field.id] is None for field in plan.fields if field.id in values):
         reason = "none of the requested scores is defined for this allele"
         return ScoredContext(context, Status.NOT_APPLICABLE, reason, values)

@@ -47,7 +47,7 @@ class PlannedScorer:
         return any(known.id == field and known.type == "Integer" for known in self.scorer.fields)
 
     def needs(self) -> frozenset[str]:
-        """Return what the engine has to compute for these fields; nothing for what reads the sequence alone.
+        """Return the outputs of the model that these fields need; none for a SequenceScorer.
 
         Raises:
             PluginError: the scorer failed.
@@ -63,12 +63,12 @@ class PlannedScorer:
 
 @dataclass(frozen=True, slots=True)
 class ScorePlan:
-    """Which scorer computes which of the asked fields.
+    """The scorers of a run, with the fields asked of each.
 
     Args:
         scorers: the scorers to run.
         fields: every field of the output, scores first, in the scorers' order.
-        needs: what the engine has to compute for them.
+        needs: outputs that the engine has to compute for them.
     """
 
     scorers: tuple[PlannedScorer, ...]
@@ -104,7 +104,7 @@ def plan_scores(
 ) -> ScorePlan:
     """Choose scorers and fields for a run; origins are by the scorers' names.
 
-    Of a percentile its score is planned; ``calibration.percentiles`` adds the percentile itself.
+    Of a percentile its score is planned; ``percentiles.plan_percentiles`` adds the percentile itself.
 
     Raises:
         SettingsError: a score was asked for that no scorer offers.

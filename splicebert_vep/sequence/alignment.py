@@ -1,4 +1,4 @@
-"""Which token of REF faces which token of ALT.
+"""Pair the tokens of REF and ALT.
 
 Positions are absolute in this model, so a base that moved to another token index differs for that reason alone. For
 a length change the genomic left flank is therefore compared with the REF window of the same start and the genomic

@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class WindowShape:
-    """How windows are laid out.
+    """Width and flank of windows.
 
     Args:
         width: W, nucleotides in a window.
