@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import TypeVar
 
 from splicebert_vep_spec import (
@@ -22,6 +23,7 @@ from splicebert_vep_spec import (
 )
 
 from ..genome.ids import stable_id
+from ..sequence.alleles import trim
 
 _N = TypeVar("_N")
 
@@ -93,17 +95,31 @@ def gene_names(context: GeneContext) -> frozenset[str]:
     return frozenset(stable_id(name) for name in (context.symbol, context.gene_id) if name)
 
 
-def answer(fields: Sequence[FieldSpec], records: Iterable[Entries] | None, names: Collection[str]) -> dict[str, Value]:
+def answer(
+    fields: Sequence[FieldSpec], groups: Iterable[Sequence[Entries]] | None, names: Collection[str]
+) -> dict[str, Value]:
     """Return values by field id: the answer of all records of an allele for a gene together.
 
     Args:
         fields: see ``fields_with_status``.
-        records: the entries of each record that holds the allele; None where the source lacks the contig.
+        groups: the entries of each record that holds the allele. A group counts only where those before it have
+            nothing of the gene. None where the source lacks the contig.
         names: see ``gene_names``.
     """
-    status, values = (Joined.NO_CONTIG, ()) if records is None else _combined(list(records), names)
+    status, values = (Joined.NO_CONTIG, ()) if groups is None else _first(groups, names)
     *own, last = fields
     return {**dict(zip((field.id for field in own), values, strict=False)), last.id: str(status)}
+
+
+def _first(groups: Iterable[Sequence[Entries]], names: Collection[str]) -> tuple[Joined, tuple[Value, ...]]:
+    """Return the answer of the first group that may have values of the gene, else that of all together."""
+    seen: list[Entries] = []
+    for group in groups:
+        found = _combined(group, names)
+        if found[0] in (Joined.FOUND, Joined.AMBIGUOUS, Joined.UNREADABLE):
+            return found
+        seen += group
+    return _combined(seen, names)
 
 
 def _combined(records: Sequence[Entries], names: Collection[str]) -> tuple[Joined, tuple[Value, ...]]:
@@ -191,11 +207,11 @@ class AlleleRows:
                         found.append(Match(row, i, source))
         return found if known else None
 
-    def others_near(self, match: Match, allele: Allele, distance: int) -> Iterator[Row]:
-        """Yield the rows of the match's file that begin within a distance and whose first ALT is another allele."""
+    def others_near(self, match: Match, allele: Allele, distance: int, text: str) -> Iterator[Row]:
+        """Yield the rows with a text that begin within a distance of a match and whose first ALT is another allele."""
         at = match.row.pos - 1
         lines = self._tables[match.source].fetch(allele.contig, at - distance, at + distance + 1) or ()
-        for row in map(self._read, lines):
+        for row in map(self._read, (line for line in lines if text in line)):
             if self._normalise(allele.contig, row.pos, row.ref, row.alts[0]) not in (allele, None):
                 yield row
 
@@ -227,6 +243,21 @@ def reach(allele: Allele, bases: Bases) -> tuple[int, int]:
     return max(0, allele.start - 1), allele.end + shift + 1
 
 
+def _nearness(match: Match, query: JoinQuery) -> int:
+    """Say how near a row's writing of an allele is to the record's, 0 to 3.
+
+    A file may list an indel at each place of a repeat, with a value of its own at each: the record's own POS, REF and
+    ALT come first, then the record's own place however it is padded, then the left-aligned place, then the others.
+    """
+    row, alt = match.row, match.row.alts[match.alt]
+    if (row.pos, row.ref, alt) == (query.pos, query.ref.upper(), query.alt.upper()):
+        return 0
+    place, allele = trim(row.pos, row.ref, alt), query.allele
+    if place == trim(query.pos, query.ref, query.alt):
+        return 1
+    return 2 if place == (allele.start, allele.ref, allele.alt) else 3
+
+
 class FileJoin(OpenJoin):
     """Indexed files, open. A subclass reads the entries of a row.
 
@@ -255,6 +286,12 @@ class FileJoin(OpenJoin):
             if query.allele not in known:
                 known[query.allele] = self.rows.find(query.allele)
             matches = known[query.allele]
-            records = None if matches is None else [self.entries(match, query) for match in matches]
-            found.append(answer(self.fields, records, self.names(query.context)))
+            groups = None if matches is None else self._groups(matches, query)
+            found.append(answer(self.fields, groups, self.names(query.context)))
         return found
+
+    def _groups(self, matches: Sequence[Match], query: JoinQuery) -> Iterator[list[Entries]]:
+        """Yield the entries of the rows, those nearest to the record's own writing first."""
+        ranked = sorted(((_nearness(match, query), match) for match in matches), key=itemgetter(0))
+        for _, group in groupby(ranked, key=itemgetter(0)):
+            yield [self.entries(match, query) for _, match in group]

@@ -118,7 +118,7 @@ class InfoEntries(OpenJoin):
             entries = _read(self._read, text, query.ref, query.alt, query.alts)
             if i in shared and not isinstance(entries, Joined):
                 entries = Joined.AMBIGUOUS
-            found.append(answer(self.fields, [entries], gene_names(query.context)))
+            found.append(answer(self.fields, [[entries]], gene_names(query.context)))
         return found
 
 
@@ -148,7 +148,7 @@ class FileEntries(FileJoin):
         if isinstance(entries, Joined):
             return entries
         if self._once and text and _ANY_CHANGE.search(text):
-            others = self.rows.others_near(match, query.allele, _NEAR)
+            others = self.rows.others_near(match, query.allele, _NEAR, text)
             if any(self._text(other) == text for other in others):  # see _SplitRecords
                 return Joined.AMBIGUOUS
         return [Entry(entry.gene, self._moved(entry.values, row.pos - query.pos)) for entry in entries]

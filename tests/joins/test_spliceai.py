@@ -24,6 +24,10 @@ def entry(allele, symbol, number):
 A = "ALPHA"
 NO_GENE, NO_ROW, HALF = "OTHER_GENE OTHER_GENE", "NO_RECORD NO_RECORD", "FOUND .5 OTHER_GENE"
 DOTS = "|.|.|.|.|.|.|.|."
+REPEAT = [
+    f"1 302 TAC T SpliceAI={entry('T', A, 10)}", f"1 305 ACA A SpliceAI={entry('A', A, 20)}",
+    f"1 309 ACA A SpliceAI={entry('A', A, 34)}",
+]  # fmt: skip
 
 # Place, REF, ALT of the record; rows of the source; what ALPHA and GAMMA get: status and DS_MAX.
 CASES = {
@@ -76,6 +80,22 @@ CASES = {
         "302 TAC T", [f"1 309 ACATTG ATTG SpliceAI={entry('ATTG', A, 50)}"], HALF),
     "right-shifted insertion": ("302 T TAC", [f"1 311 A ACA SpliceAI={entry('ACA', A, 50)}"], HALF),
     "insertion before its anchor": ("302 T TAC", [f"1 312 T CAT SpliceAI={entry('CAT', A, 50)}"], HALF),
+    # Illumina's indel files list an indel at each place of a repeat, with values of their own
+    "the record's own place among those of a repeat": ("309 ACA A", REPEAT, "FOUND .34 OTHER_GENE"),
+    "left-aligned place of a repeat": ("302 TAC T", REPEAT, "FOUND .1 OTHER_GENE"),
+    "a place of a repeat that is not listed": ("307 ACA A", REPEAT, "FOUND .1 OTHER_GENE"),
+    "the record's own place, padded": ("309 ACATTG ATTG", REPEAT, "FOUND .34 OTHER_GENE"),
+    "the record's own row among padded ones": (
+        "309 ACATTG ATTG", [*REPEAT, f"1 309 ACATTG ATTG SpliceAI={entry('ATTG', A, 60)}"], "FOUND .6 OTHER_GENE"),
+    "neither own nor left-aligned place": ("307 ACA A", REPEAT[1:], "AMBIGUOUS OTHER_GENE"),
+    "neither, but they agree": ("307 ACA A", REPEAT[1:2] * 2, "FOUND .2 OTHER_GENE"),
+    "own rows that disagree": (
+        "309 ACA A", [*REPEAT, f"1 309 ACA A SpliceAI={entry('A', A, 35)}"], "AMBIGUOUS OTHER_GENE"),
+    "own row of one gene, left-aligned row of another": (
+        "309 ACA A", [*REPEAT, f"1 302 TAC T SpliceAI={entry('T', 'GAMMA', 70)}"], "FOUND .34 FOUND .7"),
+    "own row with dots": (
+        "311 A ACA", [f"1 311 A ACA SpliceAI=ACA|{A}{DOTS}", f"1 302 T TAC SpliceAI={entry('TAC', A, 5)}"],
+        "FOUND .05 OTHER_GENE"),
     "a longer deletion is another": ("302 TAC T", [f"1 302 TACAC T SpliceAI={entry('T', A, 50)}"], NO_ROW),
     "lower case": ("350 a c", [f"1 350 A C SpliceAI={entry('C', A, 50)}"], HALF),
     "a row that was split after scoring, single bases": (

@@ -39,6 +39,17 @@ def test_the_shipped_declaration_reads_cadds_layout(annotator, tmp_path):
     assert words(rows[1:2], "SYMBOL", "CADD_PHRED") == [("GAMMA", 20.0)]  # of the allele, whatever the gene
 
 
+@pytest.mark.parametrize("gene", ["", " ENST01.7"])
+def test_a_table_that_lists_an_indel_at_each_place_of_a_repeat_gives_the_records_own(gene, annotator, tmp_path):
+    rows = ["1 302 TAC T 1", "1 305 ACA A 2", "1 309 ACA A 3"]
+    table(tmp_path / "t.tsv", [HEAD + (" tx" if gene else ""), *(row + gene for row in rows)])
+    text = PLAIN + ('[gene]\nmatch = "transcript"\ncolumn = "tx"\n' if gene else "")
+    path = declared(tmp_path / "t.toml", text)
+    source = vcf(tmp_path / "in.vcf", ["chr1 302 TAC T", "chr1 305 ACA A", "chr1 307 ACA A", "chr1 309 ACA A"])
+    found = [row for row in annotated(annotator, source, f"T={path}") if row["SYMBOL"] == "ALPHA"]
+    assert words(found, "T_STATUS", "T_S") == [("FOUND", 1.0), ("FOUND", 2.0), ("FOUND", 1.0), ("FOUND", 3.0)]
+
+
 def test_the_shipped_declaration_reads_dbnsfps_layout(annotator, tmp_path):
     """Made-up values: lists parallel to the transcripts, '.' for missing."""
     rows = [
