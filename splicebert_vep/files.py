@@ -44,17 +44,11 @@ def temporary_name(final: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an output goes.
+    """Where an output goes."""
 
-    Args:
-        name: as the user gave it, for messages.
-        final: the file, symbolic links followed; a pipe or device as given; None for stdout.
-        temporary: where a file is written until it is whole; None for what is written directly.
-    """
-
-    name: str
-    final: Path | None
-    temporary: Path | None
+    name: str  # as the user gave it, for messages
+    final: Path | None  # the file, symbolic links followed; a pipe or device as given; None for stdout
+    temporary: Path | None  # where a file is written until it is whole; None for what is written directly
 
     @property
     def path(self) -> Path | None:
@@ -69,12 +63,14 @@ class Destination:
         _claim(self.temporary, self.final)
         return self.temporary
 
-    def publish(self) -> None:
-        """Put the whole file under its final name.
+    def sync(self) -> None:
+        """Have the system put a file's last bytes on the disk."""
+        if self.temporary is not None:
+            with self.temporary.open("rb+") as handle:
+                os.fsync(handle.fileno())
 
-        Raises:
-            OutputError: it could not be renamed.
-        """
+    def publish(self) -> None:
+        """Put the whole file under its final name."""
         if self.temporary is not None and self.final is not None:
             with reporting(self.name):
                 os.replace(self.temporary, self.final)
@@ -132,15 +128,9 @@ def _release(temporary: Path) -> None:
 
 @contextmanager
 def locked(folder: Path, doing: str) -> Iterator[None]:
-    """Keep a folder to this process; the system lets go of it when the process ends, however it ends.
+    """Keep a folder to this process, however the process ends; it is made where it is not there.
 
-    Args:
-        folder: made when it is not there; ``lock`` in it is the file that is held.
-        doing: what another process would be doing, for the message.
-
-    Raises:
-        SettingsError: another process holds it.
-        OutputError: it cannot be made.
+    SettingsError if another process holds the file ``lock`` in it; ``doing`` is for the message.
     """
     with reporting(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,12 +139,8 @@ def locked(folder: Path, doing: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SettingsError(
-                f"Another process is {doing} in this folder.",
-                needed="one process for a folder",
-                found=str(folder),
-                remedy="wait for it, or end it; the same command then goes on where it was",
-            ) from error
+            remedy = "wait for it, or end it; the same command then goes on where it was"
+            raise SettingsError(f"Another process is {doing} in folder {folder}.", remedy=remedy) from error
         yield
 
 
@@ -170,16 +156,12 @@ def is_stdout(path: str) -> bool:
 
 
 def destination(path: str | Path) -> Destination:
-    """Tell where an output path leads; ``-`` is stdout.
-
-    Raises:
-        OutputError: it is a folder.
-    """
+    """Tell where an output path leads; ``-`` is stdout; OutputError if it is a folder."""
     name = str(path)
     if is_stdout(name):
         return Destination("<stdout>", None, None)
     if os.path.isdir(name):
-        raise OutputError("The output path is a folder.", needed="a file name", found="a folder", where=name)
+        raise OutputError("The output path is a folder.", where=name, remedy="give a file name")
     if os.path.exists(name) and not os.path.isfile(name) or name.startswith(("/dev/", "/proc/")):
         return Destination(name, Path(name), None)  # /dev/fd/63 of a shell's >(...) has no real path to rename to
     final = Path(os.path.realpath(name))
@@ -187,11 +169,7 @@ def destination(path: str | Path) -> Destination:
 
 
 def check_place(path: str | Path) -> None:
-    """See that a file can be made where an output goes, before hours are spent on what it is to hold.
-
-    Raises:
-        OutputError: it is a folder, or its folder is missing or not writable.
-    """
+    """See that a file can be made where an output goes, before hours are spent on what it is to hold."""
     to = destination(path)
     if to.temporary is not None:
         with reporting(to.name):
@@ -201,20 +179,14 @@ def check_place(path: str | Path) -> None:
 
 @contextmanager
 def whole_or_not(path: str | Path) -> Iterator[Path]:
-    """Give a path to write; a file gets its final name on success and leaves nothing on any failure.
-
-    Raises:
-        OutputError: the disk is full, the folder is missing or not writable.
-    """
+    """Give a path to write; a file gets its final name on success and leaves nothing on any failure."""
     to = destination(path)
     if to.path is None:
-        raise OutputError("This output cannot go to stdout.", needed="a file name", found=to.name)
+        raise OutputError("This output cannot go to stdout.", remedy="give a file name")
     try:
         with reporting(to.name):
             yield to.claim()
-            if to.temporary is not None:
-                with to.temporary.open("rb+") as handle:
-                    os.fsync(handle.fileno())
+            to.sync()
         to.publish()
     finally:
         to.discard()
@@ -222,23 +194,14 @@ def whole_or_not(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def reporting(where: Path | str) -> Iterator[None]:
-    """Turn OSError into OutputError about an output; a closed pipe (BrokenPipeError) passes as it is.
-
-    Raises:
-        OutputError: disk full, quota, no such folder, not permitted.
-    """
+    """Turn OSError into OutputError about an output; a closed pipe (BrokenPipeError) passes as it is."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(
-            "The output could not be written.",
-            needed="a place with enough room that may be written to",
-            found=error.strerror or str(error),
-            where=str(where),
-            remedy="look after folder, permissions and disk space, or give another path; then run it again",
-        ) from error
+        found, remedy = error.strerror or str(error), "check folder, permissions and disk space, or give another path"
+        raise OutputError("The output could not be written.", found=found, where=str(where), remedy=remedy) from error
 
 
 class Output:
@@ -253,9 +216,8 @@ class Output:
 
     def finish(self) -> None:
         """Write the last bytes to the disk; the file is whole then, under its temporary name."""
-        if self.to.temporary is not None:
-            with reporting(self.name), self.to.temporary.open("rb+") as handle:
-                os.fsync(handle.fileno())
+        with reporting(self.name):
+            self.to.sync()
 
     def publish(self) -> None:
         """Put the file under its final name; raises OutputError."""
@@ -267,11 +229,7 @@ class Output:
 
 
 class ByteOutput(Output):
-    """Bytes on their way to a file, a pipe or stdout, without a buffer that could fail again at exit.
-
-    Raises:
-        OutputError: it cannot be opened.
-    """
+    """Bytes on their way to a file, a pipe or stdout, without a buffer that could fail again at exit."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
@@ -284,12 +242,7 @@ class ByteOutput(Output):
                 self._raw = io.FileIO(self.to.claim(), "w")
 
     def write_bytes(self, data: bytes) -> None:
-        """Write all bytes.
-
-        Raises:
-            OutputError: the system refused (disk full, file too large, quota).
-            BrokenPipeError: the reader of a pipe has gone.
-        """
+        """Write all bytes; OutputError for a full disk and the like, BrokenPipeError if a pipe's reader has gone."""
         view = memoryview(data)
         with reporting(self.name):
             while view:

@@ -160,7 +160,7 @@ def test_nobody_can_write_into_the_provenance(null):
 
 def test_outputs_that_would_not_be_written_or_would_clash_are_told(null, tmp_path):
     cases = [
-        ([f"tsv={tmp_path / 't.tsv'}"], "o.vcf", "Nothing would be written to the output"),
+        ([f"tsv={tmp_path / 't.tsv'}"], "o.vcf", "Nothing would be written"),
         (["flat", f"tsv={tmp_path / 'o.vcf.gz.tbi'}"], "o.vcf.gz", "or an index"),
         (["flat", f"tsv={FASTA}.fai"], "o.vcf", "or an index"),
         (["flat", "tsv=/dev/stdout"], "-", "go to the same place"),

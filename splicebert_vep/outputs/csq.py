@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import commonprefix
 
 from splicebert_vep_spec import (
     AlleleReport,
@@ -49,17 +50,12 @@ def vep_words(ref: str, alts: Sequence[str]) -> list[str]:
 
 def minimal_words(ref: str, alts: Sequence[str]) -> list[str]:
     """Return Ensembl VEP's names with ``--minimal``: shared prefix, then shared suffix cut off."""
-    return [_minimal(ref.upper(), alt.upper()) for alt in alts]
-
-
-def _minimal(ref: str, alt: str) -> str:
-    start, shorter = 0, min(len(ref), len(alt))
-    while start < shorter and ref[start] == alt[start]:
-        start += 1
-    end = 0
-    while end < shorter - start and ref[-1 - end] == alt[-1 - end]:
-        end += 1
-    return alt[start : len(alt) - end] or MINIMAL_EMPTY
+    words, ref = [], ref.upper()
+    for alt in map(str.upper, alts):
+        start = len(commonprefix([ref, alt]))
+        end = len(commonprefix([ref[start:][::-1], alt[start:][::-1]]))
+        words.append(alt[start : len(alt) - end] or MINIMAL_EMPTY)
+    return words
 
 
 def written_words(ref: str, alts: Sequence[str]) -> list[str]:
@@ -87,10 +83,8 @@ def alts_of(
     word may name another ALT (with ``--minimal`` all deletions in a repeat are ``-``): a word claimed by two numbers
     matches neither.
 
-    Args:
-        words: the allele of each entry, upper-case; empty is no evidence.
-        numbers: 1-based numbers of the ALTs, where the entries have them.
-        namings: the words for the ALTs, in every way that the annotator may have used.
+    ``words`` are the upper-case alleles of the entries (empty is no evidence), ``numbers`` the 1-based numbers of their
+    ALTs, ``namings`` the words for the ALTs in every way that the annotator may have used.
     """
     lost, claimed_twice = False, set[str]()
     if numbers is not None:
@@ -136,20 +130,11 @@ _ANNOTATORS: tuple[tuple[re.Pattern[str], str, tuple[str, ...], tuple[Naming, ..
 
 @dataclass(frozen=True, slots=True)
 class EntryLayout:
-    """Places of the subfields in the entries of one INFO field.
+    """Indices of the subfields in the entries of one INFO field, None where the entries do not have them."""
 
-    Args:
-        field: the definition as this program writes it, with our subfields last.
-        columns: number of subfields in the input.
-        ours: the indices of those that an earlier run appended.
-        allele: index of the allele.
-        gene, symbol, transcript, number: indices, None where the entries do not have them.
-        namings: ways in which the annotator may call an allele.
-    """
-
-    field: InfoField
-    columns: int
-    ours: frozenset[int]
+    field: InfoField  # as this program writes it, with our subfields last
+    columns: int  # number of subfields in the input
+    ours: frozenset[int]  # those that an earlier run appended
     allele: int
     gene: int | None
     symbol: int | None
@@ -186,11 +171,7 @@ class CsqAdapter(MergingAdapter):
     version = "1"
 
     def merge(self, run: RunInfo, info: Mapping[str, InfoField]) -> CsqMerger:
-        """Return an object that merges into every field that VEP or SnpEff wrote, whatever its key.
-
-        Raises:
-            Refused: there is no such field.
-        """
+        """Return an object that merges into every field that VEP or SnpEff wrote, whatever its key; Refused if none."""
         ids = score_ids(run)
         found = list(_layouts(info, [f"{PREFIX}{name}" for name in (*ids, "STATUS")]))
         if not found:
@@ -203,12 +184,7 @@ class CsqAdapter(MergingAdapter):
 
 
 class CsqMerger(Merger):
-    """Merge outcomes into entries.
-
-    Args:
-        ids: of the scores, in output order.
-        found: the fields of entries.
-    """
+    """Merge outcomes into entries; ``ids`` are those of the scores, in output order."""
 
     def __init__(self, ids: Sequence[str], found: Sequence[EntryLayout]) -> None:
         self._ids = ids
@@ -296,9 +272,7 @@ class _ScoresByGene:
         if found:
             return found
         named = self._by_symbol.get(symbol)
-        return named[1] if named and not _comparable(gene, named[0]) else None
-
-
-def _comparable(one: str, other: str) -> bool:
-    """Tell whether two gene ids that differ are of one namespace, so that they are two genes."""
-    return any(namespace.match(one) and namespace.match(other) for namespace in _NAMESPACES)
+        # Two ids of one namespace that differ are two genes, whatever their symbols.
+        if named is None or any(kind.match(gene) and kind.match(named[0]) for kind in _NAMESPACES):
+            return None
+        return named[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from operator import attrgetter
 from typing import TypeVar
@@ -32,38 +31,19 @@ def per_run(make: Callable[[RunInfo], T]) -> Callable[[RunInfo], T]:
 
 
 PREFIX = "SpliceBERT_"
-
-
-@dataclass(frozen=True, slots=True)
-class ContextField:
-    """A column about the gene: its id, its VCF description, and the attribute of ``GeneContext`` that it shows."""
-
-    id: str
-    description: str
-    attribute: str
-
-
-#: Columns about the gene, in output order.
-CONTEXT_FIELDS: tuple[ContextField, ...] = (
-    ContextField("SYMBOL", "Gene symbol", "symbol"),
-    ContextField("GENE", "Gene id", "gene_id"),
-    ContextField("TRANSCRIPT", "Reported transcript", "transcript_id"),
-    ContextField("STRAND", "Strand of the gene", "strand"),
-    ContextField("REGION", "CDS, 5_prime_UTR, 3_prime_UTR, exon or intron", "region"),
-    ContextField(
-        "SITE_OFFSET",
-        "Distance to the nearest exon: +5 or -12 intronic as in HGVS; 3 exonic, from the nearest site (1 = edge base)",
-        "site_offset",
-    ),
-    ContextField(
-        "SITE_HIT",
-        "donor, acceptor or both: the span touches an annotated splice-site dinucleotide of any transcript",
-        "site_hit",
-    ),
-)
-STATUS_DESCRIPTION = "Why an ALT has or has no scores: OK or the reason word, see docs/formats.md"
-
-_shown = attrgetter(*(field.attribute for field in CONTEXT_FIELDS))
+#: VCF descriptions of the columns about the gene by their ids, in output order.
+CONTEXT_FIELDS = {
+    "SYMBOL": "Gene symbol",
+    "GENE": "Gene id",
+    "TRANSCRIPT": "Reported transcript",
+    "STRAND": "Strand of the gene",
+    "REGION": "CDS, 5_prime_UTR, 3_prime_UTR, exon or intron",
+    "SITE_OFFSET": "Distance to the nearest exon: +5 or -12 intronic as in HGVS; 3 exonic, from the nearest site "
+    "(1 = edge base)",
+    "SITE_HIT": "donor, acceptor or both: the span touches an annotated splice-site dinucleotide of any transcript",
+}
+_shown = attrgetter("symbol", "gene_id", "transcript_id", "strand", "region", "site_offset", "site_hit")
+_STATUS = "Why an ALT has or has no scores: OK or the reason word, see docs/formats.md"
 _NO_GENE: tuple[Value, ...] = (None,) * len(CONTEXT_FIELDS)
 
 
@@ -84,9 +64,9 @@ def _lines(run: RunInfo) -> tuple[InfoField, ...]:
     """Return the INFO lines in the order of a record's values."""
     return (
         *(InfoField(f"{PREFIX}{f.id}", f.number, f.type, f.description) for f in run.fields),
-        *(InfoField(f"{PREFIX}{field.id}", "A", "String", field.description) for field in CONTEXT_FIELDS),
+        *(InfoField(f"{PREFIX}{key}", "A", "String", description) for key, description in CONTEXT_FIELDS.items()),
         InfoField(f"{PREFIX}NGENES", "A", "Integer", "Number of genes the allele overlaps; values are of one of them"),
-        InfoField(f"{PREFIX}STATUS", "A", "String", STATUS_DESCRIPTION),
+        InfoField(f"{PREFIX}STATUS", "A", "String", _STATUS),
     )
 
 

@@ -8,16 +8,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from splicebert_vep_spec import (
-    FieldSpec,
-    RecordReport,
-    RunInfo,
-    TableAdapter,
-    TableWriter,
-    TextAdapter,
-    Value,
-    format_value,
-)
+from splicebert_vep_spec import RecordReport, RunInfo, TableAdapter, TableWriter, TextAdapter, Value, format_value
 
 from .flat import CONTEXT_FIELDS, context_values, per_run, score_ids
 
@@ -26,8 +17,7 @@ from .flat import CONTEXT_FIELDS, context_values, per_run, score_ids
 def columns(run: RunInfo) -> tuple[str, ...]:
     """Return the names of a table's columns."""
     before = ("CHROM", "POS", "ID", "REF", "ALT", "START", "SPAN_REF", "SPAN_ALT")
-    gene = tuple(field.id for field in CONTEXT_FIELDS)
-    return (*before, *gene, "TRANSCRIPT_CHOICE", "BIOTYPE", *score_ids(run), "STATUS", "REASON")
+    return (*before, *CONTEXT_FIELDS, "TRANSCRIPT_CHOICE", "BIOTYPE", *score_ids(run), "STATUS", "REASON")
 
 
 def rows(report: RecordReport, run: RunInfo) -> Iterator[tuple[Value, ...]]:
@@ -42,15 +32,9 @@ def rows(report: RecordReport, run: RunInfo) -> Iterator[tuple[Value, ...]]:
         head += (change.start, change.ref, change.alt) if change else (None, None, None)
         for outcome in allele.contexts:
             gene = outcome.context
-            yield (
-                *head,
-                *context_values(gene),
-                gene.transcript_choice if gene else None,
-                gene.biotype if gene else None,
-                *map(outcome.values.get, ids),
-                str(outcome.status),
-                outcome.reason or None,
-            )
+            choice = (gene.transcript_choice, gene.biotype) if gene else (None, None)
+            scores = map(outcome.values.get, ids)
+            yield (*head, *context_values(gene), *choice, *scores, str(outcome.status), outcome.reason or None)
 
 
 def objects(report: RecordReport, run: RunInfo) -> Iterator[dict[str, Value]]:
@@ -143,12 +127,7 @@ class ParquetWriter(TableWriter):
 
 
 class RowsWriter:
-    """Write rows in groups of thousands.
-
-    Args:
-        path: of the file.
-        schema: names and types of the columns, in the order of a row's values.
-    """
+    """Write rows, whose values come in the order of the schema, in groups of thousands."""
 
     def __init__(self, path: str, schema: pa.Schema) -> None:
         self._schema = schema
@@ -172,22 +151,14 @@ class RowsWriter:
     def _flush(self) -> None:
         if not self._buffer:
             return
-        by_column = zip(*self._buffer, strict=True)
-        arrays = [
-            pa.array([utf8(value) for value in values], type=kind.type)
-            for values, kind in zip(by_column, self._schema, strict=True)
-        ]
+        by_column = zip(zip(*self._buffer, strict=True), self._schema, strict=True)
+        arrays = [pa.array(map(utf8, values), type=column.type) for values, column in by_column]
         self._buffer.clear()
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
 
 def schema_of(run: RunInfo) -> pa.Schema:
     """Return the schema of a run's rows, with its provenance as metadata."""
-    types: dict[str, FieldSpec] = {field.id: field for field in run.fields}
-    kinds = []
-    for name in columns(run):
-        if name in types:
-            kinds.append((name, _ARROW_TYPES[types[name].type]))
-        else:
-            kinds.append((name, pa.int64() if name in ("POS", "START") else pa.string()))
+    types = {"POS": pa.int64(), "START": pa.int64()} | {field.id: _ARROW_TYPES[field.type] for field in run.fields}
+    kinds = [(name, types.get(name, pa.string())) for name in columns(run)]
     return pa.schema(kinds, metadata=dict(run.provenance))

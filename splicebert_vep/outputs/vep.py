@@ -19,7 +19,7 @@ class VepAdapter(InfoAdapter):
 
     def header(self, run: RunInfo) -> Sequence[InfoField]:
         """Return the one INFO line; its Description ends in the format."""
-        columns = ["ALLELE", *(field.id for field in CONTEXT_FIELDS), *score_ids(run), "STATUS"]
+        columns = ["ALLELE", *CONTEXT_FIELDS, *score_ids(run), "STATUS"]
         text = f"SpliceBERT zero-shot splicing scores, one entry per ALT and gene. Format: {'|'.join(columns)}"
         return [InfoField(KEY, ".", "String", text)]
 

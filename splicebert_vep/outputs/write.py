@@ -37,18 +37,11 @@ _MERGED = re.compile(r"\|\s*SpliceBERT_pred_")  # a subfield of another program'
 
 
 class TextFile(ByteOutput):
-    """Write the lines of a text adapter; bytes that are no UTF-8 leave as they came.
-
-    Raises:
-        SettingsError: the name promises a compressed file, or the adapter refused the run.
-        OutputError: it cannot be opened.
-        PluginError: the adapter failed.
-    """
+    """Write the lines of a text adapter; bytes that are no UTF-8 leave as they came."""
 
     def __init__(self, adapter: TextAdapter, origin: Origin, path: str, run: RunInfo) -> None:
         if path.endswith(_PACKED):
-            problem = f"{adapter.name} is written as plain text."
-            raise SettingsError(problem, needed="a name without a compressor's suffix", found=path)
+            raise SettingsError(f"{adapter.name} is written as plain text.", found=path, remedy="leave the suffix out")
         self._adapter, self._origin, self._run = adapter, origin, run
         with origin.guarding("head"):
             head = self._joined("head", adapter.head(run))
@@ -70,21 +63,14 @@ class TextFile(ByteOutput):
 
 
 class TableFile(Output):
-    """Let a table adapter write its file.
-
-    Raises:
-        SettingsError: stdout was asked for, or the adapter refused the run.
-        OutputError: it cannot be opened.
-        PluginError: the adapter failed.
-    """
+    """Let a table adapter write its file."""
 
     def __init__(self, adapter: TableAdapter, origin: Origin, path: str, run: RunInfo) -> None:
         super().__init__(path)
         self._origin = origin
         if self.to.temporary is None:
-            place = "stdout" if self.to.path is None else "a pipe or device"
-            problem = f"{adapter.name} cannot be written to {place}."
-            raise SettingsError(problem, needed="a file", remedy=f"--emit {adapter.name}=FILE")
+            problem = f"{adapter.name} cannot be written to stdout, a pipe or a device."
+            raise SettingsError(problem, remedy=f"--emit {adapter.name}=FILE")
         try:
             with origin.guarding("open"), reporting(self.name):
                 temporary = self.to.claim()
@@ -100,11 +86,7 @@ class TableFile(Output):
             self._writer.write(reports)
 
     def finish(self) -> None:
-        """Write the last bytes; the file is whole then, under its temporary name.
-
-        Raises:
-            PluginError: the adapter wrote no file.
-        """
+        """Write the last bytes; the file is whole then, under its temporary name; PluginError if there is none."""
         with self._origin.guarding("close"), reporting(self.name):
             self._writer.close()
         written = self.to.temporary
@@ -121,21 +103,13 @@ class TableFile(Output):
 
 @dataclass(frozen=True, slots=True)
 class OutputPlan:
-    """Adapters and the places that they write to.
+    """Adapters and the places that they write to."""
 
-    Args:
-        path: the run's output, ``-`` is stdout.
-        kind: VCF, bgzipped VCF or BCF.
-        info: INFO and merging adapters; when there are none, no VCF is written.
-        tables: text and table adapters with their paths.
-        origins: where the adapters come from, by their names.
-    """
-
-    path: str
+    path: str  # "-" is stdout
     kind: Kind
-    info: tuple[InfoAdapter | MergingAdapter, ...]
+    info: tuple[InfoAdapter | MergingAdapter, ...]  # when there are none, no VCF is written
     tables: tuple[tuple[TextAdapter | TableAdapter, str], ...]
-    origins: Mapping[str, Origin]
+    origins: Mapping[str, Origin]  # by the adapters' names
 
     @property
     def targets(self) -> list[str]:
@@ -157,10 +131,9 @@ def plan_outputs(
 
     A table without a file takes the run's output when no VCF does.
 
-    Raises:
-        SettingsError: an unknown adapter, a file where none can be, two outputs for one path, or an output that
-            nothing is written to or that would replace an input. Only the VCF may replace the input VCF, which has
-            been read to its end by then.
+    Raises SettingsError for an unknown adapter, a file where none can be, two outputs for one path, or an output that
+    nothing is written to or that would replace an input. Only the VCF may replace the input VCF, which has been read to
+    its end by then.
     """
     info: list[InfoAdapter | MergingAdapter] = []
     tables: list[tuple[TextAdapter | TableAdapter, str]] = []
@@ -170,9 +143,8 @@ def plan_outputs(
         if isinstance(adapter, TextAdapter | TableAdapter):
             tables.append((adapter, own or path))
         elif adapter is None:
-            needed = f"some of {', '.join(adapters)}"
-            hint = suggestion([name], adapters)
-            raise SettingsError("An unknown output was asked for.", needed=needed, found=name, remedy=hint)
+            hint = f"{suggestion([name], adapters)} There are {', '.join(adapters)}."
+            raise SettingsError("An unknown output was asked for.", found=name, remedy=hint.strip())
         elif own:
             raise SettingsError(f"Output {name} goes into the VCF and takes no file.", found=word)
         elif isinstance(adapter, InfoAdapter | MergingAdapter):
@@ -181,22 +153,15 @@ def plan_outputs(
     check_outputs(plan.targets, [reference])
     check_outputs([path for _, path in tables], [source])
     if path != "-" and path not in plan.targets:
-        needed = "an output without a file of its own, such as flat or vep, or no -O"
-        found = f"{path}, and --emit {','.join(words)}"
-        raise SettingsError("Nothing would be written to the output.", needed=needed, found=found)
+        remedy = "add an output without a file of its own, such as flat or vep, or leave -O out"
+        raise SettingsError(f"Nothing would be written to {path} by --emit {','.join(words)}.", remedy=remedy)
     return plan
 
 
 class Outputs:
     """Write records and reports to every output of a plan; leave none behind when the block fails.
 
-    Args:
-        plan: adapters and paths.
-        run: fields and provenance.
-        header: of the input.
-        first: the first records, which complete a header for BCF.
-        contig_lengths: of the reference by its own names, for the same purpose.
-        version: of this program.
+    The first records, and the contig lengths of the reference by its own names, complete a header for BCF.
     """
 
     def __init__(
@@ -232,12 +197,7 @@ class Outputs:
         return self._vcf.warnings if self._vcf else ()
 
     def write(self, records: Sequence[VcfRecord], reports: Sequence[RecordReport]) -> None:
-        """Write a chunk.
-
-        Raises:
-            OutputError: the disk is full and the like.
-            BrokenPipeError: the reader of a pipe has gone.
-        """
+        """Write a chunk."""
         if self._vcf is not None:
             own = self._own_items(reports)
             infos = [record.info() for record in records] if any(one.merging for one in self._renderers) else []
@@ -283,14 +243,7 @@ class Outputs:
 
 
 class _Renderer:
-    """Render the INFO fields of one adapter.
-
-    Args:
-        adapter: an INFO adapter, or the merger of a merging adapter.
-        origin: of the adapter.
-        fields: declared by the adapter.
-        merging: whether ``adapter`` is a merger.
-    """
+    """Render the fields that an INFO adapter declared, or a merger of a merging adapter."""
 
     def __init__(
         self, adapter: InfoAdapter | Merger, origin: Origin, fields: Sequence[InfoField], *, merging: bool
@@ -302,15 +255,7 @@ class _Renderer:
         self._render: Callable[..., Mapping[str, tuple[Value, ...]]] = adapter.render
 
     def items(self, reports: Sequence[RecordReport], given: Iterable[RunInfo | Mapping[str, str]]) -> list[bytes]:
-        """Return the INFO items of each record.
-
-        Args:
-            reports: of the records.
-            given: goes to the adapter with each report: the run, or to a merger the record's own INFO.
-
-        Raises:
-            PluginError: the adapter failed, or gave values that its declared fields cannot hold.
-        """
+        """Return the INFO items of each record; an adapter is given the run too, a merger the record's own INFO."""
         try:
             with self._origin.guarding("render", passing=(UnfitError,)):
                 return [
@@ -338,10 +283,8 @@ def _renderers(
 ) -> list[_Renderer]:
     """Open the adapters for an input.
 
-    Raises:
-        SettingsError: an adapter refused, the definition of a field to merge into is in doubt, or scores of an earlier
-            run would stay among those of another program.
-        PluginError: a declared field is none, or two adapters write one key.
+    SettingsError: an adapter refused, the definition of a field to merge into is in doubt, or scores of an earlier run
+    would stay among those of another program. PluginError: a declared field is none, or two adapters write one key.
     """
     renderers: list[_Renderer] = []
     owners: dict[str, Origin] = {}
@@ -363,12 +306,9 @@ def _renderers(
             if not is_info_field(field):
                 raise origin.broken(method, needed=INFO_FIELD_NEEDED, found=repr(field))
             if field.key in owners:
-                raise PluginError(
-                    "Two outputs write the same INFO key.",
-                    found=f"{field.key} of {owners[field.key]} and of {origin}",
-                    where=f"hook {origin.hook}, --emit",
-                    remedy=f"use one of them at a time; {remedy(origin.plugin)}",
-                )
+                problem = f"Two outputs write INFO key {field.key}: {owners[field.key]} and {origin}."
+                one = f"use one of them at a time; {remedy(origin.plugin)}"
+                raise PluginError(problem, where=f"hook {origin.hook}, --emit", remedy=one)
             owners[field.key] = origin
         renderers.append(_Renderer(renderer, origin, fields, merging=isinstance(adapter, MergingAdapter)))
     stale = [key for key, field in known.items() if key not in owners and _MERGED.search(field.description)]
@@ -383,11 +323,7 @@ def _renderers(
 def _check_definitions(fields: Sequence[InfoField], header: VcfHeader) -> None:
     """See that the subfields of each field to merge into are certain; else no entry could be read, or kept."""
     doubts = header.infos_in_doubt()
-    for field in fields:
-        if field.key in doubts:
-            raise SettingsError(
-                "The definition of a field to merge into is in doubt.",
-                found=f"{field.key}: {doubts[field.key]}",
-                remedy="mend the header (bcftools reheader), or take the field out and annotate again "
-                f"(bcftools annotate -x INFO/{field.key}); --emit vep needs none",
-            )
+    for key in [field.key for field in fields if field.key in doubts]:
+        remedy = "mend the header (bcftools reheader), or take the field out and annotate again (bcftools annotate -x "
+        remedy += f"INFO/{key}); --emit vep needs none"
+        raise SettingsError(f"The definition of INFO {key}, to merge into, is in doubt: {doubts[key]}.", remedy=remedy)

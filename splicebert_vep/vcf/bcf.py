@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO
 
 from splicebert_vep_spec.values import INTEGER_MAX, INTEGER_MIN
 
@@ -43,9 +42,6 @@ class BcfConverter:
 
     The BCF comes back through this process: when this process is killed, the end marker goes nowhere, and no reader
     takes the output for whole.
-
-    Args:
-        out: takes the BCF.
     """
 
     def __init__(self, out: ByteOutput) -> None:
@@ -54,19 +50,15 @@ class BcfConverter:
         self._said = b""
         pipe = subprocess.PIPE
         with reporting(out.name):
-            self._child = subprocess.Popen([sys.executable, "-P", "-c", _PROGRAM], stdin=pipe, stdout=pipe, stderr=pipe)
-        self._text, self._bcf, self._stderr = map(_there, (self._child.stdin, self._child.stdout, self._child.stderr))
+            child = subprocess.Popen([sys.executable, "-P", "-c", _PROGRAM], stdin=pipe, stdout=pipe, stderr=pipe)
+        assert child.stdin and child.stdout and child.stderr
+        self._child, self._text, self._bcf, self._stderr = child, child.stdin, child.stdout, child.stderr
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._carry, self._listen)]
         for thread in self._threads:
             thread.start()
 
     def write_bytes(self, text: bytes) -> None:
-        """Take a piece of VCF text.
-
-        Raises:
-            OutputError: htslib could not take an earlier record, or the output failed.
-            BrokenPipeError: the reader of a pipe has gone.
-        """
+        """Take a piece of VCF text; raises as ``ByteOutput.write_bytes``, and if htslib refused an earlier record."""
         if self._error is not None:
             raise self._error
         try:
@@ -114,27 +106,14 @@ class BcfConverter:
             self._said = pipe.read()
 
 
-def _there(pipe: IO[bytes] | None) -> IO[bytes]:
-    if pipe is None:
-        raise RuntimeError("Popen made no pipe")
-    return pipe
-
-
 class BcfDictionary:
     """Names and types that a header defines; the numbers of BCF stand for them.
 
     The first records complete the header. Undefined INFO and FORMAT keys become ``Number=.,Type=String``, which keeps
     their text; keys without a value become flags. A header without any contig gets all of ``contig_lengths``, where
     these are in the naming of the records. A declared number type that values do not fit is widened (Integer, Float,
-    String) so that no digit changes, with a note for the user.
-
-    Args:
-        header: as it would be written to VCF.
-        first: the first records.
-        contig_lengths: of the reference.
-
-    Raises:
-        OutputError: a name that no header line can hold.
+    String) so that no digit changes, with a note for the user. Raises OutputError for a name that no header line can
+    hold.
     """
 
     def __init__(self, header: VcfHeader, first: Iterable[VcfRecord], contig_lengths: Mapping[str, int]) -> None:
@@ -180,24 +159,16 @@ class BcfDictionary:
         self.notes = [f"INFO {name}: declared type changed to {kind.split()[0]}, {why}" for name, kind in wider.items()]
 
     def check(self, record: VcfRecord) -> None:
-        """See that htslib can take a record whole; it would set a number that does not fit to missing without a word.
-
-        Raises:
-            OutputError: something is undefined, or a number cannot be held; names it, the record and the remedy.
-        """
+        """Refuse a record that htslib cannot take whole; htslib sets a number that it cannot hold to missing."""
         for section, name, value in _uses(record):
             if name not in self._known[section]:
                 raise _undefined(section, name, record)
             if value is not None and not _fits(self._types[name], value):
                 raise _unfit(f"INFO {name}", self._types[name], value, record)
-        columns = record.columns()
-        if columns[5] != b"." and not _is_float(columns[5]):
-            raise _unfit("QUAL", "Float", columns[5], record)
-        if len(columns) > 8 and _TEN_DIGITS.search(columns[8]):
-            self._check_samples(columns[8], record)
-
-    def _check_samples(self, text: bytes, record: VcfRecord) -> None:
-        formats, *samples = text.split(b"\t")
+        _, _, _, _, _, qual, _, _, *rest = record.columns()
+        if qual != b"." and not _is_float(qual):
+            raise _unfit("QUAL", "Float", qual, record)
+        formats, *samples = rest[0].split(b"\t") if rest and _TEN_DIGITS.search(rest[0]) else [b""]
         for sample in samples:
             for key, value in zip(formats.split(b":"), sample.split(b":"), strict=False):
                 if key in self._whole_formats and not _fits("Integer", value):

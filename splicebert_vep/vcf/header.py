@@ -28,37 +28,27 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 @dataclass(frozen=True)
 class VcfHeader:
-    """Raw header lines with their ends; the last is ``#CHROM``.
-
-    Args:
-        lines: every line, byte for byte.
-        fields: the INFO fields that this program declared, empty for a header as read.
-    """
+    """Raw header lines with their ends, the last is ``#CHROM``, and the INFO fields that this program declared."""
 
     lines: tuple[bytes, ...]
     fields: tuple[InfoField, ...] = ()
 
     @classmethod
     def parse(cls, lines: Sequence[bytes], source: str) -> VcfHeader:
-        """Check that lines form a header.
-
-        Raises:
-            VcfError: no ``##fileformat`` first, no ``#CHROM`` last, or fewer than 8 columns in it.
-        """
-        remedy = "give a whole VCF or BCF; a file without header can be given one with bcftools reheader"
-        where = f"{source}:{len(lines)}"
-        if not lines or not lines[0].startswith(b"##fileformat=VCF"):
-            found = repr(lines[0][:40].decode("utf-8", "replace")) if lines else "nothing"
-            raise VcfError("Not a VCF.", needed="##fileformat=VCFv4.x first", found=found, where=source, remedy=remedy)
-        if not lines[-1].startswith(b"#CHROM\t"):
-            found = repr(lines[-1][:40].decode("utf-8", "replace"))
-            raise VcfError("The header has no #CHROM line.", found=found, where=where, remedy=remedy)
-        last = lines[-1] if lines[-1].endswith(b"\n") else lines[-1] + b"\n"
-        header = cls((*lines[:-1], last))
-        if header.columns_count < 8:
-            found = f"{header.columns_count}, and at least 8 are needed"
-            raise VcfError("The #CHROM line has too few columns.", found=found, where=where, remedy=remedy)
-        return header
+        """Check that lines form a header: ``##fileformat`` first, ``#CHROM`` last, 8 columns or more."""
+        first, last = (lines[0], lines[-1]) if lines else (b"", b"")
+        problem, line, where = "", last, f"{source}:{len(lines)}"
+        if not first.startswith(b"##fileformat=VCF"):
+            problem, line, where = "Not a VCF: ##fileformat=VCFv4.x is not its first line.", first, source
+        elif not last.startswith(b"#CHROM\t"):
+            problem = "The header has no #CHROM line."
+        elif last.count(b"\t") < 7:
+            problem = "The #CHROM line has fewer than 8 columns."
+        if problem:
+            found = repr(line[:40].decode("utf-8", "replace"))
+            remedy = "give a whole VCF or BCF; a file without header can be given one with bcftools reheader"
+            raise VcfError(problem, found=found, where=where, remedy=remedy)
+        return cls((*lines[:-1], last if last.endswith(b"\n") else last + b"\n"))
 
     @classmethod
     def parse_bcf(cls, text: bytes, source: str) -> VcfHeader:
@@ -122,14 +112,7 @@ class VcfHeader:
 
         Lines of an earlier run are taken out; a field of another program that is declared again (a merged
         CSQ) gets its new number, type and description where it stands. All other lines stay byte for byte.
-
-        Args:
-            fields: INFO fields that will be written.
-            provenance: names and values of the one structured provenance line.
-            version: of this program.
-
-        Raises:
-            ValueError: a provenance name is not a VCF header key.
+        ``provenance`` has names and values of the one structured provenance line; ValueError if a name is no key.
         """
         end = b"\r\n" if self.lines[-1].endswith(b"\r\n") else b"\n"
         foreign = {field.key: field for field in fields if not is_ours(field.key)}
@@ -151,9 +134,8 @@ class VcfHeader:
 
 
 def _quoted(text: str) -> str:
-    """Quote a value of a structured header line."""
     text = re.sub(r"[\x00-\x1f\x7f]+", " ", text)
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
 
 
 def _key_of(line: bytes) -> tuple[str, str]:

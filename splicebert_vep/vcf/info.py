@@ -16,7 +16,6 @@ PREFIX = "SpliceBERT"
 _PREFIX = PREFIX.encode()
 
 _BREAKS_INFO = re.compile(r"[;\t\r\n]")
-_TEXTS_KEPT = 4096  # names of genes and transcripts come again with every allele
 
 Annotation = Mapping[str, tuple[Value, ...]]
 """INFO key -> one value per ALT (Number=A) or any number of them (Number=.); None is missing."""
@@ -66,11 +65,8 @@ class InfoEncoder:
     def text(self, annotation: Annotation, alts: int) -> bytes:
         """Return ``KEY=value;KEY=value`` of the fields that have a value; ``alts`` is the number of ALT alleles.
 
-        Each value is checked as it is printed.
-
-        Raises:
-            UnfitError: an undeclared key, not one value per ALT for Number=A, a value that is not of the declared type
-                or that no VCF can hold (NaN is not missing, None is), or an entry that breaks INFO.
+        Raises UnfitError for an undeclared key, not one value per ALT for Number=A, a value that is not of the declared
+        type or that no VCF can hold (NaN is not missing, None is), or an entry that breaks INFO.
         """
         items = []
         key: str = ""
@@ -89,24 +85,16 @@ class InfoEncoder:
                 elif values.count(None) < count:
                     items.append(begin + ",".join(["." if value is None else show(value) for value in values]))
         except (KeyError, TypeError, ValueError) as error:
-            raise self._unfit(key, values, alts) from error
+            problem = info_problem(self._fields.get(key), values, alts) or "entries without ';', tab or line break"
+            raise UnfitError(problem, f"{key} with {values!r}") from error
         return ";".join(items).encode("utf-8", "surrogateescape")
 
-    def _unfit(self, key: str, values: tuple[Value, ...], alts: int) -> UnfitError:
-        problem = info_problem(self._fields.get(key), values, alts)
-        return UnfitError(problem or "entries without ';', tab or line break", f"{key} with {values!r}")
 
-
-Printer = Callable[[Value], str]
-"""Print a value of a field, not None; raises ValueError or TypeError where the field cannot hold it."""
-
-
-def _printer(field: InfoField) -> Printer:
+def _printer(field: InfoField) -> Callable[[Value], str]:
+    """Return a function that prints a value, not None; it raises ValueError where the field cannot hold the value."""
     if field.type == "String":
         return _entry if field.entries or "Format: " in field.description else _text
-    if field.type == "Integer":
-        return _integer
-    return _float
+    return _integer if field.type == "Integer" else _float
 
 
 def _float(value: Value) -> str:
@@ -124,7 +112,7 @@ def _integer(value: Value) -> str:
     raise ValueError(f"{value!r} is no Integer")
 
 
-@lru_cache(maxsize=_TEXTS_KEPT)
+@lru_cache(maxsize=4096)  # names of genes and transcripts come again with every allele
 def _text(value: Value) -> str:
     return escape_info(_checked(value)) or "."
 
@@ -142,18 +130,12 @@ def _checked(value: Value) -> str:
 
 
 def splice_info(info: bytes, new: bytes, foreign: Collection[bytes] = ()) -> bytes:
-    """Replace this program's items of an INFO column by new ones, at its end.
+    """Replace this program's items of an INFO column by ``new`` ones, at its end.
 
-    Args:
-        info: the column as it came.
-        new: ``KEY=value;KEY=value``, or nothing.
-        foreign: keys of other programs that may be in ``new`` (a merged CSQ); the first item of each is replaced where
-            it stands.
+    ``foreign`` are keys of other programs that may be in ``new`` (a merged CSQ); the first item of each is replaced
+    where it stands.
     """
-    if foreign or _PREFIX in info:
-        kept, new = _without(info, new, foreign)
-    else:
-        kept = info
+    kept, new = _without(info, new, foreign) if foreign or _PREFIX in info else (info, new)
     if not new:
         return kept or (b"." if info else b"")
     kept = kept.rstrip(b";")

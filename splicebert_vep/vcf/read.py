@@ -49,16 +49,9 @@ class VcfRecord:
     __slots__ = ("_columns", "_header_lines", "_source", "alts", "chrom", "eol", "id", "number", "pos", "ref")
 
     def __init__(self, line: bytes, number: int, source: str = "", header_lines: int | None = 0) -> None:
-        """Split a line.
+        """Split a line with its end; raises VcfError for fewer than 8 columns, or if POS is no whole number.
 
-        Args:
-            line: the line with its end (``\\n``, ``\\r\\n`` or, at the end of a file, none).
-            number: 1-based place among the records.
-            source: file name, for messages.
-            header_lines: lines before the first record, for messages; None for BCF, which has no lines.
-
-        Raises:
-            VcfError: fewer than 8 columns, or POS is not a whole number.
+        ``source`` and ``header_lines`` (before the first record; None for BCF, which has no lines) are for messages.
         """
         self.number = number
         self._source = source
@@ -66,15 +59,11 @@ class VcfRecord:
         self.eol = b"\r\n" if line.endswith(b"\r\n") else b"\n"
         columns = line.rstrip(b"\r\n").split(b"\t", 8)
         if len(columns) < 8:
-            raise VcfError(
-                "A record is not whole: it has too few columns.",
-                found=f"{len(columns)}: {_excerpt(line)}", where=self.where, remedy=_AGAIN,
-            )  # fmt: skip
+            found = f"{len(columns)}: {_excerpt(line)}"
+            raise VcfError("A record has too few columns.", found=found, where=self.where, remedy=_AGAIN)
         if not columns[1].isdigit():
-            raise VcfError(
-                "A record has no usable position.", needed="a whole number in the POS column",
-                found=_excerpt(columns[1]), where=self.where, remedy="columns of a VCF are separated by tabs",
-            )  # fmt: skip
+            problem, remedy = "POS of a record is no whole number.", "columns of a VCF are separated by tabs"
+            raise VcfError(problem, found=_excerpt(columns[1]), where=self.where, remedy=remedy)
         self._columns = columns
         self.pos = int(columns[1])
         self.chrom = columns[0].decode("utf-8", "surrogateescape")
@@ -122,25 +111,20 @@ class VcfReader:
     kind: Literal["vcf", "bcf"]
 
     def __init__(self, path: str) -> None:
-        """Read the header; raises as ``open_vcf``."""
         self._records: Iterator[VcfRecord]
         with contextlib.ExitStack() as stack:
             stream = stack.enter_context(open_input(path))
-            self._stream, self.name = stream, stream.source_name
+            self.name, self.share_read = stream.source_name, stream.share_read
             head = stream.read(5)
             if head.startswith(b"BCF\x02"):
                 self.kind = "bcf"
-                head += self._read_bcf_header(stream, head)
+                head += self._read_bcf_header(stream)
                 self._records = self._bcf_records(stream, head, stack)
             else:
                 self.kind = "vcf"
                 self.header = VcfHeader.parse(self._header_lines(stream, head), self.name)
                 self._records = self._text_records(stream)
             self._stack = stack.pop_all()
-
-    def share_read(self) -> float | None:
-        """Return the share of the file that was read so far, for a progress bar; None for stdin and pipes."""
-        return self._stream.share_read()
 
     def __iter__(self) -> Iterator[VcfRecord]:
         return self
@@ -176,21 +160,16 @@ class VcfReader:
         before = len(self.header.lines)
         for number, line in enumerate(stream, start=1):
             if line.count(b"\t") != tabs:
-                raise self._wrong_columns(line, tabs + 1, f"{self.name}:{before + number}")
+                where, count = f"{self.name}:{before + number}", line.count(b"\t") + 1
+                found = f"{count} columns, where the header has {tabs + 1}: {_excerpt(line)}"
+                if not line.endswith(b"\n"):
+                    raise _cut_off(where, f"a last record of {found}")
+                remedy = "separate columns by tabs, or write the file again from its source"
+                problem = "A record and the header differ in their number of columns."
+                raise VcfError(problem, found=found, where=where, remedy=remedy)
             yield VcfRecord(line, number, self.name, before)
 
-    def _wrong_columns(self, line: bytes, columns: int, where: str) -> VcfError:
-        count = line.count(b"\t") + 1
-        found = f"{count} columns: {_excerpt(line)}"
-        if not line.endswith(b"\n"):
-            return _cut_off(where, f"a last record of {found}, where the header has {columns}")
-        return VcfError(
-            "A record and the header differ in their number of columns.",
-            needed=f"{columns} columns separated by tabs, as in the #CHROM line", found=found, where=where,
-            remedy="mend the line, or write the file again from its source",
-        )  # fmt: skip
-
-    def _read_bcf_header(self, stream: InputStream, head: bytes) -> bytes:
+    def _read_bcf_header(self, stream: InputStream) -> bytes:
         length = stream.read(4)
         size = int.from_bytes(length, "little")
         text = stream.read(size)
@@ -225,11 +204,11 @@ class VcfReader:
             raise VcfError("The BCF header cannot be read.", found=str(error), where=self.name) from error
 
         def records() -> Iterator[VcfRecord]:
-            printer = _BcfPrinter(native.header)
+            floats = [_floats(native.header.info), _floats(native.header.formats)]
             number = 0
             try:
                 for number, record in enumerate(native, start=1):
-                    yield VcfRecord(printer.line(record), number, self.name, None)
+                    yield VcfRecord(bcf_line(record, *floats), number, self.name, None)
             except (OSError, ValueError) as error:
                 thread.join()
                 found = f"a record that htslib cannot read: {error}"
@@ -241,38 +220,34 @@ class VcfReader:
         return records()
 
 
-class _BcfPrinter:
-    """Print records of BCF as lines of VCF, without losing a byte or a digit."""
+def _floats(fields: pysam.VariantHeaderMetadata) -> frozenset[bytes]:
+    """Return the Float keys of a file, because asking htslib for each record is slow."""
+    return frozenset(key.encode() for key, item in fields.items() if item.type == "Float")
 
-    def __init__(self, header: pysam.VariantHeader) -> None:
-        """Read the Float keys once a file, because asking htslib for each record is slow."""
-        self._info = frozenset(key.encode() for key, item in header.info.items() if item.type == "Float")
-        self._formats = frozenset(key.encode() for key, item in header.formats.items() if item.type == "Float")
 
-    def line(self, record: pysam.VariantRecord) -> bytes:
-        """Return the line of a record, without line end, each float with as many digits as it holds."""
-        try:
-            line = str(record).encode()
-        except UnicodeDecodeError as error:  # pysam takes text for UTF-8; the line as htslib made it is in here
-            line = error.object
-        columns = line.rstrip(b"\n").split(b"\t")
-        if columns[5] != b".":
-            columns[5] = _exact(columns[5], (record.qual,))
-        if columns[7] != b".":
-            items = columns[7].split(b";")
-            for i, item in enumerate(items):
-                key, equals, text = item.partition(b"=")
-                if equals and key in self._info:
-                    items[i] = key + b"=" + _exact(text, record.info[key.decode()])
-            columns[7] = b";".join(items)
-        if len(columns) > 9 and not self._formats.isdisjoint(keys := columns[8].split(b":")):
-            for at, sample in enumerate(record.samples.values(), start=9):
-                parts = columns[at].split(b":")
-                for i, key in enumerate(keys[: len(parts)]):
-                    if key in self._formats:
-                        parts[i] = _exact(parts[i], sample[key.decode()])
-                columns[at] = b":".join(parts)
-        return b"\t".join(columns)
+def bcf_line(record: pysam.VariantRecord, infos: frozenset[bytes], formats: frozenset[bytes]) -> bytes:
+    """Return the line of a BCF record, without line end; its Float keys get as many digits as they hold."""
+    try:
+        line = str(record).encode()
+    except UnicodeDecodeError as error:  # pysam takes text for UTF-8; the line as htslib made it is in here
+        line = error.object
+    columns = line.rstrip(b"\n").split(b"\t")
+    if columns[5] != b".":
+        columns[5] = _exact(columns[5], (record.qual,))
+    items = columns[7].split(b";")
+    for i, item in enumerate(items):
+        key, equals, text = item.partition(b"=")
+        if equals and key in infos:
+            items[i] = key + b"=" + _exact(text, record.info[key.decode()])
+    columns[7] = b";".join(items)
+    if len(columns) > 9 and not formats.isdisjoint(keys := columns[8].split(b":")):
+        for at, sample in enumerate(record.samples.values(), start=9):
+            parts = columns[at].split(b":")
+            for i, key in enumerate(keys[: len(parts)]):
+                if key in formats:
+                    parts[i] = _exact(parts[i], sample[key.decode()])
+            columns[at] = b":".join(parts)
+    return b"\t".join(columns)
 
 
 def _exact(text: bytes, values: object) -> bytes:
@@ -292,11 +267,7 @@ def _exact(text: bytes, values: object) -> bytes:
 
 
 def open_input(path: str) -> InputStream:
-    """Open a file, or stdin for ``-``, as a stream of its bytes, inflated where they are gzip or BGZF.
-
-    Raises:
-        VcfError: cannot be opened, is empty, and, while it is read, cut off or damaged.
-    """
+    """Open a file, or stdin for ``-``, as a stream of its bytes, inflated where they are gzip or BGZF."""
     name = "<stdin>" if path == "-" else path
     try:
         file: BinaryIO = sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: SIM115 (the stream closes it)
@@ -320,7 +291,7 @@ class InputStream(io.BufferedReader):
         self.source_name = source.name
 
     def share_read(self) -> float | None:
-        """Return the share of the file's own bytes that was read, None for a stream."""
+        """Return the share of the file's own bytes that was read so far; None for stdin and pipes."""
         return self._source.taken / self._source.size if self._source.size else None
 
 

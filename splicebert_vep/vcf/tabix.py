@@ -20,22 +20,14 @@ _HEAD_LINES = 100_000
 
 
 class TabixTable:
-    """Rows of an indexed file.
-
-    Args:
-        path: of the file; its index lies beside it, ``.tbi`` or ``.csi``.
-
-    Raises:
-        VcfError: missing, not bgzipped, cut off, without index, or damaged.
-    """
+    """Rows of a file whose index lies beside it; VcfError if missing, not bgzipped, cut off, not indexed or damaged."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         _check_bgzipped(path)
         found = [path + suffix for suffix in (".tbi", ".csi") if os.path.exists(path + suffix)]
         if not found:
-            needed = f"{path}.tbi or .csi"
-            raise VcfError("A file to join has no index.", needed=needed, where=path, remedy=_tabix(path))
+            raise VcfError("A file to join has no index (.tbi or .csi).", where=path, remedy=_tabix(path))
         self.index = found[0]
         self.warnings: list[str] = []
         if os.stat(self.index).st_mtime_ns < os.stat(path).st_mtime_ns:
@@ -57,11 +49,7 @@ class TabixTable:
     def fetch(self, contig: str, start: int, end: int) -> Iterator[str] | None:
         """Return the rows that overlap [start, end), 0-based half-open; None when the file lacks the contig.
 
-        Args:
-            contig: any name of the contig: chr17, 17 and NC_000017.11 are one.
-
-        Raises:
-            VcfError: the file is damaged there.
+        Any name of the contig will do: chr17, 17 and NC_000017.11 are one.
         """
         own = self._names.find(contig)
         return None if own is None else self._rows(own, start, end)
@@ -89,12 +77,9 @@ def _check_bgzipped(path: str) -> None:
         raise VcfError("A file to join cannot be opened.", found=found, where=path, remedy="check --join") from error
     if head[:4] != b"\x1f\x8b\x08\x04" or head[12:14] != b"BC":
         packed = head[:2] == b"\x1f\x8b"
-        raise VcfError(
-            "A file to join is not compressed by bgzip.",
-            found="a file compressed by plain gzip" if packed else repr(head[:12].decode("latin-1")),
-            where=path,
-            remedy=f"sort it, then {'gunzip -c' if packed else 'cat'} FILE | bgzip > FILE.gz, then {_tabix(path)}",
-        )
+        found = "a file compressed by plain gzip" if packed else repr(head[:12].decode("latin-1"))
+        remedy = f"sort it, then {'gunzip -c' if packed else 'cat'} FILE | bgzip > FILE.gz, then {_tabix(path)}"
+        raise VcfError("A file to join is not compressed by bgzip.", found=found, where=path, remedy=remedy)
     if tail != BGZF_END:
         raise _damaged(path, "a file without the end mark of bgzip")
 

@@ -42,17 +42,9 @@ class VcfWriter(ByteOutput):
 
     A file is written under a temporary name beside it, checked, indexed (``.vcf.gz``: .tbi, or .csi for long
     contigs; ``.bcf``: .csi) and renamed when the ``with`` block ends well; when it ends by an exception, nothing
-    is left.
+    is left. ``path`` may also be a pipe, a device, or ``-`` for stdout.
 
-    Args:
-        path: output file, a pipe or device, or ``-`` for stdout.
-        header: as ``VcfHeader.annotated`` returns it.
-        kind: the format, where the path's suffix does not say it.
-        first: the first records, which complete a header for BCF.
-        contig_lengths: of the reference, for the same purpose.
-
-    Raises:
-        OutputError: cannot be opened, or (BCF) a name that no header can hold.
+    The first records and the contig lengths of the reference complete a header for BCF.
     """
 
     def __init__(
@@ -84,24 +76,16 @@ class VcfWriter(ByteOutput):
         super().__init__(path)
         self._packer: BcfConverter | BgzfPacker | None = None
         try:
-            if self._kind == "bcf":
-                self._packer = BcfConverter(self)
-            elif self._kind == "vcf.gz":
-                self._packer = BgzfPacker(self)
+            if self._kind != "vcf":
+                self._packer = BcfConverter(self) if self._kind == "bcf" else BgzfPacker(self)
         except BaseException:
             super().abort()
             raise
 
     def write(self, record: VcfRecord, info: bytes) -> None:
-        """Write a record; its earlier SpliceBERT items give way to new ones.
+        """Write a record; its earlier SpliceBERT items give way to ``info``, as ``InfoEncoder.text`` returns it.
 
-        Args:
-            record: as it was read.
-            info: new INFO items of the header's fields, as ``InfoEncoder.text`` returns them.
-
-        Raises:
-            OutputError: disk full and the like, maybe some records late; or BCF cannot hold the record.
-            BrokenPipeError: the reader of a pipe has gone.
+        Raises OutputError if the disk is full and the like, maybe some records late, or if BCF cannot hold the record.
         """
         if self._dictionary is not None:
             self._dictionary.check(record)
@@ -131,12 +115,7 @@ class VcfWriter(ByteOutput):
             raise
 
     def finish(self) -> None:
-        """Write the last bytes, check, index; a file is whole then, under its temporary name.
-
-        Raises:
-            OutputError: the output is not whole.
-            BrokenPipeError: the reader of a pipe has gone.
-        """
+        """Write the last bytes, check, index; a file is whole then, under its temporary name."""
         self._hand_over()
         if self._packer is not None:
             self._packer.close()
@@ -157,11 +136,7 @@ class VcfWriter(ByteOutput):
         self._index = Path(f"{temporary}{'.csi' if csi else '.tbi'}")
 
     def publish(self) -> None:
-        """Put file and index under their final names; nothing to do for stdout, pipes and devices.
-
-        Raises:
-            OutputError: they could not be renamed.
-        """
+        """Put file and index under their final names; nothing to do for stdout, pipes and devices."""
         with reporting(self.name):
             if self._kind != "vcf" and self.to.temporary is not None:
                 for suffix in INDEXES:  # an index of an earlier file must never stand beside the new file
@@ -208,8 +183,8 @@ class VcfWriter(ByteOutput):
         except VcfError as error:
             raise OutputError("The output is not whole.", found=str(error), where=self.name) from error
         if needed != found:
-            found_text = f"{found} lines or records when read again"
-            raise OutputError("The output is not whole.", needed=str(needed), found=found_text, where=self.name)
+            lines = f"{found} lines or records of {needed} when read again"
+            raise OutputError("The output is not whole.", found=lines, where=self.name)
 
 
 def _count_lines(stream: InputStream) -> int:

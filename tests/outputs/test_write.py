@@ -245,5 +245,5 @@ def test_a_merging_adapter_may_refuse_the_input(tmp_path):
 
 def test_two_adapters_of_one_key_are_told(tmp_path):
     merging = Merging(InfoField("SpliceBERT_X", "A", "Float", "x"))
-    with pytest.raises(PluginError, match="same INFO key"):
+    with pytest.raises(PluginError, match="SpliceBERT_X"):
         written(tmp_path, ["mine", "merging"], LINE, [report()], MERGED_HEADER, mine=Info("Float", 1), merging=merging)

@@ -73,7 +73,7 @@ def test_a_provenance_name_is_a_header_key():
         ([b"hello\n"], "Not a VCF"),
         ([LINES[0]], "no #CHROM line"),
         ([LINES[0], b"chr1\t5\n"], "no #CHROM line"),
-        ([LINES[0], b"#CHROM\tPOS\n"], "too few columns"),
+        ([LINES[0], b"#CHROM\tPOS\n"], "fewer than 8"),
     ],
 )
 def test_lines_that_are_no_header_are_refused(lines, message):
