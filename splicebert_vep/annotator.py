@@ -172,7 +172,7 @@ class Annotator:
         self._table_name, self._table_digest = table.name, table.digest
         self.genes = GeneIndex(table)
         self._engine = Engine(self.backend, flank=shape.flank, batch_tokens=settings.batch_tokens)
-        self.reference = Reference(reference)  # last: a FASTA may take a minute to index
+        self.reference = Reference(reference, assembly=table.assembly)  # last: a FASTA may take a minute to index
         self.choice_plan = with_choice(self.plan, scorers, origins)
         self._run: RunInfo | None = None
         self.scoring = Scoring(self.reference, self.genes, shape, self._engine, self.plan, self.choice_plan)

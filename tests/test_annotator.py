@@ -107,6 +107,19 @@ def test_variants_of_another_build_are_told(null):
         list(null.score(moved))
 
 
+def test_an_accession_of_another_assembly_is_told(null, tmp_path):
+    assert null.score("NC_000017.11:g.43047641A>C").status is Status.OK
+    for name in ("NC_000017.10", "NC_000017.9", "NC_000083.7", "CM000679.1", "NC_060941.1"):
+        with pytest.raises(BuildError, match=name):
+            null.score(f"{name}:g.43047641A>C")
+    moved = tmp_path / "old.vcf"
+    moved.write_text(re.sub("(?m)^(chr)?17\\b|(?<=ID=)(chr)?17\\b", "NC_000017.10", VCF.read_text()))
+    for given, options in ((moved, {}), (VCF, {"region": "NC_000017.10:43000000-43100000"})):
+        with pytest.raises(BuildError, match="NC_000017.10"):
+            null.annotate(given, tmp_path / "out.vcf", **options)
+    assert not (tmp_path / "out.vcf").exists()
+
+
 def test_a_frame_has_the_columns_of_the_table(null, tmp_path):
     frame = null.score_frame(variants())
     null.annotate(VCF, tmp_path / "t.tsv", emit=["tsv"])

@@ -66,8 +66,8 @@ class GeneIndex:
 
     def __init__(self, table: GeneTable) -> None:
         self.table = table
-        self._names = ContigNames(table.contigs)
-        self._lengths = ContigNames(table.contig_lengths)
+        self._lengths = ContigNames(table.contig_lengths, assembly=table.assembly, where=table.name)
+        self._names = ContigNames(table.contigs, assembly=self._lengths.assembly, where=table.name)
         bounds = np.searchsorted(table.gene_contig, np.arange(len(table.contigs) + 1)).tolist()
         self._contigs = {
             name: _ContigGenes(first, table.gene_start[first:last].tolist(), table.gene_end[first:last].tolist())

@@ -32,12 +32,13 @@ class Reference:
 
     Args:
         path: FASTA, plain or compressed by bgzip; soft-masked (lower-case) sequence is fine.
+        assembly: what it is of, in words; counts where neither its contigs' names nor their lengths tell it.
 
     Raises:
         FastaError: missing, empty, compressed by plain gzip, or not a FASTA.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, assembly: str | None = None) -> None:
         self.path = Path(path)
         indexes = _find_or_make_indexes(self.path, compressed=_check_format(self.path))
         self.index = indexes[0]  #: the ``.fai`` in use: beside the FASTA, or in the cache
@@ -48,7 +49,7 @@ class Reference:
         self.lengths: dict[str, int] = dict(zip(self._fasta.references, self._fasta.lengths, strict=True))
         if not self.lengths:
             raise FastaError("The reference holds no sequence.", needed="a FASTA", where=str(self.path))
-        self._names = ContigNames(self.lengths)
+        self._names = ContigNames(self.lengths, assembly=assembly, where=str(self.path))
         self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._md5: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -66,7 +67,11 @@ class Reference:
         self._fasta.close()
 
     def find(self, contig: str) -> str | None:
-        """Return the FASTA's own name of a contig under any naming (17, chr17, NC_000017.11), or None."""
+        """Return the FASTA's own name of a contig under any naming (17, chr17, NC_000017.11), or None.
+
+        Raises:
+            BuildError: ``contig`` is an accession of another assembly than the FASTA's.
+        """
         return self._names.find(contig)
 
     def fetch(self, contig: str, start: int, end: int) -> bytes:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from splicebert_vep_spec import format_value
 
-from ..errors import CohortError
+from ..errors import BuildError, CohortError
 from ..files import whole_or_not
-from ..genome.contigs import canonical_name
+from ..genome.contigs import accession_assembly, canonical_name
 from ..genome.ids import stable_id
 from ..outputs.tables import cell
 
@@ -72,8 +72,15 @@ def compare(old: str | Path, new: str | Path, threshold: float) -> Comparison:
 
     Raises:
         CohortError: there is no such table.
+        BuildError: the accessions of the contigs are of different assemblies.
     """
     before, after = _read(old), _read(new)
+    told = [
+        {accession_assembly(name) for name in run["CHROM"].unique().to_pylist()} - {None} for run in (before, after)
+    ]
+    if all(told) and not told[0] & told[1]:
+        found = " and ".join(", ".join(sorted(filter(None, names))) for names in told)
+        raise BuildError("The runs are of different genome assemblies.", needed="runs of one assembly", found=found)
     names = [name for name in after.column_names if name in before.column_names and name not in (*_KEYS, *_OF_THE_FILE)]
     like = [name for name in names if _is_number(before, name) == _is_number(after, name)]
     joined = before.join(after, _KEYS, join_type="full outer", left_suffix=" OLD", right_suffix=" NEW").combine_chunks()

@@ -37,7 +37,7 @@ class TabixTable:
         try:
             self._file = pysam.TabixFile(path, index=self.index, encoding="latin-1")
             self.contigs: tuple[str, ...] = tuple(self._file.contigs)
-            self._names = ContigNames(self.contigs)
+            self._names = ContigNames(self.contigs, where=path)
         except (OSError, ValueError, struct.error) as error:
             raise _damaged(path, f"an index that htslib cannot read: {error}") from error
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from factories import EXAMPLES
-from splicebert_vep.errors import CohortError, OutputError
+from splicebert_vep.errors import BuildError, CohortError, OutputError
 from splicebert_vep.tools.diff import COLUMNS, compare, write_changes
 
 TEXT = {
@@ -315,3 +315,10 @@ def test_it_does_not_wait_for_torch(tmp_path):
     words = [sys.executable, "-P", "-c", code, "cohort", "diff", one, one]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_accessions_of_two_assemblies_are_not_compared(tmp_path):
+    old, new = table(tmp_path / "old", {"CHROM": "NC_000017.10"}), table(tmp_path / "new", {"CHROM": "NC_000017.11"})
+    with pytest.raises(BuildError):
+        compare(old, new, 0.01)
+    assert changes(old, table(tmp_path / "plain", {})) == []
