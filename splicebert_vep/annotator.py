@@ -98,10 +98,7 @@ class GuardedChunks(Generic[R]):
 
 
 _EXPECTED = 0.1  # share of ALTs; the build guard stops at as many mismatches, but cannot tell where the FASTA holds N
-_DOUBTS = {
-    Status.REF_MISMATCH: "is it the right FASTA",
-    Status.NO_CONTIG: "does the FASTA lack contigs of the VCF",
-}
+_DOUBTS = {Status.REF_MISMATCH: "is it the right FASTA", Status.NO_CONTIG: "does the FASTA lack contigs of the VCF"}
 
 
 def _in_region(records: Iterable[R], region: Region | None, reference: Reference) -> Iterator[R]:

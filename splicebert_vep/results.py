@@ -7,16 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from splicebert_vep_spec import (
-    Allele,
-    FieldSpec,
-    GeneContext,
-    RecordReport,
-    ScoredContext,
-    Status,
-    Value,
-    format_value,
-)
+from splicebert_vep_spec import Allele, FieldSpec, GeneContext, RecordReport, ScoredContext, Status, Value, format_value
 
 from .errors import SettingsError
 from .variants import Variant

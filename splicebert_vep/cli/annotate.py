@@ -215,14 +215,7 @@ Examples:
 
 @cloup.command(epilog=_SCORE_EPILOG)
 @cloup.argument("variants", metavar="CHROM-POS-REF-ALT...", nargs=-1, required=True)
-@cloup.option_group(
-    "Input and output",
-    reference_option,
-    annotation_option,
-    join_option,
-    store_option,
-    json_option,
-)
+@cloup.option_group("Input and output", reference_option, annotation_option, join_option, store_option, json_option)
 @computed_options
 @machine_options
 def score(variants: tuple[str, ...], join: tuple[str, ...], as_json: bool, **model: Any) -> None:

@@ -69,7 +69,7 @@ class CohortGroup(cloup.Group):
 
 @cloup.group(cls=CohortGroup, epilog=_EPILOG)
 def cohort() -> None:
-    """Annotate many files, scoring each allele once, and compare two runs."""
+    """Annotate many files, each allele once; compare two runs."""
 
 
 @cohort.command("run", epilog=_RUN_EPILOG)

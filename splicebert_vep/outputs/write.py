@@ -149,6 +149,9 @@ def plan_outputs(
             raise SettingsError(f"Output {name} goes into the VCF and takes no file.", found=word)
         elif isinstance(adapter, InfoAdapter | MergingAdapter):
             info.append(adapter)
+        else:  # a subclass of Adapter alone: nothing here could call it
+            needed = "an InfoAdapter, MergingAdapter, TextAdapter or TableAdapter"
+            raise origins[name].broken("itself", needed=needed, found=type(adapter).__qualname__)
     plan = OutputPlan(path, kind or kind_of(path), tuple(info), tuple(tables), origins)
     check_outputs(plan.targets, [reference])
     check_outputs([path for _, path in tables], [source])

@@ -14,16 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from splicebert_vep_spec import (
-    Allele,
-    AlleleReport,
-    GeneContext,
-    RecordReport,
-    ScoredContext,
-    Skipped,
-    Status,
-    Value,
-)
+from splicebert_vep_spec import Allele, AlleleReport, GeneContext, RecordReport, ScoredContext, Skipped, Status, Value
 
 from ..genome.gene_index import GeneIndex
 from ..genome.reference import Reference

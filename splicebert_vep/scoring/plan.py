@@ -37,6 +37,13 @@ class PlannedScorer:
     asked: frozenset[str]
     origin: Origin
 
+    def __post_init__(self) -> None:
+        if not isinstance(
+            self.scorer, Scorer | SequenceScorer
+        ):  # no step would run it, and its fields would be missing
+            found = type(self.scorer).__qualname__
+            raise self.origin.broken("itself", needed="a Scorer or SequenceScorer", found=found)
+
     @property
     def fields(self) -> list[str]:
         """Ids of the asked fields, in the scorer's order."""

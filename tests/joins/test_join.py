@@ -9,18 +9,7 @@ import pysam
 import pysam.bcftools
 import pytest
 
-from factories import (
-    SPLICEAI,
-    Point,
-    annotated,
-    join_genome,
-    open_annotator,
-    plugin,
-    tabixed,
-    table,
-    vcf,
-    words,
-)
+from factories import SPLICEAI, Point, annotated, join_genome, open_annotator, plugin, tabixed, table, vcf, words
 from splicebert_vep import Annotator
 from splicebert_vep.errors import BuildError, PluginError, SettingsError, VcfError
 from splicebert_vep.plugins import load_plugins

@@ -228,11 +228,7 @@ def test_a_store_recalls_only_what_the_same_model_and_settings_computed(models, 
     with annotator(models[0], store=store) as opened:
         assert [result.values for result in opened.score(VARIANTS)] == first
         assert opened.remembered.recalled == len(VARIANTS)
-    for model, changes in (
-        (models[0], {"distance": 20}),
-        (models[0], {"masked": True}),
-        (models[1], {}),
-    ):
+    for model, changes in ((models[0], {"distance": 20}), (models[0], {"masked": True}), (models[1], {})):
         with annotator(model, store=store, **changes) as opened:
             assert [result.values for result in opened.score(VARIANTS)] != first
             assert opened.remembered.recalled == 0

@@ -13,11 +13,12 @@ from splicebert_vep.errors import PluginError, SettingsError
 from splicebert_vep.model.backend import TorchBackend, choose_device
 from splicebert_vep.model.engine import Engine
 from splicebert_vep.model.null import NullBackend
+from splicebert_vep.outputs.write import plan_outputs
 from splicebert_vep.plugins import Origin
 from splicebert_vep.scoring.pipeline import Pipeline, Scoring
 from splicebert_vep.scoring.plan import PlannedScorer, ScorePlan
 from splicebert_vep.sequence.windows import WindowShape
-from splicebert_vep_spec import A, BackendOptions, BackendOutput, C, FieldSpec, G, Scorer, Status, T
+from splicebert_vep_spec import A, Adapter, BackendOptions, BackendOutput, C, FieldSpec, G, Scorer, Status, T
 
 RNG = random.Random(7)
 GENOME = "".join(RNG.choice("ACGT") for _ in range(1500))
@@ -246,6 +247,19 @@ def test_a_scorer_that_breaks_the_contract_ends_the_run_by_name(answer, message)
         match=rf"Scorer odd of plugin mine broke the contract(.|\n)*{message}(.|\n)*register_scorers(.|\n)*=-mine",
     ):
         run_with(OneScorer(answer))
+
+
+def test_an_object_outside_the_base_classes_is_named_and_never_skipped():
+    class Alike:  # all that a scorer has, but the base class
+        name, version, fields = "odd", "1", OneScorer.fields
+        needs, score = OneScorer.needs, OneScorer.score
+
+    with pytest.raises(PluginError, match=r"odd of plugin mine(.|\n)*Alike(.|\n)*register_scorers"):
+        run_with(Alike())
+    alike = type("Alike", (Adapter,), {"name": "mine", "version": "1"})()  # of none of the four kinds
+    origin = Origin("mine", "register_adapters", "adapter", "mine")
+    with pytest.raises(PluginError, match=r"mine of plugin mine(.|\n)*Alike(.|\n)*register_adapters"):
+        plan_outputs(["mine"], "-", None, {"mine": alike}, {"mine": origin}, source="-", reference="x")
 
 
 class Writer(OneScorer):
