@@ -174,18 +174,18 @@ class Annotator:
         self._run: RunInfo | None = None
         self.scoring = Scoring(self.reference, self.genes, shape, self._engine, self.plan, self.choice_plan)
         self._store: ScoreStore | None = None
-        self.remembered: StoredScoring | None = None
+        self.stored_scoring: StoredScoring | None = None
         if store is not None:
             with contextlib.ExitStack() as undo:
                 undo.callback(self.reference.close)
                 self._store = ScoreStore(store)
                 undo.callback(self._store.close)
-                self.remembered = StoredScoring(
+                self.stored_scoring = StoredScoring(
                     self._store, self.space, self.plan, genes=self.genes, shape=shape, md5=self.reference.md5,
                     scoring=self.scoring,
                 )  # fmt: skip
                 undo.pop_all()
-        scoring = self.percentiles.over(self.remembered or self.scoring)
+        scoring = self.percentiles.over(self.stored_scoring or self.scoring)
         self._pipeline = Pipeline(self.reference, scoring, self.plan.offsets)
         self.lock = threading.Lock()
         self._process: int | None = os.getpid()

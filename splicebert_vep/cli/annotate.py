@@ -135,9 +135,9 @@ def annotate(
                 given, target, emit=emit or ("flat",), kind=kind, region=region, join=join,
                 progress=_alleles_on(bar) if bar else None,
             )  # fmt: skip
-    if annotator.remembered:
-        about = annotator.remembered
-        say(f"store {model['store']}: {about.recalled:,} alleles known, {about.scored:,} scored")
+    if annotator.stored_scoring:
+        about = annotator.stored_scoring
+        say(f"store {model['store']}: {about.known:,} alleles known, {about.scored:,} scored")
     _report(summary)
     if summary_file:
         _write_summary(summary_file, summary)

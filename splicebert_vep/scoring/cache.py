@@ -13,14 +13,7 @@ from ..provenance import ABOUT_WINDOW, Space, field_of
 from ..sequence.windows import WindowShape
 from ..settings import CHOICE, N_FRAC
 from ..store.store import AlleleKey, ScoreStore, StoredScores
-from .pipeline import (
-    ScoringLike,
-    genes_of,
-    in_order,
-    needs_choice,
-    scored_outcome,
-    skipped_outcome,
-)
+from .pipeline import ScoringLike, genes_of, in_order, needs_choice, scored_outcome, skipped_outcome
 from .plan import ScorePlan
 
 BATCH = 256  # alleles that are scored before they are committed, at most
@@ -33,13 +26,8 @@ Outcomes = tuple[ScoredContext, ...]
 STORED = frozenset((Status.OK, Status.NOT_APPLICABLE, Status.N_CONTEXT))
 
 
-class Columns:
-    """Turn values into the numbers of a space's rows, and back.
-
-    Args:
-        space: whose rows they are.
-        plan: the scores that a run asks for.
-    """
+class RowCodec:
+    """Turn the outcomes of a run's scores into rows of a space, and back."""
 
     def __init__(self, space: Space, plan: ScorePlan) -> None:
         self.space = space
@@ -56,7 +44,6 @@ class Columns:
         self._n_frac = self._fields.index(N_FRAC.id)
 
     def row(self, gene: str, outcome: ScoredContext) -> StoredScores:
-        """Return what is stored of an outcome."""
         values = tuple(cast(float | None, outcome.values.get(field)) for field in self._fields)
         return StoredScores(gene, str(outcome.status), outcome.reason, values)
 
@@ -67,22 +54,15 @@ class Columns:
         if not by_gene.keys() >= set(names):
             return None
         choosing = needs_choice(contexts)
-        return in_order(
-            [self.outcome(c, by_gene[name], choosing=choosing) for c, name in zip(contexts, names, strict=True)]
-        )
+        return in_order([self._outcome(c, by_gene[name], choosing) for c, name in zip(contexts, names, strict=True)])
 
-    def outcome(self, context: GeneContext, row: StoredScores, *, choosing: bool) -> ScoredContext:
-        """Return the outcome that was stored, as it is for the scores of this run.
-
-        Args:
-            choosing: whether KL_CTX chooses between genes of the allele; else it is there only when it was asked for.
-        """
+    def _outcome(self, context: GeneContext, row: StoredScores, choosing: bool) -> ScoredContext:
         if row.status == Status.N_CONTEXT:
             return skipped_outcome(context, Skipped(Status.N_CONTEXT, row.reason))
         values: dict[str, Value] = {}
         for i, field, whole in self._read:
             if field == CHOICE and not choosing and not self._choice_asked:
-                continue
+                continue  # a plain run has no KL_CTX there
             value = row.values[i]
             values[field] = int(value) if whole and value is not None else value
         return scored_outcome(context, values, {N_FRAC.id: row.values[self._n_frac]}, self._plan)
@@ -93,11 +73,8 @@ class StoredScoring:
 
     Args:
         store: open for writing.
-        space: of this run.
-        plan: the scores that this run asks for.
-        genes: the annotation.
-        shape: of windows.
-        md5: MD5 of a contig by its name in the FASTA.
+        space, plan: of this run.
+        md5: gives the MD5 of a contig by its name in the FASTA.
         scoring: scores an allele that the store does not know.
     """
 
@@ -113,12 +90,8 @@ class StoredScoring:
         scoring: ScoringLike,
     ) -> None:
         self._store, self._genes, self._shape, self._md5, self._scoring = store, genes, shape, md5, scoring
-        self._own = Columns(space, plan)
-        self._plan = plan
-        self._asked = plan.columns
-        self._batch = _FIRST_BATCH
-        self.recalled = 0
-        self.scored = 0
+        self._own, self._plan, self._batch = RowCodec(space, plan), plan, _FIRST_BATCH
+        self.known = self.scored = 0  # alleles so far
         #: Outcomes that no store takes, FAILED above all, where a run must not score such alleles again.
         self.unstored: dict[Allele, Outcomes] | None = None
 
@@ -132,9 +105,9 @@ class StoredScoring:
             StoreError: the store is damaged, or holds another value.
             OutputError: it cannot be written.
         """
-        found = self.recall(alleles)
+        found = self.find_known(alleles)
         missing = [i for i, outcome in enumerate(found) if outcome is None]
-        self.recalled += len(alleles) - len(missing)
+        self.known += len(alleles) - len(missing)
         done = 0
         while done < len(missing):
             batch = missing[done : done + self._batch]
@@ -148,8 +121,8 @@ class StoredScoring:
             self._batch = max(1, min(BATCH, int(len(batch) * _SECONDS / max(seconds, 1e-3))))
         return [outcome for outcome in found if outcome is not None]
 
-    def recall(self, alleles: Sequence[Allele]) -> list[Outcomes | None]:
-        """Return the outcomes that are known of each allele; None where it has to be scored."""
+    def find_known(self, alleles: Sequence[Allele]) -> list[Outcomes | None]:
+        """Return the outcomes that the store has of each allele; None where it has to be scored."""
         found: list[Outcomes | None] = [(self.unstored or {}).get(allele) for allele in alleles]
         asked: dict[int, Sequence[GeneContext]] = {}
         for i, allele in enumerate(alleles):
@@ -158,11 +131,13 @@ class StoredScoring:
                 found[i] = (skipped_outcome(None, genes),)
             elif found[i] is None:
                 asked[i] = genes
-        for columns in self._answering():
+        own = self._own.space
+        others = [one for one in self._store.spaces() if one != own and one.serves(self._plan.columns, own)]
+        for codec in (self._own, *(RowCodec(space, self._plan) for space in others)):
             left = [i for i in asked if found[i] is None]
             keys = [self._key(alleles[i]) for i in left]
-            for i, rows in zip(left, self._store.find(columns.space, keys), strict=True):
-                found[i] = columns.outcomes(asked[i], rows)
+            for i, rows in zip(left, self._store.find(codec.space, keys), strict=True):
+                found[i] = codec.outcomes(asked[i], rows)
         return found
 
     def keep(self, alleles: Sequence[Allele], outcomes: Sequence[Outcomes]) -> None:
@@ -176,24 +151,18 @@ class StoredScoring:
                 self.unstored[allele] = outcome
         self._store.add(self._own.space, kept, {self._md5(a.contig): a.contig for a in alleles})
 
-    def _answering(self) -> list[Columns]:
-        """Return the spaces that may know the scores of this run: its own first."""
-        own = self._own.space
-        others = [space for space in self._store.spaces() if space != own and space.serves(self._asked, own)]
-        return [self._own, *(Columns(space, self._plan) for space in others)]
-
     def _key(self, allele: Allele) -> AlleleKey:
         return AlleleKey(self._md5(allele.contig), allele.start, allele.ref, allele.alt)
 
 
-def stored_rows(outcome: Sequence[ScoredContext], columns: Columns) -> list[StoredScores]:
+def stored_rows(outcome: Sequence[ScoredContext], codec: RowCodec) -> list[StoredScores]:
     """Return the rows of an allele, one per gene; none where a status is not to be stored."""
     if any(one.context is None or one.status not in STORED for one in outcome):
         return []
     names = gene_keys([one.context for one in outcome if one.context])
     if len(set(names)) < len(names):  # an annotation that has a transcript twice at one place
         return []
-    return [columns.row(name, one) for name, one in zip(names, outcome, strict=True)]
+    return [codec.row(name, one) for name, one in zip(names, outcome, strict=True)]
 
 
 def gene_keys(contexts: Sequence[GeneContext]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Add percentiles to outcomes, whether they were scored now or remembered."""
+"""Add percentiles to outcomes, whether they were scored now or stored before."""
 
 from __future__ import annotations
 

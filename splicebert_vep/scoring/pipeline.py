@@ -43,7 +43,7 @@ class Record(Protocol):
 
 
 class ScoringLike(Protocol):
-    """Outcomes for distinct alleles: computed, recalled from a store, or with percentiles added."""
+    """Outcomes for distinct alleles: computed, taken from a store, or with percentiles added."""
 
     def outcomes(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]: ...
 

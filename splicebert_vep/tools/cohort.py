@@ -314,8 +314,8 @@ def run_cohort(
     Raises:
         SpliceBertError: the same call goes on from there.
     """
-    remembered = annotator.remembered
-    if remembered is None:
+    stored = annotator.stored_scoring
+    if stored is None:
         raise SettingsError("A cohort needs an Annotator with a store.")
     outputs = folder / ANNOTATED
     for one in files:
@@ -328,7 +328,7 @@ def run_cohort(
         with reporting(outputs):
             outputs.mkdir(exist_ok=True)
         score_missing(annotator, alleles.blocks(), counts["distinct"], workers, progress)
-        counts["new"] = remembered.scored
+        counts["new"] = stored.scored
         began = time.monotonic()
         finished, annotated = _annotate_files(folder, files, annotator, emit, progress)
         seconds = time.monotonic() - began
@@ -447,9 +447,9 @@ def _write_table(path: Path, alleles: CohortAlleles, annotator: Annotator) -> No
     written. FILES is the number of files that have it, CARRIERS of samples with it in their genotype, missing where no
     file has genotypes; a sample that is in several files counts in each.
     """
-    assert annotator.remembered is not None
+    assert annotator.stored_scoring is not None
     run, reference = annotator.run, annotator.reference
-    scoring = annotator.percentiles.over(annotator.remembered)
+    scoring = annotator.percentiles.over(annotator.stored_scoring)
     schema = schema_of(run)
     for name in COUNTS:
         schema = schema.append(pa.field(name, pa.int64()))

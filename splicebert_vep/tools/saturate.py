@@ -88,7 +88,7 @@ def saturate(
     if not output.lower().endswith(_SUFFIXES):
         raise SettingsError("The output is a bgzip-compressed VCF: give a name that ends in .vcf.gz.", found=output)
     if workers:
-        if annotator.remembered is None:
+        if annotator.stored_scoring is None:
             raise SettingsError("Dask workers score into a store: give --store FILE.")
         total = sum(map(len, asked.blocks()))
         score_missing(annotator, asked.blocks(), total, workers, progress)
@@ -139,7 +139,7 @@ class _Line(NamedTuple):
 
 def _lines(asked: Saturation, annotator: Annotator, counts: Counter[str], progress: Progress | None) -> Iterator[_Line]:
     """Yield the records by contig and the allele's start."""
-    scoring = annotator.percentiles.over(annotator.remembered or annotator.scoring)
+    scoring = annotator.percentiles.over(annotator.stored_scoring or annotator.scoring)
     for block in asked.blocks(counts):
         for allele, outcomes in zip(block, scoring.outcomes(block), strict=True):
             written = anchored(allele, partial(annotator.reference.fetch, allele.contig))

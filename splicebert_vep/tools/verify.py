@@ -12,7 +12,7 @@ from splicebert_vep_spec import Allele
 from ..annotator import Annotator
 from ..errors import StoreError
 from ..provenance import ABOUT_WINDOW, Space, field_of
-from ..scoring.cache import Columns, stored_rows
+from ..scoring.cache import RowCodec, stored_rows
 from ..store.store import ScoreStore, StoredScores
 
 
@@ -75,7 +75,7 @@ def _verify_space(
     with Annotator(**{**options, "scores": scores}) as annotator:
         if not set(annotator.plan.columns) <= set(space.columns):
             return None
-        columns = Columns(space, annotator.plan)
+        codec = RowCodec(space, annotator.plan)
         names, strange = {}, []
         for md5, name in store.contigs(space).items():
             there = annotator.reference.find(name)
@@ -88,7 +88,7 @@ def _verify_space(
         outcomes = annotator.scoring.outcomes(alleles) if alleles else []
         compared, largest, differing = 0, 0.0, list[str]()
         for key, allele, outcome, old in zip(keys, alleles, outcomes, store.find(space, keys), strict=True):
-            new = {row.gene: row for row in stored_rows(outcome, columns)}
+            new = {row.gene: row for row in stored_rows(outcome, codec)}
             for row in old:
                 compared += 1
                 apart = _apart(row, new.get(row.gene))

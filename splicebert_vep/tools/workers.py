@@ -39,12 +39,12 @@ def score_missing(
         workers: score them instead of this process.
         progress: called with the task, the alleles that are done, and ``total``.
     """
-    assert annotator.remembered is not None
-    remembered, done = annotator.remembered, 0
-    remembered.unstored = {}  # what fails here must not be scored again while the outputs are written
+    assert annotator.stored_scoring is not None
+    stored, done = annotator.stored_scoring, 0
+    stored.unstored = {}  # what fails here must not be scored again while the outputs are written
     if workers is None:
         for block in blocks:
-            remembered.outcomes(block)
+            stored.outcomes(block)
             done += len(block)
             if progress:
                 progress("alleles scored", done, total)
@@ -63,15 +63,15 @@ def score_missing(
             yield waiting
 
     for alleles, outcomes in workers.score(batches()):
-        remembered.keep(alleles, outcomes)
+        stored.keep(alleles, outcomes)
         if progress:
             progress("alleles scored", done, total)
 
 
 def missing_of(annotator: Annotator, alleles: Sequence[Allele]) -> list[Allele]:
     """Return the alleles that have to be scored."""
-    assert annotator.remembered is not None
-    known = annotator.remembered.recall(alleles)
+    assert annotator.stored_scoring is not None
+    known = annotator.stored_scoring.find_known(alleles)
     return [allele for allele, outcome in zip(alleles, known, strict=True) if outcome is None]
 
 

@@ -351,7 +351,7 @@ def test_scores_from_a_store_get_what_is_joined_and_the_store_does_not(tmp_path)
         file = tabixed(tmp_path / f"s{number}.vcf", [ROW.replace("0.50", f"0.{number}")])
         with Annotator(tmp_path / "g.fa", tmp_path / "g.gtf", backend="null", store=tmp_path / "s.sqlite") as opened:
             rows = annotated(opened, source, f"spliceai={file}")
-            found.append((opened.remembered.recalled, rows[0]["SpliceAI_DS_MAX"] or rows[1]["SpliceAI_DS_MAX"]))
+            found.append((opened.stored_scoring.known, rows[0]["SpliceAI_DS_MAX"] or rows[1]["SpliceAI_DS_MAX"]))
     assert found == [(0, 0.5), (1, 0.6)]
 
 

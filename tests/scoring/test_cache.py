@@ -44,11 +44,11 @@ def test_the_second_run_scores_nothing_and_gives_the_same(tmp_path):
         expected = shown(plain)
     with annotator(path) as first:
         assert shown(first) == expected
-        assert first.remembered.scored == 4 and first.remembered.recalled == 0
+        assert first.stored_scoring.scored == 4 and first.stored_scoring.known == 0
     with annotator(path) as second:
-        second.remembered._scoring = None  # would fail when asked
+        second.stored_scoring._scoring = None  # would fail when asked
         assert shown(second) == expected
-        assert second.remembered.scored == 0 and second.remembered.recalled == 4
+        assert second.stored_scoring.scored == 0 and second.stored_scoring.known == 4
 
 
 @pytest.mark.parametrize("asked", [("LLR",), ("KL_SS", "N_SITES"), ("EMB_COS",), ("KL_MAX_POS", "LLR")], ids=",".join)
@@ -60,7 +60,7 @@ def test_a_run_that_asks_for_less_is_answered_from_what_is_there(tmp_path, asked
         expected = shown(plain)
     with annotator(path, scores=asked) as fewer:
         assert shown(fewer) == expected
-        assert fewer.remembered.scored == 0
+        assert fewer.stored_scoring.scored == 0
         kinds = {type(v) for found in shown(fewer) for *_, values in found for k, v in values.items() if k == "N_SITES"}
         assert kinds <= {int, type(None)}
 
@@ -72,10 +72,10 @@ def test_a_run_that_asks_for_more_scores_again_and_keeps_both(tmp_path):
     with annotator(path, scores=ALL_SCORES) as every:
         with annotator(scores=ALL_SCORES) as plain:
             assert shown(every) == shown(plain)
-        assert every.remembered.scored == 4
+        assert every.stored_scoring.scored == 4
     with annotator(path, scores=("LLR",)) as few:
         assert shown(few) == few_expected
-        assert few.remembered.scored == 0
+        assert few.stored_scoring.scored == 0
 
 
 def test_other_settings_are_other_scores(tmp_path):
@@ -85,7 +85,7 @@ def test_other_settings_are_other_scores(tmp_path):
     for shape in ({"window": 400}, {"flank": 90}):
         with annotator(path, **shape) as other:
             assert shown(other) != []
-            assert other.remembered.scored == 4
+            assert other.stored_scoring.scored == 4
     with ScoreStore(path) as store:
         assert len(store.spaces()) == 3
 
@@ -101,18 +101,18 @@ def test_what_failed_is_not_stored(tmp_path):
 
     with annotator(path) as first:
         whole = first.scoring.outcomes
-        first.remembered._scoring = type("Broken", (), {"outcomes": staticmethod(broken)})
+        first.stored_scoring._scoring = type("Broken", (), {"outcomes": staticmethod(broken)})
         assert {status for found in shown(first) for _, status, *_ in found} == {Status.FAILED, Status.SYMBOLIC}
     with annotator(path) as second:
         assert Status.FAILED not in {status for found in shown(second) for _, status, *_ in found}
-        assert second.remembered.scored == 4
+        assert second.stored_scoring.scored == 4
 
 
 def test_a_store_with_another_value_stops_the_run(tmp_path):
     path = tmp_path / "s.sqlite"
     with annotator(path) as first:
         shown(first)
-        space, keys = first.space, [first.remembered._key(first.score(VARIANTS[0]).allele)]
+        space, keys = first.space, [first.stored_scoring._key(first.score(VARIANTS[0]).allele)]
         [[row]] = first._store.find(space, keys)
         with pytest.raises(StoreError, match="another value"):
             first._store.add(space, [(keys[0], [row._replace(values=(99.0, *row.values[1:]))])], {})
@@ -183,7 +183,7 @@ def test_the_order_of_genes_does_not_depend_on_what_the_store_has_besides(tmp_pa
         for one, two in zip(plain.score(VARIANTS), stored.score(VARIANTS), strict=True):
             assert [a.context for a in one.contexts] == [b.context for b in two.contexts]
             assert [set(a.values) for a in one.contexts] == [set(b.values) for b in two.contexts]
-        assert stored.remembered.scored == 0
+        assert stored.stored_scoring.scored == 0
 
 
 def test_alleles_are_committed_in_batches_that_suit_the_speed_of_the_model(tmp_path, monkeypatch):
@@ -200,7 +200,7 @@ def test_alleles_are_committed_in_batches_that_suit_the_speed_of_the_model(tmp_p
             clock[0] += len(alleles) * (1e-4 if len(sizes) < 3 else 10.0)  # fast, then slow
             return whole(alleles)
 
-        opened.remembered._scoring = type("Slow", (), {"outcomes": staticmethod(outcomes)})
+        opened.stored_scoring._scoring = type("Slow", (), {"outcomes": staticmethod(outcomes)})
         monkeypatch.setattr(cache.time, "monotonic", lambda: clock[0])
         found = [result.status for result in opened.score(variants)]
     assert len(found) == sum(sizes) == 750
@@ -219,8 +219,8 @@ def test_a_kept_failure_is_not_scored_again(tmp_path):
                 for outcome in whole(alleles)
             ]
 
-        opened.remembered._scoring = type("Broken", (), {"outcomes": staticmethod(broken)})
-        opened.remembered.unstored = {}
+        opened.stored_scoring._scoring = type("Broken", (), {"outcomes": staticmethod(broken)})
+        opened.stored_scoring.unstored = {}
         assert shown(opened) == shown(opened)
         assert len(failed) == len(set(failed)) == 4
 

@@ -224,17 +224,17 @@ def test_a_store_recalls_only_what_the_same_model_and_settings_computed(models, 
     store = tmp_path / "s.sqlite"
     with annotator(models[0], store=store) as opened:
         first = [result.values for result in opened.score(VARIANTS)]
-        assert opened.remembered.scored == len(VARIANTS)
+        assert opened.stored_scoring.scored == len(VARIANTS)
     with annotator(models[0], store=store) as opened:
         assert [result.values for result in opened.score(VARIANTS)] == first
-        assert opened.remembered.recalled == len(VARIANTS)
+        assert opened.stored_scoring.known == len(VARIANTS)
     for model, changes in ((models[0], {"distance": 20}), (models[0], {"masked": True}), (models[1], {})):
         with annotator(model, store=store, **changes) as opened:
             assert [result.values for result in opened.score(VARIANTS)] != first
-            assert opened.remembered.recalled == 0
+            assert opened.stored_scoring.known == 0
     with annotator(models[0], "DS_MAX", store=store) as opened:  # a part of what is known is known
         assert [result["DS_MAX"] for result in opened.score(VARIANTS)] == [values["DS_MAX"] for values in first]
-        assert opened.remembered.scored == 0
+        assert opened.stored_scoring.scored == 0
 
 
 def test_store_verify_looks_at_what_the_same_model_computed(run, models, tmp_path):
