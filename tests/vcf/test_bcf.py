@@ -1,11 +1,9 @@
 """BCF out and in: values stay equal whatever stands on the other side, or the record is named that BCF cannot hold."""
 
+import gzip
 import itertools
 import os
-import shutil
-import subprocess
 
-import cyvcf2
 import numpy as np
 import pysam
 import pysam.bcftools
@@ -103,23 +101,10 @@ def test_values_stay_equal_on_every_way(through, bcf, tmp_path):
     assert np.float32(rows[1][5].decode()) == np.float32("1234567.875")
 
 
-def test_cyvcf2_reads_the_output(bcf, tmp_path):
+def test_the_index_leads_to_a_record(bcf, tmp_path):
     annotate(bcf, tmp_path / "b.bcf")
-    read = cyvcf2.VCF(str(tmp_path / "b.bcf"))
-    first = next(read)
-    assert first.QUAL == 29.5
-    assert first.INFO["FX"] == 1234567.875
-    assert first.INFO["SpliceBERT_LLR"] == (None, pytest.approx(0.000123457))
-    assert first.INFO["SpliceBERT_STATUS"] == ".,OK"
-    assert dict(next(read).INFO) == {}
-    read.close()
-
-
-@pytest.mark.skipif(not shutil.which("bcftools"), reason="bcftools is not on PATH")
-def test_bcftools_reads_and_seeks_the_output(bcf, tmp_path):
-    annotate(bcf, tmp_path / "b.bcf")
-    command = ["bcftools", "query", "-r", "chr1:90-150", "-f", "%POS %SpliceBERT_LLR %SpliceBERT\n", tmp_path / "b.bcf"]
-    assert subprocess.run(command, capture_output=True, check=True).stdout == b"100 .,0.000123457 C|BRCA1,C|\n"
+    with pysam.VariantFile(str(tmp_path / "b.bcf")) as file:
+        assert [(one.pos, one.info["SpliceBERT"]) for one in file.fetch("chr1", 89, 150)] == [(100, ("C|BRCA1", "C|"))]
 
 
 def test_end_is_neither_made_nor_moved_nor_dropped(tmp_path):
@@ -266,20 +251,20 @@ REAL = SHARED / "data" / "vcf"
 def test_real_files_survive(name, tmp_path):
     source = REAL / f"{name}.vcf.gz"
     annotate(source, tmp_path / "a.vcf")
+    lines = [line for line in gzip.decompress(source.read_bytes()).splitlines() if not line.startswith(b"#")]
+    for old, new in zip(lines, body(tmp_path / "a.vcf"), strict=True):
+        columns = old.split(b"\t")
+        assert new[:7] + new[8:] == columns[:7] + columns[8:] and new[7].startswith(columns[7])
     annotate(source, tmp_path / "a.bcf")
     annotate(tmp_path / "a.bcf", tmp_path / "b.bcf")
     annotate(tmp_path / "b.bcf", tmp_path / "b.vcf")
     for old, new in zip(body(tmp_path / "a.vcf"), body(tmp_path / "b.vcf"), strict=True):
         assert new[:5] == old[:5] and new[6] == old[6]
         assert same_value(old[5], new[5])
-        for one, other in zip(old[7].rstrip(b"\r").split(b";"), new[7].split(b";"), strict=True):
-            assert one == other or same_item(one, other)
+        for one, other in zip(old[7].split(b";"), new[7].split(b";"), strict=True):
+            (key, _, values), (other_key, _, others) = one.partition(b"="), other.partition(b"=")
+            assert key == other_key and all(map(same_value, values.split(b","), others.split(b",")))
         assert old[8:10] == new[8:10]
-
-
-def same_item(old, new):
-    (key, _, values), (other, _, others) = old.partition(b"="), new.partition(b"=")
-    return key == other and all(map(same_value, values.split(b","), others.split(b",")))
 
 
 def same_value(old, new):

@@ -57,25 +57,15 @@ def test_header_with_crlf_gains_lines_with_crlf():
 
 
 def test_contigs_are_read():
-    header = VcfHeader(LINES)
-    assert header.contigs() == {"chr1": 1000, "chr2": None}
+    assert VcfHeader(LINES).contigs() == {"chr1": 1000, "chr2": None}
 
 
 def test_a_provenance_name_is_a_header_key():
-    with pytest.raises(ValueError, match="provenance name 'a b'"):
+    with pytest.raises(ValueError, match="a b"):
         VcfHeader(LINES).annotated(FIELDS, {"a b": "1"}, version="1")
 
 
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ([], "Not a VCF"),
-        ([b"hello\n"], "Not a VCF"),
-        ([LINES[0]], "no #CHROM line"),
-        ([LINES[0], b"chr1\t5\n"], "no #CHROM line"),
-        ([LINES[0], b"#CHROM\tPOS\n"], "fewer than 8"),
-    ],
-)
-def test_lines_that_are_no_header_are_refused(lines, message):
-    with pytest.raises(VcfError, match=message):
+@pytest.mark.parametrize("lines", [[], [b"hi\n"], [LINES[0]], [LINES[0], b"1\t5\n"], [LINES[0], b"#CHROM\tPOS\n"]])
+def test_lines_that_are_no_header_are_refused(lines):
+    with pytest.raises(VcfError):
         VcfHeader.parse(lines, "x.vcf")

@@ -21,15 +21,10 @@ FIELDS = [
 _key = st.from_regex(rb"[A-Za-z_][A-Za-z0-9_.]{0,8}", fullmatch=True)
 _value = st.binary(max_size=12).map(lambda text: text.translate(None, b";\t\r\n "))
 _item = st.one_of(
-    st.tuples(_key, _value).map(b"=".join),
-    _key,
+    st.tuples(_key, _value).map(b"=".join), _key, st.sampled_from([b"", b"."]),
     st.sampled_from([b"SpliceBERT_LLR=1", b"SpliceBERT=A|b,C|d", b"SpliceBERT_X", b"SpliceBERTA=1", b"X=SpliceBERT_Y"]),
-    st.sampled_from([b"", b"."]),
-)
+)  # fmt: skip
 _info = st.lists(_item, max_size=6).map(b";".join)
-
-
-KINDS = ("Float", "Integer", "String")
 
 
 def printed(kind: str, *values: object, description: str = "x") -> str:
@@ -42,29 +37,15 @@ def printed(kind: str, *values: object, description: str = "x") -> str:
 @pytest.mark.parametrize(
     ("kind", "value", "text"),
     [
-        ("Float", None, ""),
-        ("Float", 0.0, "0"),
-        ("Float", -0.0, "0"),
-        ("Float", 0.5, "0.5000"),
-        ("Float", -1.23456, "-1.2346"),
-        ("Float", 0.001, "0.0010"),
-        ("Float", 0.0005, "0.0005"),
-        ("Float", 0.0009999999, "0.001"),
-        ("Float", -0.00001234567, "-1.23457e-05"),
-        ("Float", np.float64(0.25), "0.2500"),
-        ("Float", 3, "3"),
-        ("Float", -(2**40), "-1099511627776"),
-        ("Float", True, "1"),
-        ("Integer", 7, "7"),
-        ("Integer", -12, "-12"),
-        ("Integer", False, "0"),
-        ("String", "OK", "OK"),
-        ("String", Status.OK, "OK"),
-        ("String", "a,b;c|d=e f\tg", "a&b%3Bc&d%3De_f_g"),
-        ("String", "\udce9\u00e9", "\udce9\u00e9"),
-        ("String", "", "."),
+        ("Float", None, ""), ("Float", 0.0, "0"), ("Float", -0.0, "0"), ("Float", 0.5, "0.5000"),
+        ("Float", -1.23456, "-1.2346"), ("Float", 0.001, "0.0010"), ("Float", 0.0005, "0.0005"),
+        ("Float", 0.0009999999, "0.001"), ("Float", -0.00001234567, "-1.23457e-05"),
+        ("Float", np.float64(0.25), "0.2500"), ("Float", 3, "3"), ("Float", -(2**40), "-1099511627776"),
+        ("Float", True, "1"), ("Integer", 7, "7"), ("Integer", -12, "-12"), ("Integer", False, "0"),
+        ("String", "OK", "OK"), ("String", Status.OK, "OK"), ("String", "a,b;c|d=e f\tg", "a&b%3Bc&d%3De_f_g"),
+        ("String", "\udce9\u00e9", "\udce9\u00e9"), ("String", "", "."),
     ],
-)
+)  # fmt: skip
 def test_values_are_printed_as_promised(kind, value, text):
     assert printed(kind, value) == text
     if value is not None:
@@ -92,7 +73,7 @@ _any_value = st.one_of(
 )  # fmt: skip
 
 
-@given(st.sampled_from(KINDS), st.lists(_any_value, max_size=3).map(tuple))
+@given(st.sampled_from(["Float", "Integer", "String"]), st.lists(_any_value, max_size=3).map(tuple))
 def test_what_is_printed_is_what_the_rules_allow(kind, values):
     """The encoder checks as it prints; the conformance tests of plugins ask the rules."""
     problem = info_problem(InfoField("SpliceBERT_X", "A", kind, "x"), values, len(values))
@@ -103,26 +84,16 @@ def test_what_is_printed_is_what_the_rules_allow(kind, values):
         assert printed(kind, *values).count(",") == max(0, len(values) - 1) or set(values) == {None}
 
 
-@given(st.floats(-1e6, 1e6))
-def test_printing_again_changes_nothing(value):
-    rounded = float(printed("Float", value))
-    assert float(printed("Float", rounded)) == rounded
-    assert "-0.0000" not in printed("Float", value)
-
-
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "kept"),
     [
-        (b".", b"SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
-        (b"", b"SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
-        (b"AC=1;DB", b"AC=1;DB;SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
-        (b"AC=1;", b"AC=1;SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
-        (b"SpliceBERT=old;AC=1;SpliceBERT_KL=3;DB", b"AC=1;DB;SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
-        (b"SpliceBERTA=1;X=SpliceBERT_Y", b"SpliceBERTA=1;X=SpliceBERT_Y;SpliceBERT_LLR=-1.5000,.;SpliceBERT=A|x"),
+        (b".", b""), (b"", b""), (b"AC=1;DB", b"AC=1;DB;"), (b"AC=1;", b"AC=1;"),
+        (b"SpliceBERT=old;AC=1;SpliceBERT_KL=3;DB", b"AC=1;DB;"),
+        (b"SpliceBERTA=1;X=SpliceBERT_Y", b"SpliceBERTA=1;X=SpliceBERT_Y;"),
     ],
-)
-def test_splice_replaces_earlier_items(before, after):
-    assert splice_info(before, NEW) == after
+)  # fmt: skip
+def test_splice_replaces_earlier_items(before, kept):
+    assert splice_info(before, NEW) == kept + NEW
 
 
 @pytest.mark.parametrize(
@@ -158,11 +129,7 @@ def test_other_items_stay_byte_for_byte_and_in_order(info):
     after = splice_info(info, NEW)
     assert others(after) == others(info)
     assert after.endswith(NEW)
-
-
-@given(_info.filter(lambda info: b"SpliceBERT" not in info))
-def test_without_annotation_the_column_is_untouched(info):
-    assert splice_info(info, b"") == info
+    assert b"SpliceBERT" in info or splice_info(info, b"") == info
 
 
 def test_encoder_leaves_out_fields_without_values():
@@ -182,18 +149,14 @@ def test_entries_keep_their_bars_and_flat_text_does_not():
 
 
 @pytest.mark.parametrize(
-    ("annotation", "message"),
+    ("annotation", "word"),
     [
-        ({"SpliceBERT_KL": (1.0,)}, "needed keys that its header declares, found SpliceBERT_KL"),
-        ({"SpliceBERT_LLR": (1.0, 2.0)}, "needed a tuple of 1 values, one per ALT"),
-        ({"SpliceBERT_LLR": ()}, "needed a tuple of 1 values, one per ALT"),
-        ({"SpliceBERT_LLR": [1.0]}, "needed a tuple of 1 values, one per ALT"),
-        ({"SpliceBERT": "A|b"}, "needed a tuple of values"),
-        ({"SpliceBERT": (1,)}, "finite values of type String"),
-        ({5: (1.0,)}, "needed keys that its header declares, found 5"),
-        ({"SpliceBERT": ("A|b;c",)}, "entries without ';', tab or line break"),
+        ({"SpliceBERT_KL": (1.0,)}, "declares"), ({5: (1.0,)}, "declares"),
+        ({"SpliceBERT_LLR": (1.0, 2.0)}, "one per ALT"), ({"SpliceBERT_LLR": ()}, "one per ALT"),
+        ({"SpliceBERT_LLR": [1.0]}, "one per ALT"), ({"SpliceBERT": "A|b"}, "tuple"),
+        ({"SpliceBERT": (1,)}, "String"), ({"SpliceBERT": ("A|b;c",)}, "tab"),
     ],
-)
-def test_an_annotation_that_does_not_fit_is_refused(annotation, message):
-    with pytest.raises(ValueError, match=message):
+)  # fmt: skip
+def test_an_annotation_that_does_not_fit_is_refused(annotation, word):
+    with pytest.raises(UnfitError, match=word):
         InfoEncoder(FIELDS).text(annotation, 1)

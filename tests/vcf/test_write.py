@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import cyvcf2
 import pysam
 import pytest
 
-from factories import SHARED
 from splicebert_vep.errors import OutputError
 from splicebert_vep.vcf.info import InfoEncoder
 from splicebert_vep.vcf.read import VcfRecord, open_vcf
@@ -98,6 +96,8 @@ def test_only_our_part_of_info_changes(crlf, tmp_path):
     source, target = tmp_path / "a.vcf", tmp_path / "b.vcf"
     source.write_bytes(TEXT.replace(b"\n", end))
     annotate(source, target)
+    annotate(target, tmp_path / "c.vcf")
+    assert target.read_bytes() == (tmp_path / "c.vcf").read_bytes()  # again changes nothing
     lines = target.read_bytes().splitlines(keepends=True)
     assert all(line.endswith(end) and line.count(b"\r") == crlf for line in lines)
     assert [line for line in lines if line.startswith(b"#") and b"SpliceBERT" not in line] == [
@@ -112,21 +112,6 @@ def test_only_our_part_of_info_changes(crlf, tmp_path):
         b"DB;SpliceBERT_LLR=-1.2500;SpliceBERT_STATUS=OK",
         b"DB;SpliceBERT_LLR=-1.2500,.;SpliceBERT_STATUS=OK,OK",
     ]
-
-
-def test_a_sites_only_crlf_line_keeps_its_end_after_info(tmp_path):
-    source, target = tmp_path / "a.vcf", tmp_path / "b.vcf"
-    head = b"##fileformat=VCFv4.2\r\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\r\n"
-    source.write_bytes(head + b"1\t5\t.\tA\tC\t.\t.\tAC=1\r\n")
-    annotate(source, target)
-    last = target.read_bytes().splitlines(keepends=True)[-1]
-    assert last == b"1\t5\t.\tA\tC\t.\t.\tAC=1;SpliceBERT_LLR=-1.2500;SpliceBERT_STATUS=OK\r\n"
-
-
-def test_annotating_again_changes_nothing(vcf, tmp_path):
-    annotate(vcf, tmp_path / "b.vcf")
-    annotate(tmp_path / "b.vcf", tmp_path / "c.vcf")
-    assert (tmp_path / "b.vcf").read_bytes() == (tmp_path / "c.vcf").read_bytes()
 
 
 def test_bgzipped_output_is_whole_and_indexed(vcf, tmp_path):
@@ -152,15 +137,6 @@ def test_bgzip_blocks_hold_any_bytes(tmp_path):
     assert noise in gzip.decompress(target.read_bytes())
     with pysam.BGZFile(str(target)) as file:
         assert noise in file.read()
-
-
-@pytest.mark.skipif(not shutil.which("bcftools"), reason="bcftools is not on PATH")
-@pytest.mark.parametrize("name", ["b.vcf.gz", "b.vcf"])
-def test_bcftools_reads_the_output(name, vcf, tmp_path):
-    annotate(vcf, tmp_path / name)
-    region = ["-r", "chr1:150-300"] if name.endswith("gz") else []
-    out = subprocess.run(["bcftools", "view", "-H", *region, tmp_path / name], capture_output=True, check=True).stdout
-    assert out.count(b"\n") == (1 if region else 4)
 
 
 @pytest.mark.parametrize("lines", [LINES[1::-1], [LINES[0], LINES[2], LINES[1]]])
@@ -268,30 +244,5 @@ def test_no_records_make_a_whole_file(tmp_path):
 
 
 def test_output_kinds_follow_the_suffix():
-    assert [kind_of(p) for p in ("a.vcf", "a.vcf.gz", "a.vcf.bgz", "a.bcf", "-", "a")] == [
-        "vcf", "vcf.gz", "vcf.gz", "bcf", "vcf", "vcf",
-    ]  # fmt: skip
-
-
-REAL = SHARED / "data" / "vcf"
-
-
-@pytest.mark.skipif(not REAL.exists(), reason="the shared real data is not beside this checkout")
-@pytest.mark.parametrize(
-    ("name", "count"),
-    [("clinvar.BRCA1.GRCh38", 14_998), ("1000G.RYR1.GRCh38", 50), ("rare_disease_trio.GRCh37", 680)],
-)
-def test_real_files_keep_every_column_but_info(name, count, tmp_path):
-    with gzip.open(REAL / f"{name}.vcf.gz") as file:
-        text = file.read().splitlines(keepends=True)
-    head = [line for line in text if line.startswith(b"#")]
-    lines = text[: len(head) + count]
-    source, target = tmp_path / "in.vcf.gz", tmp_path / "b.vcf"
-    source.write_bytes(gzip.compress(b"".join(lines), 1))
-    annotate(source, target)
-    before = [line.rstrip(b"\r\n").split(b"\t") for line in lines if not line.startswith(b"#")]
-    after = [line.split(b"\t") for line in target.read_bytes().splitlines() if not line.startswith(b"#")]
-    assert len(before) == len(after) == count
-    for old, new in zip(before, after, strict=True):
-        assert new[:7] + new[8:] == old[:7] + old[8:]
-        assert new[7].startswith(old[7]) and (b"SpliceBERT_STATUS=OK" in new[7]) == (old[4] != b".")
+    kinds = {"a.vcf": "vcf", "a.vcf.gz": "vcf.gz", "a.vcf.bgz": "vcf.gz", "a.bcf": "bcf", "-": "vcf", "a": "vcf"}
+    assert {path: kind_of(path) for path in kinds} == kinds
