@@ -97,23 +97,20 @@ def test_every_entry_of_the_gene_and_allele_carries_the_fields(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("symbol", "gene_id", "feature", "carries"),
+    ("names", "carries"),
     [
-        ("ONE", "ENSG00000000001", "ENST00000000009", True),
-        ("", "ENSG00000000001.7", "", True),  # versions differ between releases
-        ("", "ENSG00000000001.7_8", "", True),  # GENCODE on GRCh37
-        ("OTHER", "ENSG00000000001", "", True),  # so do symbols
-        ("OTHER", "ENSG00000000008", "ENST00000000001.9", True),  # the scored transcript
-        ("ONE", "", "NM_000001.2", True),
-        ("ONE", "672", "NM_000001.2", True),  # RefSeq: ids of another kind
-        ("ONE", "ENSG00000000008", "ENST00000000009", False),  # another gene of that symbol
-        ("TWO", "672", "NM_000001.2", False),
-        ("", "", "", False),
-        ("", "", "ENSR00000000001", False),
+        ("ONE|ENSG00000000001|ENST00000000009", True),
+        ("|ENSG00000000001.7|", True),  # versions differ between releases
+        ("|ENSG00000000001.7_8|", True),  # GENCODE on GRCh37
+        ("OTHER|ENSG00000000001|", True),  # so do symbols
+        ("OTHER|ENSG00000000008|ENST00000000001.9", True),  # the scored transcript
+        ("ONE||NM_000001.2", True), ("ONE|672|NM_000001.2", True),  # RefSeq: ids of another kind
+        ("ONE|ENSG00000000008|ENST00000000009", False),  # another gene of that symbol
+        ("TWO|672|NM_000001.2", False), ("||", False), ("||ENSR00000000001", False),
     ],
-)
-def test_a_gene_is_known_by_id_transcript_or_symbol(symbol, gene_id, feature, carries, tmp_path):
-    entry = f"T|x|{symbol}|{gene_id}|{feature}"
+)  # fmt: skip
+def test_a_gene_is_known_by_id_transcript_or_symbol(names, carries, tmp_path):
+    entry = f"T|x|{names}"
     written = of_record(tmp_path, "C", {"T": [scored(-1.5)]}, f"CSQ={entry}")
     assert written == f"CSQ={entry}|{'-1.5000|1|OK' if carries else '||'}"
 
@@ -123,14 +120,12 @@ def test_a_symbol_of_two_scored_genes_says_nothing(tmp_path):
     assert of_record(tmp_path, "C", {"T": twice}, "CSQ=T|x|ONE|672|") == "CSQ=T|x|ONE|672||||"
 
 
-def test_ids_of_refseq_and_of_others_keep_their_numbers(tmp_path):
+@pytest.mark.parametrize(("gene", "tail"), [("AC000001.1|", "1.0000|1|OK"), ("AC000001.2|", "||"),
+                                            ("1|NM_000001.3", "1.0000|1|OK")])  # fmt: skip
+def test_ids_of_refseq_and_of_others_keep_their_numbers(gene, tail, tmp_path):
     """AC000001.1 and AC000001.2 are two genes; NM_1.2 and NM_1.3 are one transcript."""
     outcome = [scored(1.0, gene_id="AC000001.1", symbol=None, transcript="NM_000001.2")]
-    header = [vep_line()]
-    for entry, tail in (
-        ("T|x||AC000001.1|", "1.0000|1|OK"), ("T|x||AC000001.2|", "||"), ("T|x||1|NM_000001.3", "1.0000|1|OK"),
-    ):  # fmt: skip
-        assert of_record(tmp_path, "C", {"T": outcome}, f"CSQ={entry}", header) == f"CSQ={entry}|{tail}"
+    assert of_record(tmp_path, "C", {"T": outcome}, f"CSQ=T|x||{gene}") == f"CSQ=T|x||{gene}|{tail}"
 
 
 @pytest.mark.parametrize("status", [Status.REF_MISMATCH, Status.NO_GENE, Status.TOO_LONG])
@@ -178,8 +173,7 @@ def test_entries_of_another_length_shift_nothing(tmp_path):
 
 def test_what_vep_escaped_stays_as_it_is(tmp_path):
     entry = "T|a&b%3Bc%3Dd_\u00e9|HLA-A|ENSG00000000001|x%2C%25"
-    written = of_record(tmp_path, "C", {"T": [scored(-1.5)]}, f"CSQ={entry}")
-    assert written == f"CSQ={entry}|-1.5000|1|OK"
+    assert of_record(tmp_path, "C", {"T": [scored(-1.5)]}, f"CSQ={entry}") == f"CSQ={entry}|-1.5000|1|OK"
 
 
 @pytest.mark.parametrize("column", ["DB", "CSQ=.", "CSQ", "CSQ=", "."])
@@ -227,12 +221,7 @@ def test_the_rest_of_the_definition_stays(tmp_path):
 
 @pytest.mark.parametrize(
     "header",
-    [
-        [],
-        [vep_line("ALLELE|SYMBOL|DS_AG", "SpliceAI")],
-        [vep_line("Consequence|gene|transcript", "BCSQ")],
-        [vep_line("Allele|Consequence|IMPACT")],
-    ],
+    [[], [vep_line("ALLELE|SYMBOL|DS_AG")], [vep_line("Consequence|gene", "BCSQ")], [vep_line("Allele|IMPACT")]],
 )
 def test_a_file_without_annotation_is_refused(header, tmp_path):
     with pytest.raises(SettingsError, match="SnpEff"):
@@ -279,61 +268,45 @@ def test_scores_of_an_earlier_run_do_not_stay_under_the_provenance_of_another(tm
 @pytest.mark.parametrize(
     ("ref", "alts", "words", "minimal"),
     [
-        ("A", ["G"], ["G"], ["G"]),
-        ("a", ["g"], ["G"], ["G"]),
-        ("AC", ["GT"], ["GT"], ["GT"]),
-        ("AC", ["AT"], ["AT"], ["T"]),  # an MNV keeps its shared base
-        ("CT", ["C"], ["-"], ["-"]),
-        ("C", ["CA"], ["A"], ["A"]),
-        ("CAA", ["CAT"], ["CAT"], ["T"]),
-        ("CAA", ["CTTA"], ["TTA"], ["TT"]),
-        ("AC", ["G"], ["G"], ["G"]),  # no shared first base: nothing is cut
-        ("CT", ["C", "CTT"], ["-", "TT"], ["-", "T"]),
-        ("CT", ["C", "AT"], ["C", "AT"], ["-", "A"]),  # one ALT begins with another base: nothing is cut
-        ("CT", ["C", "*"], ["-", "*"], ["-", "*"]),  # '*' does not count
-        ("AC", ["AT", "*"], ["T", "*"], ["T", "*"]),  # but its length makes the record an indel
-        ("A", ["G", "*"], ["G", "*"], ["G", "*"]),
-        ("AC", ["*"], ["*"], ["*"]),
-        ("CAG", ["C", "CG"], ["-", "G"], ["-", "-"]),  # two deletions
-        ("A", ["<DEL>"], ["<DEL>"], ["<DEL>"]),
-        ("CAT", ["CATAT"], ["ATAT"], ["AT"]),  # prefix first
+        ("A", "G", "G", "G"), ("a", "g", "G", "G"), ("AC", "GT", "GT", "GT"), ("A", "<DEL>", "<DEL>", "<DEL>"),
+        ("AC", "AT", "AT", "T"),  # an MNV keeps its shared base
+        ("CT", "C", "-", "-"), ("C", "CA", "A", "A"), ("CAA", "CAT", "CAT", "T"), ("CAA", "CTTA", "TTA", "TT"),
+        ("AC", "G", "G", "G"),  # no shared first base: nothing is cut
+        ("CT", "C CTT", "- TT", "- T"),
+        ("CT", "C AT", "C AT", "- A"),  # one ALT begins with another base: nothing is cut
+        ("CT", "C *", "- *", "- *"),  # '*' does not count
+        ("AC", "AT *", "T *", "T *"),  # but its length makes the record an indel
+        ("A", "G *", "G *", "G *"), ("AC", "*", "*", "*"),
+        ("CAG", "C CG", "- G", "- -"),  # two deletions
+        ("CAT", "CATAT", "ATAT", "AT"),  # prefix first
     ],
-)
+)  # fmt: skip
 def test_words_of_vep(ref, alts, words, minimal):
-    assert vep_words(ref, alts) == words
-    assert minimal_words(ref, alts) == minimal
+    assert vep_words(ref, alts.split()) == words.split()
+    assert minimal_words(ref, alts.split()) == minimal.split()
 
 
 def of_vep(words, ref, alts, numbers=None):
+    alts = alts.split()
     return alts_of(words.split(), numbers, ref, alts, [vep_words(ref, alts), minimal_words(ref, alts)])
 
 
 @pytest.mark.parametrize(
     ("words", "ref", "alts", "found"),
     [
-        ("T T", "C", ["T"], [0, 0]),
-        ("- TT -", "CT", ["C", "CTT"], [0, 1, 0]),
-        ("G * G", "A", ["G", "*"], [0, 1, 0]),
-        ("A", "C", ["T"], [None]),
+        ("T T", "C", "T", [0, 0]), ("- TT -", "CT", "C CTT", [0, 1, 0]), ("G * G", "A", "G *", [0, 1, 0]),
+        ("A", "C", "T", [None]),
         # --minimal: AA is the second ALT's minimal word and the first one's usual one; A says which way it is
-        ("A AA", "CA", ["CAA", "CAAA"], [0, 1]),
-        ("AA AAA", "CA", ["CAA", "CAAA"], [0, 1]),
-        ("AA", "CA", ["CAA", "CAAA"], [None]),
+        ("A AA", "CA", "CAA CAAA", [0, 1]), ("AA AAA", "CA", "CAA CAAA", [0, 1]), ("AA", "CA", "CAA CAAA", [None]),
         # two deletions have one minimal word
-        ("- -", "CAG", ["C", "CG"], [None, None]),
-        ("- G", "CAG", ["C", "CG"], [0, 1]),
+        ("- -", "CAG", "C CG", [None, None]), ("- G", "CAG", "C CG", [0, 1]),
         # an ALT that is no longer in the record: SNVs are what they are, of indels something may be cut off
-        ("G T", "C", ["T"], [None, 0]),
-        ("AA AAA", "C", ["CAA"], [None, None]),
-        ("AA AAA", "CA", ["CAA"], [None, None]),
-        ("G AG", "A", ["G"], [None, None]),
-        ("G -", "A", ["G"], [None, None]),
-        ("GG TT", "CC", ["TT"], [None, 0]),
+        ("G T", "C", "T", [None, 0]), ("AA AAA", "C", "CAA", [None, None]), ("AA AAA", "CA", "CAA", [None, None]),
+        ("G AG", "A", "G", [None, None]), ("G -", "A", "G", [None, None]), ("GG TT", "CC", "TT", [None, 0]),
         # the same ALT twice
-        ("T T", "C", ["T", "T"], [None, None]),
-        ("DELETION G", "A", ["G", "<DEL>"], [None, None]),
+        ("T T", "C", "T T", [None, None]), ("DELETION G", "A", "G <DEL>", [None, None]),
     ],
-)
+)  # fmt: skip
 def test_a_word_is_matched_when_it_is_certain(words, ref, alts, found):
     assert of_vep(words, ref, alts) == found
 
@@ -341,28 +314,23 @@ def test_a_word_is_matched_when_it_is_certain(words, ref, alts, found):
 @pytest.mark.parametrize(
     ("numbers", "words", "ref", "alts", "found"),
     [
-        ("1 2 1", "- - -", "CAG", ["C", "CG"], [0, 1, 0]),
-        ("2 1", "AA A", "CA", ["CAA", "CAAA"], [1, 0]),
-        ("1", "AA", "CA", ["CAA", "CAAA"], [0]),
+        ("1 2 1", "- - -", "CAG", "C CG", [0, 1, 0]), ("2 1", "AA A", "CA", "CAA CAAA", [1, 0]),
+        ("1", "AA", "CA", "CAA CAAA", [0]),
         # a record that was split after VEP: its numbers are those of the whole one
-        ("1 2", "T G", "C", ["G"], [None, 0]),
-        ("1 2", "AA AAA", "C", ["CAA"], [None, None]),
+        ("1 2", "T G", "C", "G", [None, 0]), ("1 2", "AA AAA", "C", "CAA", [None, None]),
         # CAG with ALTs C and CG after --minimal, split: - is the word of both, and of each part
-        ("1 2", "- -", "CAG", ["C"], [None, None]),
-        ("1 2", "- -", "CAG", ["CG"], [None, None]),
-        ("1 2", "T T", "C", ["T"], [None, None]),  # of CC with ALTs CT and TC, trimmed: both are T
-        ("1 x", "T T", "C", ["T"], [0, 0]),
-        ("0", "T", "C", ["T"], [0]),
-        ("2", "T", "C", ["T", "G"], [0]),  # the number contradicts the word
+        ("1 2", "- -", "CAG", "C", [None, None]), ("1 2", "- -", "CAG", "CG", [None, None]),
+        ("1 2", "T T", "C", "T", [None, None]),  # of CC with ALTs CT and TC, trimmed: both are T
+        ("1 x", "T T", "C", "T", [0, 0]), ("0", "T", "C", "T", [0]),
+        ("2", "T", "C", "T G", [0]),  # the number contradicts the word
     ],
-)
+)  # fmt: skip
 def test_a_number_has_to_agree_with_the_word(numbers, words, ref, alts, found):
     assert of_vep(words, ref, alts, numbers.split()) == found
 
 
 def test_words_of_snpeff_are_the_alts_as_written():
-    ways = [written_words("CT", ["C", "cTT"])]
-    assert alts_of(["C", "CTT", ""], None, "CT", ["C", "cTT"], ways) == [0, 1, None]
+    assert alts_of(["C", "CTT", ""], None, "CT", ["C", "cTT"], [written_words("CT", ["C", "cTT"])]) == [0, 1, None]
     assert alts_of(["CA", "CAA"], None, "C", ["CA"], [written_words("C", ["CA"])]) == [None, None]
 
 
@@ -493,7 +461,3 @@ def test_all_of_the_shared_file_by_the_independent_checker(run, tmp_path):
     assert counts["records"] == 2999 and counts["entries"] == 94421
     kinds = ("SNV", "MNV", "deletion", "insertion", "delins without a shared first base")
     assert all(counts[f"entries of a scored gene, {kind}, OK"] > 0 for kind in kinds)
-    rows = table.read_text().replace("\t-", "\t-9", 5)  # five other numbers
-    table.write_text(rows)
-    done = subprocess.run([*checker, out, table], capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "needed" in done.stdout
