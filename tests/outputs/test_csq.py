@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import re
-import shutil
 import subprocess
 import sys
 
@@ -393,29 +392,6 @@ def test_an_entry_has_what_the_flat_fields_have(run, source, tmp_path):
                 assert cells[name] == (value if scored else ""), name
             assert cells["SpliceBERT_pred_STATUS"] == ("OK" if cells["Gene"] == "ENSG00000012048" else "")
     assert "CSQ=" not in after[3][7] and "SpliceBERT_STATUS=SYMBOLIC" in after[3][7]
-
-
-@pytest.mark.skipif(not shutil.which("bcftools"), reason="bcftools is not installed")
-def test_split_vep_reads_numbers(run, source, tmp_path):
-    out = tmp_path / "out.vcf"
-    assert run("annotate", source, *NULL, "--emit", "flat,csq", "-O", out)[0] == 0
-
-    def split(*words):
-        command = ["bcftools", "+split-vep", "-d", "-f", "%POS %Allele %SpliceBERT_pred_LLR\n", *words, out]
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
-        if "could not load" in found.stderr.lower():
-            pytest.skip("bcftools has no plugins here")
-        assert found.returncode == 0, found.stderr
-        return found.stdout.splitlines()
-
-    llr = info(records(out.read_text())[0][7])["SpliceBERT_LLR"]
-    lines = split()
-    assert lines[:3] == [f"43045683 C {llr}"] * 2 + ["43045683 C ."]
-    typed = ["-c", "Allele,SpliceBERT_pred_LLR:Float"]
-    below, above = (split(*typed, "-i", f"SpliceBERT_pred_LLR{sign}{llr}") for sign in ("<", ">="))
-    assert [line for line in above if line.startswith("43045683 C")]
-    assert not [line for line in below if line.startswith("43045683 C")]
-    assert len(below) + len(above) == 3  # two entries of the first record, one of the third
 
 
 def test_a_cohort_merges_into_each_file_its_own(run, source, tmp_path):
