@@ -16,25 +16,14 @@ from ..errors import LabelError, require
 from ..files import whole_or_not
 from ..model.registry import DEFAULT_MODEL
 from ..progress import progress_bar
-from .options import (
-    PATH,
-    delta_distance_option,
-    device_option,
-    introduce,
-    json_option,
-    model_option,
-    print_json,
-    print_table,
-    say,
-    splice_model_option,
-    split_words,
-    warn,
-)
+from . import options
+from .options import PATH, device_option, json_option, print_json, print_table, say
 
 if TYPE_CHECKING:
     from ..train.corpus import Source
     from ..train.evaluate import BenchFigure, BenchProtocol, BenchRow, Estimate
 
+_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 _threads_option = cloup.option(
     "--threads", type=click.IntRange(1), metavar="N", help="CPU threads. Default: torch's choice, all cores."
 )
@@ -189,7 +178,7 @@ _machine_options = cloup.option_group(
 
 
 def _rate_option(default: float) -> Callable[[Any], Any]:
-    return cloup.option("--learning-rate", default=default, show_default=True, type=click.FloatRange(0, 1, True, True))
+    return cloup.option("--learning-rate", default=default, show_default=True, type=_SHARE)
 
 
 def _gene_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -200,7 +189,7 @@ def _gene_options(command: Callable[..., None]) -> Callable[..., None]:
         cloup.option("--hold-out", multiple=True, metavar="SPECIES[:CONTIG]",
                      help="Test on the protein-coding genes of a contig, or of a genome, and train on none of it. "
                      "May be repeated."),
-        cloup.option("--validation", default=0.05, show_default=True, type=click.FloatRange(0, 1, True, True),
+        cloup.option("--validation", default=0.05, show_default=True, type=_SHARE,
                      metavar="SHARE", help="Of the other genes, those that stop the training."),
         cloup.option("--test-nt", default=3_000_000, show_default=True, type=click.IntRange(1), metavar="N",
                      help="About how many nucleotides of a held-out contig are tested, in whole genes."),
@@ -234,20 +223,20 @@ def finetune() -> None:
 
 @finetune.command("splice-sites", epilog=_SITES_EPILOG)
 @_gene_options
-def splice_sites(**options: Any) -> None:
+def splice_sites(**given: Any) -> None:
     """Learn where acceptors and donors are.
 
     Labels are the exon edges of all transcripts; sequence is that of protein-coding and lncRNA genes.
     """
     from ..train.finetune import finetune_splice_sites
 
-    _on_genes(finetune_splice_sites, **options)
+    _on_genes(finetune_splice_sites, **given)
 
 
 @finetune.command("branchpoints", epilog=_BRANCHPOINTS_EPILOG)
 @cloup.argument("beds", metavar="BED...", type=PATH, nargs=-1, required=True)
 @_gene_options
-def branchpoints(beds: tuple[str, ...], **options: Any) -> None:
+def branchpoints(beds: tuple[str, ...], **given: Any) -> None:
     """Learn where branchpoints are, from BED files.
 
     One BED per --genome, in the same order. A line is one base (end is start + 1), column 6 its strand. Sequence is
@@ -255,7 +244,7 @@ def branchpoints(beds: tuple[str, ...], **options: Any) -> None:
     """
     from ..train.finetune import finetune_branchpoints
 
-    _on_genes(partial(finetune_branchpoints, beds), **options)
+    _on_genes(partial(finetune_branchpoints, beds), **given)
 
 
 def _on_genes(
@@ -281,7 +270,7 @@ def _on_genes(
 @_output_option
 @cloup.option_group(
     "How it is trained",
-    cloup.option("--validation", default=0.1, show_default=True, type=click.FloatRange(0, 1, True, True),
+    cloup.option("--validation", default=0.1, show_default=True, type=_SHARE,
                  metavar="SHARE", help="Of the sequences, those that stop the training; without a column split."),
     cloup.option("--test", "test_share", default=0.1, show_default=True, type=click.FloatRange(0, 1, False, True),
                  metavar="SHARE", help="Of the sequences, those that are tested; without a column split."),
@@ -439,15 +428,15 @@ Examples:
 @cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once.")
 @cloup.option("--flank", default=100, show_default=True, metavar="NT", help="Bases on each side that count.")
 @cloup.option(
-    "--scores", "named", multiple=True, callback=split_words, metavar="FIELD,...",
+    "--scores", "named", multiple=True, callback=options.split_words, metavar="FIELD,...",
     help="Scores to judge; delta: the delta scores. Default: all that have a direction, but delta scores.",
 )  # fmt: skip
-@splice_model_option
-@delta_distance_option
+@options.splice_model_option
+@options.delta_distance_option
 @cloup.option("--resamples", type=click.IntRange(10), default=1000, show_default=True, help="For the intervals.")
 @cloup.option("--picture", type=PATH, metavar="FILE.png", help="Draw the precision-recall curves.")
 @cloup.option("--rows", "rows_file", type=PATH, metavar="FILE.tsv", help="Write every row's scores.")
-@model_option
+@options.model_option
 @device_option
 @_threads_option
 @json_option
@@ -469,18 +458,10 @@ def evaluate(
     from ..scoring.delta import open_delta
     from ..scoring.plan import plan_scores
     from ..settings import Settings
-    from ..train.evaluate import (
-        PROTOCOLS,
-        directed,
-        draw_precision_recall,
-        judge,
-        open_references,
-        read_labelled,
-        score_labelled,
-    )
+    from ..train import evaluate as bench
 
     require("sklearn", *(["matplotlib"] if picture else []))
-    variants = read_labelled(Path(labelled))
+    variants = bench.read_labelled(Path(labelled))
     plugins = load_plugins()
     of_model = [scorer for scorer in plugins.scorers if isinstance(scorer, Scorer)]
     every = tuple(field.id for scorer in of_model for field in scorer.fields if field.direction != "none")
@@ -491,23 +472,22 @@ def evaluate(
     delta = open_delta(plugins.scorers, settings)
     plan = plan_scores(delta.scorers, plugins.origins("scorer"), settings)
     scores = tuple(field.id for field in plan.fields if field.direction != "none")
-    with open_references(references) as opened:
+    with bench.open_references(references) as opened:
         backend = plugins.open_backend("torch", BackendOptions(model, device, threads))
-        introduce(backend.info, delta.note)
+        options.introduce(backend.info, delta.note)
         rows: dict[BenchProtocol, list[BenchRow]] = {}
         figures: list[BenchFigure] = []
-        for protocol in protocols or PROTOCOLS:
-            rows[protocol] = score_labelled(variants, opened, backend, plan, protocol, shape=settings.shape)
+        for protocol in protocols or bench.PROTOCOLS:
+            rows[protocol] = bench.score_labelled(variants, opened, backend, plan, protocol, shape=settings.shape)
             _report_skipped(protocol, rows[protocol])
-            figures += judge(rows[protocol], plan.fields, protocol, harmful_below, resamples=resamples)
+            figures += bench.judge(rows[protocol], plan.fields, protocol, harmful_below, resamples=resamples)
     if any(variant.sequence is not None for variant in variants):
-        warn("rows carry their own short sequence: these figures compare with nothing published")
+        options.warn("rows carry their own short sequence: these figures compare with nothing published")
     if not figures:
-        assemblies = sorted({variant.assembly or "none" for variant in variants})
+        assemblies = ", ".join(sorted({variant.assembly or "none" for variant in variants})) or "no rows"
         raise LabelError(
-            "There is nothing to judge.", where=labelled,
-            needed="scored rows, some with an effect below --harmful-below and some without",
-            found=f"none; assemblies named by the rows: {', '.join(assemblies) or 'no rows'}",
+            "There is nothing to judge: no scored rows with an effect below --harmful-below and others without.",
+            found=f"none; assemblies named by the rows: {assemblies}", where=labelled,
             remedy="name the assembly of a reference as the rows do: -R ASSEMBLY=FASTA",
         )  # fmt: skip
     if as_json:
@@ -516,7 +496,7 @@ def evaluate(
     else:
         _print_figures(figures)
     if picture:
-        draw_precision_recall(Path(picture), rows, figures, directed(plan.fields), harmful_below)
+        bench.draw_precision_recall(Path(picture), rows, figures, bench.directed(plan.fields), harmful_below)
     if rows_file:
         _write_rows(Path(rows_file), rows, scores)
 
@@ -532,15 +512,10 @@ def _report_skipped(protocol: str, rows: Sequence[BenchRow]) -> None:
 
 def _print_figures(figures: Sequence[BenchFigure]) -> None:
     head = ("protocol", "rows", "score", "n", "harmful", "missing", "average precision", "AUROC", "by distance's")
-    cells = [
-        (
-            figure.protocol, figure.subset, figure.score, str(figure.variants), str(figure.positives),
-            str(figure.missing), _interval(figure.average_precision), _interval(figure.auroc),
-            _interval(figure.ratio, 2),
-        )
-        for figure in figures
-    ]  # fmt: skip
-    print_table([head, *cells])
+    print_table([head, *((
+        one.protocol, one.subset, one.score, str(one.variants), str(one.positives), str(one.missing),
+        _interval(one.average_precision), _interval(one.auroc), _interval(one.ratio, 2),
+    ) for one in figures)])  # fmt: skip
 
 
 def _interval(estimate: Estimate, digits: int = 3) -> str:

@@ -33,6 +33,7 @@ _LNCRNA = {  # and its old names
     "lncRNA", "lincRNA", "antisense", "processed_transcript", "sense_intronic", "sense_overlapping",
     "3prime_overlapping_ncRNA", "bidirectional_promoter_lncRNA", "macro_lncRNA",
 }  # fmt: skip
+_DAMAGED = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)  # of a zip file
 _KIND, _FORMAT = "splicebert-vep corpus", 1
 
 Ints = NDArray[np.int64]
@@ -83,7 +84,8 @@ class Corpus:
     def digest(self) -> str:
         """SHA-256 (hex) of all that training reads."""
         whole = hashlib.sha256(f"{_KIND} {_FORMAT}".encode())
-        for label, array in _arrays(self).items():
+        for label in _ARRAYS:
+            array = getattr(self, label)
             whole.update(f"\n{label} {array.dtype.str} {array.size}\n".encode())
             whole.update(np.ascontiguousarray(array).data)
         return whole.hexdigest()
@@ -91,10 +93,8 @@ class Corpus:
     @cached_property
     def bases(self) -> Tokens:
         """The whole axis unpacked, (L,) uint8 tokens A, C, G, T and N; made once, a byte per nucleotide."""
-        bases = np.empty(4 * len(self.packed), dtype=np.uint8)
-        for place in range(4):
-            bases[place::4] = (self.packed >> (2 * place)) & 3
-        bases = bases[: len(self)] + np.uint8(A)
+        fours = (self.packed[:, None] >> np.array([0, 2, 4, 6], dtype=np.uint8)) & np.uint8(3)
+        bases: Tokens = fours.reshape(-1)[: len(self)] + np.uint8(A)
         for start, end in zip(self.n_start.tolist(), self.n_end.tolist(), strict=True):
             bases[start:end] = N
         return bases
@@ -104,9 +104,9 @@ class Corpus:
         about = {"kind": _KIND, "format": _FORMAT, "names": self.names, "sources": self.sources}
         with whole_or_not(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             _write(archive, "about.json", json.dumps(about).encode(), zipfile.ZIP_DEFLATED)
-            for label, array in _arrays(self).items():
+            for label in _ARRAYS:
                 buffer = io.BytesIO()
-                np.save(buffer, array)
+                np.save(buffer, getattr(self, label))
                 method = zipfile.ZIP_STORED if label == "packed" else zipfile.ZIP_DEFLATED  # bases do not compress
                 _write(archive, f"{label}.npy", buffer.getvalue(), method)
 
@@ -123,14 +123,10 @@ class Corpus:
                 if (about.get("kind"), about.get("format")) != (_KIND, _FORMAT):
                     raise ValueError(f"{about.get('kind')!r}, format {about.get('format')!r}")
                 arrays = {
-                    field.name: np.load(io.BytesIO(archive.read(f"{field.name}.npy")), allow_pickle=False)
-                    for field in fields(cls)
-                    if field.name not in ("names", "sources")
+                    name: np.load(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False) for name in _ARRAYS
                 }
             return cls(**arrays, names=tuple(about["names"]), sources=tuple(about["sources"]))
-        except (
-            OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, ValueError, AttributeError
-        ) as error:  # fmt: skip
+        except (*_DAMAGED, KeyError, ValueError, AttributeError) as error:
             found, remedy = str(error) or type(error).__name__, "make it again with 'splicebert-vep corpus'"
             raise CorpusError("The corpus cannot be read.", found=found, where=str(path), remedy=remedy) from error
 
@@ -146,6 +142,9 @@ class Corpus:
             self.offsets[:-1][chosen], self.offsets[1:][chosen], junctions[kept],
             np.searchsorted(chosen, gene[kept]), first=1, name="held-out gene" if held_out else "gene to train on",
         )  # fmt: skip
+
+
+_ARRAYS = [field.name for field in fields(Corpus) if field.name not in ("names", "sources")]
 
 
 class WindowSampler:
@@ -236,27 +235,18 @@ def build_corpus(sources: Sequence[Source], held_out_share: float, *, least: int
     exons = np.concatenate([gene.exons + [[at], [at], [0]] for gene, at in zip(genes, offsets, strict=False)], axis=1)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], bases == N, [False]]).astype(np.int8)))
     return Corpus(
-        packed=pack(bases),
-        n_start=edges[::2].astype(np.int64),
-        n_end=edges[1::2].astype(np.int64),
-        offsets=offsets,
-        held_out=np.array([gene.held_out for gene in genes], dtype=bool),
-        coding=np.array([gene.coding for gene in genes], dtype=bool),
-        exon_start=exons[0],
-        exon_end=exons[1],
-        exon_flags=exons[2],
-        names=tuple(gene.name for gene in genes),
-        sources=tuple(f"{source.species}: {source.reference.name}, {source.annotation}" for source in sources),
-    )
+        pack(bases), edges[::2].astype(np.int64), edges[1::2].astype(np.int64), offsets,
+        np.array([gene.held_out for gene in genes], dtype=bool), np.array([gene.coding for gene in genes], dtype=bool),
+        exons[0], exons[1], exons[2], tuple(gene.name for gene in genes),
+        tuple(f"{source.species}: {source.reference.name}, {source.annotation}" for source in sources),
+    )  # fmt: skip
 
 
 def pack(bases: Tokens) -> NDArray[np.uint8]:
     """Pack tokens (L,) to (ceil(L / 4),) bytes; N becomes A, and the last byte is filled up with A."""
-    codes = np.zeros(-(-len(bases) // 4) * 4, dtype=np.uint8)
-    codes[: len(bases)] = np.where(bases == N, A, bases) - A
-    packed = np.zeros(len(codes) // 4, dtype=np.uint8)
-    for place in range(4):
-        packed |= codes[place::4] << np.uint8(2 * place)
+    codes = np.where(bases == N, np.uint8(0), bases - np.uint8(A))
+    fours = np.pad(codes, (0, -len(bases) % 4)).reshape(-1, 4)
+    packed: NDArray[np.uint8] = np.bitwise_or.reduce(fours << np.array([0, 2, 4, 6], dtype=np.uint8), axis=1)
     return packed
 
 
@@ -294,8 +284,7 @@ def _genes(source: Source, held_out_share: float, least: int) -> Iterator[_Gene]
 def kinds(table: GeneTable) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return two masks of the genes, (G,): protein-coding, and lncRNA."""
     coding = np.array([biotype == "protein_coding" for biotype in table.biotypes], dtype=np.bool_)
-    noncoding = np.array([biotype in _LNCRNA for biotype in table.biotypes], dtype=np.bool_)
-    return coding, noncoding
+    return coding, np.array([biotype in _LNCRNA for biotype in table.biotypes], dtype=np.bool_)
 
 
 def gene_rows(table: GeneTable, reference: Reference) -> Iterator[tuple[int, str, Ints]]:
@@ -322,16 +311,10 @@ def _gene(table: GeneTable, row: int, bases: Tokens, name: str, held_out: bool, 
 
 def overlapping(table: GeneTable, rows: Ints) -> Iterator[list[int]]:
     """Divide genes of one contig, sorted by start, in groups that do not overlap one another on either strand."""
-    group: list[int] = []
-    reach = -1
-    for row in rows.tolist():
-        if group and table.gene_start[row] >= reach:
-            yield group
-            group = []
-        group.append(row)
-        reach = max(reach, int(table.gene_end[row]))
-    if group:
-        yield group
+    starts, reach = table.gene_start[rows], np.maximum.accumulate(table.gene_end[rows])
+    for group in np.split(rows, np.flatnonzero(starts[1:] >= reach[:-1]) + 1):
+        if len(group):
+            yield group.tolist()
 
 
 def _outermost(table: GeneTable, group: list[int]) -> Iterable[int]:
@@ -347,12 +330,6 @@ def _outermost(table: GeneTable, group: list[int]) -> Iterable[int]:
 def draw(text: str) -> float:
     """Return a number in [0, 1) that depends on the text alone."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
-
-
-def _arrays(corpus: Corpus) -> dict[str, NDArray[np.generic]]:
-    return {
-        field.name: getattr(corpus, field.name) for field in fields(corpus) if field.name not in ("names", "sources")
-    }
 
 
 def _write(archive: zipfile.ZipFile, name: str, data: bytes, method: int) -> None:

@@ -29,11 +29,7 @@ from ..settings import check_window
 
 @contextmanager
 def open_references(given: Sequence[str]) -> Iterator[dict[str | None, list[Reference]]]:
-    """Open references given as ``FASTA`` or ``ASSEMBLY=FASTA``; those of one assembly stay together, in order.
-
-    Raises:
-        FastaError: one cannot be opened.
-    """
+    """Open references given as ``FASTA`` or ``ASSEMBLY=FASTA``; those of one assembly stay together, in order."""
     with ExitStack() as stack:
         opened: dict[str | None, list[Reference]] = {}
         for text in given:
@@ -80,29 +76,22 @@ class LabelledVariant:
         return len(self.ref) == len(self.alt) == 1 and self.ref != self.alt
 
     @property
-    def donor(self) -> Interval:
-        """The two intronic nt 3' of the exon in transcript direction, 0-based half-open."""
-        return self._beside(self.strand == "+")
-
-    @property
-    def acceptor(self) -> Interval:
-        """The two intronic nt 5' of the exon in transcript direction, 0-based half-open."""
-        return self._beside(self.strand != "+")
+    def sites(self) -> tuple[Interval, Interval]:
+        """Donor and acceptor: the two intronic nt 3' and 5' of the exon in transcript direction, 0-based half-open."""
+        before = Interval(self.exon.start - 2, self.exon.start)
+        after = Interval(self.exon.end, self.exon.end + 2)
+        return (after, before) if self.strand == "+" else (before, after)
 
     @property
     def distance(self) -> int:
         """Distance from the exon's nearest edge: 1 for the bases on either side of it."""
-        if self.exon.start <= self.start < self.exon.end:
-            return min(self.start - self.exon.start, self.exon.end - 1 - self.start) + 1
-        return self.exon.start - self.start if self.start < self.exon.start else self.start - self.exon.end + 1
+        from_start, to_end = self.start - self.exon.start, self.exon.end - 1 - self.start
+        return min(from_start, to_end) + 1 if min(from_start, to_end) >= 0 else max(-from_start, -to_end)
 
     @property
     def in_site(self) -> bool:
         """True in the donor or acceptor dinucleotide of the exon."""
         return not self.exon.start <= self.start < self.exon.end and self.distance <= 2
-
-    def _beside(self, right: bool) -> Interval:
-        return Interval(self.exon.end, self.exon.end + 2) if right else Interval(self.exon.start - 2, self.exon.start)
 
 
 def read_labelled(path: Path) -> list[LabelledVariant]:
@@ -151,11 +140,8 @@ def _row(row: dict[str, str], line: int, carries_sequence: bool, path: Path) -> 
 
 
 BenchProtocol = Literal["published", "own"]
-
 PROTOCOLS: tuple[BenchProtocol, ...] = ("published", "own")
-
 _BASES = (b"A", b"C", b"G", b"T")
-
 _SHAPE = WindowShape()
 
 LEAST_FLANK = 10
@@ -173,13 +159,10 @@ class BenchRow:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """The source of a row's windows; rows of one shape are cut and run together.
+    """The window of a row; rows of one shape are cut and run together.
 
     Args:
-        allele: the SNV.
-        start: where its window starts, in the coordinates of the allele.
-        bases: of the window.
-        shape: of the window.
+        start: of the window, in the coordinates of the allele.
         reference: that it was cut from; None for a row that carries its own sequence.
     """
 
@@ -312,9 +295,10 @@ def _check(variant: LabelledVariant, found: bytes) -> Skipped | None:
 
 
 def _labelled_exon(variant: LabelledVariant) -> GeneContext:
+    donor, acceptor = variant.sites
     return GeneContext(
         gene_id="labelled exon", symbol=None, transcript_id="", transcript_choice="", biotype="", strand=variant.strand,
-        region="", site_offset=None, site_hit=None, donor=variant.donor, acceptor=variant.acceptor, near_site=True,
+        region="", site_offset=None, site_hit=None, donor=donor, acceptor=acceptor, near_site=True,
     )  # fmt: skip
 
 
@@ -410,11 +394,8 @@ def directed(fields: Sequence[FieldSpec]) -> dict[str, float]:
 
 def in_subset(rows: Sequence[BenchRow], subset: str) -> list[BenchRow]:
     """Return the rows of a subset that count: scored, and with an effect."""
-    return [
-        row
-        for row in rows
-        if row.skipped is None and row.variant.effect is not None and (subset == EVERYTHING or not row.variant.in_site)
-    ]
+    counting = [row for row in rows if row.skipped is None and row.variant.effect is not None]
+    return [row for row in counting if subset == EVERYTHING or not row.variant.in_site]
 
 
 def value_of(row: BenchRow, score: str) -> Value:
@@ -463,12 +444,9 @@ def _both(harmful: NDArray[np.bool_]) -> bool:
 
 
 def draw_precision_recall(
-    path: Path,
-    rows: Mapping[BenchProtocol, Sequence[BenchRow]],
-    figures: Sequence[BenchFigure],
-    signs: Mapping[str, float],
-    threshold: float,
-) -> None:
+    path: Path, rows: Mapping[BenchProtocol, Sequence[BenchRow]], figures: Sequence[BenchFigure],
+    signs: Mapping[str, float], threshold: float,
+) -> None:  # fmt: skip
     """Draw a panel for every protocol and subset, with a curve for every score that has a figure there.
 
     Args:

@@ -40,11 +40,7 @@ RANDOM = "random"
 
 def begin(base: str, labels: int, *, head: str, seed: int, pooled: bool = False) -> tuple[Classifier, str]:
     """Return a classifier on the encoder of a model, or on a random one of the bundled model's sizes, and the digest
-    of the model's weights.
-
-    Raises:
-        ModelError: the model cannot be loaded.
-    """
+    of the model's weights; ModelError if it cannot be loaded."""
     loaded = load_checkpoint(resolve_model(DEFAULT_MODEL if base == RANDOM else base))
     start: Encoder = loaded.model
     if base == RANDOM:
@@ -60,11 +56,7 @@ def begin(base: str, labels: int, *, head: str, seed: int, pooled: bool = False)
 
 
 def config_of(base: str) -> BertConfig:
-    """Return the sizes of a model to begin as.
-
-    Raises:
-        ModelError: there is no such model, or its config cannot be read.
-    """
+    """Return the sizes of a model to begin as; ModelError if its config cannot be read."""
     return read_config(resolve_model(DEFAULT_MODEL if base == RANDOM else base) / "config.json").config
 
 
@@ -91,8 +83,7 @@ def train_head(
         finish: changes the best weights into those that are kept.
 
     Raises:
-        SettingsError: there are several processes, the folder holds another run, another process trains in it, or the
-            training diverged.
+        SettingsError: there are several processes, or the run's folder or the training says no; see ``train``.
         OutputError: something cannot be written.
     """
     if machine.processes.count > 1:
@@ -100,10 +91,9 @@ def train_head(
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not recipe.frozen or name.startswith(("head.", "classifier.")))
     model.to(machine.device).train()
-    training, validation = digests
     identity = {
         "recipe": msgspec.to_builtins(recipe), "task": about.task, "base": about.base, "base_sha256": about.base_sha256,
-        "training_sha256": training, "validation_sha256": validation,
+        "training_sha256": digests[0], "validation_sha256": digests[1],
     }  # fmt: skip
     with RunFolder(path, identity) as folder:
         train(model, task, how, folder, machine)
@@ -146,26 +136,22 @@ def answers(
         values += [row[:count] for row, count in zip(found, kept, strict=True)]
         done += sum(kept)
         progress(done, total)
-    inside = [labelled.labels[start + labelled.margin : end - labelled.margin] for start, end in _spans(labelled)]
+    inside = [labels[labelled.margin : len(labels) - labelled.margin] for _, labels, _ in labelled.pieces]
     return np.concatenate(values), np.concatenate(inside)
-
-
-def _spans(labelled: Labelled) -> list[tuple[int, int]]:
-    return list(zip(labelled.offsets[:-1].tolist(), labelled.offsets[1:].tolist(), strict=True))
 
 
 def _batches(labelled: Labelled, width: int, batch: int) -> Iterator[tuple[Ints, Ints, list[int]]]:
     """Yield starts of windows on the axis, (N,), the window indices to read, (N, P), and how many of these count."""
     keep, margin = max(1, width // 2), labelled.margin
     waiting = []
-    spans = _spans(labelled)
-    for number, (start, end) in enumerate(spans):
+    last = len(labelled.stretches) - 1
+    for number, (start, end) in enumerate(labelled.spans):
         length = end - start
         waiting += [
             (start + kept.window, kept.start - kept.window, kept.end - kept.start)
             for kept in stitch(margin, length - margin, length, width=width, keep=keep)
         ]
-        while len(waiting) >= batch or waiting and number == len(spans) - 1:
+        while len(waiting) >= batch or waiting and number == last:
             now, waiting = waiting[:batch], waiting[batch:]
             longest = max(count for _, _, count in now)
             first = np.array([[at] for _, at, _ in now])
@@ -179,34 +165,21 @@ _LEAST_ROUNDS, _MOST_ROUNDS = 100, 2_000
 
 
 def label_windows(labelled: Labelled, longest: int) -> WindowSampler:
-    """Return a sampler of windows of labelled sequence, around sites or not.
-
-    Args:
-        longest: of the windows.
-
-    Raises:
-        CorpusError: there is no site in a stretch as long as a window.
-    """
+    """Return a sampler of windows of labelled sequence; CorpusError if no stretch as long as ``longest`` has a site."""
     lengths = np.diff(labelled.offsets)
     sites = np.flatnonzero((labelled.labels > 0) & (labelled.labels != UNLABELLED))
     of = np.searchsorted(labelled.offsets, sites, side="right") - 1
     fits = lengths[of] >= longest
     if not fits.any():
-        needed = f"at least one {' or '.join(labelled.names[1:])} in a stretch of {longest} nt or more"
+        kinds = " or ".join(labelled.names[1:])
+        problem = f"There is no site to learn: no {kinds} in a stretch of {longest} nt or more."
         found = f"{len(lengths)} stretches of at most {max(lengths, default=0)} nt with {len(sites)} sites"
-        raise CorpusError("There is no site to learn.", needed=needed, found=found)
+        raise CorpusError(problem, found=found)
     return WindowSampler(labelled.offsets[:-1], labelled.offsets[1:], sites[fits], of[fits], first=0, name="stretch")
 
 
 class LabelNucleotides(Task):
-    """The task: predict the label of every nucleotide of a window.
-
-    Args:
-        training, validation: with the same labels.
-
-    Raises:
-        CorpusError: one of them lacks a label, or no site lies in a stretch as long as a window.
-    """
+    """The task: predict the label of every nucleotide of a window; CorpusError if a part lacks a label."""
 
     def __init__(self, recipe: FineTuneRecipe, training: Labelled, validation: Labelled) -> None:
         for purpose, part in (("training", training), ("validation", validation)):
@@ -251,12 +224,7 @@ class LabelNucleotides(Task):
 
 
 def hide_stretches(rng: np.random.Generator, bases: Tokens, labels: Labels, share: float) -> tuple[Tokens, Labels]:
-    """Mask a stretch of 15 to 30 nt in some of the windows; its nucleotides lose their labels.
-
-    Args:
-        bases, labels: (B, W).
-        share: of the windows, 0 to 1.
-    """
+    """Mask a stretch of 15 to 30 nt in a share of the windows (B, W); its nucleotides lose their labels."""
     count, width = bases.shape
     length = rng.integers(_SHORTEST_HIDDEN, _LONGEST_HIDDEN + 1, size=(count, 1))
     start = rng.integers(width, size=(count, 1))
@@ -290,8 +258,7 @@ def calibrated(logits: NDArray[np.floating], labels: Labels) -> NDArray[np.float
     Training shows the model more sites than genes have, each with more weight, so it expects too many of them.
 
     Args:
-        logits: (n, K).
-        labels: (n,); each of the K has to be there.
+        logits: (n, K); labels are (n,), and each of the K has to be there.
     """
     counted = labels != UNLABELLED
     z, truth = logits[counted].astype(np.float64), labels[counted]
@@ -307,14 +274,7 @@ def calibrated(logits: NDArray[np.floating], labels: Labels) -> NDArray[np.float
 
 
 def finetune(
-    recipe: FineTuneRecipe,
-    training: Labelled,
-    validation: Labelled,
-    base: str,
-    path: Path,
-    machine: Machine,
-    *,
-    task: str,
+    recipe: FineTuneRecipe, training: Labelled, validation: Labelled, base: str, path: Path, machine: Machine, task: str
 ) -> Path:
     """Fine-tune a model on labelled nucleotides, or continue a run that was killed; return the model's folder.
 
@@ -324,10 +284,7 @@ def finetune(
         task: name of the task, for the model's folder.
 
     Raises:
-        SettingsError: the folder holds another run, another process trains in it, or the training diverged.
-        CorpusError: there is no site to learn.
-        ModelError: the model to begin as cannot be loaded.
-        OutputError: something cannot be written.
+        SpliceBertError: see ``finetune_splice_sites``.
     """
     learned = LabelNucleotides(recipe, training, validation)
     model, base_sha256 = begin(base, len(training.names), head=recipe.head, seed=recipe.seed)
@@ -353,9 +310,9 @@ def some_stretches(labelled: Labelled, nucleotides: int) -> Labelled:
     order = np.random.default_rng(0).permutation(len(labelled.stretches))
     lengths = np.diff(labelled.offsets)[order] - 2 * labelled.margin
     count = int(np.searchsorted(np.cumsum(lengths), nucleotides)) + 1
-    spans = [slice(int(labelled.offsets[row]), int(labelled.offsets[row + 1])) for row in order]
+    labels = [labelled.pieces[row][1] for row in order]
     for label in range(len(labelled.names)):
-        count = max(count, 1 + next(n for n, span in enumerate(spans) if (labelled.labels[span] == label).any()))
+        count = max(count, 1 + next(n for n, found in enumerate(labels) if (found == label).any()))
     return labelled.take(order[:count].tolist())
 
 
@@ -462,7 +419,7 @@ def _finetune_on_genes(
         machine.say(f"test {why}")
     if not split.tests:
         machine.say("nothing is held out that can be tested: there will be no figures")
-    folder = finetune(recipe, split.training, split.validation, base, path, machine, task=kind.task)
+    folder = finetune(recipe, split.training, split.validation, base, path, machine, kind.task)
     model = kind(folder, machine.device)
     rows = [row for test in split.tests for row in _tested(model, test, machine)]
     write_figures(path, rows)

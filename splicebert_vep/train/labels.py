@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +33,7 @@ UNLABELLED = 255
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A place of labelled sequence: 0-based half-open on the forward strand, without the margin.
-
-    Args:
-        genes: ids of the genes in it.
-    """
+    """A place of labelled sequence, without the margin: 0-based half-open on the forward strand, and its genes' ids."""
 
     contig: str
     start: int
@@ -81,38 +79,39 @@ class Labelled:
             whole.update(np.ascontiguousarray(array).data)
         return whole.hexdigest()
 
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Start and end of each stretch on the axis, margins included."""
+        return list(pairwise(self.offsets.tolist()))
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """Bases, labels and place of each stretch."""
+        parts = zip(self.spans, self.stretches, strict=True)
+        return [(self.bases[start:end], self.labels[start:end], stretch) for (start, end), stretch in parts]
+
     def take(self, rows: Iterable[int]) -> Labelled:
         """Return some of the stretches."""
-        rows = list(rows)
-        spans = [slice(int(self.offsets[row]), int(self.offsets[row + 1])) for row in rows]
-        return _labelled(
-            self.names, [self.bases[span] for span in spans], [self.labels[span] for span in spans], self.margin,
-            [self.stretches[row] for row in rows],
-        )  # fmt: skip
+        pieces = self.pieces
+        return _labelled(self.names, self.margin, [pieces[row] for row in rows])
 
 
-def _labelled(
-    names: tuple[str, ...], bases: Sequence[Tokens], labels: Sequence[Labels], margin: int, stretches: Iterable[Stretch]
-) -> Labelled:
-    offsets = np.concatenate([[0], np.cumsum([len(part) for part in bases])]).astype(np.int64)
-    empty = np.empty(0, dtype=np.uint8)
-    whole = (np.concatenate([empty, *bases]), np.concatenate([empty, *labels]))
-    return Labelled(names, *whole, offsets, margin, tuple(stretches))
+Piece = tuple[Tokens, Labels, Stretch]
+
+
+def _labelled(names: tuple[str, ...], margin: int, pieces: Sequence[Piece]) -> Labelled:
+    bases, labels = [piece[0] for piece in pieces], [piece[1] for piece in pieces]
+    offsets = np.cumsum([0, *map(len, bases)], dtype=np.int64)
+    stretches = tuple(stretch for _, _, stretch in pieces)
+    return Labelled(names, np.concatenate(bases), np.concatenate(labels), offsets, margin, stretches)
 
 
 def joined(parts: Sequence[Labelled]) -> Labelled:
     """Put labelled sequence of one kind and margin together."""
-    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
-    return Labelled(
-        parts[0].names,
-        np.concatenate([part.bases for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        parts[0].margin,
-        tuple(stretch for part in parts for stretch in part.stretches),
-    )
+    return _labelled(parts[0].names, parts[0].margin, [piece for part in parts for piece in part.pieces])
 
 
+@dataclass(frozen=True, slots=True)
 class Sites:
     """The nucleotides of each kind on a genome.
 
@@ -121,13 +120,8 @@ class Sites:
         found: ascending positions by the table's number of the contig, strand (True is minus), and label.
     """
 
-    def __init__(self, names: tuple[str, ...], found: Mapping[tuple[int, bool, str], Ints]) -> None:
-        self.names, self._found = names, found
-
-    def within(self, number: int, stretch: Stretch, name: str) -> Ints:
-        """Return the positions of a kind that lie in a stretch of the table's contig ``number``, ascending."""
-        positions = self._found.get((number, stretch.minus, name), np.empty(0, dtype=np.int64))
-        return positions[np.searchsorted(positions, stretch.start) : np.searchsorted(positions, stretch.end)]
+    names: tuple[str, ...]
+    found: Mapping[tuple[int, bool, str], Ints]
 
 
 def exon_edges(table: GeneTable) -> Sites:
@@ -162,25 +156,28 @@ def bed_positions(bed: str, table: GeneTable, reference: Reference) -> tuple[Sit
         SettingsError: the file or a line cannot be read, a line is longer than a base or has no strand.
         CorpusError: no line lies in a gene.
     """
-    names, inside = ContigNames(table.contigs), _gene_finder(table, reference)
-    label = BRANCHPOINT_LABELS[1]
-    positions: dict[tuple[int, bool, str], set[int]] = {}
+    names, genes = ContigNames(table.contigs), _genes_by_strand(table, reference)
+    label, none = BRANCHPOINT_LABELS[1], np.empty(0, dtype=np.int64)
+    positions: dict[tuple[int, bool, str], set[int]] = defaultdict(set)
     lines = in_no_gene = on_no_contig = 0
     for line in bed_lines(bed):
-        if line.end - line.start != 1:
-            problem, needed = "A line of the BED file is longer than a base.", "an end that is start + 1"
-            raise SettingsError(problem, needed=needed, found=f"{line.start}-{line.end}", where=line.where)
-        if line.strand not in ("+", "-"):
-            problem, needed = "A line of the BED file has no strand.", "+ or - in column 6"
-            raise SettingsError(problem, needed=needed, found=str(line.strand), where=line.where)
+        minus, width = line.strand == "-", line.end - line.start
+        if width != 1 or line.strand not in ("+", "-"):
+            problem = f"A line of the BED file {'is longer than a base' if width != 1 else 'has no strand'}."
+            needed, found_ = "end is start + 1, and + or - in column 6", f"{line.start}-{line.end} {line.strand}"
+            raise SettingsError(problem, needed=needed, found=found_, where=line.where)
         lines += 1
-        contig, minus = names.find(line.contig), line.strand == "-"
+        contig = names.find(line.contig)
         if contig is None or reference.find(line.contig) is None:
             on_no_contig += 1
-        elif not inside(number := table.contigs.index(contig), minus, line.start):
+            continue
+        number = table.contigs.index(contig)
+        starts, reach = genes.get((number, minus), (none, none))
+        before = int(np.searchsorted(starts, line.start, side="right"))  # genes that begin here or earlier
+        if before == 0 or line.start >= reach[before - 1]:
             in_no_gene += 1
         else:
-            positions.setdefault((number, minus, label), set()).add(line.start)
+            positions[number, minus, label].add(line.start)
     found = {key: np.array(sorted(at), dtype=np.int64) for key, at in positions.items()}
     counts = (
         f"{bed}: {lines:,} lines; {in_no_gene:,} lie in no protein-coding or lncRNA gene of their strand, "
@@ -191,29 +188,20 @@ def bed_positions(bed: str, table: GeneTable, reference: Reference) -> tuple[Sit
         raise CorpusError("No branchpoint lies in a gene.", found=counts, remedy=remedy)
     adenines = 0  # most branchpoints read A, and few bases beside one do
     for (number, minus, _), at in found.items():
-        name = reference.find(table.contigs[number])
-        assert name is not None
+        name = str(reference.find(table.contigs[number]))
         adenines += sum(encode(reference.fetch(name, one, one + 1))[0] == (T if minus else A) for one in at.tolist())
     count = sum(map(len, found.values()))
     return Sites(BRANCHPOINT_LABELS, found), f"{counts}; {count:,} positions are left, {adenines / count:.0%} of them A"
 
 
-def _gene_finder(table: GeneTable, reference: Reference) -> Callable[[int, bool, int], bool]:
-    """Return a test whether a gene that sequence is taken from holds a position: (contig's number, minus, position)."""
-    genes: dict[tuple[int, bool], tuple[Ints, Ints]] = {}
+def _genes_by_strand(table: GeneTable, reference: Reference) -> dict[tuple[int, bool], tuple[Ints, Ints]]:
+    """Return starts of the genes that sequence is taken from, and the farthest end up to each, by contig and strand."""
+    genes = {}
     for number, _, rows in gene_rows(table, reference):
         for minus in (False, True):
             of = rows[(table.gene_strand[rows] < 0) == minus]  # ascending by start, as the table is
             genes[number, minus] = table.gene_start[of], np.maximum.accumulate(table.gene_end[of])
-
-    def inside(number: int, minus: bool, position: int) -> bool:
-        if (number, minus) not in genes:
-            return False
-        starts, reach = genes[number, minus]
-        before = int(np.searchsorted(starts, position, side="right"))
-        return before > 0 and position < int(reach[before - 1])
-
-    return inside
+    return genes
 
 
 def label_genes(table: GeneTable, reference: Reference, rows: Iterable[int], margin: int, sites: Sites) -> Labelled:
@@ -227,7 +215,7 @@ def label_genes(table: GeneTable, reference: Reference, rows: Iterable[int], mar
     Raises:
         CorpusError: the genes have no base.
     """
-    bases, labels, stretches = [], [], []
+    pieces: list[Piece] = []
     for number, stretch in _stretches(table, reference, rows):
         start, end = stretch.start - margin, stretch.end + margin
         tokens = np.full(end - start, N, dtype=np.uint8)  # N beyond the contig
@@ -235,21 +223,20 @@ def label_genes(table: GeneTable, reference: Reference, rows: Iterable[int], mar
         tokens[max(0, -start) : max(0, -start) + len(inside)] = inside
         found = np.zeros(len(tokens), dtype=np.uint8)
         for label, name in enumerate(sites.names[1:], start=1):
-            at = sites.within(number, stretch, name) - start
+            at = sites.found.get((number, stretch.minus, name), np.empty(0, dtype=np.int64))
+            at = at[np.searchsorted(at, stretch.start) : np.searchsorted(at, stretch.end)] - start
             found[at] = np.where(found[at] == 0, label, UNLABELLED)
         found[:margin] = found[len(found) - margin :] = UNLABELLED
         if stretch.minus:
             tokens, found = reverse_complement(tokens), found[::-1]
         found = np.where(tokens == N, np.uint8(UNLABELLED), found)
         if (found != UNLABELLED).any():
-            bases.append(tokens)
-            labels.append(found)
-            stretches.append(stretch)
-    if not stretches:
+            pieces.append((tokens, found, stretch))
+    if not pieces:
         remedy = "check that both are of the same assembly, and --hold-out"
-        found_ = f"none of {table.name} on {reference.path}"
-        raise CorpusError("There is no gene to take sequence from.", found=found_, remedy=remedy)
-    return _labelled(sites.names, bases, labels, margin, stretches)
+        problem = f"There is no gene of {table.name} to take sequence from on {reference.path}."
+        raise CorpusError(problem, remedy=remedy)
+    return _labelled(sites.names, margin, pieces)
 
 
 def _stretches(table: GeneTable, reference: Reference, rows: Iterable[int]) -> Iterator[tuple[int, Stretch]]:
@@ -348,25 +335,24 @@ def split_genes(
         CorpusError: there is no gene to train on or to stop by.
         SpliceBertError: a reference or annotation cannot be read.
     """
-    genomes: list[_Genome] = []
-    try:
+    with ExitStack() as stack:
+        genomes: list[_Genome] = []
         for number, source in enumerate(sources):
-            table, reference = load_table(source.annotation), Reference(source.reference)
+            table, reference = load_table(source.annotation), stack.enter_context(Reference(source.reference))
             genomes.append(_Genome(source, table, reference, find_sites(number, table, reference)))
         held = _held_out(genomes, hold_out)
-        rows = [_divide(genome, held[number], validation_share) for number, genome in enumerate(genomes)]
-        divided = list(zip(genomes, rows, strict=True))
-        words = [_words(genome, row) for genome, (trained, _, _) in divided for row in trained]
+        divided = [(one, *_divide(one, held[number], validation_share)) for number, one in enumerate(genomes)]
+        words = [_words(genome, row) for genome, trained, _, _ in divided for row in trained]
         known = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *words]))
-        training = [genome.label(some, margin) for genome, (some, _, _) in divided if some]
-        validation = [genome.label(some, margin) for genome, (_, some, _) in divided if some]
+        training = [genome.label(rows, margin) for genome, rows, _, _ in divided if rows]
+        validation = [genome.label(rows, margin) for genome, _, rows, _ in divided if rows]
         if not training or not validation:
             problem = f"There is no gene to {'stop by' if training else 'train on'}."
             raise CorpusError(problem, remedy="hold out less, or choose another --validation")
-        names = Counter(genome.name(number) for genome, (_, _, contigs) in divided for number in contigs)
+        names = Counter(genome.name(number) for genome, _, _, contigs in divided for number in contigs)
         tests: list[TestSet] = []
         untested: list[str] = []
-        for genome, (_, _, contigs) in divided:
+        for genome, _, _, contigs in divided:
             for number, genes in contigs.items():
                 name = genome.name(number)
                 if names[name] > 1:
@@ -377,9 +363,6 @@ def split_genes(
                 else:
                     untested.append(found)
         return Split(joined(training), joined(validation), tuple(tests), tuple(untested))
-    finally:
-        for genome in genomes:
-            genome.reference.close()
 
 
 def _held_out(genomes: Sequence[_Genome], asked: Sequence[str]) -> list[set[int]]:
@@ -399,9 +382,7 @@ def _held_out(genomes: Sequence[_Genome], asked: Sequence[str]) -> list[set[int]
         if not matched:
             needed = "SPECIES or SPECIES:CONTIG of a genome given, with the contig in both FASTA and annotation"
             where = f"genomes of {', '.join(sorted({genome.source.species for genome in genomes}))}"
-            raise SettingsError(
-                "The contig or genome to hold out is not there.", needed=needed, found=word, where=where
-            )
+            raise SettingsError("There is no such place to hold out.", needed=needed, found=word, where=where)
     return held
 
 

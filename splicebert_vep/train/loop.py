@@ -56,16 +56,12 @@ class Processes:
                 dist.all_reduce(tensor)
 
     def check_step(self, step: int, device: torch.device) -> None:
-        """Check that all processes continue from the same step.
-
-        Raises:
-            SettingsError: they do not share the run's folder.
-        """
+        """Raise a SettingsError if the processes do not all continue from the same step."""
         steps = torch.tensor([step], device=device)
         self.sum([steps])
         if int(steps) != step * self.count:
-            problem, needed = "The processes do not start at the same step.", "one run folder that all of them see"
-            raise SettingsError(problem, needed=needed, found=f"step {step} in process {self.rank}")
+            problem = f"The processes do not start at the same step: process {self.rank} at {step}."
+            raise SettingsError(problem, remedy="give one run folder that all of them see")
 
 
 def _silent(*_: object) -> None:
@@ -91,12 +87,9 @@ class Machine:
 
 @contextmanager
 def open_machine(
-    device: str,
-    precision: str,
-    threads: int | None,
-    say: Callable[[str], None],
+    device: str, precision: str, threads: int | None, say: Callable[[str], None],
     progress: Callable[[str, int, int], None] | None = None,
-) -> Iterator[Machine]:
+) -> Iterator[Machine]:  # fmt: skip
     """Choose the device of this process, and join the others where torchrun started it; leave them at the end.
 
     Args:
@@ -227,8 +220,7 @@ class RunFolder(ExitStack):
         text, recipe = json.dumps(identity, indent=1) + "\n", path / RECIPE
         if recipe.is_file() and recipe.read_text(encoding="utf-8") != text:
             remedy = "give another folder with -O, or the settings that recipe.json shows"
-            problem = "The folder holds a run with another recipe or corpus."
-            raise SettingsError(problem, where=str(recipe), remedy=remedy)
+            raise SettingsError("The folder holds a run of another recipe or corpus.", where=str(recipe), remedy=remedy)
         if writes:
             self.enter_context(locked(path, "training"))
             if not recipe.is_file():
@@ -237,11 +229,7 @@ class RunFolder(ExitStack):
             remove_left_over(path)
 
     def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
-        """Load the checkpoint, if there is one, into model and optimiser; cut the logs back to it.
-
-        Raises:
-            ModelError: the checkpoint is damaged.
-        """
+        """Load the checkpoint, if there is one, into model and optimiser (ModelError); cut the logs back to it."""
         progress = Progress()
         if (self.path / CHECKPOINT).is_file():
             with self._reading(CHECKPOINT) as state:
@@ -263,11 +251,7 @@ class RunFolder(ExitStack):
         self._write(BEST, model.state_dict())
 
     def load_best(self, model: nn.Module) -> None:
-        """Load the weights that ``save_best`` kept.
-
-        Raises:
-            ModelError: they are missing or damaged.
-        """
+        """Load the weights that ``save_best`` kept; ModelError if they are missing or damaged."""
         with self._reading(BEST) as state:
             model.load_state_dict(state)
 
@@ -317,11 +301,7 @@ class RunFolder(ExitStack):
 
 
 def read_log(file: Path) -> list[dict[str, str]]:
-    """Return the whole lines of a log by column; none when it is not there.
-
-    Raises:
-        OutputError: it cannot be read.
-    """
+    """Return the whole lines of a log by column; none when it is not there."""
     if not file.is_file():
         return []
     with reporting(file):
@@ -348,8 +328,8 @@ def train(model: nn.Module, task: Task, how: Optimisation, folder: RunFolder, ma
     waited = folder.since_best(how.watch)
     for step in range(so_far.step, task.steps):
         if how.patience and waited >= how.patience:
-            reason = f"{waited} validations without a better {how.watch}"
-            machine.say(f"stopped after {step:,} of {task.steps:,} steps: {reason}")
+            at = f"stopped after {step:,} of {task.steps:,} steps"
+            machine.say(f"{at}: {waited} validations without a better {how.watch}")
             break
         rate = how.rate(step, task.steps)
         for group in optimiser.param_groups:
@@ -364,8 +344,7 @@ def train(model: nn.Module, task: Task, how: Optimisation, folder: RunFolder, ma
         norm = float(nn.utils.clip_grad_norm_(parameters, how.clip))
         if not math.isfinite(norm):
             remedy = "choose a smaller learning_rate; the last checkpoint is as it was"
-            size = f"a gradient of {norm} at step {step + 1}"
-            raise SettingsError("The training diverged.", found=size, remedy=remedy)
+            raise SettingsError(f"The training diverged: a gradient of {norm} at step {step + 1}.", remedy=remedy)
         optimiser.step()
         elapsed = time.monotonic() - began
         so_far = Progress(step + 1, so_far.tokens + int(tokens), before.seconds + elapsed)

@@ -40,13 +40,11 @@ def site_figures(probabilities: Floats, labels: Labels, names: tuple[str, ...]) 
         sites = int(truth.sum())
         if number and sites:
             top = np.argsort(-p, kind="stable")[:sites]
-            found.append(
-                {
-                    "label": name, "nucleotides": len(truth), "sites": sites,
-                    "auprc": float(average_precision_score(truth, p)), "top_k": float(truth[top].mean()),
-                    "mcc": float(matthews_corrcoef(truth, p >= 0.5)), "expected": float(p.sum(dtype=np.float64)),
-                }
-            )  # fmt: skip
+            found.append({
+                "label": name, "nucleotides": len(truth), "sites": sites,
+                "auprc": float(average_precision_score(truth, p)), "top_k": float(truth[top].mean()),
+                "mcc": float(matthews_corrcoef(truth, p >= 0.5)), "expected": float(p.sum(dtype=np.float64)),
+            })  # fmt: skip
     return found
 
 

@@ -153,11 +153,8 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def held_out_batches(
     corpus: Corpus, width: int, windows: int = 64, batch: int = 16
 ) -> Mapping[str, Sequence[MaskedBatch]]:
-    """Draw windows ``anywhere`` in held-out genes and around ``sites``, the same ones at every call, without N put in.
-
-    Raises:
-        CorpusError: no held-out gene, or none with a site, is as long as a window.
-    """
+    """Draw windows ``anywhere`` in held-out genes and around ``sites``, the same ones at every call, without N put in;
+    CorpusError if no held-out gene, or none with a site, is as long as a window."""
     sampler, found = corpus.windows(held_out=True), {}
     for name, share in (("anywhere", 0.0), ("sites", 1.0)):
         rng = np.random.default_rng(0)
@@ -186,14 +183,8 @@ def measure(answer: Callable[[MaskedBatch], Tensor], batches: Mapping[str, Seque
 
 
 class MaskedLanguageModelling(Task):
-    """The task of pre-training: guess 15 % of the nucleotides of a window from the others.
-
-    Args:
-        corpus: held-out genes are for validation only.
-
-    Raises:
-        CorpusError: no gene, or no held-out gene, is as long as a window.
-    """
+    """The task of pre-training: guess 15 % of the nucleotides of a window from the others; held-out genes are for
+    validation only. CorpusError if no gene, or no held-out gene, is as long as a window."""
 
     def __init__(self, recipe: Recipe, corpus: Corpus) -> None:
         self._recipe, self._bases = recipe, corpus.bases
@@ -255,8 +246,8 @@ def pretrain(recipe: Recipe, corpus: Corpus, path: Path, machine: Machine | None
     processes = machine.processes
     if processes.count > recipe.parts:
         remedy = "start fewer, or raise parts in a recipe of your own (--print-recipe)"
-        needed, found = f"at most {recipe.parts}, the recipe's parts", f"{processes.count} processes"
-        raise SettingsError("There are more processes than micro-batches.", needed=needed, found=found, remedy=remedy)
+        problem = f"There are more processes than micro-batches: {processes.count} for the recipe's {recipe.parts}."
+        raise SettingsError(problem, remedy=remedy)
     task = MaskedLanguageModelling(recipe, corpus)
     model = SpliceBert(recipe.config())
     initialise(model, neighbour_layers=recipe.neighbour_layers, seed=recipe.seed)

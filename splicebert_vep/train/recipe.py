@@ -33,11 +33,7 @@ class Checked(Struct, frozen=True, forbid_unknown_fields=True):
     """Settings whose values are checked against their types, also when they are made in Python."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that cannot be followed.
-
-        Raises:
-            SettingsError: the message names every value that breaks a rule.
-        """
+        """Raise a SettingsError that names every value that breaks a rule."""
         wrong = []
         for field in msgspec.structs.fields(self):
             try:
@@ -151,61 +147,30 @@ class Recipe(Checked, frozen=True):
         )  # fmt: skip
 
     def to_json(self) -> str:
-        """Return the recipe as text that ``from_json`` reads."""
+        """Return the recipe as text that ``load_recipe`` reads."""
         return json.dumps(msgspec.to_builtins(self), indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str, where: str) -> Recipe:
-        """Read a recipe.
-
-        Raises:
-            SettingsError: not JSON, an unknown or missing key, or a recipe that cannot be followed.
-        """
-        try:
-            return msgspec.json.decode(text, type=cls)
-        except msgspec.DecodeError as error:
-            needed = "JSON with the keys that 'pretrain --print-recipe' shows"
-            raise SettingsError("The recipe cannot be read.", needed=needed, found=str(error), where=where) from error
 
 
 MINI = Recipe(
-    name="mini",
-    hidden_size=128,
-    layers=6,
-    heads=8,
-    intermediate_size=512,
-    layer_norm_eps=1e-5,
+    name="mini", hidden_size=128, layers=6, heads=8, intermediate_size=512, layer_norm_eps=1e-5,
     stages=(  # short windows first: in them a splice site is frequent, and its neighbours' pattern is learned
         Stage(30, 62, 12_000_000, site_share=1.0, anywhere=True),
         Stage(62, 254, 12_000_000, site_share=1.0, anywhere=True),
         Stage(510, 510, 10_000_000, site_share=0.8),
         Stage(64, 1024, 2_000_000, site_share=0.8),
     ),
-    batch_tokens=3_072,
-    parts=1,
-    learning_rate=1.5e-3,
-    warmup_steps=200,
-    validate_every=500,
-    save_every=500,
-)
+    batch_tokens=3_072, parts=1, learning_rate=1.5e-3, warmup_steps=200, validate_every=500, save_every=500,
+)  # fmt: skip
 
 BASE = Recipe(
-    name="base",
-    hidden_size=512,
-    layers=6,
-    heads=16,
-    intermediate_size=2048,
-    layer_norm_eps=1e-12,
+    name="base", hidden_size=512, layers=6, heads=16, intermediate_size=2048, layer_norm_eps=1e-12,
     stages=(
         Stage(126, 126, 300_000_000, site_share=0.8, anywhere=True),
         Stage(510, 510, 1_000_000_000, site_share=0.5),
         Stage(64, 1024, 300_000_000, site_share=0.5),
     ),
-    batch_tokens=131_072,
-    parts=8,
-    learning_rate=6e-4,
-    warmup_steps=500,
-)
+    batch_tokens=131_072, parts=8, learning_rate=6e-4, warmup_steps=500,
+)  # fmt: skip
 
 PRESETS: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (MINI, BASE)})
 
@@ -214,17 +179,20 @@ def load_recipe(name_or_path: str) -> Recipe:
     """Return a preset, or the recipe of a JSON file.
 
     Raises:
-        SettingsError: neither.
+        SettingsError: neither, or a recipe that cannot be followed.
     """
     if name_or_path in PRESETS:
         return PRESETS[name_or_path]
+    example = "as 'pretrain --print-recipe' shows"
     try:
-        text = Path(name_or_path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return msgspec.json.decode(Path(name_or_path).read_bytes(), type=Recipe)
+    except OSError as error:
         problem = f"No preset is called {name_or_path!r}, and no recipe file can be read there."
-        needed = f"one of {', '.join(PRESETS)}, or a JSON file as 'pretrain --print-recipe' shows"
+        needed = f"one of {', '.join(PRESETS)}, or a JSON file {example}"
         raise SettingsError(problem, needed=needed, found=str(error)) from error
-    return Recipe.from_json(text, name_or_path)
+    except msgspec.DecodeError as error:
+        needed, where = f"JSON with the keys {example}", name_or_path
+        raise SettingsError("The recipe cannot be read.", needed=needed, found=str(error), where=where) from error
 
 
 class FineTuneRecipe(Checked, frozen=True):
@@ -293,9 +261,7 @@ class SequenceRecipe(Checked, frozen=True):
     Args:
         epochs: passes over all sequences at most, on average.
         batch: sequences of one step.
-        head: ``linear`` or ``convolution``.
-        frozen: train the head only, and leave the encoder as it was.
-        learning_rate: at its peak; see ``Recipe``.
+        head, frozen, learning_rate: see ``FineTuneRecipe``.
         warmup_share: of the steps, those in which the learning rate rises.
         patience: epochs without a better figure after which the training stops; 0 never stops it.
     """

@@ -173,9 +173,8 @@ def _draw(corpus: Corpus, nucleotides: int, width: int) -> dict[int, Ints]:
         labels = _labels(corpus, start, end)
         for label in range(_EXON, _ACCEPTOR_G + 1):
             places = start + np.flatnonzero(labels == label)
-            found.setdefault(label, []).append(
-                np.stack([places, np.full_like(places, start), np.full_like(places, end)])
-            )
+            columns = np.stack([places, np.full_like(places, start), np.full_like(places, end)])
+            found.setdefault(label, []).append(columns)
     drawn = {}
     for label, parts in found.items():
         columns = np.concatenate(parts, axis=1)
@@ -184,8 +183,8 @@ def _draw(corpus: Corpus, nucleotides: int, width: int) -> dict[int, Ints]:
     if not drawn or any(columns.shape[1] == 0 for columns in drawn.values()):
         needed = f"held-out genes of at least {width} nt with {', '.join(REGIONS)}"
         remedy = "make the corpus with a larger --held-out, or from more sequence"
-        found_ = f"{int(corpus.held_out.sum())} held-out genes"
-        raise CorpusError("The held-out genes lack some kind of region.", needed=needed, found=found_, remedy=remedy)
+        problem = f"The {int(corpus.held_out.sum())} held-out genes lack some kind of region."
+        raise CorpusError(problem, needed=needed, remedy=remedy)
     return drawn
 
 
@@ -198,17 +197,10 @@ def _labels(corpus: Corpus, start: int, end: int) -> NDArray[np.uint8]:
     labels = np.full(len(bases), _DEEP, dtype=np.uint8)
     for first, last, _ in exons:
         labels[max(0, first - _NEAR_END) : last + _NEAR_END] = _NEAR
-    text = bases.tobytes()
-    acceptors = [
-        first
-        for first, _, flags in exons
-        if flags & REPORTED and flags & HAS_ACCEPTOR and first >= 2 and text[first - 2 : first] == bytes((A, G))
-    ]
-    donors = [
-        last
-        for _, last, flags in exons
-        if flags & REPORTED and flags & HAS_DONOR and text[last : last + 2] == bytes((G, T))
-    ]
+    text, gt, ag = bases.tobytes(), bytes((G, T)), bytes((A, G))
+    reported = [exon for exon in exons if exon[2] & REPORTED]
+    acceptors = [first for first, _, flags in reported if flags & HAS_ACCEPTOR and text.endswith(ag, 0, first)]
+    donors = [last for _, last, flags in reported if flags & HAS_DONOR and text.startswith(gt, last)]
     for far, near, label in ((_BRANCH_END, _TRACT_END, _BRANCH), (_TRACT_END, 2, _TRACT)):
         for first in acceptors:
             labels[max(0, first - far) : max(0, first - near)] = label

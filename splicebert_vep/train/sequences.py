@@ -99,11 +99,6 @@ class SequenceSplit:
     test: LabelledSequences
     leaked: int
 
-    @property
-    def longest(self) -> int:
-        """Length of the longest, nt."""
-        return max(part.longest for part in (self.training, self.validation, self.test))
-
 
 def read_sequences(path: Path, longest: int, *, validation_share: float, test_share: float) -> SequenceSplit:
     """Read a TSV with the columns ``sequence``, ``label`` or ``value``, and ``split`` (train, validation or test).
@@ -122,9 +117,8 @@ def read_sequences(path: Path, longest: int, *, validation_share: float, test_sh
     classes = column == _LABEL
     labels = tuple(sorted({row[column] for row in rows.values()})) if classes else (VALUE,)
     if classes and not 2 <= len(labels) <= _MOST_CLASSES:
-        needed, found = f"2 to {_MOST_CLASSES}", f"{len(labels):,}"
-        remedy = f"name the column {VALUE} if it holds numbers"
-        raise LabelError("The number of classes is wrong.", needed=needed, found=found, where=str(path), remedy=remedy)
+        problem = f"The number of classes is {len(labels):,}, not 2 to {_MOST_CLASSES}."
+        raise LabelError(problem, where=str(path), remedy=f"name the column {VALUE} if it holds numbers")
     tokens: list[Tokens] = []
     targets: list[float] = []
     parts: dict[str, list[int]] = {part: [] for part in PARTS}
@@ -139,8 +133,8 @@ def read_sequences(path: Path, longest: int, *, validation_share: float, test_sh
     texts = tuple(row[_SEQUENCE] for row in rows.values())
     whole = LabelledSequences(labels, texts, tuple(tokens), np.array(targets, dtype=np.float64), tuple(rows))
     training, validation, test = (whole.take(parts[part]) for part in PARTS)
-    _check(TRAIN, training, path)
-    _check(VALIDATION, validation, path)
+    _check_part(TRAIN, training, path)
+    _check_part(VALIDATION, validation, path)
     known = {text.upper() for text in training.texts}
     leaked = sum(text.upper() in known for part in (validation, test) for text in part.texts)
     return SequenceSplit(training, validation, test, leaked)
@@ -153,34 +147,27 @@ def _read(path: Path) -> tuple[str, dict[int, dict[str, str]]]:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             lines = csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
             header = next(lines, [])
-            column = _target_column(header, path)
+            targets = [name for name in (_LABEL, VALUE) if name in header]
+            if _SEQUENCE not in header or len(targets) != 1 or len(set(header)) < len(header):
+                needed = f"{_SEQUENCE}, either {_LABEL} (classes) or {VALUE} (numbers), and optionally {_SPLIT}"
+                found = ", ".join(header) or "an empty file"
+                problem = "The columns are not those of labelled sequences."
+                raise LabelError(problem, needed=needed, found=found, where=f"{path}:1")
+            column = targets[0]
             for cells in lines:
                 if cells:
                     rows[lines.line_num] = _row(header, column, cells, f"{path}:{lines.line_num}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         found = getattr(error, "strerror", None) or str(error)
-        needed = "a TSV in UTF-8"
-        raise LabelError("The sequences cannot be read.", needed=needed, found=found, where=str(path)) from error
+        raise LabelError("The sequences cannot be read as a TSV in UTF-8.", found=found, where=str(path)) from error
     if not rows:
-        raise LabelError("The file has no sequence.", needed="a line per sequence below the header", where=str(path))
+        raise LabelError("The file has no sequence below its header.", where=str(path))
     return column, rows
-
-
-def _target_column(header: Sequence[str], path: Path) -> str:
-    targets = [name for name in (_LABEL, VALUE) if name in header]
-    if _SEQUENCE not in header or len(targets) != 1 or len(set(header)) < len(header):
-        raise LabelError(
-            "The columns are not those of labelled sequences.",
-            needed=f"{_SEQUENCE}, either {_LABEL} (classes) or {VALUE} (numbers), and optionally {_SPLIT}",
-            found=", ".join(header) or "an empty file", where=f"{path}:1",
-        )  # fmt: skip
-    return targets[0]
 
 
 def _row(header: Sequence[str], column: str, cells: Sequence[str], where: str) -> dict[str, str]:
     if len(cells) != len(header):
-        found = f"{len(cells)} cells under {len(header)} columns"
-        raise LabelError("A line has not as many cells as the header.", found=found, where=where)
+        raise LabelError(f"A line has not as many cells as the header: {len(cells)} of {len(header)}.", where=where)
     row = dict(zip(header, cells, strict=True))
     row[column], row[_SEQUENCE] = row[column].strip(), row[_SEQUENCE].strip()
     if not row[column]:
@@ -195,13 +182,13 @@ def _drawn(text: str, validation_share: float, test_share: float) -> str:
     return TEST if at < test_share else VALIDATION if at < test_share + validation_share else TRAIN
 
 
-def _check(name: str, part: LabelledSequences, path: Path) -> None:
+def _check_part(name: str, part: LabelledSequences, path: Path) -> None:
     """Refuse a part that lacks a class, or whose values are all equal."""
-    remedy = "give more sequences, other shares (--validation, --test), or a column split of your own"
     different = len(np.unique(part.targets))
     if different < (len(part.labels) if part.classes else 2):
         found = f"{len(part):,} sequences with {different} different targets"
         needed = f"each of {', '.join(part.labels)}" if part.classes else "two different values or more"
+        remedy = "give more sequences, other shares (--validation, --test), or a column split of your own"
         problem = f"The part {name!r} lacks a class or a second value."
         raise LabelError(problem, needed=needed, found=found, where=str(path), remedy=remedy)
 
@@ -330,7 +317,8 @@ def finetune_sequences(
     learned = AnswerSequences(recipe, split.training, split.validation)
     labels = split.training.labels
     model, base_sha256 = begin(base, len(labels), head=recipe.head, seed=recipe.seed, pooled=True)
-    about = FineTuned(SEQUENCES, labels, split.longest, True, base, base_sha256, recipe.head)
+    window = max(part.longest for part in (split.training, split.validation, split.test))
+    about = FineTuned(SEQUENCES, labels, window, True, base, base_sha256, recipe.head)
     folder = train_head(
         model, learned, recipe.optimisation(len(split.training), learned.watch), about, path, machine, recipe=recipe,
         digests=(split.training.digest, split.validation.digest),

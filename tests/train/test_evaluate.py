@@ -242,7 +242,7 @@ def test_distance_on_the_real_rows_gives_the_known_figure():
     # every acceptor reads AG and nearly every donor GT, so coordinates and strand are read rightly
     motifs = Counter()
     for one in vexseq:
-        for kind, site in (("donor", one.donor), ("acceptor", one.acceptor)):
+        for kind, site in zip(("donor", "acceptor"), one.sites, strict=True):
             text = one.sequence[site.start - one.sequence_start : site.end - one.sequence_start].decode()
             motifs[kind, text if one.strand == "+" else revcomp(text)] += 1
     assert motifs["acceptor", "AG"] == len(vexseq)
