@@ -11,8 +11,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 
-from splicebert_vep_spec.values import INTEGER_MAX, INTEGER_MIN
+import numpy as np
+
+from splicebert_vep_spec.values import FLOAT_MAX, INTEGER_MAX, INTEGER_MIN
 
 from ..errors import OutputError
 from ..files import ByteOutput, reporting
@@ -33,7 +36,12 @@ _INFO_KEY = re.compile(r"[0-9A-Za-z_.+-]+\Z")  # wider than the format's rule: h
 _PLAIN = re.compile(r"[^\s,;=<>\"]+\Z")
 #: The type of a key that is declared Integer and made Float: 32 bits hold 6 digits, and no digit may change.
 _EXACT = "Float of 6 digits"
-_TEN_DIGITS = re.compile(rb"\d{10}")
+_FLOAT_MIN = 1.17549435e-38  # below, digits are lost, and then the number becomes 0
+_INTEGER = re.compile(rb"[+-]?\d{1,20}\Z")
+_FLOAT = re.compile(rb"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d{1,9})?|nan|inf(inity)?)\Z", re.IGNORECASE)
+#: Numbers of samples are looked at only where one may not fit: long, with an exponent, a blank, or empty in a list.
+_DOUBTFUL = re.compile(rb"\d{8}|[eE][+-]?\d\d|[ xX]|,[,:\t]|[:\t],|,\Z")
+_COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER")
 _WHAT = {"contig": "contig", "FILTER": "FILTER", "INFO": "INFO key", "FORMAT": "FORMAT key"}
 
 
@@ -120,7 +128,9 @@ class BcfDictionary:
         self._known = {section: set(header.section(section)) for section in _WHAT}
         self._known["FILTER"].add("PASS")
         self._types = header.types("INFO")
-        self._whole_formats = {key.encode() for key, kind in header.types("FORMAT").items() if kind == "Integer"}
+        self._formats = {key.encode(): kind for key, kind in header.types("FORMAT").items() if kind in _FITS}
+        #: Names of Floats of which BCF has not kept every digit; grows with ``check``.
+        self.rounded: dict[str, None] = {}
         no_contigs = not self._known["contig"]
         flags: dict[str, bool] = {}  # undefined INFO keys, and whether they never have a value
         new: dict[str, list[str]] = {section: [] for section in _WHAT}
@@ -165,14 +175,24 @@ class BcfDictionary:
                 raise _undefined(section, name, record)
             if value is not None and not _fits(self._types[name], value):
                 raise _unfit(f"INFO {name}", self._types[name], value, record)
-        _, _, _, _, _, qual, _, _, *rest = record.columns()
-        if qual != b"." and not _is_float(qual):
-            raise _unfit("QUAL", "Float", qual, record)
-        formats, *samples = rest[0].split(b"\t") if rest and _TEN_DIGITS.search(rest[0]) else [b""]
+            if value is not None and self._types[name] == "Float" and _is_rounded(value):
+                self.rounded[f"INFO {name}"] = None
+        columns = record.columns()
+        for name, column in zip(_COLUMNS, columns, strict=False):
+            if not column or (name == "ALT" and b"" in column.split(b",")):
+                raise _unfit(name, "text", column, record)
+        if columns[5] != b".":
+            if not _is_float(columns[5]):
+                raise _unfit("QUAL", "Float", columns[5], record)
+            if _is_rounded(columns[5]):
+                self.rounded["QUAL"] = None
+        formats, *samples = columns[8].split(b"\t") if _DOUBTFUL.search(b"".join(columns[8:])) else [b""]
         for sample in samples:
             for key, value in zip(formats.split(b":"), sample.split(b":"), strict=False):
-                if key in self._whole_formats and not _fits("Integer", value):
-                    raise _unfit(f"FORMAT {key.decode()}", "Integer", value, record)
+                if not _fits(kind := self._formats.get(key, ""), value):
+                    raise _unfit(f"FORMAT {_text(key)}", kind, value, record)
+                if kind == "Float" and _is_rounded(value):
+                    self.rounded[f"FORMAT {_text(key)}"] = None
 
 
 def _uses(record: VcfRecord) -> Iterator[tuple[str, str, bytes | None]]:
@@ -193,16 +213,16 @@ def _uses(record: VcfRecord) -> Iterator[tuple[str, str, bytes | None]]:
 
 
 def _fits(kind: str, value: bytes) -> bool:
+    """Tell whether BCF holds a value; nothing at all is missing, and nothing between commas is not."""
     fits = _FITS.get(kind)
-    return fits is None or all(token in (b".", b"") or fits(token) for token in value.split(b","))
+    return fits is None or value == b"" or all(token == b"." or fits(token) for token in value.split(b","))
 
 
 def _is_float(text: bytes) -> bool:
-    try:
-        float(text)
-    except ValueError:
+    if not _FLOAT.match(text):
         return False
-    return True
+    size = abs(Decimal(text.decode()))
+    return not size.is_finite() or size == 0 or _FLOAT_MIN <= size <= FLOAT_MAX
 
 
 def _keeps_digits(text: bytes) -> bool:
@@ -210,10 +230,13 @@ def _keeps_digits(text: bytes) -> bool:
 
 
 def _is_integer(text: bytes) -> bool:
-    try:
-        return INTEGER_MIN <= int(text) <= INTEGER_MAX
-    except ValueError:
-        return False
+    return bool(_INTEGER.match(text)) and INTEGER_MIN <= int(text) <= INTEGER_MAX
+
+
+def _is_rounded(value: bytes) -> bool:
+    """Tell whether a Float, read back from BCF, is another number."""
+    long = [float(token) for token in value.split(b",") if len(token) > 7]  # fewer characters are fewer digits
+    return any(number == number and float(str(np.float32(number))) != number for number in long)
 
 
 _FITS = {"Integer": _is_integer, "Float": _is_float, _EXACT: _keeps_digits}
@@ -231,6 +254,6 @@ def _undefined(section: str, name: str, record: VcfRecord) -> OutputError:
 
 def _unfit(what: str, kind: str, value: bytes, record: VcfRecord) -> OutputError:
     return OutputError(
-        f"BCF cannot hold this record: {what} does not fit its type {kind}, of 32 bits.",
+        f"BCF cannot hold this record: {what} does not fit its type {kind}.",
         found=ascii(_text(value[:60])), where=record.where, remedy=f"{_WRITE_VCF}, or mend the header or the value",
     )  # fmt: skip

@@ -120,6 +120,9 @@ class VcfWriter(ByteOutput):
         if self._packer is not None:
             self._packer.close()
         super().finish()
+        if self._dictionary and self._dictionary.rounded:
+            names = ", ".join(self._dictionary.rounded)
+            self.warnings.append(f"BCF holds about 7 digits of a Float, and rounded {names}; -O v or z keeps all")
         temporary = self.to.temporary
         if temporary is None or self._kind == "vcf":
             return

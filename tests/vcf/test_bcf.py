@@ -206,16 +206,43 @@ def test_a_type_too_narrow_for_its_values_is_widened_and_told(tmp_path):
         (b"17\t5\t.\tA\tC\t.\t.\tNR=99999999999\tGT\t0/1\n", "INFO NR"),
         (b"17\t5\t.\tA\tC\t.\t.\t.\tGT:DP\t0/1:2147483648\n", "FORMAT DP"),
         (b"17\t5\t.\tA\tC\t.\t.\t.\tGT:DP\t0/1:-2147483648\n", "FORMAT DP"),
+        (b"17\t5\t.\tA\tC\t.\t.\t.\tGT:DP\t0/1:1,,2\n", "FORMAT DP"),
+        (b"17\t5\t.\tA\tC\t.\t.\t.\tGT:FF\t0/1:1,,2\n", "FORMAT FF"),
+        (b"17\t5\t.\tA\tC\t.\t.\t.\tGT:FF\t0/1:1e-50\n", "FORMAT FF"),
+        (b"17\t5\t.\tA\tC\t.\t.\t.\tGT:FF\t0/1: 1\n", "FORMAT FF"),
+        (b"17\t5\t.\tA\tC\t.\t.\tNR=1_000\tGT\t0/1\n", "INFO NR"),
+        (b"17\t5\t.\tA\tC\t.\t.\tNR= 7\tGT\t0/1\n", "INFO NR"),
+        (b"17\t5\t.\tA\tC\t.\t.\tNR=1,,2\tGT\t0/1\n", "INFO NR"),
+        (b"17\t5\t.\tA\tC,,G\t.\t.\t.\tGT\t0/1\n", "ALT"),
+        (b"17\t5\t.\tA\tC,\t.\t.\t.\tGT\t0/1\n", "ALT"),
+        (b"17\t5\t\tA\tC\t.\t.\t.\tGT\t0/1\n", "ID"),
+        (b"17\t5\t.\tA\tC\t1_0\t.\t.\tGT\t0/1\n", "QUAL"),
     ],
 )
 def test_a_later_record_that_bcf_cannot_hold_is_named(line, word, tmp_path):
     definitions = b'##INFO=<ID=NR,Number=.,Type=Integer,Description="x">\n'
     definitions += b'##FORMAT=<ID=DP,Number=1,Type=Integer,Description="x">\n'
+    definitions += b'##FORMAT=<ID=FF,Number=1,Type=Float,Description="x">\n'
     head = BARE.replace(b"#CHROM", definitions + b"#CHROM").replace(b"INFO\n", b"INFO\tFORMAT\ts\n")
     with pytest.raises(OutputError, match=word) as caught:
-        written(tmp_path, head + b"17\t4\t.\tA\tC\t.\t.\tAC=1;NR=1,.\tGT:DP\t0/1:2147483647\n" + line, first=1)
-    assert caught.value.where.endswith("in.vcf:6") and "-O v" in caught.value.remedy
+        written(tmp_path, head + b"17\t4\t.\tA\tC\t.\t.\tAC=1;NR=1,.\tGT:DP:FF\t0/1:2147483647:1\n" + line, first=1)
+    assert caught.value.where.endswith("in.vcf:7") and "-O v" in caught.value.remedy
     assert [p.name for p in tmp_path.iterdir()] == ["in.vcf"]
+
+
+@pytest.mark.parametrize("kind", ["Integer", "Float"])
+@pytest.mark.parametrize("value", [b"1_000", b" 7", b"1,,2", b"1e-50", b"1e400", b"0x10", b"9" * 5000])
+def test_a_number_that_bcf_cannot_hold_is_kept_as_text(kind, value, tmp_path):
+    head = BARE.replace(b"#CHROM", f'##INFO=<ID=X,Number=.,Type={kind},Description="x">\n#CHROM'.encode())
+    written(tmp_path, head + b"17\t5\t.\tA\tC\t.\t.\tX=%b\n" % value, scored=False)
+    annotate(tmp_path / "b.bcf", tmp_path / "d.vcf", scored=False)
+    assert [row[7] for row in body(tmp_path / "d.vcf")] == [b"X=%b" % value]
+
+
+def test_floats_that_bcf_rounds_are_told(tmp_path):
+    lines = [line.replace(b"0.1;", b"0.10000001;").replace(b"29.5", b"29.123456789") for line in LINES]
+    warnings = written(tmp_path, HEADER + b"".join(lines))
+    assert [key in warnings[-1] for key in ("QUAL", "FX", "AF", "DS")] == [True, True, False, False]
 
 
 def test_widening_changes_no_digit(tmp_path):
