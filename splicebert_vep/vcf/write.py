@@ -133,10 +133,17 @@ class VcfWriter(ByteOutput):
         csi = self._kind == "bcf" or self._long
         try:  # htslib tells BCF from text by itself; the preset is for text only
             pysam.tabix_index(str(temporary), preset="vcf", csi=csi, force=True, keep_original=True)
-        except (OSError, ValueError) as error:
-            remedy = "free some disk space; bcftools index tells more about the file"
-            raise OutputError("The output has no index.", found=str(error), where=self.name, remedy=remedy) from error
-        self._index = Path(f"{temporary}{'.csi' if csi else '.tbi'}")
+        except (OSError, ValueError):  # a POS or an END that no index reaches, no room on the disk
+            self._remove_indexes()
+            self.warnings.append(
+                f"{self.name}: htslib could make no index; bcftools index tells why, the file is whole"
+            )
+        else:
+            self._index = Path(f"{temporary}{'.csi' if csi else '.tbi'}")
+
+    def _remove_indexes(self) -> None:
+        for suffix in INDEXES if self.to.temporary is not None else ():
+            Path(f"{self.to.temporary}{suffix}").unlink(missing_ok=True)
 
     def publish(self) -> None:
         """Put file and index under their final names; nothing to do for stdout, pipes and devices."""
@@ -153,9 +160,7 @@ class VcfWriter(ByteOutput):
         if self._packer is not None:
             self._packer.abort()
         super().abort()
-        if self.to.temporary is not None:
-            for suffix in INDEXES:
-                Path(f"{self.to.temporary}{suffix}").unlink(missing_ok=True)
+        self._remove_indexes()
 
     def _hand_over(self) -> None:
         data = b"".join(self._lines)

@@ -146,11 +146,25 @@ def test_unsorted_output_is_kept_without_index_and_told(name, lines, tmp_path):
     source.write_bytes(TEXT)
     annotate(source, target)
     source.write_bytes(HEADER + b"".join(lines))
-    (warning,) = annotate(source, target)
+    *_, warning = annotate(source, target)
     assert "bcftools sort" in warning
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "in.vcf"])  # nor the index of the earlier file
     with open_vcf(str(target)) as reader:
         assert len(list(reader)) == len(lines)
+
+
+@pytest.mark.parametrize("name", ["b.vcf.gz", "b.bcf"])
+@pytest.mark.parametrize(("positions", "info"), [((0, 0), b"."), ((5,), b"END=99999999999"), ((2**31 - 1,), b".")])
+def test_an_output_that_cannot_be_indexed_is_kept_and_told(positions, info, name, tmp_path):
+    source, target = tmp_path / "in.vcf", tmp_path / name
+    end = b'##INFO=<ID=END,Number=1,Type=String,Description="x">\n#CHROM'
+    lines = [b"chr1\t%d\t.\tA\t<DEL>\t.\t.\t%b\tGT\t0/0\t0/1\n" % (pos, info) for pos in positions]
+    source.write_bytes(HEADER.replace(b"#CHROM", end) + b"".join(lines))
+    warnings = annotate(source, target)
+    with open_vcf(str(target)) as reader:
+        assert [record.pos for record in reader] == list(positions)
+    assert len(list(tmp_path.iterdir())) == (2 if warnings else 3)
+    assert all("index" in warning for warning in warnings)
 
 
 def test_long_contigs_get_a_csi_index(tmp_path):
