@@ -335,7 +335,7 @@ class Annotator:
                     outputs.write(chunk, reports)
                     if progress:
                         progress(summary, reader.share_read())
-                summary.warnings += [*chunks.finish(), *joins.warnings()]
+                summary.warnings += [*chunks.finish(), *joins.warnings(), *reader.warnings]
         if where and not summary.records:
             summary.warnings.append(f"no record lies in the region {region}")
         for status, doubt in _DOUBTS.items():

@@ -111,6 +111,8 @@ class VcfReader:
     kind: Literal["vcf", "bcf"]
 
     def __init__(self, path: str) -> None:
+        #: Sentences for the user, complete after the last record.
+        self.warnings: list[str] = []
         self._records: Iterator[VcfRecord]
         with contextlib.ExitStack() as stack:
             stream = stack.enter_context(open_input(path))
@@ -168,6 +170,9 @@ class VcfReader:
                 problem = "A record and the header differ in their number of columns."
                 raise VcfError(problem, found=found, where=where, remedy=remedy)
             yield VcfRecord(line, number, self.name, before)
+            if not line.endswith(b"\n"):
+                told = f"{self.name}:{before + number}: the last line has no line end"
+                self.warnings.append(f"{told}; if the file was cut off there, its last column is not whole")
 
     def _read_bcf_header(self, stream: InputStream) -> bytes:
         length = stream.read(4)

@@ -133,6 +133,17 @@ def test_each_float_of_bcf_is_printed_with_all_its_digits(values):
     assert printed == [np.float32(value) for value in values]
 
 
+@pytest.mark.parametrize("shape", ["plain", "gzip"])
+def test_a_text_that_may_have_lost_its_end_is_told(shape, tmp_path):
+    """Cut within its last column, a record looks whole."""
+    path = tmp_path / "x.vcf"
+    for data, told in ((TEXT, False), (TEXT[:-1], True), (HEADER, False), (TEXT[:-3], True)):
+        path.write_bytes(packed(shape, tmp_path, data))
+        with open_vcf(str(path)) as reader:
+            list(reader)
+        assert [f"{path}:{len(HEADER.splitlines()) + 4}" in warning for warning in reader.warnings] == [True] * told
+
+
 SITES = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n1\t5\t.\tA\tC\t.\t.\tAC=1\n"
 
 
