@@ -15,7 +15,8 @@ import statistics
 import click
 import numpy as np
 import torch
-from window_pairs import window_pairs
+from common import MODEL, genome, print_table
+from published import window_pairs
 
 from splicebert_vep import Annotator, Settings, Variant
 from splicebert_vep.scoring.scorers import context_score, log_p
@@ -47,37 +48,26 @@ def kl_ctx(annotator: Annotator, tokens: list[Tokens], index: list[torch.Tensor]
     return float(context_score(kl, annotator.settings.flank)[0])
 
 
-def naive(annotator: Annotator, allele: Allele, context: GeneContext) -> float:
-    """Return KL_CTX with ALT's right flank facing the unshifted REF window."""
+def naive_and_bookkeeping(annotator: Annotator, allele: Allele, context: GeneContext) -> tuple[float, float]:
+    """Return KL_CTX with ALT's right flank facing the unshifted REF window, and KL_CTX of no allele.
+
+    The latter is between REF windows that start ``allele.shift`` apart, each base facing itself.
+    """
     shape = annotator.settings.shape
     pair = window_pairs(annotator, [allele], [context])
-    d = torch.arange(1, shape.flank + 1)
-    offset = int(pair.offset[0])
-    index = [
-        torch.cat([offset - d, offset + len(allele.ref) - 1 + d]),
-        torch.cat([offset - d, offset + len(allele.alt) - 1 + d]),
-    ]
+    d, offset = torch.arange(1, shape.flank + 1), int(pair.offset[0])
+    around = offset + torch.cat([-d, d])
+    index = [torch.cat([offset - d, offset + len(bases) - 1 + d]) for bases in (allele.ref, allele.alt)]
+    index += [around, around - allele.shift]  # the same bases in the window that starts later
     if pair.minus[0]:
         index = [shape.width - 1 - i for i in index]
-    return kl_ctx(annotator, [pair.ref[0], pair.alt[0]], index)
-
-
-def bookkeeping(annotator: Annotator, allele: Allele, context: GeneContext) -> float:
-    """Return KL_CTX between REF windows that start ``allele.shift`` apart, each base facing itself."""
-    shape = annotator.settings.shape
-    pair = window_pairs(annotator, [allele], [context])
-    d = torch.arange(1, shape.flank + 1)
-    index = int(pair.offset[0]) + torch.cat([-d, d])
-    shifted = index - allele.shift  # the same bases in the window that starts later
-    if pair.minus[0]:
-        index, shifted = shape.width - 1 - index, shape.width - 1 - shifted
-    return kl_ctx(annotator, [pair.ref[0], pair.ref_right[0]], [index, shifted])
+    naive = kl_ctx(annotator, [pair.ref[0], pair.alt[0]], index[:2])
+    return naive, kl_ctx(annotator, [pair.ref[0], pair.ref_right[0]], index[2:]) if allele.shift else 0.0
 
 
 @click.command()
-@click.option("-R", "--reference", required=True)
-@click.option("-A", "--annotation", default="grch38")
-@click.option("--model", default="splicebert-mini")
+@genome
+@MODEL
 @click.option("--contig", default="chr22")
 @click.option("--sites", default=200)
 @click.option("--seed", default=1)
@@ -104,24 +94,20 @@ def main(reference: str, annotation: str, model: str, contig: str, sites: int, s
                 continue
             done += 1
             for kind, (allele, outcome) in zip(TYPES, scored, strict=True):
-                assert allele is not None
-                assert outcome.context is not None
-                ours = float(outcome.values["KL_CTX"] or 0)
-                found[kind].append((ours, naive(annotator, allele, outcome.context)))
+                naive, no_allele = naive_and_bookkeeping(annotator, allele, outcome.context)
+                found[kind].append((float(outcome.values["KL_CTX"] or 0), naive))
                 if kind in shifts:
-                    shifts[kind].append(bookkeeping(annotator, allele, outcome.context))
+                    shifts[kind].append(no_allele)
         info = annotator.backend.info
     click.echo(f"model {info.model}, {info.device}, {info.precision}; {sites} random genic sites of {contig}")
-    click.echo(f"{'allele':<20}{'ours mean':>12}{'ours median':>13}{'naive mean':>12}{'naive median':>14}")
-    for kind, values in found.items():
-        ours_column, naive_column = zip(*values, strict=True)
-        click.echo(
-            f"{kind:<20}{statistics.mean(ours_column):>12.3f}{statistics.median(ours_column):>13.3f}"
-            f"{statistics.mean(naive_column):>12.3f}{statistics.median(naive_column):>14.3f}"
-        )
-    for kind, shifted in shifts.items():
-        name = f"no allele, by {kind[0]} nt"
-        click.echo(f"{name:<20}{'-':>12}{'-':>13}{statistics.mean(shifted):>12.3f}{statistics.median(shifted):>14.3f}")
+    columns = {kind: list(zip(*values, strict=True)) for kind, values in found.items()}
+    columns |= {f"no allele, by {kind[0]} nt": [(), values] for kind, values in shifts.items()}
+    of = statistics.mean, statistics.median
+    rows = [
+        [kind, *(f"{one(values):.3f}" if values else "-" for values in pair for one in of)]
+        for kind, pair in columns.items()
+    ]
+    print_table(("allele", "ours mean", "ours median", "naive mean", "naive median"), rows)
     snv = [ours for ours, _ in found["SNV"]]
     for kind in TYPES[1:]:
         above_ours = statistics.mean(o > s for (o, _), s in zip(found[kind], snv, strict=True))

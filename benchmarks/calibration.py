@@ -13,24 +13,21 @@ another; the raw scores do.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from common import lines, print_table, say
-from scipy.stats import ks_2samp, kstest, mannwhitneyu
+from common import MODEL, genome, print_table, say
+from delta import print_areas
+from scipy.stats import ks_2samp, kstest
 
-from splicebert_vep import Annotator, Settings, Variant
-from splicebert_vep.scoring.percentiles import REGION_CLASSES, CalibrationTable, region_class, steps
+from splicebert_vep import Annotator, Settings
+from splicebert_vep.scoring.percentiles import REGION_CLASSES, steps
 from splicebert_vep.settings import PERCENTILES
-from splicebert_vep.tools.calibrate import SCORES, RandomSnv, Sampler, contigs_of, score_random
-from splicebert_vep_spec import ScoredContext, Status
+from splicebert_vep.tools.calibrate import SCORES, Sampler, contigs_of, score_random
 
-GENE = "BRCA1"
-CLINVAR_CLASSES = ("canonical", "deep_intron")
 #: Score -> the sign that makes larger mean more disturbed.
 CLINVAR_SCORES = {"KL_CTX": 1, "KL_SS": 1, "LLR": -1, "PCTL_KL_CTX": 1, "PCTL_LLR": 1}
-BASES = frozenset("ACGT")
+CALIBRATION = click.option("--calibration", help="Default: the bundled model's own table.")
 
 
 @click.group()
@@ -39,10 +36,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("-R", "--reference", required=True)
-@click.option("-A", "--annotation", default="grch38")
-@click.option("--model", default="splicebert-mini")
-@click.option("--calibration", help="Default: the bundled model's own table.")
+@genome
+@MODEL
+@CALIBRATION
 @click.option("--contigs", default="", help="Comma-separated. Default: all.")
 @click.option("--per-class", default=500)
 @click.option("--seed", default=2)
@@ -59,11 +55,6 @@ def uniform(
         taken = first.take(dict.fromkeys(REGION_CLASSES, table.about["per_class"]))
         second = Sampler(annotator.genes, annotator.reference, names, seed, {one.place for one in taken})
         scored = score_random(annotator, second, per_class, lambda what, done, of: say(f"{what}: {done} of {of}"))
-        report_uniform(table, scored)
-
-
-def report_uniform(table: CalibrationTable, scored: Sequence[RandomSnv]) -> None:
-    """Print a line for each region class and score."""
     rows = []
     for name in REGION_CLASSES:
         for score in SCORES:
@@ -80,38 +71,14 @@ def report_uniform(table: CalibrationTable, scored: Sequence[RandomSnv]) -> None
 
 @main.command()
 @click.argument("vcf", type=Path)
-@click.option("-R", "--reference", required=True)
-@click.option("-A", "--annotation", default="grch38")
-@click.option("--model", default="splicebert-mini")
-@click.option("--calibration", help="Default: the bundled model's own table.")
+@genome
+@MODEL
+@CALIBRATION
 def clinvar(vcf: Path, reference: str, annotation: str, model: str, calibration: str | None) -> None:
-    """Compare canonical with deep-intronic SNVs."""
+    """Compare canonical with deep-intronic SNVs, whatever ClinVar says of them."""
     settings = Settings(scores=tuple(CLINVAR_SCORES))
     with Annotator(reference, annotation, model=model, settings=settings, calibration=calibration) as annotator:
-        variants = []
-        for line in lines(vcf):
-            chrom, pos, _, ref, alt = line.split("\t", 5)[:5] if line[0] != "#" else ("", "", "", "", "")
-            if ref in BASES and alt in BASES:
-                for context in annotator.genes.contexts(chrom, int(pos) - 1, int(pos)):
-                    if context.symbol == GENE and region_class(context) in CLINVAR_CLASSES:
-                        variants.append(Variant(chrom, int(pos), ref, alt))
-        say(f"{len(variants)} SNVs of {GENE}, {' or '.join(CLINVAR_CLASSES)}")
-        found: dict[str, list[ScoredContext]] = {name: [] for name in CLINVAR_CLASSES}
-        for result in annotator.score(variants):
-            for outcome in result.contexts:
-                if outcome.status == Status.OK and outcome.context and outcome.context.symbol == GENE:
-                    found[str(outcome.values["REGION_CLASS"])].append(outcome)
-    canonical, deep = (found[name] for name in CLINVAR_CLASSES)
-    rows = []
-    for score, sign in CLINVAR_SCORES.items():
-        sites, others = (
-            [sign * value for one in outcomes if isinstance(value := one.values.get(score), float)]
-            for outcomes in (canonical, deep)
-        )
-        area = mannwhitneyu(sites, others).statistic / (len(sites) * len(others))
-        medians = [f"{sign * statistics.median(values):.4g}" for values in (sites, others)]
-        rows.append([score, str(len(sites)), str(len(others)), *medians, f"{area:.3f}"])
-    print_table(["score", "canonical", "deep_intron", "median canonical", "median deep_intron", "AUC"], rows)
+        print_areas(annotator, vcf, lambda kind, said: True, CLINVAR_SCORES)
 
 
 if __name__ == "__main__":

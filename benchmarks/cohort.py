@@ -14,7 +14,9 @@ import tempfile
 from pathlib import Path
 
 import click
-from common import lines, machine, print_table, program, run
+from common import MODEL, PROGRAM, genome, lines, machine, print_table, run
+
+NAMES = ("first", "second")
 
 
 def values(path: Path) -> list[list[tuple[str, str]]]:
@@ -44,9 +46,8 @@ def largest_difference(one: Path, other: Path) -> float:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
-@click.option("-R", "--reference", required=True)
-@click.option("-A", "--annotation", default="grch38")
-@click.option("--model", default="splicebert-mini")
+@genome
+@MODEL
 @click.option("--backend", default="torch")
 @click.option("--threads", default=2)
 @click.option("--compare", default=3, help="Files that are also annotated by themselves.")
@@ -55,22 +56,18 @@ def main(folder: Path, reference: str, annotation: str, model: str, backend: str
     shared = ["-R", reference, "-A", annotation, "--model", model, "--backend", backend, "--device", "cpu"]
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        cohort = [program(), "cohort", "run", f"{folder}/*.vcf.gz", *shared, "--store", work / "scores.sqlite"]
+        cohort = [PROGRAM, "cohort", "run", f"{folder}/*.vcf.gz", *shared, "--store", work / "scores.sqlite"]
         first_run = run([*cohort, "-O", work / "first"], threads)
         second_run = run([*cohort, "-O", work / "second"], threads)
-        first, second = (json.loads((work / name / "cohort.json").read_text()) for name in ("first", "second"))
+        first, second = (json.loads((work / name / "cohort.json").read_text()) for name in NAMES)
         rate = re.search(r"([\d,]+) records annotated in ([\d.]+) s", second_run.stderr)
         assert rate is not None
         records, seconds = int(rate[1].replace(",", "")), float(rate[2])
         paths = sorted(folder.glob("*.vcf.gz"))
-        same = all(
-            (work / "first" / "annotated" / path.name).read_bytes()
-            == (work / "second" / "annotated" / path.name).read_bytes()
-            for path in paths
-        )
+        written = [{path.name: path.read_bytes() for path in (work / name / "annotated").iterdir()} for name in NAMES]
         apart = 0.0
         for path in paths[:: max(1, len(paths) // compare)][:compare]:
-            run([program(), "annotate", path, *shared, "-O", work / "alone.vcf"], threads)
+            run([PROGRAM, "annotate", path, *shared, "-O", work / "alone.vcf"], threads)
             apart = max(apart, largest_difference(work / "alone.vcf", work / "second" / "annotated" / path.name))
     counts = first["counts"]
     rows = [
@@ -84,7 +81,7 @@ def main(folder: Path, reference: str, annotation: str, model: str, backend: str
         ("second run, s", f"{second_run.wall:.1f}"),
         ("records annotated per second in the second run", f"{records / seconds:,.0f}"),
         ("records per second over the whole second run", f"{records / second_run.wall:,.0f}"),
-        ("files of both runs are the same bytes", "yes" if same else "NO"),
+        ("files of both runs are the same bytes", "yes" if written[0] == written[1] else "NO"),
         (f"largest difference to annotate, {compare} files", f"{apart:.2g}"),
     ]
     print_table(("what", machine()), rows)

@@ -7,21 +7,30 @@ import json
 import os
 import platform
 import shlex
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 LINUX = sys.platform == "linux"
 MIB = 1 << 10 if LINUX else 1 << 20  # in the unit of ru_maxrss: KiB on Linux, bytes on macOS
+
+
+MODEL = click.option("--model", default="splicebert-mini")
+
+
+def genome(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options -R and -A to a command."""
+    command = click.option("-A", "--annotation", default="grch38")(command)
+    return click.option("-R", "--reference", required=True)(command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +63,7 @@ LABELS = ("device", "precision", "weights")
 
 
 def run(argv: Sequence[str | Path], threads: int) -> Ran:
-    """Run a command on ``threads`` cores and with as many threads.
-
-    Raises:
-        click.ClickException: there are fewer cores, or the command fails.
-    """
+    """Run a command on ``threads`` cores and with as many threads; an error ends the benchmark."""
     pin = None
     if LINUX:
         cores = sorted(os.sched_getaffinity(0))[:threads]
@@ -82,31 +87,23 @@ def run(argv: Sequence[str | Path], threads: int) -> Ran:
     return Ran(wall, usage.ru_maxrss / MIB, text)
 
 
-def program() -> str:
-    """Return ``splicebert-vep`` of the environment that runs this."""
-    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    found = shutil.which("splicebert-vep", path=beside)
-    if found is None:
-        raise click.ClickException("splicebert-vep is not installed in the environment that runs this")
-    return found
+PROGRAM = str(Path(sys.executable).with_name("splicebert-vep"))
 
 
 def annotate(vcf: Path, target: Path, options: Sequence[str], threads: int) -> Annotated:
     """Run ``splicebert-vep annotate`` of this environment."""
     report = target.with_suffix(".json")
-    ran = run(
-        [program(), "annotate", vcf, "-O", target, "--summary", report, "--threads", str(threads), *options], threads
-    )
+    words = [PROGRAM, "annotate", vcf, "-O", target, "--summary", report, "--threads", str(threads), *options]
+    ran = run(words, threads)
     found = json.loads(report.read_text())
     status = found["status"]
     return Annotated(ran.wall, ran.peak, found["seconds"], found["alleles"], status.get("OK", 0), found["provenance"])
 
 
 def make_input(kind: str, target: Path, *options: str) -> str:
-    """Run ``make_inputs.py`` and return what it says of its file.
+    """Run ``make_inputs.py`` and return its description of the file.
 
-    It is a process of its own because a child's peak memory is never less than what its parent had resident, and the
-    parent shall not hold torch and a genome.
+    A process of its own: the peak memory of later children is never less than this process has, so keep torch out.
     """
     script = Path(__file__).with_name("make_inputs.py")
     return run([sys.executable, script, kind, target, *options], 1).stderr.strip().splitlines()[-1]

@@ -3,11 +3,9 @@
     splicebert-vep annotate before.vcf.gz -R GRCh38.fa --emit csq,tsv=scores.tsv -O after.vcf.gz
     python benchmarks/csq.py before.vcf.gz after.vcf.gz scores.tsv
 
-Both files are read with cyvcf2, the scores from the table; nothing of the program is used. Records with one ALT are
-checked whole: all their entries are about that ALT, so that no rule about the writing of alleles is needed. An entry of
-a gene in the table has to carry that row's numbers and status, one of another gene nothing; where the table has no
-gene, every entry carries the status alone. Of other records only what must not change is checked. Ends with 1 when
-anything differs.
+Both files are read with cyvcf2, the scores from the table. In a record with one ALT, an entry of a gene in the table
+has to carry that row's numbers and status, an entry of another gene nothing; where the table has no gene, every entry
+carries the status alone. Of other records only what must not change is checked. Ends with 1 when anything differs.
 """
 
 from __future__ import annotations
@@ -41,19 +39,17 @@ def main(before: str, after: str, table: str, key: str) -> None:
     """Compare, print counts, and say what differs."""
     old, new = cyvcf2.VCF(before), cyvcf2.VCF(after)
     rows, counts = read_table(table), Counter[str]()
-    names_before, names_after = columns(old, key), columns(new, key)
+    names = columns(old, key), columns(new, key)
     problems = []
-    added = [name for name in names_after if name.startswith(PREFIX)]
-    if names_after != [name for name in names_before if not name.startswith(PREFIX)] + added:
-        problems.append(f"Format: {names_after}")
+    kept = [name for name in names[0] if not name.startswith(PREFIX)]
+    if names[1] != kept + [name for name in names[1] if name.startswith(PREFIX)]:
+        problems.append(f"Format: {names[1]}")
     for one, other in zip_longest(old, new):
         if one is None or other is None:
             problems.append("another number of records")
             break
         where = f"{one.CHROM}:{one.POS} {one.REF[:20]}>{','.join(one.ALT)[:20]}"
-        problems += [
-            f"{where}: {text}" for text in differences(one, other, names_before, names_after, key, rows, counts)
-        ]
+        problems += [f"{where}: {text}" for text in differences(one, other, names, key, rows, counts)]
     for name, count in sorted(counts.items()):
         click.echo(f"{count:10,}  {name}")
     for text in problems[:SHOWN]:
@@ -80,30 +76,29 @@ def columns(vcf: Any, key: str) -> list[str]:
 
 
 def differences(
-    one: Any, other: Any, names_before: list[str], names_after: list[str], key: str, rows: Rows, counts: Counter[str]
+    one: Any, other: Any, names: tuple[list[str], list[str]], key: str, rows: Rows, counts: Counter[str]
 ) -> Iterator[str]:
     """Yield what is wrong with a record, and count what was looked at."""
     counts["records"] += 1
-    same = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER")
-    if [getattr(one, name) for name in same] != [getattr(other, name) for name in same]:
-        yield "another record"
-        return
-    if others(one) != others(other):
-        yield "another INFO"
-    entries, merged = entries_of(one, key), entries_of(other, key)
-    if len(entries) != len(merged):
+    if fixed(one) != fixed(other):
+        yield "other columns or another INFO"
+    before, after = (
+        [entry.split("|") for entry in text.split(",")] if (text := record.INFO.get(key)) else []
+        for record in (one, other)
+    )
+    if len(before) != len(after):
         yield "another number of entries"
         return
-    if not entries:
+    if not before:
         counts[f"records without {key}"] += 1
         return
     scored = rows[one.CHROM, one.POS, one.REF, one.ALT[0]] if len(one.ALT) == 1 else None
-    for before, after in zip(entries, merged, strict=True):
-        if len(after) != len(names_after):
-            yield f"{len(after)} subfields"
+    for old, new in zip(before, after, strict=True):
+        if len(new) != len(names[1]):
+            yield f"{len(new)} subfields"
             continue
-        cells = dict(zip(names_after, after, strict=True))
-        for name, value in zip(names_before, before, strict=True):
+        cells = dict(zip(names[1], new, strict=True))
+        for name, value in zip(names[0], old, strict=True):
             if not name.startswith(PREFIX) and cells[name] != value:
                 yield f"{name} was {value!r}, is {cells[name]!r}"
         counts["entries"] += 1
@@ -117,14 +112,14 @@ def wrong(
 ) -> Iterator[str]:
     """Yield what is wrong with the scores of an entry of a record with one ALT."""
     genes = {stable_id(row["GENE"]): row for row in scored}
+    expected = dict.fromkeys(mine, "")
     if "" in genes:
-        expected = {name: "" for name in mine} | {f"{PREFIX}STATUS": genes[""]["STATUS"]}
+        expected[f"{PREFIX}STATUS"] = genes[""]["STATUS"]
         counts[f"entries with the status of an ALT without gene, {genes['']['STATUS']}"] += 1
     elif gene in genes:
         expected = {name: genes[gene][name.removeprefix(PREFIX)] for name in mine}
         counts[f"entries of a scored gene, {kind}, {genes[gene]['STATUS']}"] += 1
     else:
-        expected = {name: "" for name in mine}
         counts["entries of another gene, empty"] += 1
     if mine != expected:
         yield f"needed {expected}, found {mine}"
@@ -139,15 +134,10 @@ def kind_of(ref: str, alt: str) -> str:
     return "insertion" if len(ref) == 1 else "deletion" if len(alt) == 1 else "delins"
 
 
-def others(record: Any) -> dict[str, Any]:
-    """Return INFO without what may be merged into and the program's own keys."""
-    return {name: value for name, value in record.INFO if name not in GENE and not name.startswith("SpliceBERT")}
-
-
-def entries_of(record: Any, key: str) -> list[list[str]]:
-    """Return the entries of a record, split into subfields."""
-    text = record.INFO.get(key)
-    return [entry.split("|") for entry in text.split(",")] if text else []
+def fixed(record: Any) -> list[Any]:
+    """Return what must not change: the columns, and INFO without what is merged into and the program's own keys."""
+    info = [(name, value) for name, value in record.INFO if name not in GENE and not name.startswith("SpliceBERT")]
+    return [record.CHROM, record.POS, record.ID, record.REF, record.ALT, record.QUAL, record.FILTER, dict(info)]
 
 
 if __name__ == "__main__":

@@ -10,18 +10,18 @@ precision on MFASS is ``splicebert-vep evaluate mfass.tsv --scores zero-shot,DEL
 
 from __future__ import annotations
 
-import random
 import statistics
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
-from common import lines, print_table, say
+from common import MODEL, genome, lines, print_table, say
 from scipy.stats import mannwhitneyu
 
 from splicebert_vep import Annotator, Settings, Variant
 from splicebert_vep.model.registry import DEFAULT_SPLICE_MODEL
 from splicebert_vep.scoring.percentiles import region_class
-from splicebert_vep_spec import ScoredContext, Status
+from splicebert_vep_spec import Status
 
 GENE = "BRCA1"
 #: Region class, and what ClinVar says of the SNVs taken from it.
@@ -31,70 +31,60 @@ CHOSEN = {
 }
 #: Score -> the sign that makes larger mean more disturbed.
 SCORES = {"LLR": -1, "PLLR": -1, "KL_CTX": 1, "KL_SS": 1, "DS_AG": 1, "DS_AL": 1, "DS_DG": 1, "DS_DL": 1, "DS_MAX": 1}
-BASES = frozenset("ACGT")
 
 
 @click.command()
 @click.argument("vcf", type=Path)
-@click.option("-R", "--reference", required=True)
-@click.option("-A", "--annotation", default="grch38")
-@click.option("--model", default="splicebert-mini")
+@genome
+@MODEL
 @click.option("--splice-model", default=DEFAULT_SPLICE_MODEL)
 @click.option("--delta-distance", default=50)
 @click.option("--masked", is_flag=True)
-@click.option("--most", type=int, help="Of each kind, drawn with a fixed seed. Default: all.")
 def main(
-    vcf: Path, reference: str, annotation: str, model: str, splice_model: str, delta_distance: int, masked: bool,
-    most: int | None,
-) -> None:  # fmt: skip
+    vcf: Path, reference: str, annotation: str, model: str, splice_model: str, delta_distance: int, masked: bool
+) -> None:
     """Print the table."""
     settings = Settings(scores=tuple(SCORES), delta_distance=delta_distance, masked=masked)
-    opened = Annotator(reference, annotation, model=model, splice_model=splice_model, settings=settings)
-    with opened as annotator:
-        say(annotator.note)
-        chosen = choose(vcf, annotator)
-        if most is not None:
-            rng = random.Random(1)
-            chosen = {kind: sorted(rng.sample(snvs, min(most, len(snvs)))) for kind, snvs in chosen.items()}
-        say(", ".join(f"{kind} {len(snvs):,}" for kind, snvs in chosen.items()))
-        found = {kind: score(annotator, snvs) for kind, snvs in chosen.items()}
+    with Annotator(reference, annotation, model=model, splice_model=splice_model, settings=settings) as annotator:
+        print_areas(annotator, vcf, lambda kind, said: said in CHOSEN.get(kind, ()), SCORES)
+
+
+def print_areas(
+    annotator: Annotator, vcf: Path, wanted: Callable[[str, str | None], bool], scores: Mapping[str, int]
+) -> None:
+    """Print by score how well it tells canonical SNVs of the gene from deep-intronic SNVs.
+
+    ``wanted`` takes the region class and ClinVar's CLNSIG; ``scores`` maps a score to the sign that makes larger mean
+    more disturbed.
+    """
+    chosen: dict[str, list[Variant]] = {kind: [] for kind in CHOSEN}
+    for line in lines(vcf):
+        chrom, pos, _, ref, alt, _, _, info = line.split("\t")[:8] if line[0] != "#" else [""] * 8
+        if len(ref) == len(alt) == 1 and alt in "ACGT":
+            said = dict(item.partition("=")[::2] for item in info.split(";")).get("CLNSIG")
+            for context in annotator.genes.contexts(chrom, int(pos) - 1, int(pos)):
+                kind = region_class(context)
+                if context.symbol == GENE and kind in chosen and wanted(kind, said):
+                    chosen[kind].append(Variant(chrom, int(pos), ref, alt))
+    say(", ".join(f"{kind} {len(snvs):,}" for kind, snvs in chosen.items()))
+    found = [
+        [
+            outcome
+            for result in annotator.score(snvs)
+            for outcome in result.contexts
+            if outcome.status == Status.OK and outcome.context and outcome.context.symbol == GENE
+        ]
+        for snvs in chosen.values()
+    ]
     rows = []
-    for name, sign in SCORES.items():
+    for name, sign in scores.items():
         sites, others = (
-            [sign * value for one in outcomes if isinstance(value := one.values.get(name), float)]
-            for outcomes in found.values()
+            [sign * value for one in outcomes if isinstance(value := one.values.get(name), float)] for outcomes in found
         )
         area = mannwhitneyu(sites, others).statistic / (len(sites) * len(others))
         medians = [f"{sign * statistics.median(values):.4g}" for values in (sites, others)]
         rows.append([name, str(len(sites)), str(len(others)), *medians, f"{area:.3f}"])
     print_table(["score", *(f"n {kind}" for kind in CHOSEN), *(f"median {kind}" for kind in CHOSEN), "AUROC"], rows)
-
-
-def choose(vcf: Path, annotator: Annotator) -> dict[str, list[tuple[str, int, str, str]]]:
-    """Return the SNVs of either kind, by region class."""
-    chosen: dict[str, list[tuple[str, int, str, str]]] = {kind: [] for kind in CHOSEN}
-    for line in lines(vcf):
-        if line.startswith("#"):
-            continue
-        chrom, pos, _, ref, alt, _, _, info = line.rstrip("\n").split("\t")[:8]
-        if ref not in BASES or alt not in BASES:
-            continue
-        said = dict(item.partition("=")[::2] for item in info.split(";")).get("CLNSIG")
-        for context in annotator.genes.contexts(chrom, int(pos) - 1, int(pos)):
-            kind = region_class(context)
-            if context.symbol == GENE and kind is not None and said in CHOSEN.get(kind, ()):
-                chosen[kind].append((chrom, int(pos), ref, alt))
-    return chosen
-
-
-def score(annotator: Annotator, snvs: list[tuple[str, int, str, str]]) -> list[ScoredContext]:
-    """Return the outcomes in the gene."""
-    return [
-        outcome
-        for result in annotator.score([Variant(*snv) for snv in snvs])
-        for outcome in result.contexts
-        if outcome.status == Status.OK and outcome.context and outcome.context.symbol == GENE
-    ]
 
 
 if __name__ == "__main__":

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from common import machine, make_input, median, print_table, say, show
-from numpy.typing import NDArray
+from common import genome, machine, make_input, median, print_table, say, show
 from published import OFFICIAL, official_size, read
-from roofline import flops, rate
+from roofline import HALF, flops, rate
 from scipy.stats import spearmanr
 
-from splicebert_vep import Annotator, ScoredVariant, Settings, Variant
+from splicebert_vep import Annotator, Settings, Variant
 from splicebert_vep_spec import Status
 
 SCORES = ("LLR", "PLLR", "DELTA_P", "KL_CTX", "KL_SS", "EMB_COS", "EMB_L2")
@@ -40,14 +40,8 @@ def peak(device: torch.device, kind: torch.dtype) -> float:
     return rate(2.0 * size**3, lambda: a @ b, device, 2.0)
 
 
-def column(results: list[ScoredVariant], field: str) -> NDArray[np.float64]:
-    """Return a score of every variant, NaN where missing."""
-    return np.array([result[field] for result in results], dtype=np.float64)
-
-
 @click.command()
-@click.option("-R", "--reference", required=True)
-@click.option("-A", "--annotation", default="grch38")
+@genome
 @click.option("--contig", default="chr22")
 @click.option("--model")
 @click.option("--device", default="auto")
@@ -73,12 +67,10 @@ def main(
         for width in widths:
             settings = Settings(window=width, scores=SCORES)
 
-            def opened(how: str, settings: Settings = settings) -> Annotator:
-                return Annotator(
-                    reference, annotation, model=given, device=device, precision=how, threads=threads, settings=settings
-                )
-
-            with opened(precision) as annotator:
+            opened = partial(
+                Annotator, reference, annotation, model=given, device=device, threads=threads, settings=settings
+            )
+            with opened(precision=precision) as annotator:
                 info = annotator.backend.info
                 list(annotator.score(variants[:64]))
                 rates = []
@@ -88,19 +80,18 @@ def main(
                     rates.append(len(variants) / (time.perf_counter() - began))
                     say(f"W {width}, run {repeat + 1} of {repeats}: {rates[-1]:,.1f} alleles/s")
             failed = sum(result.status is Status.FAILED for result in results)
-            with opened("fp32") as annotator:
+            with opened(precision="fp32") as annotator:
                 exact = list(annotator.score(variants[:exact_count]))
             where = torch.device(info.device)
-            half = {"fp16": torch.float16, "bf16": torch.bfloat16}
-            kind = half.get(info.precision, torch.bfloat16 if where.type == "cuda" else torch.float32)
-            ceiling = peak(where, kind)
+            ceiling = peak(where, HALF.get(info.precision, torch.bfloat16 if where.type == "cuda" else torch.float32))
             speed = median(rates) or 0.0
-            share = speed * PASSES * flops(OFFICIAL, width + 2) / ceiling
-            shown = "-" if model else f"{share:.0%}"
-            rows.append([str(width), show(speed), show(ceiling / 1e12), shown, str(failed)])
+            share = "-" if model else f"{speed * PASSES * flops(OFFICIAL, width + 2) / ceiling:.0%}"
+            rows.append([str(width), show(speed), show(ceiling / 1e12), share, str(failed)])
             cells = []
             for field in SCORES:
-                ours, theirs = column(results[: len(exact)], field), column(exact, field)
+                ours, theirs = (
+                    np.array([one[field] for one in some], float) for some in (results[: len(exact)], exact)
+                )
                 both = ~np.isnan(ours) & ~np.isnan(theirs)
                 cells.append(f"{spearmanr(ours[both], theirs[both]).statistic:.5f}")
             ranks.append([str(width), *cells])

@@ -14,28 +14,37 @@ import tempfile
 from pathlib import Path
 
 import click
-from common import LABELS, Annotated, annotate, machine, make_input, median, print_table, say, show, write_first
+from common import (
+    LABELS,
+    Annotated,
+    annotate,
+    genome,
+    machine,
+    make_input,
+    median,
+    print_table,
+    say,
+    show,
+    write_first,
+)  # fmt: skip
 
 SCORES = {"LLR": ["--scores", "LLR"], "all default scores": []}
 
 
 @click.command()
 @click.option("--vcf", required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("-R", "--reference", required=True)
-@click.option("-A", "--annotation", default="grch38")
+@genome
 @click.option("--records", default=100_000)
 @click.option("--contig", default="chr19", help="Where SNVs are made when the VCF has too few records.")
 @click.option("--repeats", default=3)
 @click.option("--memory", is_flag=True, help="Measure peak memory too.")
-def main(
-    vcf: Path, reference: str, annotation: str, records: int, contig: str, repeats: int, memory: bool
-) -> None:  # fmt: skip
+def main(vcf: Path, reference: str, annotation: str, records: int, contig: str, repeats: int, memory: bool) -> None:
     """Print the table."""
-    genome = ["-R", reference, "-A", annotation]
-    options = [*genome, "--backend", "null"]
+    words = ["-R", reference, "-A", annotation]
+    options = [*words, "--backend", "null"]
 
     def make(target: Path, count: int) -> str:
-        return make_input("large", target, *genome, "--vcf", str(vcf), "--records", str(count), "--contig", contig)
+        return make_input("large", target, *words, "--vcf", str(vcf), "--records", str(count), "--contig", contig)
 
     click.echo(f"{machine()}; null backend, threads and cores 1")
     with tempfile.TemporaryDirectory() as name:

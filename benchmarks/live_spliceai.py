@@ -45,11 +45,6 @@ def numbers(texts: list[str]) -> list[float | None]:
     return [None if text in ("", ".") else float(text) for text in texts]
 
 
-def with_largest(deltas: list[float | None]) -> list[float | None]:
-    """Append the largest of the four scores."""
-    return [*deltas, max((score for score in deltas[:4] if score is not None), default=None)]
-
-
 def spliceai(vcf: Path, reference: Path, distance: int, mask: int, target: Path) -> Found:
     """Run SpliceAI's command line."""
     options = ["-R", reference, "-A", "grch38", "-D", str(distance), "-M", str(mask)]
@@ -59,26 +54,24 @@ def spliceai(vcf: Path, reference: Path, distance: int, mask: int, target: Path)
         entries = re.search(r"[\t;]SpliceAI=([^;\t]+)", line)
         for entry in entries[1].split(",") if entries else ():
             _, position, _, ref, _ = line.split("\t", 4)
-            alt, symbol, *deltas = entry.split("|")
-            found[position, ref, alt, symbol] = with_largest(numbers(deltas))
+            alt, symbol, *texts = entry.split("|")
+            deltas = numbers(texts)
+            largest = max((score for score in deltas[:4] if score is not None), default=None)
+            found[position, ref, alt, symbol] = [*deltas, largest]
     return found
 
 
 def plugin(vcf: Path, reference: Path, distance: int, mask: int, target: Path) -> Found:
     """Run ``splicebert-vep annotate`` with the plugin."""
-    os.environ |= {
-        "SPLICEAI_VEP_ANNOTATION": "grch38",
-        "SPLICEAI_VEP_DISTANCE": str(distance),
-        "SPLICEAI_VEP_MASK": str(mask),
-    }
+    given = {"ANNOTATION": "grch38", "DISTANCE": str(distance), "MASK": str(mask)}
+    os.environ |= {f"SPLICEAI_VEP_{name}": value for name, value in given.items()}
     fields = [f"SpliceAI_{name}" for name in (*DELTAS, "DS_MAX")]
     table = target.with_suffix(".tsv")
     emit = f"flat,tsv={table}"
     annotate(vcf, target, ["-R", str(reference), "--scores", f"LLR,{','.join(fields)}", "--emit", emit], 2)
     rows = csv.DictReader((line for line in lines(table) if not line.startswith("##")), delimiter="\t")
-    found = {
-        (row["POS"], row["REF"], row["ALT"], row["SYMBOL"]): numbers([row[field] for field in fields]) for row in rows
-    }
+    entries = ((tuple(row[name] for name in ("POS", "REF", "ALT", "SYMBOL")), row) for row in rows)
+    found = {entry: numbers([row[field] for field in fields]) for entry, row in entries}
     return {entry: values for entry, values in found.items() if any(value is not None for value in values)}
 
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import random
 from bisect import bisect, insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
-from common import has_alt, lines, say, snv
+from common import genome, has_alt, lines, say, snv
 from pysam import BGZFile
 
 from splicebert_vep import Annotator
@@ -79,20 +79,15 @@ def split(vcf: Path) -> tuple[list[str], list[str]]:
     return header, [line for line in everything if line[0] != "#" and has_alt(line)]
 
 
-def shared_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what every input needs."""
-    for option in (
-        click.option("-A", "--annotation", default="grch38"),
-        click.option("-R", "--reference", required=True),
-        click.argument("target", type=click.Path(path_type=Path)),
-    ):
-        command = option(command)
-    return command
+TARGET = click.argument("target", type=click.Path(path_type=Path))
+VCF = click.option("--vcf", required=True, type=click.Path(path_type=Path))
+CONTIG = click.option("--contig", default="chr22")
+SEED = click.option("--seed", default=1)
 
 
-def open_genes(options: dict[str, Any]) -> Annotator:
-    """Open reference and genes."""
-    return Annotator(options["reference"], options["annotation"], backend="null")
+def opened(reference: str, annotation: str) -> Annotator:
+    """Open reference and genes, without a model."""
+    return Annotator(reference, annotation, backend="null")
 
 
 @click.group()
@@ -101,18 +96,16 @@ def main() -> None:
 
 
 @main.command()
-@shared_options
-@click.option("--contig", default="chr22")
+@TARGET
+@genome
+@CONTIG
 @click.option("--count", default=40)
-@click.option("--seed", default=1)
+@SEED
 @click.option("--also", default=None, help="A table in which they have to lie in one gene too, such as SpliceAI's.")
 def sparse(target: Path, contig: str, count: int, seed: int, also: str | None, **options: Any) -> None:
     """Write SNVs more than 1 kb apart, each in one protein-coding gene and no other."""
     rng = random.Random(seed)
-    with (
-        open_genes(options) as annotator,
-        open_genes(options | {"annotation": also or options["annotation"]}) as second,
-    ):
+    with opened(**options) as annotator, opened(options["reference"], also or options["annotation"]) as second:
         kept: list[int] = []
         for _ in range(1000 * count):
             start = rng.randrange(annotator.reference.lengths[contig])
@@ -125,20 +118,21 @@ def sparse(target: Path, contig: str, count: int, seed: int, also: str | None, *
                 if len(kept) == count:
                     break
         refs = [base(annotator, contig, start) for start in kept]
-        alts = [rng.choice([alt for alt in "ACGT" if alt != ref]) for ref in refs]
+        alts = [rng.choice("ACGT".replace(ref, "")) for ref in refs]
         made = write(target, annotator, map(snv, [contig] * len(kept), kept, refs, alts))
     say(f"{made:,} SNVs more than {APART:,} nt apart in protein-coding genes of {contig}, seed {seed}")
 
 
 @main.command()
-@shared_options
-@click.option("--contig", default="chr22")
+@TARGET
+@genome
+@CONTIG
 @click.option("--sites", default=100)
-@click.option("--seed", default=1)
+@SEED
 def saturation(target: Path, contig: str, sites: int, seed: int, **options: Any) -> None:
     """Write every SNV of neighbouring sites around a donor of a MANE Select transcript."""
     rng = random.Random(seed)
-    with open_genes(options) as annotator:
+    with opened(**options) as annotator:
         while True:
             start = rng.randrange(annotator.reference.lengths[contig])
             gene = only_gene(annotator, contig, start)
@@ -152,20 +146,22 @@ def saturation(target: Path, contig: str, sites: int, seed: int, **options: Any)
 
 
 @main.command()
-@shared_options
-@click.option("--vcf", required=True, type=click.Path(path_type=Path))
+@TARGET
+@genome
+@VCF
 @click.option("--every", default=50)
 def panel(target: Path, vcf: Path, every: int, **options: Any) -> None:
     """Write every k-th record of a file."""
     header, records = split(vcf)
-    with open_genes(options) as annotator:
+    with opened(**options) as annotator:
         made = write(target, annotator, records[::every], header)
     say(f"{made:,} records, one in {every} of {vcf.name}")
 
 
 @main.command()
-@shared_options
-@click.option("--vcf", required=True, type=click.Path(path_type=Path))
+@TARGET
+@genome
+@VCF
 @click.option("--records", "wanted", default=100_000)
 @click.option("--contig", default="chr19", help="Where SNVs are made when the file has too few records.")
 @click.option("--step", default=20)
@@ -178,7 +174,7 @@ def large(target: Path, vcf: Path, wanted: int, contig: str, step: int, **option
     name = contig if any(other.startswith("chr") for other in used) else contig.removeprefix("chr")
     if wanted > len(body) and name in used:
         raise click.UsageError(f"{vcf} has records on {name}; take another --contig")
-    with open_genes(options) as annotator:
+    with opened(**options) as annotator:
         made = islice(stepped_snvs(annotator, contig, step, name), wanted - len(body))
         total = write(target, annotator, [*body, *made], [*header[:-1], COLUMNS])
     more = f", then {total - len(body):,} made SNVs {step} nt apart in genes of {contig}" if total > len(body) else ""
@@ -186,13 +182,14 @@ def large(target: Path, vcf: Path, wanted: int, contig: str, step: int, **option
 
 
 @main.command()
-@shared_options
+@TARGET
+@genome
 @click.option("--contig", default="chr19")
 @click.option("--count", default=100_000)
 @click.option("--step", default=20)
 def stepped(target: Path, contig: str, count: int, step: int, **options: Any) -> None:
     """Write SNVs in genes, so many nt apart."""
-    with open_genes(options) as annotator:
+    with opened(**options) as annotator:
         made = write(target, annotator, islice(stepped_snvs(annotator, contig, step, contig), count))
     say(f"{made:,} made SNVs {step} nt apart in genes of {contig}")
 

@@ -12,9 +12,8 @@ Classes, of oligos that do not touch -2..+1 of the acceptor or -1..+2 of the don
 18 nt at -20..-3 of the acceptor; ``flank`` lies within 10 nt of one of these sites, and is not tract; ``exon`` lies in
 the exon and is neither; ``deep`` lies in an intron with every nucleotide more than 50 nt from both sites.
 
-AUC is the share of pairs of a tract or flank oligo and a deep one in which the first lowers the sites more, ties half.
-It is given over all oligos, whose windows overlap and are not independent, and as the median over exons. Of the size of
-the change it is given too, whichever direction; that is not what is ranked by.
+AUC is the share of pairs of a tract or flank oligo and a deep oligo in which the first lowers the sites more, ties
+half: over all oligos, whose windows overlap, and as the median over exons; also of the size of the change.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ from collections.abc import Iterator, Sequence
 
 import click
 import numpy as np
-from common import print_table, say
+from common import MODEL, genome, print_table, say
+from scipy.stats import mannwhitneyu
 
 from splicebert_vep import Annotator, Oligo, Oligos, oligos_of
 from splicebert_vep.model.tuned import SpliceSiteModel
@@ -83,8 +83,7 @@ def class_of(oligo: Oligo) -> str | None:
     (first, last), (begin, end) = oligo.offsets["acceptor"], oligo.offsets["donor"]
     if len(set(range(first, last + 1)) & set(range(-20, -2))) >= 9:
         return "tract"
-    beside = (2 <= first <= 11, -11 <= end <= -2, 3 <= begin <= 12)
-    if any(beside):
+    if 2 <= first <= 11 or -11 <= end <= -2 or 3 <= begin <= 12:
         return "flank"
     if oligo.region == "exon":
         return "exon"
@@ -93,25 +92,19 @@ def class_of(oligo: Oligo) -> str | None:
 
 def auc(positives: Sequence[float], negatives: Sequence[float]) -> float:
     """Return the share of pairs that are in order, ties half."""
-    above = np.subtract.outer(np.array(positives), np.array(negatives))
-    return float((above > 0).mean() + (above == 0).mean() / 2)
+    return mannwhitneyu(positives, negatives).statistic / (len(positives) * len(negatives))
 
 
 def effects(found: Oligos) -> dict[str, list[float]]:
     """Return the effects by class."""
-    values: dict[str, list[float]] = {name: [] for name in CLASSES}
-    for oligo in found.oligos:
-        name = class_of(oligo)
-        if name is not None and oligo.effect is not None:
-            values[name].append(oligo.effect)
-    return values
+    ranked = [(class_of(oligo), oligo.effect) for oligo in found.oligos if oligo.effect is not None]
+    return {name: [effect for kind, effect in ranked if kind == name] for name in CLASSES}
 
 
 @click.command()
-@click.option("-R", "--reference", required=True)
-@click.option("-A", "--annotation", default="grch38")
+@genome
 @click.option("--contig", default="chr19")
-@click.option("--model", default="splicebert-mini")
+@MODEL
 @click.option("--splice-model")
 @click.option("--count", default=20)
 @click.option("--step", default=2)
@@ -125,22 +118,15 @@ def main(
         info = annotator.backend.info
         chosen = list(exons(annotator, contig, count))
         for gene, number in chosen:
+            lengths = LENGTH, LENGTH
             found = oligos_of(
-                annotator,
-                exon=number,
-                gene=gene,
-                lengths=(LENGTH, LENGTH),
-                step=step,
-                splice_model=head,
-                off_targets=False,
+                annotator, exon=number, gene=gene, lengths=lengths, step=step, splice_model=head, off_targets=False
             )
             every.append(effects(found))
             expected = ", ".join(f"{one.site.kind} ln p {one.log_p:.2f} head {one.head}" for one in found.sites)
             say(f"{found.aim.name}: {expected}")
     measure = "p of the splice-site model" if head else "ln p, zero-shot"
-    click.echo(
-        f"model {info.model}, splice-site model {head.name if head else 'none'}; fall of {measure}, sum of the sites"
-    )
+    click.echo(f"model {info.model}, splice-site model {head and head.name}; fall of {measure}, sum of the sites")
     click.echo(f"{len(chosen)} exons of {contig}, {LENGTH}-mers in steps of {step} nt")
     rows = []
     for name in CLASSES:

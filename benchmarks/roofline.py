@@ -26,6 +26,7 @@ from splicebert_vep.model.bert import BertConfig
 from splicebert_vep_spec import CLS, SEP, A, BackendOptions, T
 
 SQUARES = (2048, 4096)
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def flops(config: BertConfig, tokens: int) -> float:
@@ -69,7 +70,7 @@ def main(widths: tuple[int, ...], device: str, precision: str, threads: int, rep
             BackendOptions(str(official_size(Path(name) / "official-size")), device, threads, precision)
         )
     info, where = backend.info, torch.device(backend.info.device)
-    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(info.precision, torch.float32)
+    kind = HALF.get(info.precision, torch.float32)
     shapes = [(n, n, n) for n in SQUARES] + [
         (info.batch_tokens, OFFICIAL.hidden_size, OFFICIAL.intermediate_size),
         (info.batch_tokens, OFFICIAL.intermediate_size, OFFICIAL.hidden_size),

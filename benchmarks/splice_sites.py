@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from common import print_table
 
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.model.tuned import SpliceSiteModel
@@ -68,14 +69,13 @@ def main() -> None:
                              "paralogs": test.paralogs, "model": name, **figure})  # fmt: skip
                 print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
             options.out.write_text(json.dumps(rows, indent=1) + "\n")
-    print(
-        "| held-out genes | site | model | sites | AUPRC | top-k | MCC | expected |\n|---|---|---|---|---|---|---|---|"
-    )
-    for row in rows:
-        print(
-            f"| {row['test']}, {row['genes']} genes, {row['nucleotides']:,} nt | {row['label']} | {row['model']} | "
-            f"{row['sites']:,} | {row['auprc']:.3f} | {row['top_k']:.3f} | {row['mcc']:.3f} | {row['expected']:,.0f} |"
-        )
+    head = ("genes", "site", "model", "sites", "AUPRC", "top-k", "MCC", "expected")
+    cells = [
+        (f"{row['test']}, {row['genes']} genes, {row['nucleotides']:,} nt", row["label"], row["model"],
+         f"{row['sites']:,}", *(f"{row[name]:.3f}" for name in ("auprc", "top_k", "mcc")), f"{row['expected']:,.0f}")
+        for row in rows
+    ]  # fmt: skip
+    print_table(head, cells)
 
 
 def by_spliceai(test, sources):

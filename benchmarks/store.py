@@ -36,14 +36,13 @@ def rows(first: int, count: int, md5: str, rng: np.random.Generator) -> Iterator
     for i, scores in enumerate(values):
         start = first + i // 3
         ref = "ACGT"[start % 4]
-        key = AlleleKey(md5, start, ref, OTHERS[ref][i % 3])
-        yield key, [StoredScores(f"ENSG{start // 50_000:011}", "OK", "", (*scores, 0.0))]
+        stored = StoredScores(f"ENSG{start // 50_000:011}", "OK", "", (*scores, 0.0))
+        yield AlleleKey(md5, start, ref, OTHERS[ref][i % 3]), [stored]
 
 
 def fill(store: ScoreStore, total: int) -> float:
     """Fill a store; return seconds."""
-    rng = np.random.default_rng(1)
-    began = time.perf_counter()
+    rng, began = np.random.default_rng(1), time.perf_counter()
     share = total // len(NAMES)
     for md5 in NAMES:
         for done in range(0, share, BLOCK):
@@ -63,34 +62,26 @@ def chunks(total: int, count: int, seed: int) -> list[list[AlleleKey]]:
         low = rng.integers(0, positions - span + 1)
         starts = np.sort(rng.integers(low, low + span, CHUNK)).tolist()
         picked = rng.integers(0, 3, CHUNK).tolist()
-        found.append(
-            [AlleleKey(md5, s, "ACGT"[s % 4], OTHERS["ACGT"[s % 4]][k]) for s, k in zip(starts, picked, strict=True)]
-        )
+        refs = ["ACGT"[start % 4] for start in starts]
+        found.append([AlleleKey(md5, s, r, OTHERS[r][k]) for s, r, k in zip(starts, refs, picked, strict=True)])
     return found
 
 
-def look_up(path: Path, total: int, count: int, seed: int) -> tuple[int, int, float]:
-    """Look chunks up; return alleles, how many were found, and seconds."""
+def look_up(path: Path, total: int, count: int, seed: int, results: Any) -> None:
+    """Look chunks up; put alleles, how many were found, and seconds into the queue of results."""
     asked = chunks(total, count, seed)
     with ScoreStore(path, writing=False) as store:
         store.find(SPACE, asked[0])
         began = time.perf_counter()
         found = sum(map(bool, (one for chunk in asked for one in store.find(SPACE, chunk))))
-        return count * CHUNK, found, time.perf_counter() - began
-
-
-def read_meanwhile(path: Path, total: int, count: int, seed: int, results: Any) -> None:
-    """Look up in a process of its own."""
-    results.put(look_up(path, total, count, seed))
+        results.put((count * CHUNK, found, time.perf_counter() - began))
 
 
 def write_meanwhile(path: Path, stop: Any, written: Any) -> None:
     """Store further rows until told to stop."""
-    rng = np.random.default_rng(2)
-    number = 0
+    rng, number, md5 = np.random.default_rng(2), 0, f"{99:032x}"
     with ScoreStore(path) as store:
         while not stop.is_set():
-            md5 = f"{99:032x}"
             number += store.add(SPACE, rows(number // 3, 300, md5, rng), {md5: "chr99"})
     written.put(number)
 
@@ -106,13 +97,12 @@ def main(total: int, lookups: int) -> None:
             seconds = fill(store, total)
             count = store.count(SPACE)
         size = path.stat().st_size
-        alleles, found, took = look_up(path, total, lookups, seed=3)
         context = multiprocessing.get_context("spawn")
         stop, results, written = context.Event(), context.Queue(), context.Queue()
+        look_up(path, total, lookups, 3, results)
+        alleles, found, took = results.get()
         writer = context.Process(target=write_meanwhile, args=(path, stop, written))
-        readers = [
-            context.Process(target=read_meanwhile, args=(path, total, lookups // 2, seed, results)) for seed in (4, 5)
-        ]
+        readers = [context.Process(target=look_up, args=(path, total, lookups // 2, seed, results)) for seed in (4, 5)]
         for process in (writer, *readers):
             process.start()
         both = [results.get() for _ in readers]
@@ -120,19 +110,17 @@ def main(total: int, lookups: int) -> None:
         more = written.get()
         for process in (writer, *readers):
             process.join()
-    print_table(
-        ("what", machine()),
-        [
-            ("rows", f"{count:,}"),
-            ("rows stored per second", f"{count / seconds:,.0f}"),
-            ("bytes per row", f"{size / count:.0f}"),
-            ("alleles looked up per second, one process", f"{alleles / took:,.0f}"),
-            ("of them found", f"{found / alleles:.0%}"),
-            ("two processes while a third one writes, each", ", ".join(f"{a / s:,.0f}" for a, _, s in both)),
-            ("of them found ", ", ".join(f"{f / a:.0%}" for a, f, _ in both)),
-            ("rows that the third one wrote meanwhile", f"{more:,}"),
-        ],
-    )
+    rows_of_table = [
+        ("rows", f"{count:,}"),
+        ("rows stored per second", f"{count / seconds:,.0f}"),
+        ("bytes per row", f"{size / count:.0f}"),
+        ("alleles looked up per second, one process", f"{alleles / took:,.0f}"),
+        ("of them found", f"{found / alleles:.0%}"),
+        ("two processes while a third one writes, each", ", ".join(f"{a / s:,.0f}" for a, _, s in both)),
+        ("of them found ", ", ".join(f"{f / a:.0%}" for a, f, _ in both)),
+        ("rows that the third one wrote meanwhile", f"{more:,}"),
+    ]
+    print_table(("what", machine()), rows_of_table)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import pytest
 from factories import EXAMPLES, ROOT, checked, installed
 
 PLUGIN = ROOT / "plugin_spec" / "example"
-COMMAND = [sys.executable, "-P", "-c", "from splicebert_vep.cli.main import main; main()"]
 EMIT = ["--emit", "flat,vep,tsv=t.tsv,jsonl=t.jsonl,parquet=t.parquet"]
 
 
@@ -19,21 +18,23 @@ def site(tmp_path_factory):
     return installed(PLUGIN, tmp_path_factory.mktemp("plugin"))
 
 
-def annotate(folder, *words, path=None, plugins=""):
-    """Run the program in ``folder``, with the plugin's folder on its path or not; return its files."""
-    folder.mkdir(exist_ok=True)
-    environment = {**os.environ, "SPLICEBERT_VEP_CACHE": str(folder / "cache"), "SPLICEBERT_VEP_PLUGINS": plugins}
-    if path:
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))
-    fixed = [EXAMPLES / "brca1.vcf", "-R", EXAMPLES / "brca1.fa.gz", "--backend", "null", "-O", "o.vcf"]
-    checked(*COMMAND, "annotate", *fixed, *words, cwd=folder, env=environment)
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+@pytest.fixture
+def annotate(run_with):
+    def go(folder, *words, code=0, **plugged):
+        """Annotate the example in ``folder``; return the files there, or stderr where the run is to fail."""
+        folder.mkdir(exist_ok=True)
+        fixed = [EXAMPLES / "brca1.vcf", "-R", EXAMPLES / "brca1.fa.gz", "--backend", "null", "-O", "o.vcf"]
+        found, _, err = run_with("annotate", *fixed, *words, folder=folder, **plugged)
+        assert found == code, err
+        return err if code else {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+    return go
 
 
-def test_its_field_is_everywhere_while_it_is_installed_and_nowhere_after(site, tmp_path):
+def test_its_field_is_everywhere_while_it_is_installed_and_nowhere_after(annotate, site, tmp_path):
     before = annotate(tmp_path / "before", *EMIT)
-    during = annotate(tmp_path / "during", *EMIT, path=site)
-    assert annotate(tmp_path / "off", *EMIT, path=site, plugins="-example") == before
+    during = annotate(tmp_path / "during", *EMIT, sites=[site])
+    assert annotate(tmp_path / "off", *EMIT, sites=[site], plugins="-example") == before
     assert annotate(tmp_path / "after", *EMIT) == before
     records = {variant.ID: variant for variant in cyvcf2.VCF(str(tmp_path / "during" / "o.vcf"))}
     # ClinVar 125852 is A>C: one of 201 bases of flanks and span becomes a C, on either strand a G or C.
@@ -45,9 +46,9 @@ def test_its_field_is_everywhere_while_it_is_installed_and_nowhere_after(site, t
     assert b"DELTA_GC" in header.split(b"\t")
 
 
-def test_its_output_lies_on_the_base_that_is_disturbed_most(site, tmp_path):
+def test_its_output_lies_on_the_base_that_is_disturbed_most(annotate, site, tmp_path):
     words = ["--emit", "flat,bed=peaks.bed", "--scores", "KL_MAX,KL_MAX_POS"]
-    track, *lines = annotate(tmp_path, *words, path=site)["peaks.bed"].decode().splitlines()
+    track, *lines = annotate(tmp_path, *words, sites=[site])["peaks.bed"].decode().splitlines()
     assert track.startswith("track name=")
     peaks = {line.split("\t")[3]: line.split("\t") for line in lines}
     contig, start, end, name, score, strand = peaks["BRCA1:43047641A>C"]
@@ -58,9 +59,8 @@ def test_its_output_lies_on_the_base_that_is_disturbed_most(site, tmp_path):
     assert int(score) == pytest.approx(1000 * variant.INFO["SpliceBERT_KL_MAX"], abs=1)
 
 
-def test_it_says_what_it_needs(site, tmp_path):
-    with pytest.raises(AssertionError, match="Output bed needs KL_MAX and KL_MAX_POS"):
-        annotate(tmp_path, "--emit", "flat,bed=peaks.bed", path=site)
+def test_it_says_what_it_needs(annotate, site, tmp_path):
+    assert "needs KL_MAX" in annotate(tmp_path, "--emit", "flat,bed=peaks.bed", sites=[site], code=3)
 
 
 def test_its_own_tests_pass_on_the_wheel(site, tmp_path):

@@ -15,51 +15,50 @@ from factories import ROOT
 GUIDE = (ROOT / "docs" / "plugins.md").read_text()
 FILES = dict(re.findall(r"\*\*`([\w.]+)`\*\*\n\n```python\n(.*?)```", GUIDE, re.DOTALL))
 SHELL = [block.splitlines() for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)]
-PROGRAM = [sys.executable, "-P", "-c", "from splicebert_vep.cli.main import main; main()"]
 
 
 class Author:
-    """A plugin author with a folder of their own and an environment beside the tests' own."""
+    """A plugin author with a folder of their own, who installs into a folder beside the tests' environment."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.site = folder, folder.parent / "site"
+    def __init__(self, folder: Path, run_with) -> None:
+        self.folder, self.site, self.run_with = folder, folder.parent / "site", run_with
         path = os.pathsep.join(filter(None, [str(self.site), os.environ.get("PYTHONPATH")]))
-        cache = str(folder.parent / "cache")
-        plugins = {"SPLICEBERT_VEP_PLUGINS": ""}
-        self.environment = {**os.environ, "PYTHONPATH": path, "SPLICEBERT_VEP_CACHE": cache, **plugins}
+        self.environment = {**os.environ, "PYTHONPATH": path}
         (folder / "example_vcfs").symlink_to(ROOT / "example_vcfs")
 
     def write(self, name: str, text: str | None = None) -> None:
         (self.folder / name).write_text(FILES[name] if text is None else text)
 
-    def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of the guide; what it installs goes into a folder of the author's, not into the tests' own."""
-        words = shlex.split(line)
-        if words[0] == "pip":
-            words = [sys.executable, "-m", *words, "--quiet", "--no-index", "--upgrade", "--target", str(self.site)]
-        elif words[0] == "pytest":
-            words = [sys.executable, "-m", *words, "-p", "no:cacheprovider", "--rootdir", str(self.folder)]
-        else:
-            assert words[0] == "splicebert-vep"
-            words = PROGRAM + words[1:]
-        return subprocess.run(
-            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300, check=False
+    def run(self, line: str) -> tuple[int, str]:
+        """Run a line of the guide, the program in this process; return exit code and output."""
+        tool, *words = shlex.split(line)
+        if tool == "splicebert-vep":
+            code, out, err = self.run_with(*words, folder=self.folder, sites=[self.site])
+            return code, out + err
+        more = {
+            "pip": ["--quiet", "--no-index", "--upgrade", "--target", str(self.site)],
+            "pytest": ["-p", "no:cacheprovider", "--rootdir", str(self.folder)],
+        }
+        command = [sys.executable, "-m", tool, *words, *more[tool]]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300, check=False
         )
+        return done.returncode, done.stdout + done.stderr
 
     def follow(self, lines: list[str]) -> str:
-        out = ""
+        said = ""
         for line in lines:
             if line == "pip install setuptools pytest":  # the tests have them
                 continue
-            done = self.run(line)
-            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-            out += done.stdout + done.stderr
-        return out
+            code, text = self.run(line)
+            assert code == 0, f"{line}\n{text}"
+            said += text
+        return said
 
 
-def test_the_guide_from_the_empty_folder_to_the_end(tmp_path):
+def test_the_guide_from_the_empty_folder_to_the_end(tmp_path, run_with):
     (tmp_path / "mine").mkdir()
-    author = Author(tmp_path / "mine")
+    author = Author(tmp_path / "mine", run_with)
     first_steps, first_use, second_use = SHELL
     for name in ("my_plugin.py", "setup.py", "test_my_plugin.py"):
         author.write(name)
@@ -89,13 +88,11 @@ def test_the_guide_from_the_empty_folder_to_the_end(tmp_path):
     joined = [re.search(r"SpliceBERT_ClinVar_SIG=([^;\t]+)", line)[1] for line in body if "ClinVar_SIG=" in line]
     assert joined == own and len(own) > 30
     assert sum("SpliceBERT_HIDDEN_MAX=" in line for line in body) > 30
-    soft = author.run("splicebert-vep score 17-43047641-A-C -R example_vcfs/brca1.fa.gz --backend soft --scores LLR")
-    hard = author.run("splicebert-vep score 17-43047641-A-C -R example_vcfs/brca1.fa.gz --backend null --scores LLR")
-    halved, whole = (float(re.search(r"LLR +(\S+)", done.stdout)[1]) for done in (soft, hard))
+    score = "splicebert-vep score 17-43047641-A-C -R example_vcfs/brca1.fa.gz --scores LLR --backend"
+    halved, whole = (float(re.search(r"LLR +(\S+)", author.run(f"{score} {it}")[1])[1]) for it in ("soft", "null"))
     assert halved == pytest.approx(whole / 2, abs=1e-4)
-    refused = author.run("splicebert-vep count-lines missing.bed")
-    assert refused.returncode == 3
-    assert "There is no file missing.bed." in refused.stderr
+    code, said = author.run("splicebert-vep count-lines missing.bed")
+    assert code == 3 and "There is no file missing.bed." in said
 
 
 def test_every_hook_and_kind_is_in_the_guide():

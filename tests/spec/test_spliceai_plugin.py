@@ -5,7 +5,6 @@ That it equals SpliceAI itself is for benchmarks/live_spliceai.py to show, where
 
 import ast
 import os
-import subprocess
 import sys
 
 import cyvcf2
@@ -16,7 +15,6 @@ from factories import EXAMPLES, ROOT, checked, installed
 PLUGIN = ROOT / "plugin_spec" / "spliceai"
 MODULE = PLUGIN / "splicebert_vep_spliceai.py"
 STAND_IN = PLUGIN / "tests" / "stand_in"
-COMMAND = [sys.executable, "-P", "-c", "from splicebert_vep.cli.main import main; main()"]
 IMPORTED = "the stand-in was imported"
 INPUT = [EXAMPLES / "brca1.vcf", "-R", EXAMPLES / "brca1.fa.gz", "--backend", "null"]
 
@@ -24,12 +22,6 @@ INPUT = [EXAMPLES / "brca1.vcf", "-R", EXAMPLES / "brca1.fa.gz", "--backend", "n
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     return installed(PLUGIN, tmp_path_factory.mktemp("plugin"))
-
-
-def environment(folder, *paths, **settings):
-    path = os.pathsep.join(filter(None, [*map(str, paths), os.environ.get("PYTHONPATH")]))
-    cache = str(folder / "cache")
-    return {**os.environ, "SPLICEBERT_VEP_CACHE": cache, "SPLICEBERT_VEP_PLUGINS": "", "PYTHONPATH": path, **settings}
 
 
 @pytest.fixture
@@ -46,46 +38,45 @@ def stand_in(tmp_path):
     return tmp_path / "stand_in"
 
 
-def annotate(folder, *words, **environ):
-    command = [*map(str, [*COMMAND, "annotate", *INPUT, *words])]
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300, check=False)
+@pytest.fixture
+def annotate(run_with, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPLICEAI_VEP_ANNOTATION", "grch38")
+    return lambda *words, sites: run_with("annotate", *INPUT, *words, folder=tmp_path, sites=sites)
 
 
-def test_its_fields_stand_beside_ours(site, stand_in, tmp_path):
-    environ = environment(tmp_path, site, stand_in, SPLICEAI_VEP_ANNOTATION="grch38")
+def test_its_fields_stand_beside_ours(annotate, site, stand_in, tmp_path):
     fields = "LLR,SpliceAI_DS_AG,SpliceAI_DS_MAX,SpliceAI_DP_AL,SpliceAI_DP_DG"
-    done = annotate(tmp_path, "--scores", fields, **environ)
-    assert done.returncode == 0, done.stderr
-    assert IMPORTED in done.stderr.splitlines()
-    (tmp_path / "o.vcf").write_text(done.stdout)  # which holds nothing but the VCF
+    code, out, err = annotate("--scores", fields, sites=[site, stand_in])
+    assert code == 0, err
+    assert IMPORTED in err.splitlines()
+    (tmp_path / "o.vcf").write_text(out)  # which holds nothing but the VCF
     records = {variant.POS: variant for variant in cyvcf2.VCF(str(tmp_path / "o.vcf"))}
     snv, mnv = records[43047641], records[43045061]
     assert (snv.ALT, mnv.ALT) == (["C"], ["TT"])
     assert snv.INFO["SpliceBERT_SpliceAI_DS_AG"] == snv.INFO["SpliceBERT_SpliceAI_DS_MAX"] == pytest.approx(0.41)
     assert snv.INFO["SpliceBERT_SpliceAI_DP_DG"] == -50
     assert mnv.INFO["SpliceBERT_LLR"] is not None and mnv.INFO.get("SpliceBERT_SpliceAI_DS_AG") is None
-    assert "SpliceAI 1.3.1+grch38-D50-M0, score 0 to 1: acceptor gain" in done.stdout
+    assert "SpliceAI 1.3.1+grch38-D50-M0, score 0 to 1: acceptor gain" in out
 
 
-def test_spliceai_is_not_imported_unless_it_is_asked_for(site, stand_in, tmp_path):
-    done = annotate(tmp_path, **environment(tmp_path, site, stand_in, SPLICEAI_VEP_ANNOTATION="grch38"))
-    assert done.returncode == 0, done.stderr
-    assert IMPORTED not in done.stderr.splitlines()
-    assert "SpliceAI" not in done.stdout
+def test_spliceai_is_not_imported_unless_it_is_asked_for(annotate, site, stand_in):
+    code, out, err = annotate(sites=[site, stand_in])
+    assert code == 0, err
+    assert IMPORTED not in err.splitlines()
+    assert "SpliceAI" not in out
 
 
-def test_without_spliceai_it_says_what_is_needed(site, tmp_path):
-    environ = environment(tmp_path, site, SPLICEAI_VEP_ANNOTATION="grch38")
-    done = annotate(tmp_path, "--scores", "SpliceAI_DS_AG", "-O", "o.vcf", **environ)
-    assert done.returncode == 3
-    assert "error: Needed is SpliceAI 1.3.1, found none: pip install spliceai==1.3.1 tensorflow" in done.stderr
+def test_without_spliceai_it_says_what_is_needed(annotate, site, tmp_path):
+    code, _, err = annotate("--scores", "SpliceAI_DS_AG", "-O", "o.vcf", sites=[site])
+    assert code == 3
+    assert "Needed is SpliceAI 1.3.1, found none: pip install spliceai==1.3.1 tensorflow" in err
     assert not (tmp_path / "o.vcf").exists()
 
 
 def test_its_own_tests_pass_on_the_wheel(site, tmp_path):
     out = checked(
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, PLUGIN / "tests",
-        cwd=tmp_path, env=environment(tmp_path, site),
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])},
     )  # fmt: skip
     assert " passed" in out and "failed" not in out
 
