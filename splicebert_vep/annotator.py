@@ -26,7 +26,7 @@ from .genome.reference import Reference
 from .joins.join import Joins, parse_joins
 from .model.backend import default_threads
 from .model.engine import Engine
-from .model.registry import DEFAULT_SPLICE_MODEL, MODELS
+from .model.registry import DEFAULT_SPLICE_MODEL, MODELS, model_folders
 from .outputs.tables import columns, rows
 from .outputs.write import Outputs, check_emit, plan_outputs
 from .plugins import Plugins, load_plugins
@@ -317,7 +317,7 @@ class Annotator:
             open_vcf(str(source)) as reader,
             Joins(words, self.plugins, self.reference, reader.header.infos(), self.run) as joins,
         ):
-            check_outputs(plan.targets, joins.files)
+            self.check_targets(plan.targets, joins.files)
             run = joins.run
             contigs = reader.header.contigs()
             if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
@@ -352,6 +352,14 @@ class Annotator:
         """Return the build guard for a file with these contigs in its header."""
         self.check_usable()
         return BuildGuard(header, self.reference, self.genes, self._table_name)
+
+    def check_targets(self, targets: Iterable[str], inputs: Iterable[str] = ()) -> None:
+        """Raise SettingsError where an output would replace what this annotator reads, or one of these inputs."""
+        asked, genes = self.settings, str(self._annotation)
+        read = [str(self.reference.path), *([] if is_built_in(genes) else [genes]), *inputs]
+        read += [asked.calibration] if asked.calibration else []
+        read += [str(self._store.path)] if self._store else []
+        check_outputs(targets, read, model_folders(asked.model, asked.splice_model))
 
     def check_emit(self, words: Sequence[str], header: VcfHeader) -> None:
         """Find out whether the outputs asked for take an input with this header; raises as ``annotate`` would."""

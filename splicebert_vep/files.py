@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
 import os
 import re
 import secrets
+import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import OutputError, SettingsError
 
@@ -268,8 +270,13 @@ class ByteOutput(Output):
 _BESIDE = (".tbi", ".csi", ".fai", ".gzi", "-wal", "-shm")  # indexes, and the parts of an open store
 
 
-def check_outputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path] = ()) -> None:
+def check_outputs(
+    outputs: Iterable[str | Path], inputs: Iterable[str | Path] = (), folders: Iterable[str | Path] = ()
+) -> None:
     """See that no output replaces an input, another output, or a file that belongs to either; ``-`` is stdout.
+
+    Args:
+        folders: of models; every file in them is an input.
 
     Raises:
         SettingsError: an output would.
@@ -280,9 +287,25 @@ def check_outputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path] = 
     twice = next((path for path in real if real.count(path) > 1), None)
     if twice is not None:
         raise SettingsError("Two outputs would go to the same place.", found=twice, remedy="give each its own file")
+    within = tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in folders)
     for path in real:
-        if path in read or path in (f"{file}{suffix}" for file in (*read, *real) for suffix in _BESIDE):
-            raise SettingsError("An output would replace an input or an index of a file.", found=path)
+        in_model = path.startswith(within) and os.path.exists(path)
+        if in_model or path in read or path in (f"{file}{suffix}" for file in (*read, *real) for suffix in _BESIDE):
+            problem = "An output would replace an input, an index of a file or a part of a model."
+            raise SettingsError(problem, found=path, remedy="give the output another name")
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file to read that is no pipe, device or folder, which may never end or never begin.
+
+    Raises:
+        OSError: it is not there, or no regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # or a pipe waits for its writer
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "no regular file, but a pipe, device or folder", str(path))
+    return os.fdopen(handle, "rb")
 
 
 def sha256_of(path: Path) -> str:

@@ -21,6 +21,7 @@ from ..variants import Variant
 from .options import (
     PATH,
     annotation_option,
+    check_targets,
     computed_options,
     introduce,
     join_option,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 
 STRICT_CODE = 8
-_READ = ("reference", "annotation", "calibration", "store")  # options that name a file
 _KINDS = {"v": "vcf", "z": "vcf.gz", "b": "bcf"}
 _ANNOTATE_EPILOG = """\b
 Examples:
@@ -122,7 +122,7 @@ def annotate(
         said = "accepted for SpliceAI's command lines, no effect here; --delta-distance and --masked set delta scores"
         say(f"{' and '.join(ignored)}: {said}")
     files = [*filter(None, (word.partition("=")[2] for word in emit)), *([summary_file] if summary_file else [])]
-    check_outputs([target, *files], [*filter(None, map(model.get, _READ)), *_joined(join)])
+    check_targets([target, *files], model, *_joined(join))
     check_outputs(files, [given])  # the VCF may replace the input VCF
     if summary_file:
         check_place(summary_file)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import cloup
 from splicebert_vep_spec import BackendInfo
 
 from ..errors import SpliceBertError
+from ..files import check_outputs
 from ..progress import dumb_terminal
 from ..settings import Settings
 
@@ -219,6 +220,24 @@ store_option = cloup.option(
 dask_option = cloup.option(
     "--dask", metavar="ADDRESS", help="Score on Dask workers: local:N, or tcp://HOST:PORT of a scheduler."
 )
+
+
+def check_targets(targets: Iterable[str], options: Mapping[str, Any], *inputs: str | None) -> None:
+    """See that no output replaces what a run reads by the shared options, or one of these inputs.
+
+    Raises:
+        SettingsError: an output would.
+    """
+    from ..genome.gene_build import is_built_in
+    from ..model.registry import model_folders
+
+    genes = options.get("annotation")
+    read = [
+        *inputs,
+        *map(options.get, ("reference", "calibration", "store")),
+        genes if genes and not is_built_in(genes) else None,
+    ]
+    check_outputs(targets, filter(None, read), model_folders(options.get("model"), options.get("splice_model")))
 
 
 def open_annotator(**options: Any) -> Annotator:

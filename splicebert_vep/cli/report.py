@@ -13,12 +13,13 @@ from click.core import ParameterSource
 
 from .. import __version__
 from ..errors import SettingsError, suggestion
-from ..files import check_outputs, check_place
+from ..files import check_place
 from ..progress import progress_bar
 from ..variants import Variant
 from .options import (
     PATH,
     annotation_option,
+    check_targets,
     computed_options,
     introduce,
     machine_options,
@@ -75,8 +76,7 @@ def report(
     """
     if target is None and multiqc is None:
         raise click.UsageError("nothing to write: give -o FILE, --multiqc FOLDER, or both")
-    inputs = filter(None, (source, reference, model["annotation"]))
-    check_outputs([target] if target else [], inputs)
+    check_targets([target] if target else [], model, source, reference)
     if multiqc is not None and source == "-" and sample is None:
         raise click.UsageError("stdin has no name: give --sample")
     if sample is not None and os.path.basename(sample) != sample:
@@ -203,6 +203,7 @@ def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:
 
     asked = Variant.parse(variant)
     check_picture(target)
+    check_targets([target], model)
     with open_annotator(**model) as annotator:
         introduce(annotator.backend.info)
         save(draw(profile(annotator, asked, gene)), target)
@@ -247,7 +248,7 @@ def map_(
     direction, on the transcribed strand.
     """
     outputs = [path for path in (table, picture, dependency, dependency_picture) if path is not None]
-    check_outputs(outputs, filter(None, (model["reference"], model["annotation"], model["calibration"])))
+    check_targets(outputs, model)
     from ..tools.drawing import check_picture, save
     from ..tools.map import (
         LONGEST_DEPENDENCY,

@@ -15,6 +15,7 @@ from ..progress import progress_bar
 from .options import (
     PATH,
     annotation_option,
+    check_targets,
     clock,
     computed_options,
     dask_option,
@@ -309,6 +310,7 @@ def saturate(
     from ..tools.saturate import saturate as run
     from ..tools.workers import alleles_per_second, dask_workers
 
+    check_targets([output], model, store, bed)
     if dask and model["threads"] is None:
         model["threads"] = 1  # of each worker
     with open_annotator(**model, store=None if dry_run else store) as annotator, progress_bar() as progress:

@@ -14,6 +14,7 @@ from ..settings import LEAST
 from .options import (
     PATH,
     annotation_option,
+    check_targets,
     introduce,
     machine_options,
     open_annotator,
@@ -90,7 +91,7 @@ def embed(
     if source is None:
         raise click.UsageError("no sequence: give a reference with -R, or records with --fasta")
     check_formats(outputs, attention=attention)
-    files.check_outputs(outputs, filter(None, (source, bed, vcf, model["annotation"])))
+    check_targets(outputs, model, source, bed, vcf)
     computed: dict[str, Any] = {"window": window, "flank": min(_FLANK, (window - 1) // 2), "scores": ()}
     with open_annotator(reference=source, **computed, **model) as annotator:
         introduce(annotator.backend.info)
@@ -181,7 +182,7 @@ def oligo(
     the target are listed and not ranked, because hiding a site weakens it by construction.
     """
     outputs = [path for path in (table, picture) if path not in (None, "-")]
-    files.check_outputs(filter(None, outputs), (reference, model["annotation"]))
+    check_targets(outputs, {**model, "splice_model": splice_model}, reference)
     from ..model.tuned import SpliceSiteModel
     from ..tools.drawing import check_picture, save
     from ..tools.oligo import oligos_of, table_of
@@ -266,7 +267,7 @@ def calibrate(output: str, per_class: int, seed: int, contigs: tuple[str, ...], 
     """
     from ..tools.calibrate import SCORES, calibrate_into
 
-    files.check_outputs([output], [model["reference"], model["annotation"]])
+    check_targets([output], model)
     with open_annotator(**model, scores=SCORES) as annotator:
         introduce(annotator.backend.info)
         with progress_bar() as progress:

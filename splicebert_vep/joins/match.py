@@ -83,6 +83,11 @@ def number(text: str, kind: Callable[[str], _N]) -> _N:
     raise UnreadableError(text)
 
 
+def position(text: str) -> int | None:
+    """Read a position of a row; None where it is no number of up to ten digits, as an index holds."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
+
+
 def fields_with_status(name: str, fields: Sequence[FieldSpec], source: str) -> tuple[FieldSpec, ...]:
     """Return a join's fields under the name of the join, and its ``STATUS`` last."""
     own = [FieldSpec(f"{name}_{f.id}", "A", f.type, f.description, f.direction) for f in fields]

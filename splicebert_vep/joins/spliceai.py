@@ -33,6 +33,7 @@ from .match import (
     fields_with_status,
     gene_names,
     number,
+    position,
 )
 
 Read = Callable[[str, str, str, Sequence[str]], Entries]
@@ -211,9 +212,9 @@ def vcf_row(line: str) -> Row:
         Refused: it has too few columns.
     """
     cells = line.split("\t", 8)
-    if len(cells) < 8 or not cells[1].isdigit():
+    if len(cells) < 8 or (pos := position(cells[1])) is None:
         raise Refused(f"A row of a joined VCF is not whole: {line[:60]!r}. Get the file again.")
-    return Row(int(cells[1]), cells[3].upper(), tuple(cells[4].upper().split(",")), cells)
+    return Row(pos, cells[3].upper(), tuple(cells[4].upper().split(",")), cells)
 
 
 def _read(read: Read, text: str | None, ref: str, alt: str, alts: Sequence[str]) -> Entries:
@@ -376,7 +377,7 @@ def read_pangolin(text: str, ref: str, alt: str, alts: Sequence[str]) -> Entries
         if gain != gain or loss != loss:
             entries.append(Entry(gene, (None,) * 5))
         elif 0 <= gain <= 1 and -1 <= loss <= 0:
-            entries.append(Entry(gene, (gain, int(gain_at), loss, int(loss_at), max(gain, -loss))))
+            entries.append(Entry(gene, (gain, _place(gain_at), loss, _place(loss_at), max(gain, -loss))))
         else:  # of -s, which lists every site above a cutoff
             raise UnreadableError(match[0])
         at = match.end()

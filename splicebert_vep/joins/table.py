@@ -15,8 +15,21 @@ from splicebert_vep_spec import FieldSpec, GeneContext, JoinAdapter, JoinQuery, 
 from splicebert_vep_spec.values import Direction, FieldType, fits
 
 from ..errors import SettingsError
+from ..files import open_regular
 from ..genome.ids import stable_id
-from .match import AlleleRows, Entries, Entry, FileJoin, Joined, Match, Row, UnreadableError, fields_with_status, number
+from .match import (
+    AlleleRows,
+    Entries,
+    Entry,
+    FileJoin,
+    Joined,
+    Match,
+    Row,
+    UnreadableError,
+    fields_with_status,
+    number,
+    position,
+)
 
 _DOCS = "docs/joins.md shows how a table is declared"
 _S = TypeVar("_S")
@@ -79,6 +92,8 @@ class TableField(msgspec.Struct, forbid_unknown_fields=True):
     missing: list[str] | None = None
 
     def __post_init__(self) -> None:
+        if not self.description.isprintable():
+            raise ValueError("description needs printable characters of one line")
         _check_word("type", self.type, FieldType)
         _check_word("direction", self.direction, Direction)
         if self.pick is not None:
@@ -98,6 +113,10 @@ class Declaration(msgspec.Struct, forbid_unknown_fields=True):
     version: str = ""
     missing: tuple[str, ...] = (".", "NA", "-")
     gene: GeneColumn = GeneColumn()
+
+    def __post_init__(self) -> None:
+        if any("\0" in file for file in self.files):
+            raise ValueError("a name in files has a null character")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +181,12 @@ def read_declaration(path: str) -> Declaration:
         SettingsError: it is not there, no TOML, or a key is missing, unknown or wrong; the message names the key.
     """
     try:
-        with open(path, "rb") as handle:
+        with open_regular(path) as handle:
             content = tomllib.load(handle)
     except OSError as error:
         raise SettingsError(f"{path} cannot be opened: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is no TOML: {error}", remedy=_DOCS) from error
+    except (ValueError, RecursionError) as error:  # beside TOML's own: no UTF-8, too many digits, too deeply nested
+        raise SettingsError(f"{path} is no TOML that a table is declared in: {error}", remedy=_DOCS) from error
     found = _converted(path, content, Declaration)
     for name, given in found.fields.items():
         found.fields[name] = field = _converted(f"{path}, fields.{name}", given, TableField)
@@ -283,14 +302,18 @@ class OpenTable(FileJoin):
 
     def _row(self, line: str) -> Row:
         cells = line.split("\t")
-        if len(cells) != len(self._header) or not cells[self._pos].isdigit():
+        if len(cells) != len(self._header) or (pos := position(cells[self._pos])) is None:
             raise SettingsError(
                 f"A row of a joined table cannot be read: needed {len(self._header)} columns as in its header, and a "
                 f"position, found {len(cells)}: {line[:60]}",
                 where=" or ".join(self._declared.files),
             )
-        pos = int(cells[self._pos]) + 1 - self._declared.columns.base
-        return Row(pos, cells[self._ref].upper(), tuple(cells[self._alt].upper().split(",")), cells)
+        return Row(
+            pos + 1 - self._declared.columns.base,
+            cells[self._ref].upper(),
+            tuple(cells[self._alt].upper().split(",")),
+            cells,
+        )
 
 
 def _header(head: Sequence[str], file: str) -> list[str]:

@@ -192,6 +192,12 @@ def resolve_splice_model(name_or_path: str | Path) -> Path:
     return folder
 
 
+def model_folders(*models: str | None) -> list[Path]:
+    """Return the folders that a run may read of models given by name or path, and that of the bundled ones."""
+    named = (model_folder(MODELS[one], cache_dir()) if one in MODELS else Path(one) for one in models if one)
+    return [_BUNDLED, *named]
+
+
 def _unknown(name: str) -> ModelError:
     remedy = suggestion([name], MODELS).replace("?", "? ") + "check the spelling or the path"
     needed = "a model folder, or one of " + ", ".join(MODELS)

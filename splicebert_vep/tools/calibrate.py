@@ -15,7 +15,7 @@ from splicebert_vep_spec import Allele, GeneContext, Status
 
 from ..annotator import Annotator
 from ..errors import CalibrationError, OutputError, SettingsError, suggestion
-from ..files import check_outputs, check_place, destination
+from ..files import check_place, destination
 from ..genome.gene_index import GeneIndex
 from ..genome.gene_table import GeneTable, Ints
 from ..genome.reference import Reference
@@ -205,7 +205,7 @@ def calibrate_into(
     if destination(path).final is None:
         raise OutputError("The table could not be written.", needed="the name of a file", found=str(path))
     check_place(path)
-    check_outputs([path], [annotator.reference.path])
+    annotator.check_targets([str(path)])
     names = contigs_of(annotator.reference, contigs)
     check_build(annotator, names)
     sampler = Sampler(annotator.genes, annotator.reference, names, seed)

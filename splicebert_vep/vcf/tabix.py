@@ -12,7 +12,7 @@ from pathlib import Path
 import pysam
 
 from ..errors import VcfError
-from ..files import sha256_of
+from ..files import open_regular, sha256_of
 from ..genome.contigs import ContigNames
 from .read import BGZF_END
 
@@ -68,7 +68,7 @@ class TabixTable:
 
 def _check_bgzipped(path: str) -> None:
     try:
-        with open(path, "rb") as handle:
+        with open_regular(path) as handle:
             head = handle.read(18)
             handle.seek(max(0, os.fstat(handle.fileno()).st_size - len(BGZF_END)))
             tail = handle.read()
@@ -98,7 +98,7 @@ def _damaged(path: str, found: str) -> VcfError:
 def _comment_and_skip(index: str) -> tuple[bytes, int]:
     """Return from an index the character that begins comments, and the number of first lines that are no rows."""
     try:
-        with gzip.open(index, "rb") as handle:
+        with open_regular(index) as packed, gzip.open(packed, "rb") as handle:
             head = handle.read(40)
         magic, at = head[:4], {b"TBI\1": 24, b"CSI\1": 32}.get(head[:4])
         if at is None:

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 
 import pysam
 import pysam.bcftools
@@ -12,6 +13,8 @@ import pytest
 from factories import SPLICEAI, Point, annotated, join_genome, open_annotator, plugin, tabixed, table, vcf, words
 from splicebert_vep import Annotator
 from splicebert_vep.errors import BuildError, PluginError, SettingsError, VcfError
+from splicebert_vep.joins.spliceai import vcf_row
+from splicebert_vep.model.registry import _BUNDLED
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep.vcf.tabix import TabixTable
 from splicebert_vep_spec import FieldSpec, JoinAdapter, OpenJoin, Refused
@@ -217,6 +220,13 @@ def spoil(kind, file):
         index.write_bytes(index.read_bytes()[:10])
     elif kind == "index of nothing":
         index.write_bytes(b"TBI")
+    elif kind in ("pipe", "pipe as index"):  # opened as a file, it waits for a writer for ever
+        target = file if kind == "pipe" else index
+        target.unlink()
+        os.mkfifo(target)
+    elif kind == "device":
+        file.unlink()
+        file.symlink_to("/dev/zero")
     return file
 
 
@@ -230,6 +240,9 @@ def spoil(kind, file):
         ("cut off", "cut off"),
         ("index cut off", "damaged"),
         ("index of nothing", "damaged"),
+        ("pipe", "no regular file"),
+        ("pipe as index", "no regular file"),
+        ("device", "no regular file"),
     ],
 )
 def test_a_file_that_cannot_be_read_by_place_is_an_error(kind, problem, annotator, tmp_path):
@@ -238,6 +251,40 @@ def test_a_file_that_cannot_be_read_by_place_is_an_error(kind, problem, annotato
     with pytest.raises(VcfError, match=problem):
         annotated(annotator, source, f"spliceai={file}")
     assert not (tmp_path / "in.jsonl").exists()
+
+
+@pytest.mark.parametrize("pos", ["\N{SUPERSCRIPT TWO}", "9" * 5000])
+def test_a_row_whose_pos_is_no_number_of_a_vcf_is_an_error(pos):
+    with pytest.raises(Refused):
+        vcf_row(f"1\t{pos}\t.\tA\tC\t.\t.\tX")
+
+
+def test_no_output_replaces_a_file_of_the_model(run, tmp_path):
+    """The model's folder holds more than what this run opens, and a folder of another model counts as little."""
+    work = tmp_path / "work"
+    work.mkdir()
+    open_annotator(work).close()
+    shutil.copytree(_BUNDLED / "splicebert-mini", tmp_path / "m")
+    shutil.copytree(_BUNDLED / "splicebert-mini-splice-sites", tmp_path / "s")
+    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+    words = ["-R", work / "g.fa", "-A", work / "g.gtf", "--model", tmp_path / "m", "--splice-model", tmp_path / "s"]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for path in (tmp_path / "m" / "config.json", tmp_path / "s" / "model.safetensors", work / "g.gtf"):
+        for command in (
+            ["annotate", source, "-O", path, "--output-type", "v"],
+            ["annotate", source, "-O", tmp_path / "o.vcf", "--summary", path],
+            ["map", "chr1:340-350", "-o", path],
+        ):
+            code, _, err = run(*command, *words)
+            assert code == 3 and "would replace" in err, (command, err)
+        with (
+            Annotator(
+                work / "g.fa", work / "g.gtf", model=str(tmp_path / "m"), splice_model=str(tmp_path / "s")
+            ) as one,
+            pytest.raises(SettingsError, match="would replace"),
+        ):
+            one.annotate(source, path, kind="vcf")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_files_are_closed_after_a_run_and_after_an_error(annotator, tmp_path, monkeypatch):

@@ -276,6 +276,8 @@ PANGOLIN_CASES = {
         "350 A C", f"{TWO}|Warnings:NoAnnotatedSitesToMaskForThisGene{ONE}|Warnings:", [FIRST]),
     "zero": ("350 A C", "ENSG01.3|-50:0.0|-50:-0.0|Warnings:", [("FOUND", 0, -50, 0, -50, 0)]),
     "no score but NaN": ("350 A C", "ENSG01.3|1:nan|2:nan|Warnings:", [("MISSING", *[None] * 5)]),
+    "no place on a chromosome": (
+        "350 A C", f"ENSG01.3|{'9' * 5000}:0.4|-3:-0.25|Warnings:", [("UNREADABLE", *[None] * 5)]),
     "first ALT only": ("350 A C,T", f"{ONE}|Warnings:", [FIRST, ("NO_RECORD", None, None, None, None, None)]),
     "another gene": ("350 A C", f"{TWO}|Warnings:", [("OTHER_GENE", None, None, None, None, None)]),
     "every site above a cutoff (-s)": (

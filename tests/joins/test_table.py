@@ -1,5 +1,6 @@
 """Tables that a file declares: CADD-like by allele, dbNSFP-like by transcript; and what a declaration may not say."""
 
+import os
 import shutil
 
 import pytest
@@ -128,6 +129,12 @@ def test_the_line_of_names_may_be_one_that_the_index_skips(annotator, tmp_path):
     ("old", "new", "problem"),
     [
         (PLAIN, "files = [", "no TOML"),
+        (PLAIN, "a = " + "[" * 100_000, "no TOML"),
+        (PLAIN, "a = " + "{a = " * 100_000, "no TOML"),
+        (PLAIN, "a" + ".a" * 50_000 + " = 1", "unknown field"),
+        ('alt = "alt"\n', f'alt = "alt"\nbase = 1{"0" * 5000}\n', "no TOML"),
+        ("t.tsv.gz", "t\\u0000", "null"),
+        ('"x"', '"x\\u001b[31m"', "printable"),
         ('files = ["t.tsv.gz"]\n', "", "required field `files`"),
         ('["t.tsv.gz"]', "[]", "length >= 1"),
         ('["t.tsv.gz"]', '"t.tsv.gz"', "Expected `array`"),
@@ -154,6 +161,14 @@ def test_a_declaration_that_cannot_be_used_is_an_error(old, new, problem, annota
     with pytest.raises(SettingsError, match=problem) as caught:
         annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_declaration_is_a_regular_file(kind, annotator, tmp_path):
+    path = tmp_path / "t.toml"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    with pytest.raises(SettingsError, match="no regular file"):
+        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
 
 
 def test_files_of_one_table_have_the_same_columns(annotator, tmp_path):
