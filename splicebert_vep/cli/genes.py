@@ -9,7 +9,7 @@ from typing import Any
 
 import cloup
 
-from ..genome.gene_build import DEFAULT_BIOTYPES, compile_genes, load_table, read_contig_lengths
+from ..genome.gene_build import DEFAULT_BIOTYPES, BuildReport, compile_genes, load_table, read_contig_lengths
 from ..genome.gene_table import CHOICES, GeneTable
 from .options import PATH, json_option, print_json, print_table, say, shortened
 
@@ -67,6 +67,7 @@ def build(
 
     IN is GFF3, GTF or SpliceAI's table, plain or gzip.
     """
+    report = BuildReport()
     table = compile_genes(
         Path(annotation),
         name=name,
@@ -75,8 +76,10 @@ def build(
         biotypes=biotypes,
         mane_from=load_table(mane_from) if mane_from else None,
         contig_lengths=read_contig_lengths(Path(contig_lengths)) if contig_lengths else None,
+        report=report,
     )
     table.save(Path(output))
+    print_table([("feature", "number", ""), *report.rows()], wrap=True)
     say(f"{output}: {len(table):,} genes, {len(table.exon_start):,} exons, digest {table.digest}")
 
 

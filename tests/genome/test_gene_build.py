@@ -10,7 +10,7 @@ import pytest
 
 from factories import ENSEMBL_GFF3, ENSEMBL_GTF, GENCODE_GFF3, REFSEQ_GFF3, choice_gff3, tabbed, write_text
 from splicebert_vep.errors import AnnotationError
-from splicebert_vep.genome.gene_build import compile_genes, load_table, read_contig_lengths
+from splicebert_vep.genome.gene_build import BuildReport, compile_genes, load_table, read_contig_lengths
 from splicebert_vep.genome.gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED
 
 A, D, R = HAS_ACCEPTOR, HAS_DONOR, REPORTED
@@ -190,8 +190,6 @@ def test_gzip_and_suffix_do_not_matter(tmp_path: Path) -> None:
         "1\tx\texon\tten\t200\t.\t+\t.\tParent=transcript:ENST01\n",
         "1\tx\texon\t201\t200\t.\t+\t.\tParent=transcript:ENST01\n",
         "1\tx\texon\t0\t200\t.\t+\t.\tParent=transcript:ENST01\n",
-        "1\tx\texon\t101\t200\t.\t+\t.\tName=E\n",  # no Parent
-        "1\tx\tgene\t101\t200\t.\t+\t.\tName=E\n",  # no ID
         "##sequence-region 1\n",
     ],
 )
@@ -206,8 +204,6 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (ENSEMBL_GTF.replace('transcript_id "ENST03"; ', ""), 15),
-        (ENSEMBL_GTF.replace('gene_id "ENSG02"; ', ""), 14),
         (f"{SPLICEAI}ALPHA 1 + 100 600 100,300, 200,", 2),
         (f"{SPLICEAI}ALPHA 1 + 100 600 100,300, 200,300,", 2),
     ],
@@ -215,12 +211,6 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
 def test_a_malformed_line_of_another_format_is_named(tmp_path: Path, text: str, line: int) -> None:
     with pytest.raises(AnnotationError, match=f"bad.txt, line {line}"):
         compile_genes(write_text(tmp_path, text, "bad.txt"))
-
-
-def test_a_gene_without_strand(tmp_path: Path) -> None:
-    path = write_text(tmp_path, choice_gff3(("T1", "basic", 0)).replace(" + ", " . "))
-    with pytest.raises(AnnotationError, match="gene G on 1"):
-        compile_genes(path)
 
 
 def test_no_gene_of_the_wanted_biotypes_tells_which_there_are(tmp_path: Path) -> None:
@@ -246,7 +236,170 @@ def test_a_file_that_is_no_annotation(tmp_path: Path, data: bytes, message: str)
         load_table(path)
 
 
-def test_genes_without_exons_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = write_text(tmp_path, ENSEMBL_GFF3 + "1 x gene 4001 4100 . + . ID=g;gene_id=G;biotype=lncRNA\n")
-    assert len(compile_genes(path)) == 2
-    assert "1 genes of the wanted biotypes have no exons" in caplog.text
+def _layout(style: str) -> str:
+    """Return the genes of ENSEMBL_GTF as other sources write them."""
+    names = {"ENST01": "NM_01.7", "ENST02": "NR_02.1", "ENST03": "NM_03.2"}
+    genes = {"ENSG01": ("ALPHA", 11), "ENSG02": ("BETA", 22)}
+    lines, described = [], []
+    for line in ENSEMBL_GTF.strip().splitlines():
+        if line[0] == "#":
+            continue
+        _, _, kind, *columns, text = line.split(None, 8)
+        gene = next(word for word in genes if word in text)
+        transcript = next((word for word in names if word in text), "")
+        symbol, number = genes[gene]
+        name, short = names.get(transcript, ""), names.get(transcript, "").partition(".")[0]
+        about = (
+            f'gene_id "{symbol}"; transcript_id "{name}"; db_xref "GeneID:{number}"; db_xref "HGNC:5"; gene "{symbol}";'
+        )
+        mane = ' tag "MANE Select";' if transcript != "ENST02" else ""
+        contig = "NC_000001.11" if "ncbi" in style else "chr1"
+        if style == "stringtie":
+            about = f'transcript_id "{gene}.{transcript[-1:]}"; gene_id "{gene}"; ref_gene_name "{symbol}";'
+        elif style == "ucsc":
+            about = f'gene_id "{symbol}"; transcript_id "{short}"; exon_number "1"; gene_name "{symbol}";'
+        elif style == "ucsc-gff3":
+            kind = "CDS" if kind == "stop_codon" else kind
+            about = f"ID={short};geneID={symbol};gene_name={symbol}" if kind == "transcript" else f"Parent={short}"
+        elif kind == "gene":
+            about += ' gene_biotype "protein_coding";'
+        else:
+            about += f' transcript_biotype "mRNA";{mane}'
+        row = " ".join([contig, "x", kind, *columns, about])
+        if kind == "gene":
+            described += [row] if "ncbi" in style else []
+        elif style != "stringtie" or kind in ("transcript", "exon"):
+            lines.append(row)
+    return "\n".join(["##x", *(lines + described if style == "ncbi-sorted" else described + lines)])
+
+
+@pytest.mark.parametrize(
+    ("style", "ids", "transcripts", "biotype"),
+    [
+        ("ncbi", ("11", "22"), ("NM_01.7", "NM_03.2"), "protein_coding"),
+        ("ncbi-sorted", ("11", "22"), ("NM_01.7", "NM_03.2"), "protein_coding"),
+        ("ucsc", ("ALPHA", "BETA"), ("NM_01", "NM_03"), "unspecified"),
+        ("ucsc-gff3", ("ALPHA", "BETA"), ("NM_01", "NM_03"), "unspecified"),
+        ("stringtie", ("ENSG01", "ENSG02"), ("ENSG01.1", "ENSG02.3"), "unspecified"),
+    ],
+)
+def test_layouts_of_other_sources_give_the_genes_of_ensembls(
+    tmp_path: Path, style: str, ids: tuple[str, ...], transcripts: tuple[str, ...], biotype: str
+) -> None:
+    ensembl = compile_genes(write_text(tmp_path, ENSEMBL_GTF))
+    report = BuildReport()
+    table = compile_genes(write_text(tmp_path, _layout(style)), report=report)
+    assert (table.gene_ids, table.transcript_ids) == (ids, transcripts)
+    assert table.symbols == ensembl.symbols == ("ALPHA", "BETA")
+    assert table.biotypes == (biotype, biotype)
+    numbers = ["gene_start", "gene_end", "gene_strand", "exon_offsets", "exon_start", "exon_end", "exon_flags"]
+    for name in numbers if style == "stringtie" else [*numbers, "cds_start", "cds_end"]:
+        assert getattr(table, name).tolist() == getattr(ensembl, name).tolist(), name
+    assert not report.left_out
+    assert (report.kept["genes"], report.kept["transcripts"], report.kept["exons"]) == (2, 3, 7)
+
+
+def test_one_contig_under_two_names_is_one(tmp_path: Path) -> None:
+    lines = ENSEMBL_GFF3.replace("\n1 havana", "\nchr1 havana", 12)
+    assert {line.split()[0] for line in lines.split("\n") if "ALPHA" in line} == {"chr1"}
+    table = compile_genes(write_text(tmp_path, lines))
+    assert (table.contigs, table.gene_ids) == (("chr1",), ("ENSG01.3", "ENSG02.1"))
+    twice = "\n".join(["##x", *(line.replace("1 havana", f"{name} havana", 1) for name in ("chr1", "1")
+                                for line in ENSEMBL_GFF3.split("\n") if line[:1] == "1")])  # fmt: skip
+    again = compile_genes(write_text(tmp_path, twice))
+    assert again.digest == compile_genes(write_text(tmp_path, ENSEMBL_GFF3.replace("\n1 ", "\nchr1 "))).digest
+
+
+GENE_G = "1 x gene 4001 4100 . + . ID=g;gene_id=G;biotype=lncRNA\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "unit", "count"),
+    [
+        ("1 x exon 101 200 . + . Name=E", "exons", 1),
+        ("1 x exon 101 200 . + . Parent=nobody,neither", "exons", 2),
+        ("1 x exon 101 200 . + . Parent=a;Parent=b", "exons", 1),
+        ("1 x mRNA 101 200 . + . ID=t;Parent=nobody\n1 x exon 101 200 . + . Parent=t", "transcripts", 1),
+        ("1 x mRNA 101 200 . + . ID=t\n1 x exon 101 200 . + . Parent=t", "transcripts", 1),
+        ("1 x gene 101 200 . + . Name=E", "genes", 1),
+        ("1 x gene 101 200 . + . ID=a;ID=b", "genes", 1),
+        (GENE_G, "genes", 1),
+        (f"{GENE_G}1 x mRNA 4001 4100 . + . ID=t;Parent=g", "transcripts", 1),  # no exons
+        (f"{GENE_G}1 x exon 4001 4100 . + . Parent=g\n1 x exon 4201 4300 . - . Parent=g", "transcripts", 1),
+        (GENE_G.replace("+", ".") + "1 x exon 4001 4100 . . . Parent=g", "genes", 1),
+        (
+            GENE_G + "1 x mRNA 4001 4100 . + . ID=t;Parent=g\n1 x mRNA 4301 4400 . + . ID=t;Parent=g\n"
+            "1 x exon 4001 4100 . + . Parent=t\n1 x exon 4301 4400 . + . Parent=t", "transcripts", 1,
+        ),
+        ("chrM x gene 1 200 . + . ID=m;biotype=protein_coding", "genes", 1),
+    ],
+)  # fmt: skip
+def test_lines_that_cannot_be_used_are_counted_and_the_rest_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, lines: str, unit: str, count: int
+) -> None:
+    before, report = BuildReport(), BuildReport()
+    clean = compile_genes(write_text(tmp_path, ENSEMBL_GFF3), report=before)
+    assert not caplog.records
+    table = compile_genes(write_text(tmp_path, f"{ENSEMBL_GFF3.rstrip()}\n{lines}"), report=report)
+    assert table.digest == clean.digest
+    added = report.left_out - before.left_out
+    assert [number for (kind, why), number in added.items() if kind == unit and "belong" not in why] == [count]
+    assert bool(caplog.records) is ("chrM" not in lines)  # nobody expects genes there
+    for kind in ("genes", "transcripts", "exons"):
+        rows = [(int(number.replace(",", "")), fate) for feature, number, fate in report.rows() if feature == kind]
+        assert rows[0][0] == sum(number for number, _ in rows[1:])
+        assert [fate for _, fate in rows[:2]] == ["read", "kept"]
+
+
+@pytest.mark.parametrize("attribute", ['gene_id "ENSG02"; ', 'transcript_id "ENST03"; '])
+def test_gtf_lines_without_an_id_are_counted(tmp_path: Path, attribute: str) -> None:
+    report, broken = BuildReport(), ENSEMBL_GTF.replace(attribute, "")
+    assert compile_genes(write_text(tmp_path, broken), report=report).gene_ids == ("ENSG01.3",)
+    assert {unit: number for (unit, why), number in report.left_out.items() if "_id" in why}["exons"] == 2
+
+
+def _gtf(gene: str, transcript: str, start: int, strand: str, line: bool = False) -> str:
+    about = f'gene_id "{gene}"; transcript_id "{transcript}"; gene_biotype "lncRNA";'
+    rows = [("exon", start, start + 99), ("exon", start + 200, start + 299)]
+    rows += [("gene", start, start + 299)] * line
+    return "".join(f"1 x {kind} {first} {last} . {strand} . {about}\n" for kind, first, last in rows)
+
+
+@pytest.mark.parametrize("line", [True, False])
+@pytest.mark.parametrize(
+    ("places", "genes"),
+    [
+        ([(101, "+"), (9001, "+")], [(100, 400, 1), (9000, 9300, 1)]),  # one id at two places: two genes
+        ([(101, "+"), (9001, "-")], [(100, 400, 1), (9000, 9300, -1)]),
+        ([(101, "+"), (251, "+"), (351, "+")], [(100, 650, 1)]),
+        ([(101, "+"), (251, "+"), (351, "-")], [(100, 550, 1)]),  # on both strands of one place: the larger
+        ([(101, "."), (251, "+")], [(100, 550, 1)]),
+    ],
+)
+def test_a_gene_is_what_overlaps_on_one_strand(
+    tmp_path: Path, places: list[tuple[int, str]], genes: list[tuple[int, int, int]], line: bool
+) -> None:
+    text = "".join(_gtf("G", f"T{number}", start, strand, line) for number, (start, strand) in enumerate(places))
+    table = compile_genes(write_text(tmp_path, text))
+    found = zip(table.gene_start.tolist(), table.gene_end.tolist(), table.gene_strand.tolist(), strict=True)
+    assert list(found) == genes
+    assert set(table.gene_ids) == {"G"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "1 x mRNA 101 200 . + . ID=t\n1 x exon 101 200 . + . Parent=t",
+            "no genes(.|\n)*their gene is not in the file",
+        ),
+        (GENE_G, "no exons(.|\n)*lncRNA"),
+        (f"{GENE_G}1 x mRNA 4001 4100 . + . ID=t;Parent=g\n1 x CDS 4001 4100 . + . Parent=t", "no exons"),
+        (GENE_G.replace("+", ".") + "1 x exon 4001 4100 . . . Parent=g", "No gene(.|\n)*no strand"),
+        ("MT x gene 1 200 . + . ID=m;biotype=lncRNA", "no genes(.|\n)*mitochondrial"),
+        (GENE_G.replace("lncRNA", "tRNA") + "1 x exon 4001 4100 . + . Parent=g", r"wanted biotypes(.|\n)*tRNA \(1\)"),
+    ],
+)
+def test_an_annotation_without_usable_genes_is_told_the_cause(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(AnnotationError, match=message):
+        compile_genes(write_text(tmp_path, text))

@@ -177,7 +177,8 @@ class Model:
     cds: tuple[int, int] | None
 
     def gtf(self) -> str:
-        lines = []
+        first, last = min(min(exons)[0] for exons in self.transcripts), max(max(exons)[1] for exons in self.transcripts)
+        lines = [f'1\tx\tgene\t{first + 1}\t{last}\t.\t{self.strand}\t.\tgene_id "{self.name}"; gene_biotype "lncRNA";']
         for number, exons in enumerate(self.transcripts):
             tag = ' tag "MANE_Select";' if number == 0 else ""
             rest = f'gene_id "{self.name}"; transcript_id "{self.name}T{number}"; gene_biotype "lncRNA";{tag}'

@@ -94,7 +94,14 @@ def test_cli_build_and_info(tmp_path: Path) -> None:
 
     source, out = write_text(tmp_path, ENSEMBL_GFF3), tmp_path / "tiny.genes.parquet"
     built = run("build", source, "-O", out, "--name", "tiny")
-    assert (built.exit_code, built.stdout) == (0, "")
+    assert built.exit_code == 0
+    table = [line.split(None, 2) for line in built.stdout.splitlines()]
+    assert table[:4] == [
+        ["feature", "number"], ["genes", "4", "read"], ["genes", "2", "kept"],
+        ["genes", "1", "left out: on the mitochondrial genome"],
+    ]  # fmt: skip
+    assert ["genes", "1", "left out: not of a wanted biotype: processed_pseudogene 1"] in table
+    assert {row[0] for row in table[1:]} == {"genes", "transcripts", "exons", "CDS"}
     assert "2 genes, 6 exons" in built.stderr
     info = json.loads(run("info", out, "--json").stdout)
     assert (info["name"], info["digest"]) == ("tiny", load_table(out).digest)
