@@ -36,6 +36,7 @@ from splicebert_vep.scoring.plan import plan_scores, with_choice
 from splicebert_vep.settings import Settings
 from splicebert_vep.store.store import AlleleKey, ScoreStore, StoredScores
 from splicebert_vep.train.corpus import Source
+from splicebert_vep.train.loop import Task, read_log
 from splicebert_vep.train.pretrain import initialise
 from splicebert_vep.train.recipe import FineTuneRecipe, Recipe, Stage
 from splicebert_vep_spec import (
@@ -866,6 +867,26 @@ TINY = Recipe(  # of a pre-training
     stages=(Stage(20, 40, 4000, 1.0, anywhere=True), Stage(60, 80, 4000, 0.5)),
     batch_tokens=400, parts=2, learning_rate=3e-3, warmup_steps=3, neighbour_layers=1, validate_every=7, save_every=5,
 )  # fmt: skip
+
+
+class Killed(Exception):
+    """A training that was broken off."""
+
+
+def kill_at(step: int, task: type[Task], monkeypatch) -> None:
+    """Let the training of a task be killed at a step."""
+    plain = task.loss
+
+    def dying(self, model, at, part, device):
+        if at == step:
+            raise Killed
+        return plain(self, model, at, part, device)
+
+    monkeypatch.setattr(task, "loss", dying)
+
+
+def losses(folder: Path) -> list[float]:
+    return [float(row["loss"]) for row in read_log(folder / "train.csv")]
 
 
 def genome(

@@ -67,14 +67,10 @@ def test_bundled_model_equals_transformers() -> None:
 @pytest.mark.parametrize("positions", [1026, 512])
 def test_official_size_equals_transformers(tmp_path: Path, positions: int) -> None:
     config = transformers.BertConfig(
-        vocab_size=10,
-        hidden_size=512,
-        num_hidden_layers=6,
-        num_attention_heads=16,
-        intermediate_size=2048,
+        vocab_size=10, hidden_size=512, num_hidden_layers=6, num_attention_heads=16, intermediate_size=2048,
         max_position_embeddings=positions,
         initializer_range=0.08,  # wider than in training, so that attention and logits are far from flat
-    )
+    )  # fmt: skip
     torch.manual_seed(positions)
     transformers.BertForMaskedLM(config).save_pretrained(tmp_path)
     assert_equals_transformers(tmp_path, windows(2, 512))
@@ -87,12 +83,8 @@ def mini() -> SpliceBert:
 
 @pytest.mark.parametrize(
     "positions",
-    [
-        [[0, 1, 2, 63], [5, 6, 7, 8]],
-        [[9, 9, 9, 9], [63, 0, 63, 0]],  # repeated, and not in order
-        [[31], [12]],
-    ],
-    ids=["different", "repeated", "one"],
+    [[[0, 1, 2, 63], [5, 6, 7, 8]], [[9, 9, 9, 9], [63, 0, 63, 0]], [[31], [12]]],
+    ids=["different", "repeated, not in order", "one"],
 )
 def test_some_positions_equal_all(mini: SpliceBert, positions: list[list[int]]) -> None:
     tokens, wanted = windows(2, 64), torch.tensor(positions)
@@ -106,11 +98,6 @@ def test_some_positions_equal_all(mini: SpliceBert, positions: list[list[int]]) 
     assert [state.shape[1] for state in some.all_hidden] == [64] * 6 + [wanted.shape[1]]
     for ours, state in zip(some.all_hidden[:-1], full.all_hidden[:-1], strict=True):
         assert torch.equal(ours, state)
-
-
-def test_hidden_states_only_when_asked(mini: SpliceBert) -> None:
-    with torch.inference_mode():
-        assert mini(windows(1, 16)).all_hidden is None
 
 
 def test_neighbours_in_a_batch_change_nothing(mini: SpliceBert) -> None:

@@ -24,15 +24,9 @@ from splicebert_vep.model.registry import resolve_model
 State = dict[str, torch.Tensor]
 
 SIZES = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 32,
-    "max_position_embeddings": 34,
-    "type_vocab_size": 2,
-    "layer_norm_eps": 1e-12,
-    "hidden_act": "gelu",
-}
+    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32,
+    "max_position_embeddings": 34, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu",
+}  # fmt: skip
 BERT = {**SIZES, "architectures": ["BertForMaskedLM"], "model_type": "bert", "vocab_size": 10}
 BERT["position_embedding_type"] = "absolute"
 
@@ -42,14 +36,10 @@ NEWER_RNA = ["<pad>", "<cls>", "<eos>", "<unk>", "<mask>", "<null>", *"ACGUNRYSW
 ROW_OF = {"[PAD]": "<pad>", "[UNK]": "<unk>", "[CLS]": "<cls>", "[SEP]": "<eos>", "[MASK]": "<mask>", "T": "U"}
 RNA_HEAD = {"act": None, "bias": True, "layer_norm_eps": 1e-12, "transform": "nonlinear", "transform_act": "gelu"}
 MULTIMOLECULE = {
-    **SIZES,
-    "architectures": ["SpliceBertForPreTraining"],
-    "attention_dropout": 0.1,
-    "hidden_dropout": 0.1,
+    **SIZES, "architectures": ["SpliceBertForPreTraining"], "attention_dropout": 0.1, "hidden_dropout": 0.1,
     "lm_head": {**RNA_HEAD, "dropout": 0.0, "hidden_size": 16, "output_name": None},
-    "model_type": "splicebert",
-    "position_embedding_type": "absolute",
-}
+    "model_type": "splicebert", "position_embedding_type": "absolute",
+}  # fmt: skip
 TOKENS = torch.tensor([[2, 6, 7, 8, 9, 5, 4, 6, 1, 9, 0, 3], [2, 9, 9, 8, 8, 7, 7, 6, 6, 5, 4, 3]])
 
 
@@ -82,9 +72,7 @@ def multimolecule_state(vocabulary: list[str], encoder: str = "model") -> State:
     return state
 
 
-def write(
-    folder: Path, config: object, state: State, vocabulary: list[str] | None = None, pickled: bool = True
-) -> Path:
+def write(folder: Path, config: object, state: State, vocabulary=None, pickled: bool = True) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     if vocabulary is not None:

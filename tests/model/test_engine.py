@@ -80,11 +80,6 @@ def test_only_the_allele_that_the_model_fails_on_fails(how, reason, caplog):
         assert outcomes[i].values == expected[i].alleles[0].contexts[0].values
 
 
-def test_all_failed():
-    reports = pipeline(REFERENCE, GENES, Failing("nan")).report([records()[2]])
-    assert reports[0].alleles[0].contexts[0].status is Status.FAILED
-
-
 class Misshapen(NullBackend):
     def forward(self, tokens, positions):
         out = super().forward(tokens, positions)

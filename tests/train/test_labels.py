@@ -314,12 +314,6 @@ def test_a_contig_that_the_fasta_lacks_cannot_be_held_out(tmp_path):
         divided([both], ["test:2"])
 
 
-def test_with_nothing_held_out_there_is_no_test(tmp_path):
-    found = divided([source(tmp_path, {"1": "+-+-+-+-+-"})], [])
-    assert found.tests == () and found.untested == ()
-    assert len(found.training.stretches) + len(found.validation.stretches) == 10
-
-
 def test_genes_that_overlap_go_together_and_the_division_does_not_depend_on_others(tmp_path):
     alone = source(tmp_path, {"1": "+-+-+-+-+-"})
     more = source(tmp_path, {"1": "+-+-+-+-+-", "2": "+-+-+"}, "other")
@@ -369,11 +363,6 @@ def test_whole_genes_are_tested_up_to_a_size(tmp_path):
     few, all_ = (divided([both], ["test:2"], test_nt=nt).tests[0].labelled for nt in (GENE + 1, 10**9))
     assert few.nucleotides == 2 * GENE and all_.nucleotides == 6 * GENE
     assert set(genes(few)) < set(genes(all_))
-
-
-def test_holding_out_everything_leaves_nothing_to_train_on(tmp_path):
-    with pytest.raises(CorpusError, match="no gene to train on"):
-        divided([source(tmp_path, {"1": "+-"})], ["test"])
 
 
 def test_training_does_not_depend_on_how_much_is_tested(tmp_path):

@@ -10,54 +10,18 @@ import time
 
 import pytest
 import torch
-from msgspec.structs import replace
 
-from factories import TINY, write_genome
+from factories import TINY, Killed, kill_at, losses
 from splicebert_vep.errors import ModelError, SettingsError
 from splicebert_vep.files import locked
-from splicebert_vep.train.corpus import Source, build_corpus
-from splicebert_vep.train.loop import Processes, read_log, step_rng
+from splicebert_vep.train.loop import read_log, step_rng
 from splicebert_vep.train.pretrain import MaskedLanguageModelling, pretrain
 from splicebert_vep.train.recipe import scaled
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    fasta, gtf = write_genome(tmp_path_factory.mktemp("genome"), "+-" * 10)
-    return build_corpus([Source("test", fasta, str(gtf))], 0.3)
-
-
-@pytest.fixture(scope="module")
-def unbroken(corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    pretrain(TINY, corpus, folder)
-    return folder
-
-
-def losses(folder):
-    return [float(row["loss"]) for row in read_log(folder / "train.csv")]
-
-
-def test_the_same_run_gives_the_same_bytes(unbroken, corpus, tmp_path):
-    pretrain(TINY, corpus, tmp_path)
-    assert losses(tmp_path) == losses(unbroken)
-    assert (tmp_path / "model/model.safetensors").read_bytes() == (unbroken / "model/model.safetensors").read_bytes()
-
-
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("at", [3, 5, 13])
 def test_a_run_broken_off_goes_on_as_if_it_had_not_been(unbroken, corpus, tmp_path, monkeypatch, at):
-    plain = MaskedLanguageModelling.loss
-
-    def dying(self, model, step, part, device):
-        if step == at:
-            raise Killed
-        return plain(self, model, step, part, device)
-
-    monkeypatch.setattr(MaskedLanguageModelling, "loss", dying)
+    kill_at(at, MaskedLanguageModelling, monkeypatch)
     with pytest.raises(Killed):
         pretrain(TINY, corpus, tmp_path)
     monkeypatch.undo()
@@ -91,11 +55,6 @@ def test_kill_9_and_the_same_command_again(corpus, unbroken, tmp_path):
     assert not list((tmp_path / "run").glob(".*.tmp"))
 
 
-def test_a_run_of_another_recipe_or_corpus_is_refused(unbroken, corpus):
-    with pytest.raises(SettingsError, match="another recipe"):
-        pretrain(replace(TINY, learning_rate=1e-3), corpus, unbroken)
-
-
 def test_two_processes_do_not_train_in_one_folder(corpus, tmp_path):
     pretrain(scaled(TINY, 800), corpus, tmp_path)
     with locked(tmp_path, "training"), pytest.raises(SettingsError, match="Another process"):
@@ -121,12 +80,6 @@ def test_two_processes_train_as_one(corpus, unbroken, tmp_path):
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "run") == pytest.approx(losses(unbroken), abs=1e-3)
     assert len(read_log(tmp_path / "run/validation.csv")) == 3
-
-
-def test_a_process_alone_sums_nothing():
-    tensor = torch.ones(2)
-    Processes().sum([tensor])
-    assert tensor.tolist() == [1, 1]
 
 
 def test_a_training_that_diverges_ends_with_its_last_checkpoint(corpus, tmp_path, monkeypatch):

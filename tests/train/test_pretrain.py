@@ -7,14 +7,14 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from factories import TINY, write_genome
+from factories import TINY, losses, write_genome
 from splicebert_vep.errors import CorpusError, SettingsError
 from splicebert_vep.model.bert import SpliceBert
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.train.corpus import Source, build_corpus
 from splicebert_vep.train.loop import IGNORED, Machine, Processes, read_log
 from splicebert_vep.train.pretrain import MaskedLanguageModelling, initialise, mask_windows, masked_loss, pretrain
-from splicebert_vep.train.recipe import MINI, Stage, scaled
+from splicebert_vep.train.recipe import MINI, scaled
 from splicebert_vep_spec import CLS, MASK, SEP, A, N, T
 
 CPU = torch.device("cpu")
@@ -75,23 +75,6 @@ def test_n_is_never_selected():
     assert (batch.targets[0] == IGNORED).all()
     seen = np.take_along_axis(batch.tokens, batch.positions, axis=1)
     assert (seen[truth == N] == N).all()
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    fasta, gtf = write_genome(tmp_path_factory.mktemp("genome"), "+-" * 10)
-    return build_corpus([Source("test", fasta, str(gtf))], 0.3)
-
-
-@pytest.fixture(scope="module")
-def unbroken(corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    pretrain(TINY, corpus, folder)
-    return folder
-
-
-def losses(folder):
-    return [float(row["loss"]) for row in read_log(folder / "train.csv")]
 
 
 def test_the_loss_is_the_sum_of_minus_ln_p_over_the_selected():
@@ -175,12 +158,6 @@ def test_a_head_of_a_neighbour_layer_sees_its_neighbour():
     for head, offset in enumerate((-1, 1, -2, 2, -3, 3, -4, 4)):
         seen = weights[head].argmax(dim=1)[10:190] - torch.arange(10, 190)
         assert (seen == offset).float().mean() > 0.9
-
-
-def test_windows_longer_than_every_gene_are_refused(corpus, tmp_path):
-    recipe = replace(TINY, stages=(Stage(3500, 3500, 8000, 0.0),), batch_tokens=8000)
-    with pytest.raises(CorpusError, match="window of 3500"):
-        pretrain(recipe, corpus, tmp_path)
 
 
 def test_a_corpus_without_held_out_genes_is_refused_before_the_first_step(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from factories import tiny_model
+from factories import Killed, kill_at, tiny_model
 from splicebert_vep.errors import LabelError
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.classifier import load_classifier
@@ -55,13 +55,9 @@ def classes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tuned(classes, base, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    said = []
-    return (
-        folder,
-        *finetune_sequences(classes, folder, base=base, recipe=RECIPE, machine=Machine(say=said.append)),
-        said,
-    )
+    folder, said = tmp_path_factory.mktemp("run"), []
+    made = finetune_sequences(classes, folder, base=base, recipe=RECIPE, machine=Machine(say=said.append))
+    return folder, *made, said
 
 
 def test_classes_are_learned_and_every_test_sequence_predicted(tuned, classes):
@@ -122,19 +118,8 @@ def test_rare_classes_weigh_as_much_as_frequent_ones(classes, base):
     assert (learned._weights.numpy() * counts) == pytest.approx(np.full(3, len(split.training) / 3))
 
 
-class Killed(Exception):
-    pass
-
-
 def test_a_run_broken_off_goes_on_as_if_it_had_not_been(tuned, classes, base, tmp_path, monkeypatch):
-    plain = AnswerSequences.loss
-
-    def dying(self, model, step, part, device):
-        if step == 40:
-            raise Killed
-        return plain(self, model, step, part, device)
-
-    monkeypatch.setattr(AnswerSequences, "loss", dying)
+    kill_at(40, AnswerSequences, monkeypatch)
     with pytest.raises(Killed):
         finetune_sequences(classes, tmp_path, base=base, recipe=RECIPE)
     monkeypatch.undo()
@@ -190,12 +175,7 @@ GOOD = [("ACGT", "a", "train"), ("ACGG", "b", "train"), ("AAAA", "a", "validatio
         (["sequence", "label", "split"], GOOD[:3], "'validation' lacks", None),
         (["sequence", "label", "split"], GOOD[1:], "'train' lacks", None),
         (["sequence", "label"], [(f"{'ACGT'[n % 4]}{'ACGT'[n // 4]}", str(n)) for n in range(16)] * 8, "lacks a", None),
-        (
-            ["sequence", "label", "split"],
-            [(f"A{'C' * n}", str(n), "train") for n in range(1, 103)],
-            "number of classes",
-            None,
-        ),
+        (["sequence", "label"], [(f"A{'C' * n}", str(n)) for n in range(1, 103)], "number of classes", None),
         (["sequence", "value", "split"], [("ACGT", "x", "train")], "not a finite number", 2),
         (["sequence", "value", "split"], [("ACGT", "nan", "train")], "not a finite number", 2),
         (["sequence", "value", "split"], [("A", 1, "train"), ("C", 1, "train")], "'train' lacks", None),
