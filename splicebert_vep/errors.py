@@ -133,6 +133,11 @@ def suggestion(unknown: Iterable[str], known: Iterable[str]) -> str:
     return f"did you mean {', '.join(found)}?" if found else ""
 
 
+def visible(text: str) -> str:
+    r"""Return text of others with control characters spelled out (``\x1b``), so that a terminal obeys none of them."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def require(*modules: str, extra: str = "training") -> None:
     """See before hours of work that what its end needs is there.
 

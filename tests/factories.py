@@ -181,7 +181,7 @@ class StandIn:
         fails_on: bases; a window that holds them makes it fail.
     """
 
-    name, weights_sha256, quality = "stand-in", "5" * 64, ""
+    name, weights_sha256, architecture, digest, quality = "stand-in", "5" * 64, "strings", "5" * 64, ""
 
     def __init__(self, rule=mixed, *, window=510, batch_tokens=2048, fails_on=None):
         self.rule, self.window, self.batch_tokens, self.fails_on = rule, window, batch_tokens, fails_on

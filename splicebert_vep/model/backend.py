@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from splicebert_vep_spec import CLS, NUCLEOTIDES, SEP, A, Backend, BackendInfo, BackendOptions, BackendOutput
 
 from ..errors import SettingsError
-from .bert import BertConfig, BertOutput, SpliceBert, pick
+from .bert import BertOutput, SpliceBert, pick
 from .checkpoint import load_checkpoint
 from .registry import MODELS, check_known, quality_note, resolve_model
 
@@ -151,7 +151,7 @@ class TorchBackend(Backend):
         self.layers, self.heads = loaded.config.num_hidden_layers, loaded.config.num_attention_heads
         self.info = BackendInfo(
             options.model if options.model in MODELS else folder.name, loaded.weights_sha256, loaded.max_window,
-            loaded.fixed_window, loaded.config.hidden_size, _architecture(loaded.config), precision, self._device.type,
+            loaded.fixed_window, loaded.config.hidden_size, loaded.architecture, precision, self._device.type,
             quality_note(folder) or "", suited_tokens(self._device),
         )  # fmt: skip
 
@@ -206,14 +206,6 @@ class TorchBackend(Backend):
         if self._device.type == "mps":  # it has no float64, which the scores are computed in
             return BackendOutput(logits.cpu(), hidden.cpu())
         return BackendOutput(logits, hidden)
-
-
-def _architecture(config: BertConfig) -> str:
-    """Return the settings that the weights' digest does not cover: another number of heads fits the same shapes."""
-    return (
-        f"{config.num_hidden_layers}x{config.hidden_size} heads={config.num_attention_heads} "
-        f"ff={config.intermediate_size} positions={config.max_position_embeddings} eps={config.layer_norm_eps:g}"
-    )
 
 
 def _candidates(asked: str, device: torch.device) -> tuple[str, ...]:

@@ -57,6 +57,22 @@ class BertConfig:
         return self.max_trained_length or self.max_position_embeddings - 2  # [CLS] and [SEP]
 
     @property
+    def encoder_weights(self) -> int:
+        """Number of weights without the head: matrices, biases, and two for each unit of a norm."""
+        size, inner = self.hidden_size, self.intermediate_size
+        layer = 4 * size * (size + 1) + inner * (size + 1) + size * (inner + 1) + 4 * size
+        tables = self.vocab_size + self.max_position_embeddings + self.type_vocab_size
+        return self.num_hidden_layers * layer + (tables + 2) * size
+
+    @property
+    def architecture(self) -> str:
+        """The settings that the weights' digest does not cover: another number of heads fits the same shapes."""
+        return (
+            f"{self.num_hidden_layers}x{self.hidden_size} heads={self.num_attention_heads} ff={self.intermediate_size} "
+            f"positions={self.max_position_embeddings} eps={self.layer_norm_eps}"
+        )
+
+    @property
     def fixed_length(self) -> bool:
         """True for a model that was trained on windows of one length only.
 
@@ -101,8 +117,8 @@ def read_config(file: Path) -> Description:
 
     def number(key: str) -> int:
         value = raw.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise error(key, "a whole number above 0", value)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 1 << 31:
+            raise error(key, f"a whole number from 1 to {(1 << 31) - 1:,}", value)
         return value
 
     layouts = {"splicebert": MULTIMOLECULE, "bert": OFFICIAL if raw.get("max_trained_length") is None else OURS}
@@ -208,7 +224,7 @@ def read_json(file: Path) -> dict[str, object]:
         raw = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(raw, dict):
             raise ValueError(f"{type(raw).__name__} instead of an object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         found = getattr(error, "strerror", None) or str(error)
         remedy = "give the folder that holds config.json and the weights"
         raise ModelError("The model's config cannot be read.", found=found, where=str(file), remedy=remedy) from error

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import ModelError, visible
 from ..files import reporting, sha256_of, whole_or_not
 from .bert import (
     MULTIMOLECULE,
@@ -57,6 +58,12 @@ _KEYS = {
     "head_dense": "{head}.transform.dense",
     "head_norm": "{head}.transform.{norm}",
 }
+_SPARE_BYTES = 1 << 24  # so much larger than four times its file a network may be
+# Errors of torch and of its unpickler for bytes that are cut, flipped or hostile.
+DAMAGED = (
+    OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError,
+    ArithmeticError, ImportError, MemoryError, struct.error, pickle.UnpicklingError, SafetensorError,
+)  # fmt: skip
 _OWN = ("head.", "classifier.")  # parameters of a fine-tuned head, whose keys are their names
 
 
@@ -68,6 +75,7 @@ class LoadedModel:
         model: in eval mode, fp32, on the CPU.
         weights_sha256: of the weights file as it lies on disk, lower-case hex.
         layout: ``official``, ``splicebert-vep`` or ``multimolecule``.
+        rows: of the file's tokens, the ten that are used, in our order; None where they are the same.
     """
 
     model: SpliceBert
@@ -75,6 +83,13 @@ class LoadedModel:
     weights_sha256: str
     weights_file: Path
     layout: str
+    rows: list[int] | None = None
+
+    @property
+    def architecture(self) -> str:
+        """The settings that change an answer and that the weights' digest does not cover."""
+        rows = f" vocabulary={','.join(map(str, self.rows))}" if self.rows is not None else ""
+        return self.config.architecture + rows
 
     @property
     def max_window(self) -> int:
@@ -112,8 +127,8 @@ def load_checkpoint(folder: Path) -> LoadedModel:
     if described.layout == MULTIMOLECULE:
         dialect = Dialect("model", "layer_norm", "lm_head")
     config = described.config
-    model = load_weights(file, lambda: SpliceBert(config), dialect, described.file_vocab_size, rows)
-    return LoadedModel(model, config, sha256_of(file), file, described.layout)
+    model = load_weights(file, config, lambda: SpliceBert(config), dialect, described.file_vocab_size, rows)
+    return LoadedModel(model, config, sha256_of(file), file, described.layout, rows)
 
 
 def save_checkpoint(model: SpliceBert, folder: Path) -> None:
@@ -186,11 +201,13 @@ AnyEncoder = TypeVar("AnyEncoder", bound=Encoder)
 
 
 def load_weights(
-    file: Path, build: Callable[[], AnyEncoder], dialect: Dialect, vocabulary: int, rows: list[int] | None = None
-) -> AnyEncoder:
+    file: Path, config: BertConfig, build: Callable[[], AnyEncoder], dialect: Dialect, vocabulary: int,
+    rows: list[int] | None = None,
+) -> AnyEncoder:  # fmt: skip
     """Build a network and give it the weights of a file, each of which is checked; it is in eval mode, on the CPU.
 
     Args:
+        config: of the network; it is refused before it is built where the file cannot hold its weights.
         build: makes the network; its random weights are replaced, and the caller's random state is left as it was.
         vocabulary: number of tokens that the file has embeddings for.
         rows: of the file's tokens, those that the network has, in its order; None where they are the same.
@@ -199,6 +216,7 @@ def load_weights(
         ModelError: see ``load_checkpoint``.
     """
     weights = _WeightsFile(file, dialect)
+    weights.check_room(config)
     with torch.random.fork_rng(devices=[]):
         model = build().cpu()
     state = {}
@@ -223,6 +241,17 @@ class _WeightsFile:
             dialect = Dialect("splicebert", dialect.norm, dialect.head)  # multimolecule up to 0.0.5 named it so
         self._dialect = dialect
 
+    def check_room(self, config: BertConfig) -> None:
+        """Refuse a network that is far larger than the file before memory and time go into it.
+
+        A network up to four times as large as the file is built, so that the first weight that does not fit is named.
+        """
+        size, tensors = self._file.stat().st_size, len(self._left)
+        if 4 * config.encoder_weights > 4 * size + _SPARE_BYTES or config.num_hidden_layers > tensors:
+            problem = "The config describes a larger network than the weights file can hold"
+            asked = f"{config.encoder_weights:,} weights in {config.num_hidden_layers:,} layers"
+            raise self._error(problem, f"at most {size:,} bytes in {tensors} tensors", asked)
+
     def key(self, name: str) -> str:
         key = self._dialect.key(name)
         other = f"{self._dialect.head}.decoder.bias"
@@ -234,8 +263,9 @@ class _WeightsFile:
         value = self._left.pop(key)
         if tuple(value.shape) != shape:
             raise self._error(f"The weight {key} has another shape", str(shape), str(tuple(value.shape)))
-        if value.dtype is not torch.float32:
-            raise self._error(f"The weight {key} has another type", "torch.float32", str(value.dtype))
+        if value.dtype is not torch.float32 or value.layout is not torch.strided or value.is_meta:
+            found = "no data" if value.is_meta else f"{value.dtype}, {value.layout}"
+            raise self._error(f"The weight {key} has another type", "torch.float32", found)
         if bad := int((~torch.isfinite(value)).sum()):
             raise self._error(f"The weight {key} is not finite", "numbers", f"{bad} of {value.numel()} infinite or NaN")
         return value
@@ -265,7 +295,7 @@ class _WeightsFile:
                 raise self._error(f"The decoder is not tied: {key}", f"the same as {self._dialect.key(name)}", largest)
 
     def _names(self) -> str:
-        names = sorted(self._left)
+        names = sorted(map(visible, self._left))
         return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "no other keys"
 
     def _error(self, problem: str, needed: str, found: str) -> ModelError:
@@ -282,13 +312,14 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        loaded = torch.load(file, weights_only=True, map_location="cpu")
-    except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
+        loaded: dict[str, Tensor] = torch.load(file, weights_only=True, map_location="cpu")
+    except DAMAGED as error:
         # Only torch's first line: it goes on to recommend loading with code execution.
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0]}"
+        reason = visible(f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0]}")
         remedy = "pull or copy the file again; a pickle with more than tensors in it is refused"
         raise ModelError("The weights cannot be read.", found=reason, where=str(file), remedy=remedy) from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        found = type(loaded).__name__
-        raise ModelError("The weights file is not a state dictionary.", found=found, where=str(file))
+    named = isinstance(loaded, dict) and all(isinstance(key, str) for key in loaded)
+    if not named or not all(isinstance(value, Tensor) for value in loaded.values()):
+        problem, needed = "The weights file is not a state dictionary.", "tensors by name"
+        raise ModelError(problem, needed=needed, found=type(loaded).__name__, where=str(file))
     return loaded

@@ -8,11 +8,13 @@ the config names the task, the window, and the model that it began as.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -121,6 +123,18 @@ class LoadedClassifier:
     about: FineTuned
     weights_sha256: str
 
+    @property
+    def architecture(self) -> str:
+        """The settings that change an answer and that the weights' digest does not cover."""
+        about = self.about
+        kind = f"head={about.head} window={about.window} pooled={about.pooled} labels={','.join(about.labels)}"
+        return f"{self.model.config.architecture} {kind}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that changes an answer: weights and architecture."""
+        return hashlib.sha256(f"{self.weights_sha256}\n{self.architecture}\n".encode()).hexdigest()
+
 
 def save_classifier(model: Classifier, about: FineTuned, folder: Path) -> None:
     """Write a fine-tuned folder; the same weights give the same bytes.
@@ -164,7 +178,7 @@ def load_classifier(folder: Path, task: str | None = None) -> LoadedClassifier:
     def build() -> Classifier:
         return Classifier(described.config, len(about.labels), head=about.head, pooled=about.pooled)
 
-    model = load_weights(weights, build, Dialect(), described.file_vocab_size)
+    model = load_weights(weights, described.config, build, Dialect(), described.file_vocab_size)
     return LoadedClassifier(model, about, sha256_of(weights))
 
 
@@ -173,12 +187,13 @@ def _about(raw: Mapping[str, Any], file: Path) -> FineTuned:
         names = raw["id2label"]
         labels = tuple(names[str(number)] for number in range(len(names)))
         about = FineTuned(labels=labels, **raw["fine_tuned"])
-    except (KeyError, TypeError) as error:
+        msgspec.convert(asdict(about), FineTuned)  # checks the types
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
         raise _not_ours(file, f"{type(error).__name__}: {error}") from error
     window, positions = about.window, raw["max_position_embeddings"]
     if about.head not in HEADS:
         raise _not_ours(file, f"a head of kind {about.head!r}")
-    if not isinstance(window, int) or not 1 <= window <= positions - 2 or not labels:
+    if not 1 <= window <= positions - 2 or not labels:
         raise _not_ours(file, f"a window of {window!r} for {positions} positions and {len(labels)} labels")
     return about
 

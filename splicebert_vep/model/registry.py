@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from ..errors import DownloadError, ModelError, suggestion
+import msgspec
+
+from ..errors import DownloadError, ModelError, suggestion, visible
 from ..files import cache_root, sha256_of
 
 if TYPE_CHECKING:
@@ -252,8 +254,8 @@ def read_record(folder: Path) -> PullRecord | None:
     if not file.is_file():
         return None
     try:
-        return PullRecord(**json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        return msgspec.json.decode(file.read_bytes(), type=PullRecord)
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
         problem, remedy = "The record of the download is damaged.", "pull the model again"
         raise ModelError(problem, found=str(error), where=str(file), remedy=remedy) from error
 
@@ -261,14 +263,15 @@ def read_record(folder: Path) -> PullRecord | None:
 def quality_note(folder: Path) -> str | None:
     """Return how good a model was measured to be: the paragraph of its ``README.md`` that has ``Measured:`` in it.
 
-    None when the folder has no such paragraph. White space is folded, so the note is one line.
+    None when the folder has no such paragraph. White space is folded, so the note is one line, and
+    control characters are spelled out.
     """
     readme = folder / "README.md"
     if not readme.is_file():
         return None
     for paragraph in readme.read_text(encoding="utf-8", errors="replace").split("\n\n"):
         if "Measured:" in paragraph:
-            return " ".join(paragraph.split())
+            return visible(" ".join(paragraph.split()))
     return None
 
 

@@ -29,6 +29,8 @@ class TunedModel:
         window: nucleotides that it sees at once, at most.
         base: model that it began as.
         weights_sha256: of its weights file, lower-case hex.
+        architecture: the other settings that change an answer.
+        digest: SHA-256 (hex) of both.
         quality: measured quality in a sentence or two; empty when it was not measured.
         batch_tokens: tokens in one call that suit the device.
     """
@@ -43,7 +45,8 @@ class TunedModel:
         self.labels = loaded.about.labels
         self.window = loaded.about.window
         self.base = loaded.about.base
-        self.weights_sha256 = loaded.weights_sha256
+        self.weights_sha256, self.architecture = loaded.weights_sha256, loaded.architecture
+        self.digest = loaded.digest
         self.quality = quality_note(folder) or ""
         self.batch_tokens = suited_tokens(device)
 

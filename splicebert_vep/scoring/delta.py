@@ -124,10 +124,10 @@ SiteBases = Callable[[str, str, int, int], Mapping[str, Set[int]]]
 
 @dataclass(frozen=True, slots=True)
 class SpliceModelName:
-    """A splice-site model, by its folder's name and the SHA-256 of its weights."""
+    """A splice-site model, by its folder's name and the digest of its weights and settings."""
 
     name: str
-    weights_sha256: str
+    digest: str
 
 
 def shape_of(window: int, distance: int) -> WindowShape:
@@ -164,7 +164,7 @@ class DeltaScorer(SequenceScorer):
         self._distance, self._masked = distance, masked
         self._model, self._sites, self._batch_tokens = model, sites, batch_tokens
         self.about = about
-        of = f"+{about.weights_sha256[:12]}-D{distance}-M{int(masked)}" if about else ""
+        of = f"+{about.digest[:12]}-D{distance}-M{int(masked)}" if about else ""
         self.version = VERSION + of
         self.fields = _fields(distance, masked, about)
 
@@ -353,10 +353,11 @@ def open_delta(
             found=f"{opened.window} nt",
             where=str(folder),
         )
-    about = SpliceModelName(opened.name, opened.weights_sha256)
+    about = SpliceModelName(opened.name, opened.digest)
     provenance = {
         NAME: about.name,
-        SHA256: about.weights_sha256,
+        SHA256: opened.weights_sha256,
+        "SpliceModelArchitecture": opened.architecture,
         "SpliceModelQuality": opened.quality or "quality not measured",
         **settings.provenance("delta_distance"),
         "DeltaMasked": "yes" if settings.masked else "no",

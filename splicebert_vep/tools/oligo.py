@@ -368,6 +368,7 @@ def oligos_of(
         **{key: run[key] for key in _PROVENANCE},
         "SpliceModel": splice_model.name if splice_model else "none",
         "SpliceModelSHA256": splice_model.weights_sha256 if splice_model else "none",
+        "SpliceModelArchitecture": splice_model.architecture if splice_model else "none",
         "SpliceModelQuality": (splice_model.quality or "not measured") if splice_model else "none",
         "SpliceModelWindow": str(splice_model.window) if splice_model else "none",
         "Target": aim.name,

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from ..errors import ModelError, SettingsError
 from ..files import locked, remove_left_over, reporting, whole_or_not
 from ..model.backend import choose_device
+from ..model.checkpoint import DAMAGED
 
 IGNORED = -100
 """Target that no loss counts; torch's own default."""
@@ -188,9 +188,6 @@ RECIPE, STEPS, VALIDATIONS, CHECKPOINT, BEST, MODEL = (
     "recipe.json", "train.csv", "validation.csv", "checkpoint.pt", "best.pt", "model",
 )  # fmt: skip
 
-# What torch raises for a file that is cut or not its own.
-_DAMAGED = (OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, UnpicklingError)
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -294,7 +291,7 @@ class RunFolder(ExitStack):
         try:
             # On the CPU first: an optimiser moves loaded state to the device of its weights.
             yield torch.load(file, weights_only=True, map_location="cpu")
-        except _DAMAGED as error:
+        except DAMAGED as error:
             found = str(error).splitlines()[0] if str(error) else type(error).__name__
             remedy = "remove it to begin again"
             raise ModelError("The checkpoint cannot be read.", found=found, where=str(file), remedy=remedy) from error

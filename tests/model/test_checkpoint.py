@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -146,6 +147,18 @@ def test_multimolecule_folder_with_a_stored_decoder_and_no_head_settings(tmp_pat
     torch.testing.assert_close(logits(load_checkpoint(write(tmp_path, config, state, RNA))), wanted, rtol=0, atol=1e-5)
 
 
+def test_another_order_of_tokens_is_another_architecture(tmp_path: Path) -> None:
+    """The same file with A and C exchanged in vocab.txt gives other scores, which a store must not mix up."""
+    config, swapped = {**MULTIMOLECULE, "vocab_size": 26}, [*RNA[:6], "C", "A", *RNA[8:]]
+    folders = [write(tmp_path / word[6], config, multimolecule_state(RNA), word, False) for word in (RNA, swapped)]
+    one, two = map(load_checkpoint, folders)
+    assert one.weights_sha256 == two.weights_sha256 and one.architecture != two.architecture
+    assert load_checkpoint(resolve_model("splicebert-mini")).architecture == BUNDLED_ARCHITECTURE
+
+
+BUNDLED_ARCHITECTURE = "6x128 heads=8 ff=512 positions=1026 eps=1e-05"  # stores of earlier versions have it
+
+
 def test_our_folder(tmp_path: Path, wanted: torch.Tensor) -> None:
     loaded = load_checkpoint(write(tmp_path, {**BERT, "max_trained_length": 20}, official_state(), None, False))
     assert (loaded.layout, loaded.max_window, loaded.fixed_window) == ("splicebert-vep", 20, None)
@@ -213,6 +226,7 @@ POSITION_IDS = "bert.embeddings.position_ids"
         ({"add_cross_attention": True}, "add_cross_attention"),
         ({"vocab_size": 11}, "vocab_size"),
         ({"hidden_size": None}, "hidden_size"),
+        ({"hidden_size": 10**4000}, "hidden_size"),
         ({"num_hidden_layers": 0}, "num_hidden_layers"),
         ({"num_attention_heads": 3}, "num_attention_heads"),
         ({"layer_norm_eps": "small"}, "layer_norm_eps"),
@@ -282,6 +296,61 @@ def test_vocabulary_in_another_order(tmp_path: Path) -> None:
 )
 def test_vocabulary_of_multimolecule(tmp_path: Path, vocabulary: list[str] | None, word: str) -> None:
     refused(write(tmp_path, {**MULTIMOLECULE, "vocab_size": 26}, multimolecule_state(RNA), vocabulary), word)
+
+
+HUGE = 2 * 10**9
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"num_hidden_layers": 10**8}, {"hidden_size": HUGE}, {"max_position_embeddings": HUGE}, {"type_vocab_size": HUGE},
+     {"intermediate_size": HUGE}, {"num_hidden_layers": HUGE, "intermediate_size": 1}],
+    ids=str,
+)  # fmt: skip
+def test_a_network_that_the_file_cannot_hold_is_refused_before_it_is_built(tmp_path: Path, change: object) -> None:
+    refused(write(tmp_path, {**BERT, **change}, official_state()), "larger network than the weights file")
+
+
+@pytest.mark.parametrize("text", ["[" * 10**6, '{"a":' * 10**6, '{"hidden_size": ' + "9" * 5000 + "}", "\0", "\udcff"])
+def test_a_hostile_config_is_refused(tmp_path: Path, text: str) -> None:
+    write(tmp_path, BERT, official_state())
+    (tmp_path / "config.json").write_text(text, errors="surrogateescape")
+    refused(tmp_path, "config")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (7, STATE[QUERY]),
+        (("a", None), STATE[QUERY]),
+        (QUERY, STATE[QUERY].to_sparse()),
+        (QUERY, STATE[QUERY].to(torch.complex64)),
+        (QUERY, torch.empty((16, 16), device="meta")),
+        ("\x1b[2Jx", torch.zeros(1)),
+    ],
+    ids=["number", "tuple", "sparse", "complex", "no data", "escape code"],
+)
+def test_odd_keys_and_tensors_are_refused(tmp_path: Path, key: Any, value: torch.Tensor) -> None:
+    write(tmp_path, BERT, {**STATE, key: value})
+    with pytest.raises(ModelError) as told:
+        load_checkpoint(tmp_path)
+    assert "\x1b" not in str(told.value)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("seed", range(40))
+def test_a_flipped_or_cut_pickle_never_ends_in_a_traceback(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    state = {key: value for key, value in STATE.items() if key == QUERY}
+    file = write(tmp_path, BERT, state) / "pytorch_model.bin"
+    if seed % 2:
+        torch.save(state, file, _use_new_zipfile_serialization=False)
+    data = bytearray(file.read_bytes())
+    for at in rng.sample(range(min(len(data), 400)), 3):
+        data[at] ^= 1 << rng.randrange(8)
+    file.write_bytes(data[: len(data) if seed % 3 else rng.randrange(len(data))])
+    with pytest.raises(ModelError):
+        load_checkpoint(tmp_path)
 
 
 class Payload:

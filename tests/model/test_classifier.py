@@ -100,11 +100,31 @@ def test_a_saved_model_comes_back_as_it_was(tmp_path):
         assert torch.equal(loaded.model(windows), network(windows))
 
 
-@pytest.mark.parametrize(("key", "value"), [("head", "transformer"), ("window", 41), ("window", "40"), ("foot", 1)])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("head", "transformer"),
+        ("window", 41),
+        ("window", "40"),
+        ("foot", 1),
+        ("task", 3),
+        ("pooled", "x"),
+        ("base", ["a"]),
+    ],
+)
 def test_a_config_that_does_not_hold_is_refused(tmp_path, key, value):
     save_classifier(model(), ABOUT, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["fine_tuned"][key] = value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="does not hold a fine-tuned model"):
+        load_classifier(tmp_path)
+
+
+@pytest.mark.parametrize("labels", [{"0": 1}, {"0": ["a"]}, 7, "abc", {}])
+def test_labels_that_are_no_names_are_refused(tmp_path, labels):
+    save_classifier(model(), ABOUT, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"id2label": labels}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="does not hold a fine-tuned model"):
         load_classifier(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import json
 import re
 import socket
 import tarfile
@@ -336,3 +337,16 @@ def test_registry_facts() -> None:
     registry.check_known(load_checkpoint(BUNDLED), mini)
     with pytest.raises(ModelError, match="hidden_size"):
         registry.check_known(load_checkpoint(BUNDLED), model)
+
+
+def test_control_characters_of_a_card_are_shown_as_such(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# x\n\nMeasured: \x1b[31mgood\x07 \u202eback\x9b.\n\nrest")
+    assert registry.quality_note(tmp_path) == r"Measured: \x1b[31mgood\x07 \u202eback\x9b."
+
+
+@pytest.mark.parametrize("text", ["{}", '{"name": ["a"]}', "[" * 10**6, "\0"])
+def test_a_damaged_record_is_told(tmp_path: Path, text: str) -> None:
+    fields = dataclasses.asdict(registry.PullRecord("a", "b", "c", "d", "e", True))
+    (tmp_path / "pulled.json").write_text(json.dumps(fields | json.loads(text)) if "name" in text else text)
+    with pytest.raises(ModelError, match="damaged"):
+        read_record(tmp_path)

@@ -1,6 +1,7 @@
 """Folders of fine-tuned models: other programs read them rightly, and nothing takes one for what it is not."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -96,6 +97,23 @@ def test_what_is_no_fine_tuned_folder_is_told(base, tuned, tmp_path):
         (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(ModelError, match="does not hold a fine-tuned model"):
             load_classifier(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["layer_norm_eps", "num_attention_heads", "window", "label"])
+def test_the_digest_covers_all_that_changes_an_answer(tuned, tmp_path, key):
+    folder = shutil.copytree(tuned, tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    if key == "window":
+        config["fine_tuned"]["window"] = 40
+    elif key == "label":
+        config["fine_tuned"]["task"], config["id2label"] = "sequence", {"0": "a", "1": "b", "2": "c"}
+    else:
+        config[key] = {"layer_norm_eps": 0.5, "num_attention_heads": 2}[key]
+    (folder / "config.json").write_text(json.dumps(config))
+    one, two = load_classifier(tuned), load_classifier(folder)
+    assert one.weights_sha256 == two.weights_sha256
+    assert one.architecture != two.architecture and one.digest != two.digest
+    assert load_classifier(tuned).digest == one.digest
 
 
 def test_positions_may_be_read_only_and_of_any_integer_type(tuned):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
@@ -228,7 +229,13 @@ def test_a_store_recalls_only_what_the_same_model_and_settings_computed(models, 
     with annotator(models[0], store=store) as opened:
         assert [result.values for result in opened.score(VARIANTS)] == first
         assert opened.stored_scoring.known == len(VARIANTS)
-    for model, changes in ((models[0], {"distance": 20}), (models[0], {"masked": True}), (models[1], {})):
+    other = shutil.copytree(
+        models[0], tmp_path / "sites1"
+    )  # the same weights, with which the network answers otherwise
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"layer_norm_eps": 0.5}))
+    changed = [(models[0], {"distance": 20}), (models[0], {"masked": True}), (models[1], {}), (other, {})]
+    for model, changes in changed:
         with annotator(model, store=store, **changes) as opened:
             assert [result.values for result in opened.score(VARIANTS)] != first
             assert opened.stored_scoring.known == 0

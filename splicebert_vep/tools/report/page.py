@@ -242,6 +242,7 @@ _LABELS = {
     "SpliceModel": "Splice-site model of delta scores",
     "SpliceModelQuality": "Its measured quality",
     "SpliceModelSHA256": "Its weights, SHA-256",
+    "SpliceModelArchitecture": "Its architecture",
     "DeltaDistance": "How far delta scores look, nt",
     "DeltaMasked": "Delta scores masked",
     "Precision": "Precision",
