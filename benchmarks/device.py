@@ -89,9 +89,8 @@ def main(
             rows.append([str(width), show(speed), show(ceiling / 1e12), share, str(failed)])
             cells = []
             for field in SCORES:
-                ours, theirs = (
-                    np.array([one[field] for one in some], float) for some in (results[: len(exact)], exact)
-                )
+                some = results[: len(exact)], exact
+                ours, theirs = (np.array([one[field] for one in those], dtype=float) for those in some)
                 both = ~np.isnan(ours) & ~np.isnan(theirs)
                 cells.append(f"{spearmanr(ours[both], theirs[both]).statistic:.5f}")
             ranks.append([str(width), *cells])

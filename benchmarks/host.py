@@ -14,19 +14,7 @@ import tempfile
 from pathlib import Path
 
 import click
-from common import (
-    LABELS,
-    Annotated,
-    annotate,
-    genome,
-    machine,
-    make_input,
-    median,
-    print_table,
-    say,
-    show,
-    write_first,
-)  # fmt: skip
+from common import LABELS, annotate, genome, machine, make_input, median, print_table, say, show, write_first
 
 SCORES = {"LLR": ["--scores", "LLR"], "all default scores": []}
 
@@ -53,7 +41,7 @@ def main(vcf: Path, reference: str, annotation: str, records: int, contig: str, 
         say("making the input")
         described = make(source, records)
         annotate(write_first(source, 1, folder / "one.vcf"), target, options, 1)  # indexes and digests the FASTA
-        runs: dict[str, list[Annotated]] = {title: [] for title in SCORES}
+        runs = {title: [] for title in SCORES}
         for repeat in range(repeats):
             for title, scores in SCORES.items():
                 runs[title].append(annotate(source, target, [*options, *scores], 1))
@@ -69,15 +57,13 @@ def main(vcf: Path, reference: str, annotation: str, records: int, contig: str, 
         ]  # fmt: skip
         print_table(("scores", *LABELS, "ALTs", "scored", "wall s", "net s", "ALTs/s net"), rows)
         if memory:
-            peaks: list[float] = []
-            rows = []
+            peaks, rows = [], []
             for count in (10_000, 1_000_000):
                 say(f"memory: {count:,} records")
                 described = make(source, count)
                 measured = annotate(source, target, options, 1)
                 peaks.append(measured.peak)
-                growth = f"{measured.peak / peaks[0] - 1:+.1%}"
-                rows.append([described, show(measured.seconds), show(measured.peak), growth])
+                rows.append([described, show(measured.seconds), show(peaks[-1]), f"{peaks[-1] / peaks[0] - 1:+.1%}"])
             click.echo("\nall default scores, one process each")
             print_table(("input", "net s", "peak MiB", "growth"), rows)
 
