@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
-from ..files import check_outputs
+from ..files import check_outputs, reporting
 from ..progress import progress_bar
 from .options import (
     PATH,
@@ -115,7 +115,9 @@ def run_command(
         return
     if dask and model["threads"] is None:
         model["threads"] = 1  # of each worker
-    os.makedirs(os.path.dirname(where) if store is None else ".", exist_ok=True)
+    if store is None:
+        with reporting(folder):
+            os.makedirs(folder, exist_ok=True)
     with open_annotator(**model, store=where) as annotator:
         introduce(annotator.backend.info, annotator.note)
         with dask_workers(dask, annotator) as workers, progress_bar() as progress:

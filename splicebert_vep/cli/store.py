@@ -262,10 +262,7 @@ Examples:
 @cloup.option_group(
     "Which alleles",
     cloup.option(
-        "--gene",
-        "genes",
-        multiple=True,
-        metavar="SYMBOL|ID",
+        "--gene", "genes", multiple=True, metavar="SYMBOL|ID",
         help="All of a gene's span, with records for every gene that overlaps it; may be repeated.",
     ),
     cloup.option(
@@ -273,21 +270,14 @@ Examples:
     ),
     cloup.option("--bed", type=PATH, metavar="FILE", help="Intervals, 0-based half-open, plain or gzip."),
     cloup.option("--indels", is_flag=True, help="Insertions of 1 nt and deletions of 1 to 4 nt as well as SNVs."),
-)
+)  # fmt: skip
 @cloup.option_group(
     "Input and output",
     cloup.option(
-        "-O",
-        "--output",
-        required=True,
-        type=PATH,
-        metavar="OUT.vcf.gz",
-        help="Sites-only VCF with its index.",
+        "-O", "--output", required=True, type=PATH, metavar="OUT.vcf.gz", help="Sites-only VCF with its index."
     ),
-    reference_option,
-    annotation_option,
-    store_option,
-)
+    reference_option, annotation_option, store_option,
+)  # fmt: skip
 @cloup.option_group(
     "How it runs",
     cloup.option("--dry-run", is_flag=True, help="Say how many alleles there are and what they will cost; no more."),

@@ -150,7 +150,8 @@ class GeneTable:
             "digest": self.digest, "contig_lengths": dict(self.contig_lengths),
         }  # fmt: skip
         fields = [pa.field(*pair) for pair in zip((*_TEXTS, *_NUMBERS, *_LISTS), kinds, strict=True)]
-        schema = pa.schema(fields, {_KIND: json.dumps(about)})
+        text = json.dumps(about)
+        schema = pa.schema(fields, {_KIND: text, "seal": hashlib.sha256(text.encode()).hexdigest()})
         numbers = (*_NUMBERS, *(f"{label}.list.element" for label in _LISTS))
         with whole_or_not(Path(path)) as temporary:
             pq.write_table(
@@ -179,7 +180,9 @@ class GeneTable:
         data = _bytes(path)
         try:
             table = None if data.startswith(_ZIP) else pq.ParquetFile(pa.BufferReader(data)).read()
-            about = {"format": 1} if table is None else json.loads(table.schema.metadata[_KIND.encode()])
+            written = {} if table is None else table.schema.metadata
+            text = b'{"format": 1}' if table is None else written[_KIND.encode()]
+            about = json.loads(text)
             if table is None or about["format"] != _FORMAT:
                 raise AnnotationError(
                     "The gene table was written by another version of splicebert-vep.", needed=f"format {_FORMAT}",
@@ -187,9 +190,13 @@ class GeneTable:
                     remedy="compile it again from the annotation: splicebert-vep genes build",
                 )  # fmt: skip
             found = _decode(table, about)
-            if found.digest != about["digest"]:
+            seal = hashlib.sha256(text).hexdigest().encode()  # older tables, as the built-in ones, have none
+            if found.digest != about["digest"] or written.get(b"seal", seal) != seal:
                 raise ValueError("contents that differ from the digest written with them")
-        except (pa.ArrowException, KeyError, IndexError, TypeError, ValueError, OSError) as error:
+        except (
+            pa.ArrowException, KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError, MemoryError,
+            OSError,
+        ) as error:  # fmt: skip
             raise AnnotationError(
                 "The file is not a compiled gene table.",
                 needed="a file made by splicebert-vep genes build (*.genes.parquet)",

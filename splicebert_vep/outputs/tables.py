@@ -132,7 +132,8 @@ class RowsWriter:
     def __init__(self, path: str, schema: pa.Schema) -> None:
         self._schema = schema
         self._buffer: list[tuple[Value, ...]] = []
-        self._writer = pq.ParquetWriter(path, schema)
+        self._file = open(path, "wb")  # noqa: SIM115 (pyarrow takes no path that is not UTF-8)
+        self._writer = pq.ParquetWriter(self._file, schema, write_page_checksum=True)
 
     def append(self, rows: Iterable[tuple[Value, ...]]) -> None:
         """Append rows."""
@@ -147,6 +148,7 @@ class RowsWriter:
             self._writer.close()
         finally:
             self._writer.is_open = False  # so that it does not try again when it is collected
+            self._file.close()
 
     def _flush(self) -> None:
         if not self._buffer:
@@ -161,4 +163,4 @@ def schema_of(run: RunInfo) -> pa.Schema:
     """Return the schema of a run's rows, with its provenance as metadata."""
     types = {"POS": pa.int64(), "START": pa.int64()} | {field.id: _ARROW_TYPES[field.type] for field in run.fields}
     kinds = [(name, types.get(name, pa.string())) for name in columns(run)]
-    return pa.schema(kinds, metadata=dict(run.provenance))
+    return pa.schema(kinds, metadata={key: utf8(value) for key, value in run.provenance.items()})

@@ -107,7 +107,7 @@ class StoredScoring:
         """
         found = self.find_known(alleles)
         missing = [i for i, outcome in enumerate(found) if outcome is None]
-        self.known += len(alleles) - len(missing)
+        self.known += sum(bool(stored_rows(outcome, self._own)) for outcome in found if outcome)
         done = 0
         while done < len(missing):
             batch = missing[done : done + self._batch]

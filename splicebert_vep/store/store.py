@@ -14,10 +14,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from random import Random
-from types import TracebackType
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -32,7 +32,8 @@ _MAGIC = b"SQLite format 3\x00"
 _WAIT = 300.0  # seconds for another writer
 _CACHE = 65536  # KiB: room for the inner pages of many millions of rows
 _BLOCK = 512  # alleles in one statement
-# AUTOINCREMENT: after a prune no new space or contig gets an id that another process still remembers.
+_PROVEN = 1 << 46  # ids from here on are digests of what they stand for; those of version 0.1 count from 1
+# AUTOINCREMENT: after a prune no new space gets an id that another process still holds.
 _SCHEMA = """
 CREATE TABLE spaces (
     id INTEGER PRIMARY KEY AUTOINCREMENT, score_digest TEXT NOT NULL, annotation_digest TEXT NOT NULL,
@@ -62,18 +63,21 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
         OutputError: it cannot be made.
     """
     folder = Path(os.path.realpath(path)).parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise OutputError("The folder of the score store is not there: make it.", where=str(folder))
     if (kind := file_system(folder)) in _NETWORK:
         remedy = "give a path on a disk of this machine; other machines score parts, 'store import' takes their Parquet"
         problem = f"SQLite cannot keep a score store safe on a network file system ({kind})."
         raise StoreError(problem, where=str(path), remedy=remedy)
-    if path.exists():
+    if os.path.exists(path):
         _check_file(path)
     elif not writing:
         raise StoreError("The score store is not there: check the path.", where=str(path))
+    mode = "rwc" if writing else "ro"
+    if not writing and not os.access(folder, os.W_OK) and not os.path.exists(f"{path}-wal"):
+        mode += "&immutable=1"  # on a read-only disk SQLite cannot make the files beside it that readers share
     with guarding(path):
-        uri = f"{path.absolute().as_uri()}?mode={'rwc' if writing else 'ro'}"
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
         connection = sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None, check_same_thread=False)
     try:
         with guarding(path):
@@ -102,21 +106,14 @@ def file_system(folder: Path) -> str:
 
 @contextmanager
 def guarding(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite into this program's.
-
-    Raises:
-        OutputError: disk full, not permitted.
-        StoreError: damaged, or another process keeps it.
-    """
+    """Turn errors of SQLite into OutputError (disk full, not permitted) or StoreError (damaged, or kept by another)."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes the file in its messages
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _FULL:
-            remedy = "see to disk space and permissions and run the command again; all that was committed is safe"
-            raise OutputError(
-                "The score store could not be written.", found=str(error), where=str(path), remedy=remedy
-            ) from error
+            problem = "The score store could not be opened or written: see to disk space and permissions."
+            raise OutputError(problem, found=str(error), where=str(path)) from error
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             problem = f"Another process has kept the score store for {_WAIT:.0f} s: wait for it, or end it."
             raise StoreError(problem, where=str(path)) from error
@@ -142,12 +139,11 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
     [[application]] = connection.execute("PRAGMA application_id").fetchall()
-    [[tables]] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-    if application or tables:
+    count_tables = "SELECT count(*) FROM sqlite_schema"
+    if application or connection.execute(count_tables).fetchone() != (0,):
         return
     connection.execute("BEGIN IMMEDIATE")  # two processes may make it at once
-    [[tables]] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-    if not tables:
+    if connection.execute(count_tables).fetchone() == (0,):
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {_APPLICATION}")
@@ -168,8 +164,8 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
 
 def _check_file(path: Path) -> None:
     """Raise StoreError for a file that is no whole SQLite database, before SQLite writes to it."""
-    if path.is_dir():
-        raise StoreError("The score store is a folder: give a file.", where=str(path))
+    if not path.is_file():
+        raise StoreError("The score store is a folder, pipe or device: give a file.", where=str(path))
     try:
         with path.open("rb") as handle:
             head = handle.read(100)
@@ -234,16 +230,14 @@ class ScoreStore:
         self.path = Path(path)
         self._connection = connect(self.path, writing=writing)
         self._space_ids: dict[Space, int] = {}
-        self._contig_ids: dict[tuple[int, str], int] = {}
+        self._contig_ids: dict[tuple[Space, str], int] = {}
         self._gene_ids: dict[str, int] = {}
         self._genes: dict[int, str] = {}
 
     def __enter__(self) -> ScoreStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -251,11 +245,7 @@ class ScoreStore:
         self._connection.close()
 
     def select(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows.
-
-        Raises:
-            StoreError, OutputError: as SQLite says.
-        """
+        """Run one statement and return its rows; raises as ``guarding``."""
         with guarding(self.path):
             return self._connection.execute(sql, parameters).fetchall()
 
@@ -263,8 +253,13 @@ class ScoreStore:
         """Return every space, oldest first."""
         rows = self.select("SELECT id, score_digest, annotation_digest, columns, provenance FROM spaces ORDER BY id")
         found = []
-        for number, score, annotation, columns, provenance in rows:
-            space = Space(score, annotation, tuple(json.loads(columns)), json.loads(provenance))
+        for number, *texts in rows:
+            try:
+                score, annotation, columns, provenance = map(_text, texts)
+                space = Space(score, annotation, tuple(map(_text, json.loads(columns))), json.loads(provenance))
+                "".join(map(_text, (*space.provenance, *space.provenance.values())))
+            except (ValueError, TypeError, AttributeError) as error:
+                raise damaged(self.path, f"space {number} that is not as it was written") from error
             self._space_ids[space] = number
             found.append(space)
         return found
@@ -275,12 +270,11 @@ class ScoreStore:
         Fast where alleles are sorted by position.
         """
         found: list[list[StoredScores]] = [[] for _ in keys]
-        number = self._space_id(space)
-        if number is None:
+        if self._space_id(space) is None:
             return found
         order = sorted(range(len(keys)), key=keys.__getitem__)
         for md5, group in groupby(order, key=lambda i: keys[i].md5):
-            contig = self._contig_id(number, md5)
+            contig = self._contig_id(space, md5)
             if contig is None:
                 continue
             of_contig = list(group)
@@ -309,7 +303,7 @@ class ScoreStore:
             with transaction(self._connection, self.path):
                 self._space_ids.clear()  # another process may have pruned
                 self._contig_ids.clear()
-                number = self._made_space(space)
+                self._make_space(space)
                 known = self.find(space, [key for key, _ in given])
                 new = []
                 for (key, scores), old in zip(given, known, strict=True):
@@ -319,7 +313,7 @@ class ScoreStore:
                             raise ValueError(f"{len(one.values)} values for {len(space.columns)} columns")
                         there = by_gene.get(one.gene)
                         if there is None:
-                            new.append(self._encoded(self._made_contig(number, key.md5, contigs), key, one))
+                            new.append(self._encoded(self._made_contig(space, key.md5, contigs), key, one))
                         elif not _agree(there, one, space.tolerance):
                             raise self._another_value(space, key, contigs, there, one)
                 self._connection.executemany("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", new)
@@ -333,24 +327,21 @@ class ScoreStore:
 
     def rows(self, space: Space) -> Iterator[tuple[str, AlleleKey, StoredScores]]:
         """Yield all of a space: contig name, allele and scores, by contig and position."""
-        number = self._space_id(space)
-        contigs = self.select("SELECT id, md5, name FROM contigs WHERE space = ? ORDER BY name", (number,))
-        for contig, md5, name in contigs:
+        for contig, md5, name in self._contigs(space):
             last: tuple[int, str, int] = (-1, "", -1)
             while block := self.select(
                 "SELECT start, change, gene, status, reason, data, seal, 0 FROM scores WHERE contig = ? "
                 "AND (start, change, gene) > (?, ?, ?) ORDER BY start, change, gene LIMIT ?",
                 (contig, *last, _BLOCK),
             ):
-                last = block[-1][:3]
                 values = self._decoded(contig, block, len(space.columns))
+                if block[0][:3] <= last:
+                    raise damaged(self.path, f"a row at {block[0][0]} (0-based) in the wrong place")
+                last = block[-1][:3]
                 for (start, change, gene, status, reason, *_), row in zip(block, values, strict=True):
                     ref, _, alt = change.partition(">")
-                    yield (
-                        name,
-                        AlleleKey(md5, start, ref, alt),
-                        StoredScores(self._gene(gene), status, reason or "", row),
-                    )
+                    scores = StoredScores(self._gene(gene), status, reason or "", row)
+                    yield name, AlleleKey(md5, start, ref, alt), scores
 
     def count(self, space: Space) -> int:
         """Return how many rows a space has."""
@@ -362,7 +353,7 @@ class ScoreStore:
 
     def contigs(self, space: Space) -> dict[str, str]:
         """Return the name of each contig of a space by its MD5."""
-        return dict(self.select("SELECT md5, name FROM contigs WHERE space = ?", (self._space_id(space),)))
+        return {md5: name for _, md5, name in self._contigs(space)}
 
     def remove(self, spaces: Iterable[Space]) -> int:
         """Remove whole spaces and give their room back; returns how many rows went."""
@@ -387,10 +378,9 @@ class ScoreStore:
 
         Every contig counts by the number of its rows; along it positions are drawn evenly.
         """
-        number = self._space_id(space)
         spans = []
         for md5 in md5s:
-            contig = self._contig_id(number, md5) if number is not None else None
+            contig = self._contig_id(space, md5)
             [[rows, low, high]] = self.select(
                 "SELECT count(*), min(start), max(start) FROM scores WHERE contig = ?", (contig,)
             )
@@ -409,25 +399,26 @@ class ScoreStore:
         return sorted(found)
 
     def check(self) -> list[str]:
-        """Read the whole file; return what is wrong with it."""
-        told = [row[0] for row in self.select("PRAGMA integrity_check")]
+        """Read the whole file; return what is wrong with it, or raise StoreError."""
+        told = [str(row[0]) for row in self.select("PRAGMA integrity_check")]
+        for space in self.spaces():
+            for _ in self.rows(space):  # the seal of every row
+                pass
         return [] if told == ["ok"] else told
 
     def _find_block(
-        self,
-        contig: int,
-        block: Sequence[int],
-        keys: Sequence[AlleleKey],
-        columns: int,
+        self, contig: int, block: Sequence[int], keys: Sequence[AlleleKey], columns: int,
         found: list[list[StoredScores]],
-    ) -> None:
+    ) -> None:  # fmt: skip
         parameters: list[object] = []
         for i in block:
             _, start, ref, alt = keys[i]
             parameters += (start, f"{ref}>{alt}")
         rows = self.select(_lookup(len(block)), (*parameters, contig))
         decoded, genes = self._decoded(contig, rows, columns), self._genes
-        for (_, _, gene, status, reason, _, _, i), row in zip(rows, decoded, strict=True):
+        for (start, change, gene, status, reason, _, _, i), row in zip(rows, decoded, strict=True):
+            if (start, change) != (keys[block[i]].start, keys[block[i]].change):  # a flipped bit in an inner page
+                raise damaged(self.path, f"a row at {start} {change} (0-based) in the wrong place")
             name = genes.get(gene) or self._gene(gene)
             found[block[i]].append(StoredScores(name, status, reason or "", row))
 
@@ -441,18 +432,15 @@ class ScoreStore:
         return contig, key.start, change, gene, one.status, reason, data, seal
 
     def _decoded(self, contig: int, rows: Sequence[tuple[Any, ...]], columns: int) -> list[tuple[float | None, ...]]:
-        """Return the values of rows (start, change, gene, status, reason, data, seal, ...); no data: all are missing.
-
-        Raises:
-            StoreError: a row is not what was written.
-        """
+        """Return the values of rows (start, change, gene, status, reason, data, seal, i); all missing where no data."""
         none, whole = (None,) * columns, 8 * columns
         for start, change, gene, status, reason, data, seal, _ in rows:
             if (
-                len(data) not in (0, whole)
+                not isinstance(data, bytes)
+                or len(data) not in (0, whole)
                 or crc32(data, crc32(f"{contig} {start} {change} {gene} {status} {reason}".encode())) != seal
             ):
-                raise damaged(self.path, f"a row at {start + 1} {change} that is not as it was written")
+                raise damaged(self.path, f"a row at {start} {change} (0-based) that is not as it was written")
         blobs = [row[5] for row in rows]
         values = np.frombuffer(b"".join(blobs), "<f8").reshape(-1, columns)
         partial = iter(np.isnan(values).any(axis=1).tolist())
@@ -471,46 +459,54 @@ class ScoreStore:
             self.spaces()
         return self._space_ids.get(space)
 
-    def _made_space(self, space: Space) -> int:
-        number = self._space_id(space)
-        if number is None:
+    def _make_space(self, space: Space) -> None:
+        if self._space_id(space) is None:
             columns, provenance = json.dumps(space.columns), json.dumps(dict(space.provenance))
             self._connection.execute(
                 "INSERT INTO spaces (score_digest, annotation_digest, columns, provenance) VALUES (?, ?, ?, ?)",
                 (space.score_digest, space.annotation_digest, columns, provenance),
             )
-            self.spaces()
-            number = self._space_ids[space]
-        return number
 
-    def _contig_id(self, space: int, md5: str) -> int | None:
+    def _contigs(self, space: Space) -> list[tuple[int, str, str]]:
+        """Return id, MD5 and name of each contig of a space."""
+        rows = self.select("SELECT id, md5, name FROM contigs WHERE space = ? ORDER BY name", (self._space_id(space),))
+        for number, *texts in rows:
+            if not all(isinstance(text, str) for text in texts) or not _proves(number, *_words(space, texts[0])):
+                raise damaged(self.path, f"contig {texts} that is not as it was written")
+        return rows
+
+    def _contig_id(self, space: Space, md5: str) -> int | None:
         if (space, md5) not in self._contig_ids:
-            rows = self.select("SELECT id FROM contigs WHERE space = ? AND md5 = ?", (space, md5))
-            if not rows:
-                return None
-            [[self._contig_ids[space, md5]]] = rows
-        return self._contig_ids[space, md5]
+            self._contig_ids.update({(space, there): number for number, there, _ in self._contigs(space)})
+        return self._contig_ids.get((space, md5))
 
-    def _made_contig(self, space: int, md5: str, names: dict[str, str]) -> int:
+    def _made_contig(self, space: Space, md5: str, names: dict[str, str]) -> int:
         number = self._contig_id(space, md5)
         if number is None:
-            cursor = self._connection.execute(
-                "INSERT INTO contigs (space, md5, name) VALUES (?, ?, ?)", (space, md5, names[md5])
+            number = self._contig_ids[space, md5] = _content_id(*_words(space, md5))
+            self._connection.execute(
+                "INSERT INTO contigs VALUES (?, ?, ?, ?)", (number, self._space_id(space), md5, names[md5])
             )
-            number = self._contig_ids[space, md5] = int(cursor.lastrowid or 0)
         return number
 
     def _gene(self, number: int) -> str:
         if number not in self._genes:
-            self._genes.update(self.select("SELECT id, name FROM genes"))
+            self._genes.update(self.select("SELECT id, name FROM genes WHERE id = ?", (number,)))
+            name = self._genes.get(number)
+            if not isinstance(name, str) or not _proves(number, name):
+                self._genes.pop(number, None)
+                raise damaged(self.path, f"gene {name} that is not as it was written")
         return self._genes[number]
 
     def _made_gene(self, name: str) -> int:
         if name not in self._gene_ids:
             row = self._connection.execute("SELECT id FROM genes WHERE name = ?", (name,)).fetchone()
-            if row is None:
-                row = [self._connection.execute("INSERT INTO genes (name) VALUES (?)", (name,)).lastrowid]
-            self._gene_ids[name] = row[0]
+            number = row[0] if row else _content_id(name)
+            if not row:
+                self._connection.execute("INSERT INTO genes VALUES (?, ?)", (number, name))
+            elif not _proves(number, name):
+                raise damaged(self.path, f"gene {name} that is not as it was written")
+            self._gene_ids[name] = number
         return self._gene_ids[name]
 
     def _another_value(
@@ -527,6 +523,28 @@ class ScoreStore:
             found=told(new),
             where=f"{contigs.get(key.md5, key.md5)}:{key.start + 1} {key.change} in {new.gene}, store {self.path}",
         )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _words(space: Space, md5: str) -> tuple[str, ...]:
+    return (space.score_digest, space.annotation_digest, *space.columns, md5)
+
+
+def _content_id(*words: str) -> int:
+    """Return an id that is a digest of what it stands for.
+
+    Seals of rows cover the ids of contig and gene: a flipped bit in a name cannot lend the scores to another.
+    """
+    return _PROVEN | int.from_bytes(sha256("\n".join(words).encode()).digest()[:6]) >> 2
+
+
+def _proves(number: int, *words: str) -> bool:
+    return number < _PROVEN or number == _content_id(*words)
 
 
 @lru_cache(maxsize=_BLOCK)

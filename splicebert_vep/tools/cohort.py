@@ -15,11 +15,12 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pyarrow as pa
 
@@ -36,7 +37,7 @@ from ..vcf.read import VcfRecord, carriers, open_vcf
 from .diff import COUNTS, TABLE
 from .workers import DaskWorkers, Progress, score_missing
 
-STORE, ANNOTATED, FINISHED, SUMMARY = "scores.sqlite", "annotated", "finished.jsonl", "cohort.json"
+STORE, ANNOTATED, FINISHED, SUMMARY = "scores.sqlite", "annotated", "finished.txt", "cohort.json"
 _SUFFIXES = (".vcf.gz", ".vcf.bgz", ".vcf", ".bcf")
 _HEADS = (b"\x1f\x8b", b"BCF\x02", b"##fileformat=VCF")
 _COLUMN_NAMES = ("path", "file", "vcf")
@@ -48,17 +49,11 @@ _BAD_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class CohortFile:
-    """One VCF or BCF of a cohort.
+    """One VCF or BCF of a cohort."""
 
-    Args:
-        path: absolute.
-        name: of its outputs.
-        signature: bytes and times of the last change of content and inode, ns.
-    """
-
-    path: str
-    name: str
-    signature: tuple[int, int, int]
+    path: str  # absolute
+    name: str  # of its outputs
+    signature: tuple[int, int, int]  # bytes, times of the last change of content and of inode in ns
 
 
 def read_manifest(manifest: str) -> list[CohortFile]:
@@ -128,11 +123,7 @@ def _signature(path: str, where: str) -> tuple[int, int, int]:
 
 
 class CohortAlleles:
-    """Count the files and carriers of each distinct allele, in a temporary file that SQLite removes by itself.
-
-    Args:
-        contigs: names in the order of the FASTA.
-    """
+    """Count the files and carriers of each distinct allele, in a temporary file that SQLite removes by itself."""
 
     def __init__(self, contigs: Sequence[str]) -> None:
         self._names = list(contigs)
@@ -147,17 +138,18 @@ class CohortAlleles:
             )
 
     def add(self, file: int, found: Iterable[tuple[VcfRecord, Sequence[Allele | Skipped]]]) -> None:
-        """Count the alleles of records of a file."""
+        """Count the alleles of records of a file, given by its number."""
         lines: list[tuple[object, ...]] = []
         for record, alleles in found:
             for alt, allele, count in zip(record.alts, alleles, carriers(record), strict=True):
-                key: tuple[object, ...]
+                line: tuple[object, ...]
                 if isinstance(allele, Allele):
-                    key = (self._contigs[allele.contig], b"", allele.start, allele.ref.encode(), allele.alt.encode())
-                    lines.append((*key, "", b"", count, file, count))
+                    line = (self._contigs[allele.contig], b"", allele.start, allele.ref.encode(), allele.alt.encode())
+                    line += ("", b"")
                 else:
-                    key = (len(self._names), _bytes(record.chrom), record.pos, _bytes(record.ref), _bytes(alt))
-                    lines.append((*key, str(allele.status), _bytes(allele.reason), count, file, count))
+                    line = (len(self._names), _bytes(record.chrom), record.pos, _bytes(record.ref), _bytes(alt))
+                    line += (str(allele.status), _bytes(allele.reason))
+                lines.append((*line, count, file, count))
         with self._guarding():
             self._db.executemany(_COUNT, lines)
 
@@ -167,24 +159,27 @@ class CohortAlleles:
 
     def blocks(self) -> Iterator[list[Allele]]:
         """Yield the normalised alleles in blocks, sorted by position."""
-        for block in self._select("status = ''"):
-            yield [self._allele(row) for row in block]
+        for block in self.counted():
+            yield [allele for allele, *_ in block]
 
     def counted(self) -> Iterator[list[tuple[Allele, int, int | None]]]:
         """Yield the normalised alleles with their files, and carriers where any file has genotypes."""
+        names = self._names
         for block in self._select("status = ''"):
-            yield [(self._allele(row), row[7], row[8]) for row in block]
+            yield [
+                (Allele(names[contig], start, ref.decode(), alt.decode()), files, count)
+                for contig, _, start, ref, alt, _, _, files, count in block
+            ]
 
     def skipped(self) -> Iterator[tuple[RecordReport, int, int | None]]:
         """Yield the ALTs without a normalised allele, each with its files and carriers."""
         for block in self._select("status <> ''"):
             for _, chrom, pos, ref, alt, status, reason, files, count in block:
-                outcome = ScoredContext(None, Status(status), _text(reason), {})
-                report = AlleleReport(_text(alt), None, (outcome,))
-                yield RecordReport(_text(chrom), pos, ".", _text(ref), (report,)), files, count
-
-    def _allele(self, row: tuple[Any, ...]) -> Allele:
-        return Allele(self._names[row[0]], row[2], row[3].decode(), row[4].decode())
+                chrom, ref, alt, reason = (
+                    text.decode("utf-8", "surrogateescape") for text in (chrom, ref, alt, reason)
+                )
+                report = AlleleReport(alt, None, (ScoredContext(None, Status(status), reason, {}),))
+                yield RecordReport(chrom, pos, ".", ref, (report,)), files, count
 
     def _select(self, condition: str) -> Iterator[list[tuple[Any, ...]]]:
         columns = "contig, chrom, start, ref, alt, status, reason, files, carriers"
@@ -200,9 +195,8 @@ class CohortAlleles:
         try:
             yield
         except sqlite3.Error as error:
-            remedy = "set TMPDIR to a folder with enough room"
-            problem = "The cohort's alleles could not be kept in a temporary file."
-            raise OutputError(problem, found=str(error), remedy=remedy) from error
+            problem = "The cohort's alleles could not be kept in a temporary file: set TMPDIR to a folder with room."
+            raise OutputError(problem, found=str(error)) from error
 
 
 # A file that has an allele twice (padded, or in two records) counts once, with the larger number of carriers.
@@ -222,10 +216,6 @@ INSERT INTO alleles VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT DO UPDA
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
 
 
 def read_alleles(
@@ -286,22 +276,14 @@ def _bad_files(bad: Sequence[tuple[CohortFile, InputError]], of: int) -> InputEr
         return error
     shown = [f"{one.path}: {error.problem}" for one, error in bad[:_BAD_SHOWN]]
     more = [f"and {len(bad) - _BAD_SHOWN:,} more"] if len(bad) > _BAD_SHOWN else []
-    return CohortError(
-        f"{len(bad):,} of {of:,} files cannot be used; nothing was scored.",
-        found="; ".join(shown + more),
-        remedy="mend them or take them out of the manifest",
-    )
+    problem = f"{len(bad):,} of {of:,} files cannot be used: mend them or take them out; nothing was scored."
+    return CohortError(problem, found="; ".join(shown + more))
 
 
 def run_cohort(
-    folder: Path,
-    files: Sequence[CohortFile],
-    annotator: Annotator,
-    *,
-    emit: Sequence[str] = ("flat",),
-    workers: DaskWorkers | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
+    folder: Path, files: Sequence[CohortFile], annotator: Annotator, *, emit: Sequence[str] = ("flat",),
+    workers: DaskWorkers | None = None, progress: Progress | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Score the new alleles of a cohort, annotate its files, and write its table; return what ``cohort.json`` holds.
 
     Args:
@@ -354,13 +336,13 @@ def _annotate_files(
     finished = _read_finished(path)
     kept = {one.name: finished[one.name] for one in files if _is_finished(folder, one, finished, digest)}
     with whole_or_not(path) as temporary:
-        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept.values()), encoding="utf-8")
+        temporary.write_text("".join(map(_sealed, kept.values())), encoding="utf-8")
     records = 0
     with reporting(path), path.open("a", encoding="utf-8") as log:
         for number, one in enumerate(files, start=1):
             if one.name not in kept:
                 kept[one.name] = entry = _annotate(folder, one, annotator, emit, digest)
-                log.write(json.dumps(entry) + "\n")
+                log.write(_sealed(entry))
                 log.flush()
                 records += entry["records"]
             if progress:
@@ -390,21 +372,25 @@ def _annotate(folder: Path, one: CohortFile, annotator: Annotator, emit: Sequenc
     }
 
 
+def _sealed(entry: Mapping[str, Any]) -> str:
+    text = json.dumps(entry)
+    return f"{crc32(text.encode()):08x} {text}\n"
+
+
 def _read_finished(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what an earlier run says of its outputs, by name; a line that a kill cut off is no line."""
+    """Return what an earlier run says of its outputs, by name; a line that is not as written is no line."""
     found = {}
     with reporting(path):
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            found[entry["name"]] = entry
+        for line in path.read_text(encoding="ascii", errors="replace").splitlines() if path.exists() else ():
+            seal, _, text = line.partition(" ")
+            if seal == f"{crc32(text.encode()):08x}":
+                entry = json.loads(text)
+                found[entry["name"]] = entry
     return found
 
 
 def _is_finished(folder: Path, one: CohortFile, finished: Mapping[str, Mapping[str, Any]], digest: str) -> bool:
-    """Tell whether a file's output is what this run would make of it; FAILED alleles are tried again."""
+    """Tell whether a file's output is what this run would make of it; FAILED alleles are scored again."""
     entry = finished.get(one.name)
     if entry is None or entry["failed"] or (entry["input"], entry["digest"]) != (list(one.signature), digest):
         return False
@@ -463,10 +449,6 @@ def _write_table(path: Path, alleles: CohortAlleles, annotator: Annotator) -> No
                 yield RecordReport(allele.contig, pos, ".", ref, (report,)), files, count
         yield from alleles.skipped()
 
-    with whole_or_not(path) as temporary:
-        writer = RowsWriter(str(temporary), schema)
-        try:
-            for report, files, count in reports():
-                writer.append((*row, files, count) for row in rows(report, run))
-        finally:
-            writer.close()
+    with whole_or_not(path) as temporary, closing(RowsWriter(str(temporary), schema)) as writer:
+        for report, files, count in reports():
+            writer.append((*row, files, count) for row in rows(report, run))

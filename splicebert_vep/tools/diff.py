@@ -42,22 +42,14 @@ class FieldChange(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The comparison of two runs.
+    """The comparison of two runs."""
 
-    Args:
-        fields: of every column that both have.
-        only_old, only_new: alleles that one run alone has.
-        not_compared: columns that one run alone has, or that hold numbers in one and words in the other.
-        provenance: keys that differ, with the values of both.
-        changes: one row per changed field, in the columns ``COLUMNS``.
-    """
-
-    fields: list[FieldChange]
-    only_old: int
+    fields: list[FieldChange]  # of every column that both have
+    only_old: int  # alleles that one run alone has
     only_new: int
-    not_compared: list[str]
-    provenance: list[tuple[str, str, str]]
-    changes: pa.Table
+    not_compared: list[str]  # columns that one run alone has, or that hold numbers in one and words in the other
+    provenance: list[tuple[str, str, str]]  # keys that differ, with the values of both
+    changes: pa.Table  # one row per changed field, in the columns ``COLUMNS``
 
 
 def compare(old: str | Path, new: str | Path, threshold: float) -> Comparison:
@@ -128,7 +120,8 @@ def write_changes(comparison: Comparison, path: str) -> None:
     """
     with whole_or_not(path) as temporary:
         if path.endswith(".parquet"):
-            pq.write_table(comparison.changes, temporary)
+            with temporary.open("wb") as handle:
+                pq.write_table(comparison.changes, handle)
             return
         with temporary.open("w", encoding="utf-8") as out:
             out.write("\t".join(COLUMNS) + "\n")
@@ -141,16 +134,17 @@ def _read(path: str | Path) -> pa.Table:
     """Return the table of a run with the columns ``_KEYS``; a key that is there twice counts up in ``turn``."""
     file = Path(path) / TABLE if Path(path).is_dir() else Path(path)
     try:
-        table = pq.read_table(file)
+        with file.open("rb") as handle:
+            table = pq.read_table(handle, page_checksum_verification=True)
         if lacking := [name for name in _NEEDED if name not in table.column_names]:
-            found = f"no column {', '.join(lacking)}"
             problem = "The Parquet file is no table of 'cohort run' or 'annotate'."
-            raise CohortError(problem, found=found, where=str(file))
+            raise CohortError(problem, found=f"no column {', '.join(lacking)}", where=str(file))
         return _keyed(table)
     except (OSError, pa.ArrowException) as error:
-        needed = f"a folder of 'cohort run', its {TABLE}, or Parquet of 'annotate --emit parquet'"
-        problem = "The table of a run cannot be read."
-        raise CohortError(problem, needed=needed, found=str(error), where=str(file)) from error
+        problem = (
+            f"The table of a run cannot be read: give a folder of 'cohort run', its {TABLE}, or Parquet of 'annotate'."
+        )
+        raise CohortError(problem, found=str(error), where=str(file)) from error
 
 
 def _keyed(table: pa.Table) -> pa.Table:

@@ -17,21 +17,13 @@ from ..store.store import ScoreStore, StoredScores
 
 
 class Verified(NamedTuple):
-    """The comparison of one space.
-
-    Args:
-        space: that was compared.
-        compared: number of rows, alleles x genes.
-        largest: the largest difference of a value.
-        differing: a sentence for each row that differs by more than the space's tolerance.
-        strange: contigs that this FASTA does not have.
-    """
+    """The comparison of one space."""
 
     space: Space
-    compared: int
-    largest: float
-    differing: Sequence[str]
-    strange: Sequence[str]
+    compared: int  # rows, alleles x genes
+    largest: float  # difference of a value
+    differing: Sequence[str]  # a sentence for each row that differs by more than the space's tolerance
+    strange: Sequence[str]  # contigs that this FASTA does not have
 
 
 def verify(store: ScoreStore, options: Mapping[str, Any], *, sample: int, seed: int) -> list[Verified]:
@@ -56,13 +48,10 @@ def verify(store: ScoreStore, options: Mapping[str, Any], *, sample: int, seed: 
         if found:  # of other versions of scorers
             needed = ", ".join(column for column in here.columns if "=" in column)
             there = [", ".join(column for column in one.columns if "=" in column) for one in found]
-        raise StoreError(
-            "The store holds no scores of this model, annotation and these settings.",
-            needed=needed,
-            found="; ".join(there) or "none",
-            where=str(store.path),
-            remedy="'store info' shows how the scores were made; give the same options, such as --splice-model",
-        )
+        problem = "The store holds no scores of this model, annotation and these settings."
+        remedy = "'store info' shows how the scores were made; give the same options, such as --splice-model"
+        found_there = "; ".join(there) or "none"
+        raise StoreError(problem, needed=needed, found=found_there, where=str(store.path), remedy=remedy)
     return verified
 
 

@@ -34,8 +34,7 @@ def score_missing(
 
     Args:
         annotator: opened with a store.
-        blocks: alleles, sorted by position.
-        total: how many these are.
+        blocks: ``total`` alleles, sorted by position.
         workers: score them instead of this process.
         progress: called with the task, the alleles that are done, and ``total``.
     """
@@ -163,7 +162,7 @@ def score_batch(
     """Score alleles in a worker process, which loads the model once.
 
     Args:
-        asked: of the annotator.
+        asked: arguments of its annotator.
         space: score digest, annotation digest and columns that the client computes.
         md5: of each contig in the client's reference.
 
@@ -175,11 +174,12 @@ def score_batch(
         here = annotator.space
         found = (here.score_digest, here.annotation_digest, here.columns)
         if found != space or any(annotator.reference.md5(contig) != digest for contig, digest in md5.items()):
-            raise SettingsError(
-                "A Dask worker would compute other scores: install the same model, plugins and reference there.",
-                needed=f"score digest {space[0][:12]}, annotation {space[1][:12]}, {', '.join(space[2])}",
-                found=f"score digest {found[0][:12]}, annotation {found[1][:12]}, {', '.join(found[2])}",
+            problem = "A Dask worker would compute other scores: install the same model, plugins and reference there."
+            needed, found_there = (
+                f"score digest {score[:12]}, annotation {annotation[:12]}, {', '.join(columns)}"
+                for score, annotation, columns in (space, found)
             )
+            raise SettingsError(problem, needed=needed, found=found_there)
         return annotator.scoring.outcomes(alleles)
 
 
@@ -209,21 +209,20 @@ def dask_workers(address: str | None, annotator: Annotator) -> Iterator[DaskWork
         raise SettingsError("--dask needs Dask, which is not installed.", found=str(error), remedy=remedy) from error
     count = address.removeprefix(_LOCAL)
     if address.startswith(_LOCAL) and not (count.isdigit() and int(count)):
-        raise SettingsError("--dask cannot be read.", needed="local:N or tcp://HOST:PORT", found=address)
+        raise SettingsError("--dask cannot be read: give local:N or tcp://HOST:PORT.", found=address)
     # A batch that kills its worker would otherwise take three workers with it, and batches that wait beside it.
     careful = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
     with settings.config.set(careful):
         if address.startswith(_LOCAL):
-            cluster = LocalCluster(
-                n_workers=int(count), threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
-            )
+            about = {"n_workers": int(count), "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+            cluster = LocalCluster(processes=True, **about)
             with cluster, Client(cluster) as client:
                 yield DaskWorkers(client, annotator)
             return
         try:
             client = Client(address, timeout=_PATIENCE)
         except (OSError, ValueError) as error:
-            needed = "local:N or tcp://HOST:PORT of a running 'dask scheduler'"
-            raise SettingsError("No Dask scheduler answers.", needed=needed, found=str(error), where=address) from error
+            problem = "No Dask scheduler answers: give local:N, or tcp://HOST:PORT of a running 'dask scheduler'."
+            raise SettingsError(problem, found=str(error), where=address) from error
         with client:
             yield DaskWorkers(client, annotator)

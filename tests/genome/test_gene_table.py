@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,25 @@ def test_a_file_that_is_no_table(tmp_path: Path, damage: str) -> None:
         pq.write_table(table.set_column(at, "start", pa.array([99, 2000], pa.int32())), path)
     with pytest.raises(AnnotationError, match="not a compiled gene table"):
         load_table(path)
+
+
+def test_a_flipped_bit_is_an_error_or_changes_nothing(tmp_path: Path) -> None:
+    path, chance, errors = tmp_path / "x.genes.parquet", random.Random(19), 0
+    table = compile_genes(write_text(tmp_path, ENSEMBL_GFF3), assembly="GRCh38")
+    table.save(path)
+    whole = path.read_bytes()
+    for _ in range(400):
+        data = bytearray(whole)
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        path.write_bytes(data)
+        try:
+            loaded = load_table(path)
+        except AnnotationError:
+            errors += 1
+        else:
+            for field in table.__dataclass_fields__:
+                assert np.array_equal(getattr(table, field), getattr(loaded, field)), field
+    assert errors > 200
 
 
 def test_a_table_of_another_format_says_so(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 import json
 import math
+import random
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from factories import NAMES, NULL, OTHER, SPACE, VCF, key, row
-from splicebert_vep.errors import StoreError
+from splicebert_vep.errors import OutputError, StoreError
 from splicebert_vep.store.exchange import export_space, import_scores, merge_store
 from splicebert_vep.store.store import ScoreStore
 
@@ -127,3 +129,46 @@ def test_verify_finds_another_value(run, tmp_path):
         other.add(space, rows[:3], opened.contigs(space))
     code, _, err = run("store", "verify", tmp_path / "other.sqlite", *NULL)
     assert code == 1 and "apart" in err
+
+
+def contents(opened):
+    return {
+        space: {(k, scores.gene): scores for _, k, scores in opened.rows(space)}
+        for space in opened.spaces()
+        if opened.count(space)
+    }
+
+
+@pytest.mark.parametrize("kind", ["export", "store"])
+def test_a_flipped_bit_is_an_error_or_changes_no_value(tmp_path, kind):
+    """Whichever bit it is, with gene ids and numbers of spaces that are one bit apart."""
+    with ScoreStore(tmp_path / "whole.sqlite") as opened:
+        for digest in "tuv":
+            other = replace(OTHER, score_digest=digest * 64)
+            opened.add(other, [(key(start=n), [row(9.0, gene="ENSG00000010")]) for n in range(30)], NAMES)
+        rows = [(key(start=n), [row(n / 7, -n / 3, gene=f"ENSG0000001{i}") for i in range(4)]) for n in range(30)]
+        opened.add(SPACE, rows, NAMES)
+        export_space(opened, SPACE, tmp_path / "whole.parquet")
+        written = contents(opened)
+    whole = (tmp_path / f"whole.{'parquet' if kind == 'export' else 'sqlite'}").read_bytes()
+    chance, errors = random.Random(20), 0
+    for number in range(200):
+        data = bytearray(whole)
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        flipped = tmp_path / f"{number}.flipped"
+        flipped.write_bytes(data)
+        try:
+            with ScoreStore(flipped if kind == "store" else tmp_path / f"{number}.sqlite") as opened:
+                if kind == "export":
+                    import_scores(opened, flipped)
+                    assert contents(opened) == {SPACE: written[SPACE]}
+                for k, found in zip(dict(rows), opened.find(SPACE, list(dict(rows))), strict=True):
+                    assert found == [] or found == [written[SPACE][k, s.gene] for s in found], number
+                for space, found in contents(opened).items():
+                    assert found.items() <= written[space].items()
+                opened.check()
+                opened.sample(SPACE, list(opened.contigs(SPACE)), 5, chance)
+                opened.add(SPACE, rows, NAMES)
+        except (StoreError, OutputError):
+            errors += 1
+    assert errors > (100 if kind == "export" else 5)
