@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,7 +38,7 @@ def export_space(store: ScoreStore, space: Space | None, path: str | Path) -> in
     Raises:
         StoreError, OutputError: the store is damaged; the file cannot be written, and none is left then.
     """
-    about: dict[str, Any] | None = space and {
+    about = space and {
         "score_digest": space.score_digest,
         "annotation_digest": space.annotation_digest,
         "columns": space.columns,
