@@ -987,3 +987,31 @@ def outputs(folder: Path) -> dict[str, str]:
     summary = json.loads((folder / "cohort.json").read_text())
     del summary["counts"]["new"]
     return {**found, "cohort.json": json.dumps(summary)}
+
+
+def write_snvs(tmp_path):
+    """150 bases around a donor of BRCA1 and where it overlaps NBR2, with an insertion."""
+    path = tmp_path / "in.vcf"
+    with Reference(FASTA) as reference:
+        places = [*range(43_047_600, 43_047_700), *range(43_125_390, 43_125_440)]
+        bases = [reference.fetch("chr17", pos - 1, pos).decode() for pos in places]
+    lines = [f"17\t{pos}\t.\t{ref}\t{'AC'[ref == 'A']}\t.\t.\t." for pos, ref in zip(places, bases, strict=True)]
+    lines.append(f"17\t43125439\t.\t{bases[-1]}\t{bases[-1]}GG\t.\t.\t.")
+    path.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + "\n".join(lines) + "\n")
+    return path
+
+
+EXON22 = """\
+##gff-version 3
+17\tx\tgene\t{first}\t{last}\t.\t{strand}\t.\tID=gene:{gene};gene_id={gene};Name={gene}NAME;biotype={biotype}
+17\tx\tmRNA\t{first}\t{last}\t.\t{strand}\t.\tID=transcript:{gene}T;Parent=gene:{gene};transcript_id={gene}T
+17\tx\texon\t{first}\t43047500\t.\t{strand}\t.\tParent=transcript:{gene}T
+17\tx\texon\t43047643\t43047703\t.\t{strand}\t.\tParent=transcript:{gene}T
+17\tx\texon\t43048000\t{last}\t.\t{strand}\t.\tParent=transcript:{gene}T
+"""
+
+
+def exon22_genes(path, *, gene="P", strand="+", first=43044295, last=43125364, biotype="protein_coding"):
+    """Write one gene of three exons, the middle one BRCA1's exon 22, on either strand; returns the path."""
+    path.write_text(EXON22.format(gene=gene, strand=strand, first=first, last=last, biotype=biotype))
+    return path

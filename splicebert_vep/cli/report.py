@@ -108,13 +108,9 @@ def report(
 
 def _check_score(vcf: AnnotatedVcf, by: str) -> None:
     if by not in vcf.directions:
-        raise SettingsError(
-            f"The file has no score {by} of which it is known which way more disturbed lies.",
-            needed=", ".join(vcf.directions) or "a score",
-            found=f"{by}, which has no such direction" if by in vcf.fields else by,
-            where=vcf.name,
-            remedy=suggestion([by], vcf.directions) or "give --by one of the file's scores",
-        )
+        problem = f"{vcf.name} has no score {by} of which it is known which way more disturbed lies."
+        remedy = suggestion([by], vcf.directions) or "give --by one of the file's scores"
+        raise SettingsError(problem, needed=", ".join(vcf.directions) or "a score", remedy=remedy)
 
 
 def _draw(vcf: AnnotatedVcf, found: Collected, count: int, **given: Any) -> list[Picture]:
@@ -154,20 +150,12 @@ def _as_annotated(provenance: Mapping[str, str], given: Mapping[str, Any], where
     take("backend", provenance.get("Backend", "torch").partition("/")[0])
     take("precision", provenance.get("Precision", "auto"))
     try:
-        return {
-            **chosen,
-            "window": int(provenance["Window"]),
-            "flank": int(provenance["Flank"]),
-            "scores": SCORES,
-        }
+        shape = {"window": int(provenance["Window"]), "flank": int(provenance["Flank"])}
     except (KeyError, ValueError) as error:
-        raise SettingsError(
-            "The file does not say with which windows it was annotated, so nothing can be drawn.",
-            needed="Window and Flank in its provenance line",
-            found=f"{type(error).__name__}: {error}",
-            where=where,
-            remedy="annotate again, or give no -R for a page without pictures",
-        ) from error
+        problem = "The file does not say with which windows it was annotated (Window and Flank), so nothing is drawn."
+        remedy = "annotate again, or give no -R for a page without pictures"
+        raise SettingsError(problem, where=where, remedy=remedy) from error
+    return {**chosen, **shape, "scores": SCORES}
 
 
 def _sample_of(name: str) -> str:
@@ -249,16 +237,8 @@ def map_(
     """
     outputs = [path for path in (table, picture, dependency, dependency_picture) if path is not None]
     check_targets(outputs, model)
+    from ..tools import map as maps
     from ..tools.drawing import check_picture, save
-    from ..tools.map import (
-        LONGEST_DEPENDENCY,
-        check_scores,
-        dependency_of,
-        map_region,
-        stretch_of,
-        write_dependency,
-        write_map,
-    )
     from ..tools.map_picture import draw_dependency, draw_map
     from ..tools.tables import check_table
 
@@ -270,28 +250,24 @@ def map_(
         check_place(path)
     pairs = dependency is not None or dependency_picture is not None
     with open_annotator(**model) as annotator:
-        check_scores(score, annotator.plan.fields)
+        maps.check_scores(score, annotator.plan.fields)
         if pairs:
-            stretch_of(region, annotator.reference, LONGEST_DEPENDENCY)
+            maps.stretch_of(region, annotator.reference, maps.LONGEST_DEPENDENCY)
         introduce(annotator.backend.info, annotator.note)
         with progress_bar() as progress:
-            found = map_region(annotator, region, gene, progress=progress)
-            followed = dependency_of(annotator, found, progress=progress) if pairs else None
-        run = annotator.run
+            found = maps.map_region(annotator, region, gene, progress=progress)
+            followed = maps.dependency_of(annotator, found, progress=progress) if pairs else None
         drawn = [(draw_map(found, score), picture)] if picture is not None else []
         if followed is not None and dependency_picture is not None:
             drawn.append((draw_dependency(found, followed), dependency_picture))
-        write_map(found, table, run)
+        maps.write_map(found, table, annotator.run)
         if followed is not None and dependency is not None:
-            write_dependency(found, followed, dependency, run)
+            maps.write_dependency(found, followed, dependency, annotator.run)
         for figure, path in drawn:
             save(figure, path)
     for path in outputs:
         say(f"wrote {path}")
-    counts = found.statuses()
-    say(
-        f"{found.gene.symbol or found.gene.gene_id}: {len(found.results):,} SNVs; by status: "
-        + ", ".join(f"{word} {count:,}" for word, count in counts.items())
-    )
+    statuses = ", ".join(f"{word} {count:,}" for word, count in found.statuses().items())
+    say(f"{found.gene.symbol or found.gene.gene_id}: {len(found.results):,} SNVs; by status: {statuses}")
     if picture is not None and found.expected() is None:
         warn("the picture has no logo: p(base) is read from LLR, which --scores left out")

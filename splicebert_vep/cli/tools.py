@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
@@ -16,6 +16,7 @@ from .options import (
     annotation_option,
     check_targets,
     introduce,
+    knob,
     machine_options,
     open_annotator,
     reference_option,
@@ -24,6 +25,9 @@ from .options import (
     warn,
     window_options,
 )
+
+if TYPE_CHECKING:
+    from ..annotator import Annotator
 
 _EMBED_EPILOG = """\b
 Examples:
@@ -34,7 +38,11 @@ Examples:
   splicebert-vep embed --vcf in.vcf.gz -R GRCh38.fa -o alleles.parquet
   splicebert-vep embed --region chr17:43047603-43047802 --strand - --attention -R GRCh38.fa -o attention.h5
 """
-_FLANK = 100  # of scores, which nothing computes here; a small window has room for less
+
+
+def _without_scores(window: int, **options: Any) -> Annotator:
+    """Open an Annotator that computes no scores; a small window has room for a smaller flank than that of scores."""
+    return open_annotator(window=window, flank=min(100, (window - 1) // 2), scores=(), **options)
 
 
 @cloup.command(epilog=_EMBED_EPILOG)
@@ -63,7 +71,7 @@ _FLANK = 100  # of scores, which nothing computes here; a small window has room 
     "What is computed",
     cloup.option("--layers", default="last", show_default=True, metavar="last|all|N,...",
                  help="Layers: 0 is what enters the first layer, 1 what leaves it, and so on."),
-    cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once."),
+    knob("window"),
     cloup.option("--keep", type=click.IntRange(1), metavar="NT",
                  help="Longest part in the middle of a window that is kept. Default: half of the window."),
     cloup.option("--attention", is_flag=True,
@@ -92,8 +100,7 @@ def embed(
         raise click.UsageError("no sequence: give a reference with -R, or records with --fasta")
     check_formats(outputs, attention=attention)
     check_targets(outputs, model, source, bed, vcf)
-    computed: dict[str, Any] = {"window": window, "flank": min(_FLANK, (window - 1) // 2), "scores": ()}
-    with open_annotator(reference=source, **computed, **model) as annotator:
+    with _without_scores(reference=source, window=window, **model) as annotator:
         introduce(annotator.backend.info)
         found = embed_with(
             annotator, genes=genes, regions=regions, bed=bed, records=fasta is not None, strand=strand, vcf=vcf,
@@ -165,7 +172,7 @@ Examples:
 )  # fmt: skip
 @cloup.option_group(
     "What is computed",
-    cloup.option("--window", default=510, show_default=True, metavar="NT", help="Bases that the model sees at once."),
+    knob("window"),
     cloup.option("--splice-model", default=DEFAULT_SPLICE_MODEL, show_default=True, metavar="NAME|FOLDER|none",
                  help="Model of 'finetune splice-sites': its p of each site is reported too, and ranked by."),
 )  # fmt: skip
@@ -195,14 +202,12 @@ def oligo(
         check_picture(picture)
     for path in outputs:
         files.check_place(str(path))
-    computed: dict[str, Any] = {"window": window, "flank": min(_FLANK, (window - 1) // 2), "scores": ()}
-    with open_annotator(reference=reference, **computed, **model) as annotator:
+    with _without_scores(reference=reference, window=window, **model) as annotator:
         head, note = None, ""
         if splice_model != "none":
             head = SpliceSiteModel.open(splice_model, model["device"], model["threads"])
-            note = (
-                f"splice-site model {head.name}, {head.weights_sha256[:12]}; {head.quality or 'quality not measured'}"
-            )
+            quality = head.quality or "quality not measured"
+            note = f"splice-site model {head.name}, {head.weights_sha256[:12]}; {quality}"
         introduce(annotator.backend.info, note)
         with progress_bar() as progress:
             found = oligos_of(

@@ -129,8 +129,8 @@ class ParquetWriter(TableWriter):
 class RowsWriter:
     """Write rows, whose values come in the order of the schema, in groups of thousands."""
 
-    def __init__(self, path: str, schema: pa.Schema) -> None:
-        self._schema = schema
+    def __init__(self, path: str, schema: pa.Schema, together: int = _ROWS_BUFFERED) -> None:
+        self._schema, self._together = schema, together
         self._buffer: list[tuple[Value, ...]] = []
         self._file = open(path, "wb")  # noqa: SIM115 (pyarrow takes no path that is not UTF-8)
         self._writer = pq.ParquetWriter(self._file, schema, write_page_checksum=True)
@@ -138,7 +138,7 @@ class RowsWriter:
     def append(self, rows: Iterable[tuple[Value, ...]]) -> None:
         """Append rows."""
         self._buffer.extend(rows)
-        if len(self._buffer) >= _ROWS_BUFFERED:
+        if len(self._buffer) >= self._together:
             self._flush()
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -65,13 +66,9 @@ class Sampler:
     """
 
     def __init__(
-        self,
-        genes: GeneIndex,
-        reference: Reference,
-        contigs: Sequence[str],
-        seed: int,
+        self, genes: GeneIndex, reference: Reference, contigs: Sequence[str], seed: int,
         without: Collection[Place] = frozenset(),
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._genes, self._reference, self._without = genes, reference, without
         self._rows, self._contig_of = _genes_on(genes.table, reference, contigs)
         self._ends = genes.table.gene_end[self._rows]
@@ -84,26 +81,17 @@ class Sampler:
         self._gene_at: dict[Place, str] = {}
 
     def take(self, wanted: Mapping[str, int]) -> list[RandomSnv]:
-        """Draw on until there are so many new ones of each class, or every SNV or as many as are affordable came up.
-
-        Returns:
-            Them, in the order in which they were drawn.
-        """
-        lacking = {name: count for name, count in wanted.items() if count > 0}
+        """Return new SNVs, in the order drawn: so many of each class, or all that there are or that are affordable."""
+        lacking = Counter({name: count for name, count in wanted.items() if count > 0})
         found: list[RandomSnv] = []
         for contig, position, other, context in islice(self._snvs, self._round if lacking else 0):
             name = region_class(context)
-            if name is None or name not in lacking:
-                continue
-            drawn = self._drawn(contig, position, other, context, name)
-            if drawn is None:
-                continue
-            found.append(drawn)
-            lacking[name] -= 1
-            if not lacking[name]:
-                del lacking[name]
-            if not lacking:
-                break
+            drawn = self._drawn(contig, position, other, context, name) if name and lacking[name] else None
+            if drawn is not None:
+                found.append(drawn)
+                lacking[drawn.region_class] -= 1
+                if not any(lacking.values()):
+                    break
         return found
 
     def _block(self, numbers: Ints) -> Iterator[tuple[str, int, int, GeneContext]]:
@@ -159,13 +147,9 @@ def _genes_on(table: GeneTable, reference: Reference, contigs: Sequence[str]) ->
             rows.append(row)
             contig_of[row] = name
     if not rows:
-        raise CalibrationError(
-            "No gene to draw SNVs from lies on these contigs.",
-            needed="contigs of the FASTA with protein-coding genes of the annotation",
-            found=", ".join(contigs),
-            where=str(reference.path),
-            remedy="give the FASTA and annotation of one build, or other --contigs",
-        )
+        remedy = "give the FASTA and annotation of one build, or other --contigs"
+        problem = "No gene to draw SNVs from lies on these contigs."
+        raise CalibrationError(problem, found=", ".join(contigs), where=str(reference.path), remedy=remedy)
     return np.array(rows, dtype=np.int64), contig_of
 
 
@@ -176,14 +160,9 @@ Progress = Callable[[str, int, int], None]
 
 
 def calibrate_into(
-    path: str | Path,
-    annotator: Annotator,
-    *,
-    per_class: int = 2000,
-    seed: int = 1,
-    contigs: Sequence[str] = (),
+    path: str | Path, annotator: Annotator, *, per_class: int = 2000, seed: int = 1, contigs: Sequence[str] = (),
     progress: Progress | None = None,
-) -> dict[str, int]:
+) -> dict[str, int]:  # fmt: skip
     """Write the calibration table of an annotator's scores; returns how many SNVs of each region class it has.
 
     Args:
@@ -207,26 +186,20 @@ def calibrate_into(
     check_place(path)
     annotator.check_targets([str(path)])
     names = contigs_of(annotator.reference, contigs)
-    check_build(annotator, names)
+    annotator.guard().check_stretches((name, 0, annotator.reference.lengths[name]) for name in names)
     sampler = Sampler(annotator.genes, annotator.reference, names, seed)
     scored = score_random(annotator, sampler, per_class, progress)
     counts = {name: _count(scored)[name] for name in REGION_CLASSES}
     few = [f"{name} {count}" for name, count in counts.items() if count < LEAST]
     if few:
-        raise CalibrationError(
-            "There are too few SNVs of a region class.",
-            needed=f"at least {LEAST} with scores of every class",
-            found=", ".join(few),
-            where=f"{', '.join(names)} of {annotator.reference.path}",
-            remedy="give a FASTA with more genes, more --contigs, or an annotation that tells coding sequence",
-        )
-    values = {
-        score: {
-            name: [steps(score, one.scores[score]) for one in scored if one.region_class == name]
-            for name in REGION_CLASSES
-        }
-        for score in SCORES
-    }
+        remedy = "give a FASTA with more genes, more --contigs, or an annotation that tells coding sequence"
+        needed = f"at least {LEAST} with scores of every class"
+        problem = f"There are too few SNVs of a region class on {', '.join(names)} of {annotator.reference.path}."
+        raise CalibrationError(problem, needed=needed, found=", ".join(few), remedy=remedy)
+    values: dict[str, dict[str, list[int]]] = {score: {name: [] for name in REGION_CLASSES} for score in SCORES}
+    for one in scored:
+        for score in SCORES:
+            values[score][one.region_class].append(steps(score, one.scores[score]))
     provenance = annotator.run.provenance
     kept = ("Version", "Reference", "ReferenceSHA256", "Annotation", "AnnotationDigest", "Device")
     about = {"seed": seed, "per_class": per_class, "contigs": names, **{key: provenance[key] for key in kept}}
@@ -235,28 +208,15 @@ def calibrate_into(
 
 
 def contigs_of(reference: Reference, asked: Sequence[str]) -> list[str]:
-    """Return the FASTA's names of contigs, all where none is asked for.
-
-    Raises:
-        SettingsError: the FASTA lacks one.
-    """
+    """Return the FASTA's names of contigs, all where none is asked for."""
     unknown = [name for name in asked if reference.find(name) is None]
     if unknown:
         raise SettingsError(
-            "The FASTA has no such contig.",
-            needed=f"some of {', '.join(reference.lengths)}",
-            found=", ".join(unknown),
-            where=str(reference.path),
-            remedy=suggestion(unknown, reference.lengths),
-        )
+            f"The FASTA {reference.path} has no such contig.", needed=f"some of {', '.join(reference.lengths)}",
+            found=", ".join(unknown), remedy=suggestion(unknown, reference.lengths),
+        )  # fmt: skip
     wanted = {reference.find(name) for name in asked}
     return [name for name in reference.lengths if not asked or name in wanted]
-
-
-def check_build(annotator: Annotator, contigs: Sequence[str]) -> None:
-    """Raise BuildError where the splice sites of the annotation are not those of the FASTA."""
-    lengths = annotator.reference.lengths
-    annotator.guard().check_stretches((contig, 0, lengths[contig]) for contig in contigs)
 
 
 def score_random(
@@ -274,11 +234,8 @@ def score_random(
                 left = max(0, len(in_order) - at - _CHUNK)
                 progress("random SNVs scored", len(scored), len(scored) + left)
         found, done = _count(drawn), _count(scored)
-        wanted = {
-            name: per_class - done[name]
-            for name, count in wanted.items()
-            if found[name] == count and done[name] < per_class
-        }
+        lacking = {name: per_class - done[name] for name in wanted if done[name] < per_class}
+        wanted = {name: count for name, count in lacking.items() if found[name] == wanted[name]}
     return scored
 
 
@@ -287,7 +244,9 @@ def _count(snvs: Iterable[RandomSnv]) -> Counter[str]:
 
 
 def _scored(annotator: Annotator, chunk: Sequence[RandomSnv]) -> list[RandomSnv]:
-    scoring = replace(annotator.scoring, genes=cast(GeneIndex, _OneGene({one.place: one.context for one in chunk})))
+    drawn_in = {one.place: one.context for one in chunk}
+    genes = SimpleNamespace(contexts=lambda contig, start, end: [drawn_in[contig, start]])
+    scoring = replace(annotator.scoring, genes=cast(GeneIndex, genes))
     found = []
     for snv, [outcome] in zip(chunk, scoring.outcomes([one.allele for one in chunk]), strict=True):
         values = {name: outcome.values.get(name) for name in SCORES}
@@ -295,13 +254,3 @@ def _scored(annotator: Annotator, chunk: Sequence[RandomSnv]) -> list[RandomSnv]
         if outcome.status == Status.OK and len(scores) == len(SCORES):
             found.append(replace(snv, scores=scores))
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class _OneGene:
-    """The gene that each place was drawn in, as an annotation."""
-
-    at: Mapping[Place, GeneContext]
-
-    def contexts(self, contig: str, start: int, end: int) -> Sequence[GeneContext]:
-        return [self.at[contig, start]]

@@ -39,11 +39,7 @@ _SETTINGS: Any = {
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw with this program's settings, and leave the caller's as they were.
-
-    Raises:
-        SettingsError: matplotlib is not installed.
-    """
+    """Draw with this program's settings, and leave the caller's as they were; needs matplotlib."""
     require("matplotlib", extra="report")
     from matplotlib import rc_context
 
@@ -100,9 +96,8 @@ def stacked(heights: Sequence[float], width: float, apart: float, head: float) -
 def runs_of(mask: Mask) -> list[tuple[int, int]]:
     """Return first and last column of every run of a mask."""
     edges = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
-    return [
-        (low, after - 1) for low, after in zip(*(np.flatnonzero(edges == by).tolist() for by in (1, -1)), strict=True)
-    ]
+    starts, ends = np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist()
+    return [(low, after - 1) for low, after in zip(starts, ends, strict=True)]
 
 
 def label_positions(axis: Any, position: Index, steps: Sequence[int], most: int) -> None:
@@ -130,20 +125,14 @@ def check_picture(path: str) -> None:
 
 
 def save(figure: Any, path: str | Path) -> None:
-    """Write a figure as PNG, SVG or PDF, by the file's suffix.
-
-    Raises:
-        SettingsError: another suffix.
-        OutputError: it cannot be written.
-    """
+    """Write a figure as PNG, SVG or PDF, by the file's suffix; OutputError where it cannot be written."""
     check_picture(str(path))
     kind = Path(path).suffix.lower()[1:]
     with drawing(), whole_or_not(path) as temporary:
         if kind == "svg":
             temporary.write_text(svg(figure), encoding="utf-8")
         else:
-            metadata = {"CreationDate": None} if kind == "pdf" else {}
-            figure.savefig(temporary, format=kind, dpi=160, metadata=metadata)
+            figure.savefig(temporary, format=kind, dpi=160, metadata={"CreationDate": None} if kind == "pdf" else {})
 
 
 BLUE, ORANGE, DARK, GREY = "#0072B2", "#B84D00", "#333333", "#6B6B6B"

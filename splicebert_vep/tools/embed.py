@@ -14,7 +14,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from splicebert_vep_spec import Allele, GeneContext, N, Skipped, Status
@@ -24,7 +23,7 @@ from ..errors import SettingsError, require
 from ..files import reporting, whole_or_not
 from ..genome.places import bed_places, gene_places, region_stretches
 from ..genome.reference import Reference
-from ..outputs.tables import utf8
+from ..outputs.tables import RowsWriter, utf8
 from ..plugins import GuardedBackend
 from ..scoring.pipeline import Pipeline, Record, Scoring, genes_of
 from ..sequence import windows
@@ -53,22 +52,14 @@ _OF_GENES = ("Annotation", "AnnotationDigest")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A stretch of one strand.
+    """A stretch of one strand."""
 
-    Args:
-        name: a gene's symbol or id, a region as it was given, column 4 of the BED line, a FASTA record's name.
-        contig: under the FASTA's name.
-        start, end: 0-based half-open on the forward strand.
-        strand: ``+`` or ``-``; embeddings run 5' to 3' of it.
-        gene: id of the gene; None for what was not given as a gene.
-    """
-
-    name: str
-    contig: str
-    start: int
+    name: str  # a gene's symbol or id, a region as it was given, column 4 of the BED line, a FASTA record's name
+    contig: str  # under the FASTA's name
+    start: int  # 0-based half-open on the forward strand
     end: int
-    strand: str
-    gene: str | None = None
+    strand: str  # + or -; embeddings run 5' to 3' of it
+    gene: str | None = None  # id of the gene; None for what was not given as a gene
 
     #: Attributes that files show, and their types; None is missing.
     COLUMNS: ClassVar[Mapping[str, type]] = {
@@ -81,30 +72,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class AlleleSide:
-    """One side of an allele in one gene, or an ALT that has no windows.
+    """One side of an allele in one gene, or an ALT that has no windows."""
 
-    Args:
-        chrom, pos, ref, alt: as the record has them; pos is 1-based.
-        status: OK where there is a window.
-        reason: why there is none; None for OK.
-        context: the gene; None where none was looked for or found.
-        side: ``REF`` or ``ALT``; None without a window, as the next two.
-        allele: normalised.
-        start: genomic start of the window, 0-based.
-        width: W; 0 without a window.
-    """
-
-    chrom: str
+    chrom: str  # as the record has them; pos is 1-based
     pos: int
     ref: str
     alt: str
-    status: Status
-    reason: str | None = None
-    context: GeneContext | None = None
-    side: str | None = None
-    allele: Allele | None = None
-    start: int | None = None
-    width: int = 0
+    status: Status  # OK where there is a window
+    reason: str | None = None  # why there is none; None for OK
+    context: GeneContext | None = None  # the gene; None where none was looked for or found
+    side: str | None = None  # REF or ALT; None without a window, as the next two
+    allele: Allele | None = None  # normalised
+    start: int | None = None  # genomic start of the window, 0-based
+    width: int = 0  # W; 0 without a window
 
     COLUMNS: ClassVar[Mapping[str, type]] = {
         "name": str, "chrom": str, "pos": int, "ref": str, "alt": str, "contig": str, "start": int, "end": int,
@@ -120,30 +100,11 @@ class AlleleSide:
         """The record's words, ``chr17-43047641-A-C``."""
         return f"{self.chrom}-{self.pos}-{self.ref}-{self.alt}"
 
-    @property
-    def contig(self) -> str | None:
-        """Under the FASTA's name."""
-        return self.allele.contig if self.allele else None
-
-    @property
-    def strand(self) -> str | None:
-        """Of the gene; the window is in its direction."""
-        return self.context.strand if self.context else None
-
-    @property
-    def gene(self) -> str | None:
-        """Its id."""
-        return self.context.gene_id if self.context else None
-
-    @property
-    def symbol(self) -> str | None:
-        """Of the gene."""
-        return self.context.symbol if self.context else None
-
-    @property
-    def transcript(self) -> str | None:
-        """The reported transcript."""
-        return self.context.transcript_id if self.context else None
+    contig = property(lambda self: self.allele.contig if self.allele else None)
+    strand = property(lambda self: self.context.strand if self.context else None)
+    gene = property(lambda self: self.context.gene_id if self.context else None)
+    symbol = property(lambda self: self.context.symbol if self.context else None)
+    transcript = property(lambda self: self.context.transcript_id if self.context else None)
 
     @property
     def end(self) -> int | None:
@@ -212,52 +173,23 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """Hidden states of the n nucleotides of a target, 5' to 3'.
+    """Hidden states of the n nucleotides of a target, 5' to 3'."""
 
-    Args:
-        target: where.
-        layers: names of the layers.
-        sequence: n letters A, C, G, T or N of the strand, as the model read them.
-        position: (n,) genomic position of each, 0-based; -1 for a base of ALT that has none.
-        window_start: (n,) genomic start of the window that each was read from, 0-based on the forward strand.
-        values: (n, layers, H) float32.
-        attention: (attention layers, heads, n, n) float32, weights with which each nucleotide (third axis) attends to
-            each (last axis); the rest to 1 goes to what else is in the window. None when it was not asked for.
-    """
-
-    target: Embedded
-    layers: tuple[str, ...]
-    sequence: str
-    position: Index
-    window_start: Index
-    values: Floats
+    target: Embedded  # where
+    layers: tuple[str, ...]  # names of the layers
+    sequence: str  # n letters A, C, G, T or N of the strand, as the model read them
+    position: Index  # (n,) genomic position of each, 0-based; -1 for a base of ALT that has none
+    window_start: Index  # (n,) genomic start of the window that each was read from, 0-based on the forward strand
+    values: Floats  # (n, layers, H) float32
+    # (attention layers, heads, n, n) float32, weights with which each nucleotide (third axis) attends to each (last
+    # axis); the rest to 1 goes to what else is in the window. None when it was not asked for.
     attention: Floats | None
 
     @property
     def mean(self) -> Floats | None:
         """Mean over the nucleotides that are A, C, G or T, (layers, H) float32; None when there are none."""
-        pool = Pool()
-        pool.add(encode(self.sequence.encode("ascii")), self.values)
-        return pool.mean
-
-
-class Pool:
-    """Mean of hidden states over the nucleotides that are A, C, G or T; summed in float64."""
-
-    def __init__(self) -> None:
-        self.known = 0
-        self._sum: Any = 0.0
-
-    def add(self, tokens: Tokens, values: Floats) -> None:
-        """Take n nucleotides: tokens (n,) and hidden states (n, layers, H)."""
-        known = tokens != N
-        self._sum = self._sum + values[known].sum(axis=0, dtype=np.float64)  # (layers, H)
-        self.known += int(known.sum())
-
-    @property
-    def mean(self) -> Floats | None:
-        """The mean, (layers, H); None when no nucleotide was known."""
-        return np.asarray(self._sum / self.known, dtype=np.float32) if self.known else None
+        known = encode(self.sequence.encode("ascii")) != N
+        return self.values[known].mean(axis=0, dtype=np.float64).astype(np.float32) if known.any() else None
 
 
 class Embeddings:
@@ -294,11 +226,7 @@ class Embeddings:
         return ("last",) if self.layers is None else tuple(map(str, self.layers))
 
     def __iter__(self) -> Iterator[Embedding]:
-        """Yield one embedding per target, each whole in memory.
-
-        Raises:
-            BackendError: the model failed.
-        """
+        """Yield one embedding per target, each whole in memory; BackendError where the model failed."""
         for number, of_target in groupby(self.pieces(), key=lambda piece: piece.target):
             pieces = list(of_target)
             yield Embedding(
@@ -353,11 +281,7 @@ class Embeddings:
                     progress("nucleotides embedded", done, total)
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the answers for the windows, along each target in turn.
-
-        Raises:
-            BackendError: the model failed.
-        """
+        """Yield the answers for the windows, along each target in turn; BackendError where the model failed."""
         for batch in self._batches():
             there = [window for window in batch if len(window.tokens)]
             values = iter(self._hidden(there) if there else ())  # (W, layers, H)
@@ -390,11 +314,11 @@ class Embeddings:
         framed = with_special(np.stack([window.tokens for window in there]))
         every = np.tile(np.arange(1, framed.shape[1] - 1), (len(there), 1))  # past [CLS]
 
-        def ask() -> Floats:
+        def ask() -> Any:
             with self._annotator.lock:
                 if layers is None:
-                    return _numbers(backend.forward(framed, every).hidden[None])
-                return _numbers(backend.hidden_states(framed, every, layers))
+                    return backend.forward(framed, every).hidden[None].float().cpu().numpy()
+                return backend.hidden_states(framed, every, layers).float().cpu().numpy()
 
         names = dict.fromkeys(self.targets[window.target].name for window in there)
         return np.moveaxis(answers(ask, ", ".join(names)), 0, 2)
@@ -405,18 +329,13 @@ class Embeddings:
             return np.empty((len(self.attention), self.heads, 0, 0), dtype=np.float32)
         at = np.arange(1, len(tokens) + 1)[None, kept]  # past [CLS]
 
-        def ask() -> Floats:
+        def ask() -> Any:
             with self._annotator.lock:
                 found = self._annotator.backend.attention(with_special(tokens[None]), at, self.attention)
-                return _numbers(found[:, 0, :, :, 1:-1])
+                return found[:, 0, :, :, 1:-1].float().cpu().numpy()
 
         found: Floats = answers(ask, self.targets[number].name)
         return found[..., kept]
-
-
-def _numbers(tensor: Any) -> Floats:
-    found: Floats = tensor.float().cpu().numpy()
-    return found
 
 
 def embed(
@@ -453,9 +372,7 @@ def embed(
     whole = attention or vcf is not None
     kept = (width if whole else max(1, width // 2)) if keep is None else keep
     if not 1 <= kept <= width:
-        raise SettingsError(
-            "The kept part does not fit the window.", needed=f"--keep from 1 to {width}", found=str(keep)
-        )
+        raise SettingsError("The kept part does not fit the window.", needed=f"1 to {width} nt", found=str(keep))
     warnings: list[str] = []
     if vcf is not None:
         given = {"genes": genes, "regions": regions, "bed": bed, "records": records, "strand": strand, "keep": keep}
@@ -471,11 +388,8 @@ def embed(
     targets = [*_genes(genes, annotator, warnings), *_regions(regions, strand, reference)]
     targets += [*_bed(bed, strand, reference), *(_records(reference) if records else ())]
     if not targets:
-        raise SettingsError(
-            "There is nothing to embed." if bed else "Nothing to embed was asked for.",
-            needed="genes, regions, a BED file with intervals, the records of a FASTA, or a VCF",
-            found=f"no interval in {bed}" if bed else "",
-        )
+        problem = f"There is nothing to embed: {bed} has no interval." if bed else "Nothing to embed was asked for."
+        raise SettingsError(problem, remedy="give genes, regions, a BED file, the records of a FASTA, or a VCF")
     if genes:
         of_genes = ((one.contig, one.start, one.end) for one in targets if one.gene)
         warnings += annotator.guard().check_stretches(of_genes)
@@ -487,11 +401,9 @@ def embed(
         if attention and len({window for window, *_ in _blocks(target, reference, width, kept)}) > 1:
             raise SettingsError(
                 "Attention is within one window, and a stretch is longer than what is kept of one.",
-                needed=f"at most {kept} nt, for windows of {width} nt of which {kept} are kept",
-                found=f"{len(target):,} nt",
-                where=target.name,
+                needed=f"at most {kept} nt", found=f"{len(target):,} nt", where=target.name,
                 remedy="give shorter regions, e.g. one intron each, or a larger --window where the model has one",
-            )
+            )  # fmt: skip
     return Embeddings(
         annotator, targets, lambda: _stretch_windows(targets, reference, width, kept), layers=chosen, keep=kept,
         attention=attending, more=_OF_GENES if genes else (), warnings=warnings,
@@ -499,44 +411,33 @@ def embed(
 
 
 def choose_layers(asked: Layers, backend: GuardedBackend) -> tuple[int, ...] | None:
-    """Return the numbers of the asked layers; None for the last of a backend that shows no other.
-
-    Raises:
-        SettingsError: the model has no such layer, or the backend shows the last layer only.
-    """
+    """Return the numbers of the asked layers; None for the last of a backend that shows no other."""
     last, model = backend.layers, f"model {backend.info.model}"
     found = asked if isinstance(asked, str) else ",".join(map(str, asked)) or "none"
     if last is None:
         if asked == "last":
             return None
-        raise SettingsError(
-            "The backend shows the hidden states of its last layer only.",
-            needed="--layers last, or a backend that offers hidden_states", found=f"--layers {found}", where=model,
-        )  # fmt: skip
+        needed = "--layers last, or a backend that offers hidden_states"
+        raise SettingsError(f"The backend of {model} shows its last layer only.", needed=needed, found=found)
     if asked == "last":
         return (last,)
     if asked == "all":
         return tuple(range(last + 1))
     numbers = () if isinstance(asked, str) else tuple(asked)
     if not numbers or not set(numbers) <= set(range(last + 1)) or len(set(numbers)) < len(numbers):
-        raise SettingsError(
-            "There are no such layers, or one was asked for twice.",
-            needed=f"last, all, or some of 0 (the embeddings) to {last}, each once", found=found, where=model,
-        )  # fmt: skip
+        needed = f"last, all, or some of 0 (the embeddings) to {last}, each once"
+        raise SettingsError(f"There are no such layers in {model}.", needed=needed, found=found)
     return tuple(int(number) for number in numbers)
 
 
 def _attending(layers: tuple[int, ...] | None, backend: GuardedBackend) -> tuple[int, ...]:
     """Return those of the asked layers that attend: all but the embeddings."""
     if backend.heads is None or layers is None:
-        raise SettingsError(
-            f"The backend of model {backend.info.model} shows no attention weights.",
-            remedy="leave --attention out, or choose --backend torch",
-        )
+        problem = f"The backend of model {backend.info.model} shows no attention weights."
+        raise SettingsError(problem, remedy="leave --attention out, or choose --backend torch")
     attending = tuple(layer for layer in layers if layer)
     if not attending:
-        needed = f"a layer from 1 to {backend.layers}"
-        raise SettingsError("The embeddings, layer 0, attend to nothing.", needed=needed, found="0")
+        raise SettingsError("Layer 0, the embeddings, attend to nothing.", needed=f"a layer from 1 to {backend.layers}")
     return attending
 
 
@@ -569,13 +470,9 @@ def _strand(strand: str | None, where: str) -> str:
     """Return the strand; a pre-mRNA model read along the wrong one gives numbers that look right."""
     if strand in ("+", "-"):
         return str(strand)
-    raise SettingsError(
-        "The strand of a region is not known.",
-        needed="+ or -, in column 6 of the BED file or by --strand",
-        found="none" if strand is None else repr(strand),
-        where=where,
-        remedy="give --strand + or --strand -, whichever the transcript is on",
-    )
+    problem = f"The strand of a region is not known; it is {'none' if strand is None else repr(strand)}."
+    remedy = "give that of the transcript, + or -, in column 6 of the BED file or by --strand"
+    raise SettingsError(problem, where=where, remedy=remedy)
 
 
 def _on_strand(start: int, end: int, length: int, strand: str) -> tuple[int, int]:
@@ -665,18 +562,13 @@ def _side_windows(sides: Sequence[AlleleSide], scoring: Scoring) -> Iterator[Win
             yield Window(number, 0, side.start or 0, tokens, slice(0, side.width), side.position)
 
 
-def _columns(targets: Sequence[Embedded]) -> dict[str, list[Any]]:
-    """Return what files say of targets, by name; None is missing."""
-    return {name: [getattr(target, name) for target in targets] for name in targets[0].COLUMNS}
-
-
 def _filled(targets: Sequence[Embedded]) -> dict[str, list[Any]]:
     """Return the columns for a format that has no missing values: text without letters, the coordinate -1."""
-    kinds = targets[0].COLUMNS
-    return {
-        name: [(-1 if kinds[name] is int else "") if value is None else value for value in values]
-        for name, values in _columns(targets).items()
-    }
+    columns = {}
+    for name, kind in targets[0].COLUMNS.items():
+        values = [getattr(target, name) for target in targets]
+        columns[name] = [(-1 if kind is int else "") if value is None else value for value in values]
+    return columns
 
 
 class _PatientFile(io.FileIO):
@@ -747,24 +639,20 @@ def _hdf5_writer(path: Path, embeddings: Embeddings, provenance: Mapping[str, st
         if embeddings.attention:
             file.create_dataset("attention_layer", data=list(map(str, embeddings.attention)), dtype=text)
             file.create_group("attention")
-        arrays = {
-            "embedding": file.create_dataset(
-                "embedding", (total, len(embeddings.layer_names), embeddings.hidden_size), "<f4"
-            ),
-            "sequence": file.create_dataset("sequence", (total,), "S1"),
-            "position": file.create_dataset("position", (total,), "<i8"),
-            "window_start": file.create_dataset("window_start", (total,), "<i8"),
-        }
+        file.create_dataset("embedding", (total, len(embeddings.layer_names), embeddings.hidden_size), "<f4")
+        file.create_dataset("sequence", (total,), "S1")
+        file.create_dataset("position", (total,), "<i8")
+        file.create_dataset("window_start", (total,), "<i8")
 
         def write(piece: Piece) -> None:
             if not len(piece.tokens):
                 return
             start = first[piece.target] + piece.first
             rows = slice(start, start + len(piece.tokens))
-            arrays["embedding"][rows] = piece.values
-            arrays["sequence"][rows] = np.array(list(letters(piece.tokens)), dtype="S1")
-            arrays["position"][rows] = piece.position
-            arrays["window_start"][rows] = piece.window
+            file["embedding"][rows] = piece.values
+            file["sequence"][rows] = np.array(list(letters(piece.tokens)), dtype="S1")
+            file["position"][rows] = piece.position
+            file["window_start"][rows] = piece.window
             if piece.attention is not None:
                 file.create_dataset(f"attention/{piece.target}", data=piece.attention, dtype="<f4")
             patient.check()
@@ -774,14 +662,15 @@ def _hdf5_writer(path: Path, embeddings: Embeddings, provenance: Mapping[str, st
 
 def _pooling(targets: Sequence[Embedded], add: Callable[[int, int, Floats | None], None]) -> Write:
     """Return what takes pieces, and adds the number of each target, its known nucleotides and their mean."""
-    pool = Pool()
+    count, total = 0, np.zeros(())
 
     def write(piece: Piece) -> None:
-        nonlocal pool
-        pool.add(piece.tokens, piece.values)
+        nonlocal count, total
+        known = piece.tokens != N
+        count, total = count + int(known.sum()), total + piece.values[known].sum(axis=0, dtype=np.float64)
         if piece.first + len(piece.tokens) == len(targets[piece.target]):
-            add(piece.target, pool.known, pool.mean)
-            pool = Pool()
+            add(piece.target, count, np.asarray(total / count, dtype=np.float32) if count else None)
+            count, total = 0, np.zeros(())
 
     return write
 
@@ -796,31 +685,18 @@ def _parquet_writer(path: Path, embeddings: Embeddings, provenance: Mapping[str,
         + [(f"layer_{layer}", pa.list_(pa.float32(), embeddings.hidden_size)) for layer in layers],
         metadata=dict(provenance),
     )
-    writer = pq.ParquetWriter(path, schema)
-    rows: list[tuple[Any, ...]] = []
-
-    def flush() -> None:
-        if rows:
-            values = zip(*rows, strict=True)
-            arrays = [pa.array(column, type=kind.type) for column, kind in zip(values, schema, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-            rows.clear()
+    writer = RowsWriter(str(path), schema, _ROWS)
 
     def add(number: int, known: int, mean: Floats | None) -> None:
         target = targets[number]
         vectors = [None] * len(layers) if mean is None else mean.tolist()
-        rows.append((*(getattr(target, name) for name in target.COLUMNS), len(target), known, *vectors))
-        if len(rows) >= _ROWS:
-            flush()
+        row: tuple[Any, ...] = (*(getattr(target, name) for name in target.COLUMNS), len(target), known, *vectors)
+        writer.append([row])
 
     try:
         yield _pooling(targets, add)
-        flush()
     finally:
-        try:
-            writer.close()
-        finally:
-            writer.is_open = False  # so that it does not try again when it is collected
+        writer.close()
 
 
 @contextmanager
@@ -858,22 +734,14 @@ def _suffix(path: str) -> str:
 
 
 def check_formats(paths: Sequence[str], *, attention: bool = False) -> None:
-    """Raise SettingsError, before anything is computed, where embeddings cannot be written to these paths.
-
-    Args:
-        attention: there are attention weights to write.
-    """
+    """Raise SettingsError, before anything is computed, where embeddings cannot be written to these paths."""
     writers = {_WRITERS.get(_suffix(path)) for path in paths}
     if not paths or None in writers or len(set(map(os.path.realpath, paths))) < len(paths):
-        raise SettingsError(
-            "The outputs of embeddings need different names with a known suffix.",
-            needed=".h5 or .hdf5 (every nucleotide), .parquet or .h5ad (means)",
-            found=", ".join(paths) or "none",
-        )
+        needed = ".h5 or .hdf5 (every nucleotide), .parquet or .h5ad (means)"
+        problem = "The outputs of embeddings need different names with a known suffix."
+        raise SettingsError(problem, needed=needed, found=", ".join(paths) or "none")
     if attention and _hdf5_writer not in writers:
-        raise SettingsError(
-            "Attention weights are written to HDF5 only.", found=", ".join(paths), remedy="add -o FILE.h5"
-        )
+        raise SettingsError("Attention weights are written to HDF5 only.", remedy="add -o FILE.h5")
     if _hdf5_writer in writers:
         require("h5py", extra="embed")
     if _anndata_writer in writers:

@@ -36,31 +36,20 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegionMap:
-    """Scores of every SNV of a region of P nt in one gene; matrices run 5' to 3' of the transcript.
+    """Scores of every SNV of a region of P nt in one gene; matrices run 5' to 3' of the transcript."""
 
-    Args:
-        contig: the FASTA's name.
-        start, end: of the region, 0-based half-open.
-        gene: the gene and its reported transcript.
-        results: one per SNV, by position and ALT, with the outcome in this gene only; a position whose base is not A,
-            C, G or T has one for each of the four.
-        fields: the fields of the run, in output order.
-        position: (P,) genomic, 0-based.
-        ref: P letters of the transcribed strand.
-        exons: every distinct exon of the gene that touches the region, by genomic position.
-        donor, acceptor: (P,) bases of a site that an SNV of the region is measured against.
-    """
-
-    contig: str
-    start: int
+    contig: str  # the FASTA's name
+    start: int  # of the region, 0-based half-open
     end: int
-    gene: GeneContext
+    gene: GeneContext  # the gene and its reported transcript
+    # one per SNV, by position and ALT, with the outcome in this gene only; a position whose base is not A, C, G or
+    # T has one for each of the four.
     results: tuple[ScoredVariant, ...]
-    fields: tuple[FieldSpec, ...]
-    position: Index
-    ref: str
-    exons: tuple[Exon, ...]
-    donor: Mask
+    fields: tuple[FieldSpec, ...]  # the fields of the run, in output order
+    position: Index  # (P,) genomic, 0-based
+    ref: str  # P letters of the transcribed strand
+    exons: tuple[Exon, ...]  # every distinct exon of the gene that touches the region, by genomic position
+    donor: Mask  # (P,) bases of a site that an SNV of the region is measured against
     acceptor: Mask
 
     def __len__(self) -> int:
@@ -145,27 +134,16 @@ def map_region(
     minus = context.strand == "-"
     position = position[::-1] if minus else position
     contexts = [result.gene for result in found if result.gene]
+    exons = tuple(annotator.genes.exons(context.gene_id, contig, start, end))
     return RegionMap(
-        contig=contig,
-        start=start,
-        end=end,
-        gene=context,
-        results=tuple(found),
-        fields=annotator.plan.fields,
-        position=position,
-        ref=other_strand(bases) if minus else bases,
-        exons=tuple(annotator.genes.exons(context.gene_id, contig, start, end)),
-        donor=_within(position, {one.donor for one in contexts}),
+        contig, start, end, context, tuple(found), annotator.plan.fields, position,
+        other_strand(bases) if minus else bases, exons, donor=_within(position, {one.donor for one in contexts}),
         acceptor=_within(position, {one.acceptor for one in contexts}),
-    )
+    )  # fmt: skip
 
 
 def stretch_of(region: str, reference: Reference, longest: int = LONGEST) -> Stretch:
-    """Return where a region lies on the FASTA.
-
-    Raises:
-        SettingsError: it cannot be read, is not on the FASTA, or too long.
-    """
+    """Return where a region lies on the FASTA; SettingsError where it is too long or not on it."""
     [found] = region_stretches([region], reference)
     check_length(found.end - found.start, longest)
     return found
@@ -174,12 +152,8 @@ def stretch_of(region: str, reference: Reference, longest: int = LONGEST) -> Str
 def check_length(length: int, longest: int) -> None:
     """Raise SettingsError where a region is longer than ``longest`` nt."""
     if length > longest:
-        raise SettingsError(
-            f"The region is too long for a {'map' if longest == LONGEST else 'dependency map'}.",
-            needed=f"at most {longest:,} nt",
-            found=f"{length:,} nt",
-            remedy="give a smaller region; 'saturate' scores whole genes",
-        )
+        problem = f"The region is too long for a {'map' if longest == LONGEST else 'dependency map'}: {length:,} nt."
+        raise SettingsError(problem, needed=f"at most {longest:,} nt", remedy="'saturate' scores whole genes")
 
 
 def check_scores(names: Sequence[str], fields: Sequence[FieldSpec]) -> None:
@@ -187,22 +161,16 @@ def check_scores(names: Sequence[str], fields: Sequence[FieldSpec]) -> None:
     known = [field.id for field in fields if field.type != "String"]
     for name in names:
         if name not in known:
-            raise SettingsError(
-                f"{name} is not among the scores of this run.",
-                needed=", ".join(known),
-                found=name,
-                remedy=f"add it to the scores that are computed (--scores {name},... or Annotator(..., scores=...))",
-            )
+            remedy = f"add it to the scores that are computed (--scores {name},... or Annotator(..., scores=...))"
+            raise SettingsError(f"{name} is not among the scores of this run.", needed=", ".join(known), remedy=remedy)
 
 
 def _gene(contexts: Sequence[GeneContext], name: str | None, region: str) -> GeneContext:
     """Return the gene of that name, else the only one, else the only protein-coding one."""
     shown = ", ".join(f"{one.symbol or one.gene_id} ({one.gene_id}, {one.biotype})" for one in contexts)
     if not contexts:
-        raise SettingsError(
-            "The region lies in no gene of the annotation.", where=region,
-            remedy="give another region, or an annotation (-A) that has the gene",
-        )  # fmt: skip
+        remedy = "give another region, or an annotation (-A) that has the gene"
+        raise SettingsError("The region lies in no gene of the annotation.", where=region, remedy=remedy)
     if name is not None:
         found = [one for one in contexts if is_named(one, name)]
         if len(found) == 1:
@@ -213,20 +181,17 @@ def _gene(contexts: Sequence[GeneContext], name: str | None, region: str) -> Gen
     for found in (list(contexts), coding):
         if len(found) == 1:
             return found[0]
-    raise SettingsError(
-        "The region touches several genes, and a map is of one.", found=shown, where=region, remedy="give --gene"
-    )
+    problem = "The region touches several genes, and a map is of one."
+    raise SettingsError(problem, found=shown, where=region, remedy="give --gene")
 
 
 def _in_gene(result: ScoredVariant, gene: GeneContext) -> ScoredVariant:
     """Return a result with the outcome in one gene only; an SNV beside it has none of its own."""
-    report = result.report
-    [allele] = report.alleles
+    [allele] = result.report.alleles
     kept = [one for one in allele.contexts if one.context is None or one.context.gene_id == gene.gene_id]
     if not kept:
-        why = Skipped(Status.NO_GENE, f"outside {gene.symbol or gene.gene_id}")
-        kept = [skipped_outcome(None, why)]
-    return replace(result, report=replace(report, alleles=(replace(allele, contexts=tuple(kept)),)))
+        kept = [skipped_outcome(None, Skipped(Status.NO_GENE, f"outside {gene.symbol or gene.gene_id}"))]
+    return replace(result, report=replace(result.report, alleles=(replace(allele, contexts=tuple(kept)),)))
 
 
 def _within(position: Index, sites: set[Interval | None]) -> Mask:
@@ -308,41 +273,30 @@ def write_map(found: RegionMap, path: str | Path, run: RunInfo) -> None:
     """Write one row per SNV, by position and ALT: the columns of ``--emit tsv``, then OFFSET, TX_REF and TX_ALT.
 
     OFFSET counts nt from the 5' end of the region, 0 the first; TX_REF and TX_ALT are on the transcribed strand.
-
-    Raises:
-        SettingsError: another suffix.
-        OutputError: it cannot be written.
+    Raises SettingsError for another suffix, OutputError where it cannot be written.
     """
     schema = schema_of(run)
     for name, kind in (("OFFSET", pa.int64()), ("TX_REF", pa.string()), ("TX_ALT", pa.string())):
         schema = schema.append(pa.field(name, kind))
-    write_table(path, schema, _of_map(found, run))
+    placed = ((result, *found.cell(result)) for result in found.results)
+    lines = ((*row, at, found.ref[at], BASES[base]) for one, at, base in placed for row in rows(one.report, run))
+    write_table(path, schema, lines)
 
 
 def write_dependency(found: RegionMap, dependency: Dependency, path: str | Path, run: RunInfo) -> None:
     """Write one row per mutated and read position, both 5' to 3' of the transcript.
 
     MUTATED_REF and READ_REF are on the transcribed strand. KL_MEAN and KL_MAX are over the N_ALTS that have a value.
-
-    Raises:
-        SettingsError: another suffix.
-        OutputError: it cannot be written.
+    Raises SettingsError for another suffix, OutputError where it cannot be written.
     """
-    write_table(path, pa.schema(_DEPENDENCY, metadata=dict(run.provenance)), _of_dependency(found, dependency))
-
-
-def _of_map(found: RegionMap, run: RunInfo) -> Iterator[tuple[Value, ...]]:
-    for result in found.results:
-        offset, base = found.cell(result)
-        for row in rows(result.report, run):
-            yield (*row, offset, found.ref[offset], BASES[base])
-
-
-def _of_dependency(found: RegionMap, dependency: Dependency) -> Iterator[tuple[Value, ...]]:
     mean, largest, alts = dependency.mean(), dependency.largest(), dependency.alts()
     position = (found.position + 1).tolist()
-    for i, mutated in enumerate(position):
-        for j, read in enumerate(position):
-            count = int(alts[i, j])
-            values = (float(mean[i, j]), float(largest[i, j])) if count else (None, None)
-            yield (found.contig, mutated, i, found.ref[i], read, j, found.ref[j], count, *values)
+
+    def pairs() -> Iterator[tuple[Value, ...]]:
+        for i, mutated in enumerate(position):
+            for j, read in enumerate(position):
+                count = int(alts[i, j])
+                values = (float(mean[i, j]), float(largest[i, j])) if count else (None, None)
+                yield (found.contig, mutated, i, found.ref[i], read, j, found.ref[j], count, *values)
+
+    write_table(path, pa.schema(_DEPENDENCY, metadata=dict(run.provenance)), pairs())

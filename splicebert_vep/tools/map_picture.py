@@ -55,11 +55,7 @@ def draw_map(found: RegionMap, scores: Sequence[str] = ()) -> Any:
     The transcript runs from left to right, and bases are those of its strand. A dot marks the reference base; grey is
     missing.
 
-    Args:
-        scores: names of fields; none is ``usual_scores``.
-
-    Raises:
-        SettingsError: matplotlib is not installed, or a score was not computed.
+    Without scores they are ``usual_scores``; SettingsError is raised for one that was not computed.
     """
     scores = scores or usual_scores(found)
     check_scores(scores, found.fields)
@@ -95,9 +91,6 @@ def draw_dependency(found: RegionMap, dependency: Dependency) -> Any:
 
     Rows are the mutated positions and columns those that are read, both 5' to 3' of the transcript. The diagonal, what
     an SNV does to its own position, is left out.
-
-    Raises:
-        SettingsError: matplotlib is not installed.
     """
     shown = dependency.mean()
     np.fill_diagonal(shown, np.nan)

@@ -59,20 +59,12 @@ _NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A splice site.
+    """A splice site."""
 
-    Args:
-        kind: ``acceptor`` or ``donor``.
-        contig: under the FASTA's name.
-        strand: ``+`` or ``-``, of the transcript.
-        edge: genomic position, 0-based, of the exon's nucleotide beside the intron: the last of the exon for a donor,
-            the first for an acceptor.
-    """
-
-    kind: Kind
-    contig: str
-    strand: str
-    edge: int
+    kind: Kind  # acceptor or donor
+    contig: str  # under the FASTA's name
+    strand: str  # + or -, of the transcript
+    edge: int  # 0-based, the exon's nucleotide beside the intron: its last for a donor, its first for an acceptor
 
     @property
     def intron_is_right(self) -> bool:
@@ -90,6 +82,9 @@ class Site:
         """The two intronic nucleotides and the exon's beside them; a stretch that touches them is not ranked."""
         return Interval(min(self.edge, self.dinucleotide.start), max(self.edge + 1, self.dinucleotide.end))
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.contig}:{self.dinucleotide.start + 1}-{self.dinucleotide.end}"
+
     def offset(self, position: int) -> int:
         """Return where a genomic position lies from the edge between exon and intron, in transcript direction.
 
@@ -104,23 +99,14 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """The target of oligos.
+    """The target of oligos."""
 
-    Args:
-        name: in words.
-        contig: under the FASTA's name.
-        strand: ``+`` or ``-``, of the transcript.
-        exon: 0-based half-open; None where a single site is aimed at.
-        sites: acceptor before donor; one for a terminal exon and for a single site.
-        gene: the gene and its reported transcript; None where the annotation was not asked, or has none there.
-    """
-
-    name: str
-    contig: str
-    strand: str
-    exon: Interval | None
-    sites: tuple[Site, ...]
-    gene: GeneContext | None
+    name: str  # in words
+    contig: str  # under the FASTA's name
+    strand: str  # + or -, of the transcript
+    exon: Interval | None  # 0-based half-open; None where a single site is aimed at
+    sites: tuple[Site, ...]  # acceptor before donor; one for a terminal exon and for a single site
+    gene: GeneContext | None  # with its reported transcript; None where the annotation was not asked, or has none
 
     @property
     def span(self) -> Interval:
@@ -130,83 +116,49 @@ class Aim:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hidden:
-    """A model's expectation of one site.
-
-    Args:
-        site: the site.
-        bases: its two intronic nucleotides, 5' to 3'.
-        log_p: sum over them of ln p, each masked, in the whole window; nats.
-        head: p of the site's kind at the exon's nucleotide beside it, in the whole window; None without such a model.
-        window: genomic start and end of the window, 0-based half-open; the smaller of the two with a splice-site model.
-        unknown: nucleotides of the window that are not A, C, G or T.
-        there: (T,) which stretches lie wholly in the window.
-        log_p_hidden: (T,) the same sum with the stretch hidden; NaN where not ``there``.
-        head_hidden: (T,) the same p with the stretch hidden; None without such a model.
-    """
+    """A model's expectation of one site."""
 
     site: Site
-    bases: str
-    log_p: float
-    head: float | None
-    window: tuple[int, int]
-    unknown: int
-    there: Mask
-    log_p_hidden: Floats
-    head_hidden: Floats | None
+    bases: str  # its two intronic nucleotides, 5' to 3'
+    log_p: float  # sum over them of ln p, each masked, in the whole window; nats
+    head: float | None  # p of the site's kind at the exon's nucleotide, in the whole window; None without such a model
+    window: tuple[int, int]  # genomic, 0-based half-open; the smaller of the two with a splice-site model
+    unknown: int  # nucleotides of the window that are not A, C, G or T
+    there: Mask  # (T,) which stretches lie wholly in the window
+    log_p_hidden: Floats  # (T,) the same sum with the stretch hidden; NaN where not there
+    head_hidden: Floats | None  # (T,) the same p with the stretch hidden; None without such a model
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The change of one site when a stretch is hidden: hidden minus not hidden.
+    """The change of one site when a stretch is hidden: hidden minus not hidden."""
 
-    Args:
-        log_p: of the sum of ln p over the two intronic nucleotides, nats; negative = less expected.
-        p: of the product of the two p.
-        head: of the splice-site model's p of the site; None without such a model.
-    """
-
-    log_p: float
-    p: float
-    head: float | None
+    log_p: float  # of the sum of ln p over the two intronic nucleotides, nats; negative = less expected
+    p: float  # of the product of the two p
+    head: float | None  # of the splice-site model's p of the site; None without such a model
 
 
 @dataclass(frozen=True, slots=True)
 class Oligo:
-    """One stretch and the oligo that would cover it.
+    """One stretch and the oligo that would cover it."""
 
-    Args:
-        rank: 1 is the best; None for what is not ranked, see ``status``.
-        status: ``OK``; ``OWN_SITE`` touches a site of the target; ``OUTSIDE_WINDOW`` lies in no site's window;
-            ``N_IN_TARGET`` holds a base that is not A, C, G or T.
-        start, end: of the stretch, 0-based half-open.
-        target: the stretch, 5' to 3' of the transcript.
-        sequence: the oligo, its reverse complement; None with N.
-        region: ``upstream``, ``exon`` and ``downstream`` of the target, joined by ``&``.
-        offsets: by kind of site, where the first and the last nucleotide lie from the edge between exon and intron.
-        own_site: ``acceptor``, ``donor``, both joined by ``&``, or None.
-        changes: by kind of site; a site whose window does not hold the stretch whole is not in it.
-        effect: the value that ranks, higher is better; None without one.
-        gc: share of G and C; None with N, as the next two.
-        self_complementarity: nt of the longest stretch whose reverse complement is also in the oligo.
-        hairpin: nt of the longest stem with a loop of at least 3 nt.
-        off_targets: other places of the FASTA, on both strands, that hold the target exactly; None without a search.
-    """
-
-    rank: int | None
+    rank: int | None  # 1 is the best; None for what is not ranked, see status
+    # ``OK``; ``OWN_SITE`` touches a site of the target; ``OUTSIDE_WINDOW`` lies in no site's window;
+    # ``N_IN_TARGET`` holds a base that is not A, C, G or T.
     status: str
-    start: int
+    start: int  # of the stretch, 0-based half-open
     end: int
-    target: str
-    sequence: str | None
-    region: str
-    offsets: Mapping[str, tuple[int, int]]
-    own_site: str | None
-    changes: Mapping[str, Change]
-    effect: float | None
-    gc: float | None
-    self_complementarity: int | None
-    hairpin: int | None
-    off_targets: int | None
+    target: str  # the stretch, 5' to 3' of the transcript
+    sequence: str | None  # the oligo, its reverse complement; None with N
+    region: str  # upstream, exon and downstream of the target, joined by &
+    offsets: Mapping[str, tuple[int, int]]  # by kind of site, of the first and the last nucleotide; see Site.offset
+    own_site: str | None  # acceptor, donor, both joined by &, or None
+    changes: Mapping[str, Change]  # by kind of site; a site whose window does not hold the stretch whole is not in it
+    effect: float | None  # the value that ranks, higher is better; None without one
+    gc: float | None  # share of G and C; None with N, as the next two
+    self_complementarity: int | None  # nt of the longest stretch whose reverse complement is also in the oligo
+    hairpin: int | None  # nt of the longest stem with a loop of at least 3 nt
+    off_targets: int | None  # other places of the FASTA, on both strands, that hold the target; None without a search
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -230,33 +182,19 @@ class Oligo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Oligos:
-    """Oligos against the sites of one target.
+    """Oligos against the sites of one target."""
 
-    Args:
-        aim: the target and its sites.
-        region: the stretch that is tiled.
-        goal: ``skip``, ``include`` or ``block``.
-        measure: ranks the oligos, ``zero-shot`` or ``head``.
-        lengths: the shortest and the longest, nt.
-        step: nt between neighbours of one length.
-        oligos: those with a rank by rank, then the others 5' to 3'.
-        sites: the model's expectation of each site, hidden and not.
-        exons: of the target's gene in the region.
-        provenance: everything that determines the numbers.
-        warnings: sentences for the user.
-    """
-
-    aim: Aim
-    region: Stretch
-    goal: str
-    measure: str
-    lengths: tuple[int, int]
-    step: int
-    oligos: tuple[Oligo, ...]
-    sites: tuple[Hidden, ...]
-    exons: tuple[Exon, ...]
-    provenance: Mapping[str, str]
-    warnings: tuple[str, ...]
+    aim: Aim  # the target and its sites
+    region: Stretch  # the stretch that is tiled
+    goal: str  # skip, include or block
+    measure: str  # ranks the oligos, zero-shot or head
+    lengths: tuple[int, int]  # the shortest and the longest, nt
+    step: int  # nt between neighbours of one length
+    oligos: tuple[Oligo, ...]  # those with a rank by rank, then the others 5' to 3'
+    sites: tuple[Hidden, ...]  # the model's expectation of each site, hidden and not
+    exons: tuple[Exon, ...]  # of the target's gene in the region
+    provenance: Mapping[str, str]  # everything that determines the numbers
+    warnings: tuple[str, ...]  # sentences for the user
 
     def __len__(self) -> int:
         return len(self.oligos)
@@ -312,13 +250,10 @@ def oligos_of(
     """
     warnings: list[str] = []
     if (exon is None) == (site is None) or (site is None) != (kind is None):
-        given = [name for name, value in (("exon", exon), ("site", site), ("kind", kind)) if value is not None]
-        raise SettingsError(
-            "Oligos are aimed at one exon or one splice site.",
-            needed="an exon; or a site and its kind, donor or acceptor", found=", ".join(given) or "neither",
-        )  # fmt: skip
-    _known(strand, ("+", "-"), "An unknown word was given.")
-    _known(kind, KINDS, "An unknown word was given.")
+        remedy = "give an exon; or a site and its kind, donor or acceptor"
+        raise SettingsError("Oligos are aimed at one exon or one splice site.", remedy=remedy)
+    _known(strand, ("+", "-"), "The strand is an unknown word.")
+    _known(kind, KINDS, "The kind is an unknown word.")
     if site is not None:
         site_kind: Kind = "donor" if kind == "donor" else "acceptor"
         aim = _aim_at_site(site, site_kind, gene, strand, annotator, warnings)
@@ -346,12 +281,9 @@ def oligos_of(
 
     found = [hide(one, start, length, annotator, splice_model, more) for one in aim.sites]
     if not any(one.there.any() for one in found):
-        raise SettingsError(
-            "No oligo of the region lies in the window of a splice site.",
-            needed=" or ".join(f"{aim.contig}:{one.window[0] + 1}-{one.window[1]}" for one in found),
-            found=f"{place.contig}:{place.start + 1}-{place.end}",
-            remedy="give a region near the target",
-        )
+        needed = " or ".join(f"{aim.contig}:{one.window[0] + 1}-{one.window[1]}" for one in found)
+        problem = "No oligo of the region lies in the window of a splice site."
+        raise SettingsError(problem, needed=needed, found=f"{place.contig}:{place.start + 1}-{place.end}")
     warnings += [text for one in found for text in _warnings(one)]
     bases = "".join(base if base in "ACGT" else "N" for base in annotator.reference.fetch(*place).decode("ascii"))
     bases = other_strand(bases) if aim.strand == "-" else bases
@@ -371,17 +303,12 @@ def oligos_of(
         "SpliceModelArchitecture": splice_model.architecture if splice_model else "none",
         "SpliceModelQuality": (splice_model.quality or "not measured") if splice_model else "none",
         "SpliceModelWindow": str(splice_model.window) if splice_model else "none",
-        "Target": aim.name,
-        "Strand": aim.strand,
-        "Region": f"{place.contig}:{place.start + 1}-{place.end}",
-        "Lengths": f"{lengths[0]}-{lengths[1]}",
-        "Step": str(step),
-        "Goal": goal,
-        "RankedBy": measure,
+        "Target": aim.name, "Strand": aim.strand, "Region": f"{place.contig}:{place.start + 1}-{place.end}",
+        "Lengths": f"{lengths[0]}-{lengths[1]}", "Step": str(step), "Goal": goal, "RankedBy": measure,
         "OffTargets": "exact matches in the FASTA, both strands" if off_targets else "not looked for",
         **{one.site.kind.capitalize(): _words(one) for one in found},
         "Note": _NOTE,
-    }
+    }  # fmt: skip
     exons = tuple(annotator.genes.exons(aim.gene.gene_id, *place)) if aim.gene else ()
     return Oligos(
         aim, place, goal, measure, lengths, step, tuple(_ranked(oligos, aim.strand)), tuple(found), exons, provenance,
@@ -396,24 +323,12 @@ def _known(word: str | None, known: Sequence[str], problem: str) -> str | None:
 
 
 def lay_tiles(region: int, lengths: tuple[int, int], step: int) -> tuple[Index, Index]:
-    """Return the stretches of a region of so many nt: nt before each, and its length, (T,) and (T,).
-
-    They are sorted by length and then 5' to 3'.
-
-    Args:
-        lengths: the shortest and the longest, nt.
-        step: nt between the starts of neighbours of one length.
-
-    Raises:
-        SettingsError: lengths outside 15 to 30 nt, a step below 1, or a region shorter than the shortest.
-    """
+    """Return the stretches of a region of so many nt, by length and then 5' to 3': nt before each, and its length."""
     low, high = lengths
     if not SHORTEST <= low <= high <= LONGEST or step < 1:
-        raise SettingsError(
-            "Oligos of such lengths or steps are not tiled.",
-            needed=f"lengths from {SHORTEST} to {LONGEST} nt, the shorter first; a step of 1 nt or more",
-            found=f"{low}-{high} nt in steps of {step}",
-        )
+        needed = f"lengths from {SHORTEST} to {LONGEST} nt, the shorter first; a step of 1 nt or more"
+        found = f"{low}-{high} nt in steps of {step}"
+        raise SettingsError("Oligos of such lengths or steps are not tiled.", needed=needed, found=found)
     if region < low:
         raise SettingsError("The region is shorter than an oligo.", needed=f"at least {low} nt", found=f"{region} nt")
     starts = [np.arange(0, region - length + 1, step, dtype=np.int64) for length in range(low, high + 1)]
@@ -430,10 +345,8 @@ def _region(region: str | None, around: int, aim: Aim, reference: Reference) -> 
         end = min(aim.span.end + around, reference.lengths[aim.contig])
         place = Stretch(aim.contig, max(aim.span.start - around, 0), end)
     if place.end - place.start > LONGEST_REGION:
-        raise SettingsError(
-            "The region is too long.", needed=f"at most {LONGEST_REGION:,} nt", found=f"{place.end - place.start:,} nt",
-            where=f"{place.contig}:{place.start + 1}-{place.end}", remedy="give a smaller region around the sites",
-        )  # fmt: skip
+        found = f"{place.end - place.start:,} nt"
+        raise SettingsError("The region is too long.", needed=f"at most {LONGEST_REGION:,} nt", found=found)
     return place
 
 
@@ -442,12 +355,8 @@ def _aim_at_site(
 ) -> Aim:
     [stretch] = region_stretches([text], annotator.reference)
     if stretch.end - stretch.start != 1:
-        raise SettingsError(
-            "A splice site is given by one position.",
-            needed="the exon's nucleotide beside the intron: its last for a donor, its first for an acceptor",
-            found=f"{stretch.end - stretch.start:,} nt",
-            where=text,
-        )
+        needed = "the exon's nucleotide beside the intron: its last for a donor, its first for an acceptor"
+        raise SettingsError("A splice site is given by one position.", needed=needed, found=text)
     genes = _named(annotator.genes.contexts(*stretch), name, text)
     on_strand = [gene for gene in genes if asked in (None, gene.strand)]
     strand = asked or _strand(on_strand, text)
@@ -495,19 +404,14 @@ def _aim_at_exon(text: str, name: str | None, asked: str | None, annotator: Anno
         strand = asked or _strand(on_strand, text)
         return _annotated(f"exon {text}", stretch, strand, _chosen(on_strand, index, stretch), index)
     if having:
-        raise SettingsError(
-            "The exon is on the other strand.", found=f"{text} on {asked}", remedy="leave out the strand"
-        )
+        raise SettingsError(f"The exon {text} is on the other strand than {asked}.", remedy="leave out the strand")
     if asked is None:
         near = sorted({exon for exons in around.values() for exon in exons}, key=lambda one: one.start)
         shown = [f"{stretch.contig}:{one.start + 1}-{one.end}" for one in near]
         more = f" and {len(shown) - _SHOWN:,} more" if len(shown) > _SHOWN else ""
-        raise SettingsError(
-            "The annotation has no exon with these ends.",
-            needed=", ".join(shown[:_SHOWN]) + more if shown else "an exon of the annotation",
-            found=text,
-            remedy="give an exon's own ends; of one not annotated, its strand too",
-        )
+        needed = ", ".join(shown[:_SHOWN]) + more if shown else "an exon of the annotation"
+        remedy = "give an exon's own ends; of one not annotated, its strand too"
+        raise SettingsError("The annotation has no exon with these ends.", needed=needed, found=text, remedy=remedy)
     return Aim(f"exon {text}, not annotated", stretch.contig, asked, exact, _sites(stretch, asked), None)
 
 
@@ -543,12 +447,10 @@ def _strand(genes: Sequence[GeneContext], where: str) -> str:
     strands = sorted({gene.strand for gene in genes})
     if len(strands) == 1:
         return strands[0]
-    raise SettingsError(
-        "The annotation has genes on both strands there." if genes else "The annotation has no gene there.",
-        found=", ".join(f"{gene.symbol or gene.gene_id} {gene.strand}" for gene in genes) or "no gene",
-        where=where,
-        remedy="give --strand + or --strand -, that of the transcript",
-    )
+    names = ", ".join(f"{gene.symbol or gene.gene_id} {gene.strand}" for gene in genes)
+    problem = f"has genes on both strands there: {names}." if genes else "has no gene there."
+    remedy = "give --strand + or --strand -, that of the transcript"
+    raise SettingsError(f"The annotation {problem}", where=where, remedy=remedy)
 
 
 def _chosen(genes: Sequence[GeneContext], index: GeneIndex, stretch: Stretch) -> GeneContext | None:
@@ -562,23 +464,16 @@ def _chosen(genes: Sequence[GeneContext], index: GeneIndex, stretch: Stretch) ->
 
 
 class _Window:
-    """A site's window, 5' to 3' of the transcript.
+    """A site's window of W nt (all of a shorter contig), 5' to 3' of the transcript.
 
     ``(W - 2) // 2`` nucleotides come before the site; at a contig's end the window moves until it lies on the contig.
-
-    Args:
-        site: in its middle.
-        width: W; all of a contig that is shorter.
-        reference: gives the bases.
     """
 
     def __init__(self, site: Site, width: int, reference: Reference) -> None:
         contig, place = reference.lengths[site.contig], f"{site.contig}:{site.edge + 1}"
         size, intron = min(width, contig), site.dinucleotide
         if min(site.footprint.start, contig - site.footprint.end) < 0:
-            raise SettingsError(
-                "The splice site reaches beyond its contig.", found=f"{site.kind} at {site.edge + 1:,}", where=place
-            )
+            raise SettingsError("The splice site reaches beyond its contig.", found=f"{site.kind} at {place}")
         self._minus = site.strand == "-"
         first = contig - intron.end if self._minus else intron.start  # on the strand
         on_strand = min(max(first - (size - _SITE) // 2, 0), contig - size)
@@ -589,12 +484,9 @@ class _Window:
         self.edge = int(self.site[0]) - 1 if site.kind == "donor" else int(self.site[1]) + 1
         if (self.tokens[[*self.site, self.edge]] == N).any():
             bases = reference.fetch(site.contig, site.footprint.start, site.footprint.end).decode("ascii")
-            raise SettingsError(
-                "A nucleotide of the splice site is not known.",
-                needed="A, C, G or T at the two intronic nucleotides and the exon's beside them",
-                found=bases,
-                where=f"{site.kind}, {site.contig}:{site.footprint.start + 1}-{site.footprint.end}",
-            )
+            needed = "A, C, G or T at the two intronic nucleotides and the exon's beside them"
+            problem = "A nucleotide of the splice site is not known."
+            raise SettingsError(problem, needed=needed, found=bases, where=str(site))
 
     def batches(self, tokens: Tokens, start: Index, length: Index, batch_tokens: int) -> Iterator[Tokens]:
         """Yield windows (B, W): first ``tokens`` as they are, then with each genomic stretch hidden."""
@@ -614,17 +506,12 @@ def hide(
     site: Site, start: Index, length: Index, annotator: Annotator, splice_model: SpliceSiteModel | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Hidden:  # fmt: skip
-    """Run a site's window with each of T stretches hidden in turn.
+    """Run a site's window with each of T stretches hidden in turn; a splice-site model gives ``head``.
 
     Args:
         start: (T,) genomic start of the stretches, 0-based.
         length: (T,) nt.
-        splice_model: gives ``head``.
         progress: called with the number of windows that are done.
-
-    Raises:
-        SettingsError: a nucleotide of the site is not known, or its contig is shorter than a model's window.
-        BackendError: a model failed.
     """
     reference, backend = annotator.reference, annotator.backend
     model = _Window(site, annotator.settings.window, reference)
@@ -673,31 +560,26 @@ def hide(
 
 
 def _warnings(found: Hidden) -> Iterator[str]:
-    site = found.site
-    place = f"the {site.kind} {site.contig}:{site.dinucleotide.start + 1}-{site.dinucleotide.end}"
-    if found.bases not in _TYPICAL[site.kind]:
-        yield f"{place} is {found.bases}, not {_TYPICAL[site.kind][0]}: see that position, kind and strand are right"
+    typical = _TYPICAL[found.site.kind]
+    if found.bases not in typical:
+        yield f"the {found.site} is {found.bases}, not {typical[0]}: see that position, kind and strand are right"
     if found.unknown:
-        yield f"{found.unknown} nt of the window of {place} are not A, C, G or T"
+        yield f"{found.unknown} nt of the window of the {found.site} are not A, C, G or T"
 
 
 def _words(found: Hidden) -> str:
     """Return the model's expectation of a site when nothing is hidden."""
-    place = found.site.dinucleotide
-    words = [f"{found.site.contig}:{place.start + 1}-{place.end}", found.bases, f"ln p {found.log_p:.4f}"]
-    words.append(f"p {exp(found.log_p):.4g}")
-    if found.head is not None:
-        words.append(f"head p {found.head:.4f}")
-    return ", ".join([*words, f"window {found.window[0] + 1}-{found.window[1]}"])
+    place = str(found.site).partition(" ")[2]
+    head = "" if found.head is None else f", head p {found.head:.4f}"
+    p = f"ln p {found.log_p:.4f}, p {exp(found.log_p):.4g}{head}"
+    return f"{place}, {found.bases}, {p}, window {found.window[0] + 1}-{found.window[1]}"
 
 
 def _oligo(row: int, start: int, target: str, aim: Aim, found: Sequence[Hidden], goal: str, measure: str) -> Oligo:
     """Return one stretch, not yet ranked or searched for elsewhere."""
     end = start + len(target)
     sequence = other_strand(target) if "N" not in target else None
-    changes: dict[str, Change] = (
-        {one.site.kind: _change(one, row) for one in found if one.there[row]} if sequence else {}
-    )
+    changes: dict[str, Change] = {one.site.kind: _change(one, row) for one in found if sequence and one.there[row]}
     touched = [site.kind for site in aim.sites if site.footprint.start < end and site.footprint.end > start]
     status = "OK"
     if sequence is None:
@@ -708,26 +590,16 @@ def _oligo(row: int, start: int, target: str, aim: Aim, found: Sequence[Hidden],
         status = "OWN_SITE"
     first, last = (end - 1, start) if aim.strand == "-" else (start, end - 1)
     oligo = Oligo(
-        rank=None,
-        status=status,
-        start=start,
-        end=end,
-        target=target,
-        sequence=sequence,
+        rank=None, status=status, start=start, end=end, target=target, sequence=sequence,
         region="&".join(_regions(aim, start, end)),
         offsets={site.kind: (site.offset(first), site.offset(last)) for site in aim.sites},
-        own_site="&".join(touched) or None,
-        changes=changes,
-        effect=None,
+        own_site="&".join(touched) or None, changes=changes, effect=None, off_targets=None,
         gc=(target.count("G") + target.count("C")) / len(target) if sequence else None,
         self_complementarity=self_complementarity(sequence) if sequence else None,
         hairpin=longest_stem(sequence) if sequence else None,
-        off_targets=None,
-    )
+    )  # fmt: skip
     total = oligo.log_p if measure == "zero-shot" else oligo.head
-    if total is None:
-        return oligo
-    return replace(oligo, effect=total if goal == "include" else -total)
+    return oligo if total is None else replace(oligo, effect=total if goal == "include" else -total)
 
 
 def _change(found: Hidden, row: int) -> Change:
@@ -780,11 +652,8 @@ def longest_stem(bases: str) -> int:
 
 
 def _longest(bases: str, find: Callable[[int, int, str], int]) -> int:
-    """Return the largest length of a stretch that ``find`` finds a partner of.
-
-    Where a stretch of some length has a partner, one of every smaller length has, so that the first failure is the end.
-    """
-    for length in range(1, len(bases) + 1):
+    """Return the largest length of a stretch that ``find`` finds a partner of."""
+    for length in range(1, len(bases) + 1):  # no partner of this length: none of a larger one
         stretches = (bases[at : at + length] for at in range(len(bases) - length + 1))
         if all(find(at, length, other_strand(one)) < 0 for at, one in enumerate(stretches)):
             return length - 1
@@ -796,13 +665,6 @@ def count_occurrences(sequences: Sequence[str], reference: Reference, progress: 
 
     A place where a sequence that is its own reverse complement stands counts once. Letters of the FASTA other than A,
     C, G and T match nothing.
-
-    Args:
-        sequences: of A, C, G and T.
-        progress: called with what is done of all megabases.
-
-    Raises:
-        FastaError: the FASTA cannot be read.
     """
     words: Any = ahocorasick.Automaton()
     for word in {*sequences, *map(other_strand, sequences)}:
@@ -837,18 +699,17 @@ COLUMNS = (
 
 def table_of(found: Oligos) -> tuple[pa.Schema, Iterator[tuple[Value, ...]]]:
     """Return the table's schema, and one row for each oligo, in their order; positions are 1-based."""
-    return pa.schema(COLUMNS, metadata=dict(found.provenance)), _rows(found)
-
-
-def _rows(found: Oligos) -> Iterator[tuple[Value, ...]]:
-    for oligo in found.oligos:
-        sites = [value for kind in KINDS for value in _of_site(oligo, kind)]
-        yield (
+    rows: Iterator[tuple[Value, ...]] = (
+        (
             oligo.rank, oligo.status, found.aim.contig, oligo.start + 1, oligo.end, found.aim.strand, len(oligo),
             oligo.target, oligo.sequence, oligo.region, oligo.own_site, oligo.effect, oligo.log_p, oligo.head,
-            len(oligo.changes), "&".join(oligo.outside) or None, *sites,
+            len(oligo.changes), "&".join(oligo.outside) or None,
+            *_of_site(oligo, "acceptor"), *_of_site(oligo, "donor"),
             oligo.gc, oligo.self_complementarity, oligo.hairpin, oligo.off_targets,
-        )  # fmt: skip
+        )
+        for oligo in found.oligos
+    )  # fmt: skip
+    return pa.schema(COLUMNS, metadata=dict(found.provenance)), rows
 
 
 def _of_site(oligo: Oligo, kind: str) -> tuple[Value, ...]:

@@ -42,9 +42,6 @@ def draw_oligos(found: Oligos) -> Any:
     From the top: exons and the target's sites; at each nucleotide the mean change of each site over the ranked oligos
     that cover it; and a heat map, a row for each length and a column for the oligo's middle, of the change that is
     ranked by, summed over the sites. Hatched are oligos that touch a site of the target; circles are the best ten.
-
-    Raises:
-        SettingsError: matplotlib is not installed.
     """
     words, value = _MEASURES[found.measure]
     columns = {position: column for column, position in enumerate(found.position.tolist())}

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from splicebert_vep_spec import (
-    Allele,
-    GeneContext,
-    Interval,
-    ScoredContext,
-    Status,
-    Value,
-    format_value,
-)
+from splicebert_vep_spec import Allele, GeneContext, Interval, ScoredContext, Status, Value, format_value
 
 from ..annotator import Annotator
 from ..errors import SettingsError
 from ..genome.gene_index import Exon
 from ..genome.ids import stable_id
-from ..plugins import GuardedBackend
 from ..results import ScoredVariant
 from ..scoring.scorers import log_p
 from ..sequence import windows
@@ -51,42 +41,27 @@ class Profile:
     """The model's expectation around an allele, REF beside ALT, in P columns 5' to 3' of the transcript.
 
     REF and ALT are paired as for the scores; each side is one whole window of W bases, whatever the engine's mode.
-
-    Args:
-        variant: as it was given.
-        allele: normalised, 0-based.
-        gene: the gene, its reported transcript, and the place of the allele in it.
-        values: the scores by field; None is missing.
-        window: width, flank and placing of the windows.
-        position: (P,) genomic position of the REF base, 0-based; read it where ``in_ref``.
-        offset: (P,) nt from the span in transcript direction: -1 the last base 5' of it, +1 the first 3', 0 within.
-        ref, alt: P letters A, C, G, T or N of the transcribed strand; ``-`` where that side has no base.
-        in_ref, in_alt: (P,) that side has a base.
-        paired: (P,) both have, and they are each other's counterpart, which bases of a length change are not.
-        p_ref, p_alt: (P, 4) probabilities of A, C, G, T; NaN where that side has no base.
-        kl: (P,) KL divergence of ALT from REF, nats; NaN where not paired.
-        donor, acceptor: (P,) REF bases of that site of the nearest exon.
-        exons: every distinct exon of the gene that touches the window, by genomic position.
     """
 
-    variant: Variant
-    allele: Allele
-    gene: GeneContext
-    values: dict[str, Value]
-    window: WindowShape
-    position: Index
+    variant: Variant  # as it was given
+    allele: Allele  # normalised, 0-based
+    gene: GeneContext  # the gene, its reported transcript, and the place of the allele in it
+    values: dict[str, Value]  # the scores by field; None is missing
+    window: WindowShape  # width, flank and placing of the windows
+    position: Index  # (P,) genomic position of the REF base, 0-based; read it where in_ref
+    # (P,) nt from the span in transcript direction: -1 the last base 5' of it, +1 the first 3', 0 within.
     offset: Index
-    ref: str
+    ref: str  # P letters A, C, G, T or N of the transcribed strand; - where that side has no base
     alt: str
-    in_ref: Mask
+    in_ref: Mask  # (P,) that side has a base
     in_alt: Mask
-    paired: Mask
-    p_ref: NDArray[np.float64]
+    paired: Mask  # (P,) both have, and they are each other's counterpart, which bases of a length change are not
+    p_ref: NDArray[np.float64]  # (P, 4) probabilities of A, C, G, T; NaN where that side has no base
     p_alt: NDArray[np.float64]
-    kl: NDArray[np.float64]
-    donor: Mask
+    kl: NDArray[np.float64]  # (P,) KL divergence of ALT from REF, nats; NaN where not paired
+    donor: Mask  # (P,) REF bases of that site of the nearest exon
     acceptor: Mask
-    exons: tuple[Exon, ...]
+    exons: tuple[Exon, ...]  # every distinct exon of the gene that touches the window, by genomic position
 
 
 def profile(annotator: Annotator, variant: str | Variant | ScoredVariant, gene: str | None = None) -> Profile:
@@ -113,11 +88,8 @@ def _profile(result: ScoredVariant, gene: str | None, annotator: Annotator) -> P
     outcome = _chosen(result, gene)
     allele, context = result.allele, outcome.context
     if outcome.status != Status.OK or allele is None or context is None:
-        raise SettingsError(
-            "There is nothing to draw of a variant without scores.",
-            needed="a variant of status OK",
-            found=f"{result.variant}: {outcome.status}" + (f", {outcome.reason}" if outcome.reason else ""),
-        )
+        found = f"{result.variant}: {outcome.status}" + (f", {outcome.reason}" if outcome.reason else "")
+        raise SettingsError("There is nothing to draw of a variant without scores.", found=found)
     placed = windows.place([allele], [reference.lengths[allele.contig]], shape)
     start = int(placed.start[0])
     low, high = windows.region(allele, start, shape.width)
@@ -126,30 +98,24 @@ def _profile(result: ScoredVariant, gene: str | None, annotator: Annotator) -> P
     columns = across(allele, start, shape.width, minus=context.strand == "-")
     every = [pair.ref, pair.alt] if allele.shift == 0 else [pair.ref, pair.alt, pair.ref_right]
     tokens = np.concatenate(every)  # (2 or 3, W)
-    log_ps = _expected(tokens, annotator.backend)  # (2 or 3, W, 4)
+    bases, backend = np.tile(np.arange(1, shape.width + 1), (len(tokens), 1)), annotator.backend  # past [CLS]
+    log_ps = answers(lambda: log_p(backend.forward(with_special(tokens), bases).logits).cpu().numpy())  # (2 or 3, W, 4)
     ref_row = np.where(columns.right, len(tokens) - 1, 0)
     log_ref, log_alt = log_ps[ref_row, columns.index], log_ps[1, columns.index]
     kl = (np.exp(log_alt) * (log_alt - log_ref)).sum(axis=1)
     return Profile(
-        variant=result.variant,
-        allele=allele,
-        gene=context,
+        variant=result.variant, allele=allele, gene=context,
         values={spec.id: outcome.values.get(spec.id) for spec in result.fields},
-        window=shape,
-        position=columns.position,
-        offset=columns.offset,
+        window=shape, position=columns.position, offset=columns.offset,
         ref=_letters(tokens[ref_row, columns.index], columns.in_ref),
         alt=_letters(tokens[1, columns.index], columns.in_alt),
-        in_ref=columns.in_ref,
-        in_alt=columns.in_alt,
-        paired=columns.paired,
+        in_ref=columns.in_ref, in_alt=columns.in_alt, paired=columns.paired,
         p_ref=np.where(columns.in_ref[:, None], np.exp(log_ref), np.nan),
         p_alt=np.where(columns.in_alt[:, None], np.exp(log_alt), np.nan),
         kl=np.where(columns.paired, kl, np.nan),
-        donor=_within(columns, context.donor),
-        acceptor=_within(columns, context.acceptor),
+        donor=_within(columns, context.donor), acceptor=_within(columns, context.acceptor),
         exons=tuple(annotator.genes.exons(context.gene_id, allele.contig, low, high)),
-    )
+    )  # fmt: skip
 
 
 def _chosen(result: ScoredVariant, gene: str | None) -> ScoredContext:
@@ -157,25 +123,14 @@ def _chosen(result: ScoredVariant, gene: str | None) -> ScoredContext:
         return result.contexts[0]
     found = [outcome for outcome in result.contexts if outcome.context and is_named(outcome.context, gene)]
     if not found:
-        genes = [f"{one.context.symbol or one.context.gene_id}" for one in result.contexts if one.context]
-        raise SettingsError(
-            f"{result.variant} does not lie in that gene.", needed=", ".join(genes) or "no gene", found=gene
-        )
+        genes = ", ".join(one.context.symbol or one.context.gene_id for one in result.contexts if one.context)
+        raise SettingsError(f"{result.variant} does not lie in that gene.", needed=genes or "no gene", found=gene)
     return found[0]
 
 
 def is_named(context: GeneContext, name: str) -> bool:
     """Tell whether a name is a gene's symbol or its id, with or without version."""
     return name in (context.symbol, context.gene_id, stable_id(context.gene_id))
-
-
-def _expected(tokens: NDArray[np.uint8], backend: GuardedBackend) -> NDArray[np.float64]:
-    """Return ln p over A, C, G, T at every base of windows (N, W): (N, W, 4)."""
-    positions = np.tile(np.arange(1, tokens.shape[1] + 1), (len(tokens), 1))  # past [CLS]
-    found: NDArray[np.float64] = answers(
-        lambda: log_p(backend.forward(with_special(tokens), positions).logits).cpu().numpy()
-    )
-    return found
 
 
 def _letters(tokens: NDArray[np.uint8], there: Mask) -> str:
@@ -199,11 +154,7 @@ SCORES = ("KL_CTX", "KL_SS", "KL_DONOR", "KL_ACCEPTOR", "LLR", "PLLR")
 
 
 def draw(profile: Profile) -> Any:
-    """Return a matplotlib figure of a profile.
-
-    Raises:
-        SettingsError: matplotlib is not installed.
-    """
+    """Return a matplotlib figure of a profile."""
     with drawing():
         from matplotlib.figure import Figure
 
@@ -215,7 +166,9 @@ def draw(profile: Profile) -> Any:
                          "right": 0.98},
         )  # fmt: skip
         _write_head(top, profile)
-        _draw_structure(structure, profile)
+        draw_structure(structure, profile.position, profile.exons, profile.in_ref)
+        structure.plot([(sum(_span(profile)) - 1) / 2], [1.75], marker="v", ms=8, color=ORANGE, zorder=3)
+        structure.set_ylim(-0.5, 2)
         _draw_divergence(along, profile)
         _draw_logos(logos, profile)
     return figure
@@ -242,14 +195,6 @@ def _write_head(figure: Any, profile: Profile) -> None:
     figure.text(0.07, 0.83, ", ".join(shown), va="center", color=DARK)
 
 
-def _draw_structure(axes: Any, profile: Profile) -> None:
-    """Draw exons and introns, and where the variant lies."""
-    draw_structure(axes, profile.position, profile.exons, profile.in_ref)
-    low, high = _span(profile)
-    axes.plot([(low + high - 1) / 2], [1.75], marker="v", ms=8, color=ORANGE, zorder=3)
-    axes.set_ylim(-0.5, 2)
-
-
 def _draw_divergence(axes: Any, profile: Profile) -> None:
     top = 1.25 * _top(profile)
     for name, where in (("acceptor", profile.acceptor), ("donor", profile.donor)):
@@ -266,8 +211,8 @@ def _draw_divergence(axes: Any, profile: Profile) -> None:
     before = low - profile.window.flank
     place = (before - 2, 0.985 * top, "right") if before > _ROOM else (before, 0.93 * top, "left")
     axes.text(*place[:2], "KL_CTX reads here", ha=place[2], va="center", fontsize=7.5, color=GREY)
-    ticks, labels = _ticks(profile)
-    axes.set_xticks(ticks, labels)
+    ticks = np.flatnonzero((profile.offset % 50 == 0) & (profile.offset != 0)).tolist()
+    axes.set_xticks([(low + high - 1) // 2, *ticks], ["0", *(f"{profile.offset[k]:+d}" for k in ticks)])
     axes.set_xlim(-0.5, len(profile.kl) - 0.5)
     axes.set_ylim(0, top)
     axes.yaxis.set_major_formatter("{x:g}")  # few digits, and the label where they end: it has to stay in the picture
@@ -320,8 +265,7 @@ def _draw_panel(axes: Any, profile: Profile, columns: slice, p: NDArray[np.float
     for label, differs in zip(axes.get_xticklabels(), changed, strict=True):
         label.set(fontweight="bold" if differs else "normal", color=ORANGE if differs else DARK)
     axes.plot([-0.5, count - 0.5], [1.08, 1.08], color=DARK, linewidth=0.8, clip_on=False)
-    exonic = _exonic(profile)[columns]
-    for k in np.flatnonzero(exonic):
+    for k in np.flatnonzero(_exonic(profile)[columns]):
         axes.plot([k - 0.5, k + 0.5], [1.08, 1.08], color=BLUE, linewidth=4, clip_on=False, solid_capstyle="butt")
 
 
@@ -364,15 +308,6 @@ def _exonic(profile: Profile) -> NDArray[np.bool_]:
     if low > 0 and high < len(found) and found[low - 1] and found[high]:
         found[low:high] = True  # inserted bases too
     return found
-
-
-def _ticks(profile: Profile) -> tuple[Sequence[int], list[str]]:
-    step = 50
-    offsets = profile.offset
-    columns = [int(k) for k in np.flatnonzero((offsets % step == 0) & (offsets != 0))]
-    low, high = _span(profile)
-    labelled = {(low + high - 1) // 2: "0", **{k: f"{offsets[k]:+d}" for k in columns}}
-    return list(labelled), list(labelled.values())
 
 
 def _change(profile: Profile) -> str:

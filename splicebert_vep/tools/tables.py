@@ -30,12 +30,7 @@ def lines_of(schema: pa.Schema, rows: Iterable[tuple[Value, ...]]) -> Iterator[s
 
 
 def write_table(path: str | Path, schema: pa.Schema, rows: Iterable[tuple[Value, ...]]) -> None:
-    """Write a table, whole or not at all.
-
-    Raises:
-        SettingsError: another suffix.
-        OutputError: it cannot be written.
-    """
+    """Write a table, whole or not at all; SettingsError for another suffix, OutputError where it cannot be written."""
     check_table(str(path))
     with whole_or_not(path) as temporary:
         if Path(path).suffix.lower() == ".parquet":

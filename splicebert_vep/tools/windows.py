@@ -20,10 +20,8 @@ def strand_tokens(reference: Reference, contig: str, start: int, end: int, stran
     """
     bases = reference.fetch(contig, start, end)
     if b"U" in bases:
-        raise SettingsError(
-            "A sequence is written as RNA.", needed="T in place of U", found="U", where=contig,
-            remedy="write U as T, e.g. seqkit seq --rna2dna in.fa",
-        )  # fmt: skip
+        remedy = "write U as T, e.g. seqkit seq --rna2dna in.fa"
+        raise SettingsError(f"The sequence of {contig} is written as RNA.", remedy=remedy)
     tokens = encode(bases)
     return reverse_complement(tokens) if strand == "-" else tokens
 
@@ -32,10 +30,7 @@ def check_width(length: int, width: int, model: str, where: str) -> None:
     """Raise SettingsError where a sequence is shorter than the only windows that a model takes."""
     if length < width:
         raise SettingsError(
-            f"Model {model} takes windows of one length only, and a sequence is shorter.",
-            needed=f"at least {width} nt",
-            found=f"{length} nt",
-            where=where,
+            f"Model {model} takes windows of one length only, {width} nt, and {where} is shorter.",
             remedy="choose a model that takes shorter windows, or give the sequence with what surrounds it",
         )
 
@@ -45,10 +40,8 @@ def answers(ask: Callable[[], Any], where: str = "") -> Any:
     try:
         found = ask()
     except RuntimeError as error:
-        raise BackendError(
-            "The model failed.", found=" ".join(str(error).split()), where=where,
-            remedy="a smaller --batch-tokens needs less room",
-        ) from error  # fmt: skip
+        found, remedy = " ".join(str(error).split()), "a smaller --batch-tokens needs less room"
+        raise BackendError("The model failed.", found=found, where=where, remedy=remedy) from error
     if not np.isfinite(found).all():
         raise BackendError("The model answered with numbers that are not finite.", where=where)
     return found

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from factories import FASTA
+from factories import FASTA, exon22_genes
 from splicebert_vep import Annotator, Dependency, Settings, dependency_of, map_region
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.sequence.tokens import with_special
@@ -18,26 +18,13 @@ from splicebert_vep.tools.map_picture import draw_dependency, draw_map, usual_sc
 FIRST, LAST = 43047640, 43047644
 REGION = f"chr17:{FIRST}-{LAST}"
 EXON = "chr17:43047620-43047720"
-GFF = """\
-##gff-version 3
-17\tx\tgene\t{first}\t{last}\t.\t{strand}\t.\tID=gene:{gene};gene_id={gene};Name={gene}NAME;biotype={biotype}
-17\tx\tmRNA\t{first}\t{last}\t.\t{strand}\t.\tID=transcript:{gene}T;Parent=gene:{gene};transcript_id={gene}T
-17\tx\texon\t{first}\t43047500\t.\t{strand}\t.\tParent=transcript:{gene}T
-17\tx\texon\t43047643\t43047703\t.\t{strand}\t.\tParent=transcript:{gene}T
-17\tx\texon\t43048000\t{last}\t.\t{strand}\t.\tParent=transcript:{gene}T
-"""
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
-
-
-def gff(path, *, gene="P", strand="+", first=43044295, last=43125364, biotype="protein_coding"):
-    path.write_text(GFF.format(gene=gene, strand=strand, first=first, last=last, biotype=biotype))
-    return path
 
 
 @pytest.fixture(scope="module", params=["-", "+"])
 def annotator(session_cache, request, tmp_path_factory):
     """The bundled model, and a gene with the same exons on either strand."""
-    genes = "grch38" if request.param == "-" else gff(tmp_path_factory.mktemp("genes") / "plus.gff3")
+    genes = "grch38" if request.param == "-" else exon22_genes(tmp_path_factory.mktemp("genes") / "plus.gff3")
     with Annotator(FASTA, genes, device="cpu") as opened:
         yield opened
 
@@ -190,13 +177,14 @@ def test_n_is_missing_with_a_status(with_n):
     assert (rows[0], rows[101], rows[202], rows[1]) == (1, 4, 1, 4)
     assert np.isnan(found.expected()[1:202]).all()
     assert found.statuses() == {"NON_ACGT": 4, "N_CONTEXT": 600, "OK": 6}
-    assert draw_map(found).axes
+    grey = draw_map(map_region(with_n, "chr17:43047595-43047605"))  # a region without any score
+    assert np.isnan(grey.axes[-2].images[0].get_array().filled(np.nan)).all()
 
 
 def test_a_code_for_several_bases_is_complemented_too(run, tmp_path):
     fasta, table, pairs = tmp_path / "r.fa", tmp_path / "map.tsv", tmp_path / "pairs.tsv"
     fasta.write_text(">17\n" + "ACGT" * 100 + "RYSWKMBDHVN" + "ACGT" * 100 + "\n")
-    genes = gff(tmp_path / "g.gff3", strand="-", first=1, last=811)
+    genes = exon22_genes(tmp_path / "g.gff3", strand="-", first=1, last=811)
     text = genes.read_text()
     for far, near in (("43047500", "100"), ("43047643", "200"), ("43047703", "300"), ("43048000", "500")):
         text = text.replace(far, near)
@@ -212,15 +200,9 @@ def test_a_code_for_several_bases_is_complemented_too(run, tmp_path):
     assert "".join(row[6] for row in read) == "NBDHVKMWSRY"
 
 
-def test_the_picture_of_a_region_without_any_score_says_so_by_being_grey(with_n):
-    found = map_region(with_n, "chr17:43047595-43047605")
-    figure = draw_map(found)
-    assert np.isnan(figure.axes[-2].images[0].get_array().filled(np.nan)).all()
-
-
 def test_an_snv_beside_the_gene_has_a_status(session_cache, tmp_path):
-    genes = gff(tmp_path / "g.gff3", strand="-", last=43048100)
-    genes.write_text(genes.read_text() + gff(tmp_path / "q.gff3", gene="Q", biotype="lncRNA").read_text())
+    genes = exon22_genes(tmp_path / "g.gff3", strand="-", last=43048100)
+    genes.write_text(genes.read_text() + exon22_genes(tmp_path / "q.gff3", gene="Q", biotype="lncRNA").read_text())
     with Annotator(FASTA, genes, backend="null") as annotator:
         found = map_region(annotator, "chr17:43048099-43048102")  # the only protein-coding gene would be P and Q
         assert found.gene.gene_id == "P"
@@ -229,42 +211,27 @@ def test_an_snv_beside_the_gene_has_a_status(session_cache, tmp_path):
         assert by_pos[43048101].reason == "outside PNAME"
         assert {result.gene.gene_id for result in found.results if result.gene} == {"P"}
         assert map_region(annotator, "chr17:43048099-43048102", "QNAME").gene.strand == "+"
-        with pytest.raises(SettingsError, match=r"no gene of that name"):
+        with pytest.raises(SettingsError, match="no gene of that name"):
             map_region(annotator, "chr17:43048099-43048102", "R")
+        with pytest.raises(SettingsError, match="no gene of the annotation"):
+            map_region(annotator, "chr17:43125400-43125410")
     genes.write_text(genes.read_text().replace("lncRNA", "protein_coding"))
-    with (
-        Annotator(FASTA, genes, backend="null") as annotator,
-        pytest.raises(SettingsError, match=r"several genes"),
-    ):
+    with Annotator(FASTA, genes, backend="null") as annotator, pytest.raises(SettingsError, match=r"several genes"):
         map_region(annotator, "chr17:43048099-43048102")
 
 
 @pytest.mark.parametrize(
-    ("region", "message"),
+    ("region", "word"),
     [
-        ("chr17:83257440-83257442", r"beyond its contig"),
-        ("chr17:43047000-43052000", r"too long for a map"),
-        ("chr17", r"too long for a map"),
-        ("chr99:1-2", r"no such contig"),
-        ("chr17:0-5", r"first position"),
-        ("chr17:9-3", r"ends before it starts"),
+        ("chr17:83257440-83257442", "beyond its contig"),
+        ("chr17:43047000-43052000", "too long for a map"),
+        ("chr17", "too long for a map"),
+        ("chr99:1-2", "no such contig"),
     ],
 )
-def test_a_region_that_cannot_be_mapped_says_why(null, region, message):
-    with pytest.raises(SettingsError, match=message):
+def test_a_region_that_cannot_be_mapped_says_why(null, region, word):
+    with pytest.raises(SettingsError, match=word):
         map_region(null, region)
-
-
-def test_a_region_in_no_gene_says_so(session_cache, tmp_path):
-    genes = gff(tmp_path / "g.gff3", last=43048100)
-    with (
-        Annotator(FASTA, genes, backend="null") as annotator,
-        pytest.raises(SettingsError, match=r"no gene of the annotation"),
-    ):
-        map_region(annotator, "chr17:43048200-43048210")
-
-
-def test_a_dependency_map_of_a_long_region_is_refused(null):
     with pytest.raises(SettingsError, match="dependency map"):
         stretch_of("chr17:43047000-43048000", null.reference, LONGEST_DEPENDENCY)
 
@@ -285,7 +252,7 @@ def heat(figure, name):
 
 @pytest.mark.parametrize("strand", ["-", "+"])
 def test_the_picture_runs_with_the_transcript(session_cache, strand, tmp_path):
-    with Annotator(FASTA, gff(tmp_path / "g.gff3", strand=strand), backend="null") as annotator:
+    with Annotator(FASTA, exon22_genes(tmp_path / "g.gff3", strand=strand), backend="null") as annotator:
         found = map_region(annotator, EXON)
     figure = draw_map(found, ("KL_SS", "LLR"))
     for name in ("KL_SS", "LLR"):
@@ -374,10 +341,7 @@ def test_a_tsv_prints_the_scores_and_leaves_the_missing_empty(run, tmp_path, nul
         (["-o", "x.csv"], 3, ".tsv, .parquet"),
         (["-o", "x.tsv", "--picture", "x.gif"], 3, ".png, .svg, .pdf"),
         (["-o", "x.tsv", "--dependency", "x.tsv"], 3, "same place"),
-        (["-o", "x.tsv", "--dependency", "y.npz"], 3, ".tsv, .parquet"),
         (["-o", "x.tsv", "--score", "KL_MAX"], 3, "KL_MAX is not among"),
-        (["-o", "x.tsv", "--gene", "TP53"], 3, "no gene of that name"),
-        (["-o", "nowhere/x.tsv"], 5, "could not be written"),
         (["-o", "x.tsv", "--picture", "nowhere/x.png"], 5, "could not be written"),
     ],
 )

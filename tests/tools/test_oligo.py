@@ -404,7 +404,6 @@ def test_the_strand_of_a_site_is_the_annotations(annotator):
         ({}, "one exon or one splice site"),
         ({"exon": EXON, "site": "c1:560", "kind": "donor"}, "one exon or one splice site"),
         ({"site": "c1:560"}, "one exon or one splice site"),
-        ({"exon": EXON, "kind": "donor"}, "one exon or one splice site"),
         ({"site": "c1:550-560", "kind": "donor"}, "one position"),
         ({"site": "c1:560", "kind": "branchpoint"}, r"unknown word"),
         ({"site": "c1:100", "kind": "donor"}, r"no gene there"),
@@ -412,19 +411,15 @@ def test_the_strand_of_a_site_is_the_annotations(annotator):
         ({"exon": "c1:501-559"}, r"no exon with these ends"),
         ({"exon": EXON, "gene": "TP53"}, r"No gene of that name lies there"),
         ({"exon": "c9:1-20"}, "no such contig"),
-        ({"exon": "c1:1100-1300", "strand": "+"}, "beyond its contig"),
         ({"exon": EXON, "region": "c1:1100-1300"}, "beyond its contig"),
         ({"exon": EXON, "region": "c1:500-510"}, r"shorter than an oligo"),
         ({"exon": "2"}, "needs a gene"),
         ({"exon": "4", "gene": "G"}, r"no exon of that number"),
-        ({"exon": "0", "gene": "G"}, r"no exon of that number"),
         ({"exon": "2", "gene": "TP53"}, "no such gene"),
         ({"exon": "2", "gene": "G", "strand": "-"}, "on the other strand"),
         ({"exon": EXON, "goal": "block"}, r"goal does not fit"),
-        ({"site": "c1:560", "kind": "donor", "goal": "skip"}, r"goal does not fit"),
         ({"exon": EXON, "measure": "head"}, r"ranked by that"),
         ({"exon": EXON, "lengths": (14, 20)}, "from 15 to 30"),
-        ({"exon": EXON, "lengths": (25, 20)}, "from 15 to 30"),
         ({"exon": EXON, "lengths": (20, 31)}, "from 15 to 30"),
         ({"exon": EXON, "step": 0}, "step of 1 nt or more"),
     ],
@@ -443,36 +438,24 @@ def test_too_long_a_region_and_another_contig_are_refused(work, genome):
             oligos_of(annotator, exon="c2:3001-3004", strand="+", around=2999, **FEW)
 
 
-def test_an_exon_that_genes_of_both_strands_have_needs_the_strand(work):
-    (work / "both.gff3").write_text(HEAD + gff() + gff("-", name="M"))
-    with opened(work, genes="both.gff3") as annotator:
-        with pytest.raises(SettingsError, match=r"both strands"):
+@pytest.mark.parametrize(
+    ("genes", "error", "word"),
+    [
+        (gff() + gff("-", name="M"), SettingsError, "both strands"),
+        (gff(exons=((500, 560),)), SettingsError, "no splice site"),
+        ("##sequence-region c1 1 1300\n" + gff(), BuildError, None),
+    ],
+)
+def test_an_annotation_that_cannot_tell_the_exon(work, genes, error, word):
+    (work / "mine.gff3").write_text(HEAD + genes)
+    with opened(work, genes="mine.gff3") as annotator:
+        with pytest.raises(error, match=word):
             oligos_of(annotator, exon=EXON, **FEW)
-        assert oligos_of(annotator, exon=EXON, strand="-", **FEW).aim.gene.gene_id == "M"
-        assert oligos_of(annotator, exon=EXON, gene="MNAME", **FEW).aim.strand == "-"
-
-
-def test_an_annotation_of_another_build_stops_the_run(work):
-    (work / "longer.gff3").write_text(HEAD + "##sequence-region c1 1 1300\n" + gff())
-    with opened(work, genes="longer.gff3") as annotator:
-        with pytest.raises(BuildError):
-            oligos_of(annotator, exon=EXON, **FEW)
-        assert oligos_of(annotator, exon="c1:601-640", strand="+", **FEW).aim.gene is None  # nothing of it is used
-
-
-def test_progress_is_told_to_its_end(annotator, genome):
-    told = []
-    found = oligos_of(annotator, exon=EXON, region=REGION, splice_model=Share(genome, 60), lengths=(15, 15),
-                      progress=lambda *one: told.append(one))  # fmt: skip
-    assert [task for task, done, of in told if done == of] == ["windows with a stretch hidden"]
-    [last] = [one for one in told if one[1] == one[2]]
-    assert last[1] == 2 * 2 * (len(found) + 1)
-
-
-def test_a_single_exon_gene_has_no_site(work):
-    (work / "single.gff3").write_text(HEAD + gff(exons=((500, 560),)))
-    with opened(work, genes="single.gff3") as annotator, pytest.raises(SettingsError, match="no splice site"):
-        oligos_of(annotator, exon=EXON, **FEW)
+        if word == "both strands":
+            assert oligos_of(annotator, exon=EXON, strand="-", **FEW).aim.gene.gene_id == "M"
+            assert oligos_of(annotator, exon=EXON, gene="MNAME", **FEW).aim.strand == "-"
+        if error is BuildError:  # nothing of the annotation is used
+            assert oligos_of(annotator, exon="c1:601-640", strand="+", **FEW).aim.gene is None
 
 
 def test_a_model_that_fails_or_answers_nonsense_ends_the_run(annotator, genome, monkeypatch):
@@ -517,10 +500,8 @@ def test_other_places_are_those_of_a_regular_expression(work, chunk, monkeypatch
     with opened(work, "many.fa") as annotator:
         counts = count_occurrences(wanted, annotator.reference, lambda *told: seen.append(told))
     assert counts == [occurrences(contigs, one) for one in wanted]
-    assert {counts[wanted.index(palindrome)], counts[wanted.index("A" * 30)]} == {
-        2,
-        32,
-    }  # the palindrome begins with an A
+    # the palindrome begins with an A
+    assert (counts[wanted.index(palindrome)], counts[wanted.index("A" * 30)]) == (2, 32)
     assert seen[-1] == ("megabases of the FASTA searched", 0, 1)
 
 
@@ -574,46 +555,40 @@ def test_the_command_writes_what_the_function_returns(run, work, tmp_path, found
     read = pq.read_table(table)
     assert b"WeightsSHA256" in read.schema.metadata
     for line, row, oligo in zip(lines, read.to_pylist(), found.oligos, strict=True):
-        assert (row["RANK"], row["STATUS"], row["START"], row["END"]) == (
-            oligo.rank, oligo.status, oligo.start + 1, oligo.end,
-        )  # fmt: skip
-        assert (row["OLIGO"], row["GC"], row["OFF_TARGETS"]) == (oligo.sequence, oligo.gc, 0)
-        assert row["DLNP"] == pytest.approx(oligo.log_p, abs=1e-5) and row["DHEAD"] is None
-        assert row["N_SITES"] == len(oligo.changes)
+        assert [row[name] for name in ("RANK", "STATUS", "START", "END", "OLIGO", "GC", "OFF_TARGETS", "DHEAD")] == [
+            oligo.rank, oligo.status, oligo.start + 1, oligo.end, oligo.sequence, oligo.gc, 0, None,
+        ]  # fmt: skip
+        assert row["DLNP"] == pytest.approx(oligo.log_p, abs=1e-5) and row["N_SITES"] == len(oligo.changes)
         assert row["OUTSIDE"] == (None if len(oligo.changes) == 2 else "donor" if oligo.start < 501 else "acceptor")
         first, last = oligo.offsets["donor"]
         assert row["DONOR_OFFSET"] == f"{first:+}..{last:+}"
-        cells = dict(zip(head, line, strict=True))
-        assert cells["RANK"] == ("" if oligo.rank is None else str(oligo.rank))
-        assert cells["OLIGO"] == oligo.sequence and cells["DHEAD"] == ""
-        change = oligo.changes.get("acceptor")
-        assert (cells["ACCEPTOR_DLNP"] == "") == (change is None)
-        if change:
-            assert float(cells["ACCEPTOR_DLNP"]) == pytest.approx(change.log_p, abs=6e-5)
+        for value, cell in zip(row.values(), line, strict=True):  # the TSV shows the same
+            if isinstance(value, float):
+                assert float(cell) == pytest.approx(value, abs=6e-5)
+            else:
+                assert cell == ("" if value is None else str(value))
     assert "middle of the oligo" in (tmp_path / "o.svg").read_text()
 
 
 def test_the_command_takes_a_splice_site_model_and_ranks_by_it(run, work, annotator, head):
     _, folder = head
     code, out, err = run(*words(work, "--exon", EXON, "--region", REGION, "--no-off-target", "--splice-model", folder))
-    assert code == 0 and "splice-site model head" in err, err
+    assert code == 0, err
     told = dict(line[3:].split("=", 1) for line in out.splitlines() if line.startswith("## "))
     assert (told["RankedBy"], told["SpliceModel"], told["SpliceModelWindow"]) == ("head", "head", "100")
-    assert told["SpliceModelQuality"] == "not measured"
     assert f"splice-site model head, {told['SpliceModelSHA256'][:12]}; quality not measured" in err, err
     asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=SpliceSiteModel.open(folder, "cpu"), **FEW)
     names, *lines = (line.split("\t") for line in out.splitlines() if not line.startswith("##"))
+    rank, head_change = names.index("RANK"), names.index("DHEAD")
+    assert [line[rank] for line in lines] == [str(oligo.rank or "") for oligo in asked.oligos]
     for line, oligo in zip(lines, asked.oligos, strict=True):
-        cells = dict(zip(names, line, strict=True))
-        assert float(cells["DHEAD"] or "nan") == pytest.approx(oligo.head or math.nan, abs=6e-5, nan_ok=True)
-        assert cells["RANK"] == str(oligo.rank or "")
+        assert float(line[head_change] or "nan") == pytest.approx(oligo.head or math.nan, abs=6e-5, nan_ok=True)
 
 
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
         (["--exon", EXON, "-o", "x.csv"], 3, ".tsv, .parquet"),
-        (["--exon", EXON, "--picture", "x.gif"], 3, ".png, .svg, .pdf"),
         (["--exon", EXON, "-o", "x.tsv", "--picture", "./x.tsv"], 3, "same place"),
         (["--exon", EXON, "-o", "nowhere/x.tsv"], 5, "could not be written"),
         (["--exon", EXON, "--length", "20-"], 2, "--length takes"),

@@ -58,11 +58,7 @@ _OTHER_MEANINGS = {
 
 
 def directions_of(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return in words which way each score runs, as its description says, else the installed plugin that computes it.
-
-    Args:
-        fields: field id -> description in the header; columns of VEP-style entries have none.
-    """
+    """Return which way each score runs, in the words of its description, else of the plugin that computes it."""
     specs = {spec.id: spec.direction for scorer in load_plugins().scorers for spec in scorer.fields}
     found = {}
     for name, text in fields.items():
@@ -75,28 +71,19 @@ def directions_of(fields: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One allele in one gene.
+    """One allele in one gene."""
 
-    Args:
-        chrom, pos, id, ref, alt: as in the VCF; pos is 1-based.
-        fields: values by field id without ``SpliceBERT_``, as the file prints them, without missing ones.
-        where: file and line, for messages.
-    """
-
-    chrom: str
+    chrom: str  # as in the VCF; pos is 1-based
     pos: int
     id: str
     ref: str
     alt: str
+    # values by field id without ``SpliceBERT_``, as the file prints them, without missing ones.
     fields: Mapping[str, str]
-    where: str
+    where: str  # file and line, for messages
 
     def number(self, field: str) -> float | None:
-        """Return a field's value; None is missing.
-
-        Raises:
-            VcfError: it is no number.
-        """
+        """Return a field's value; None is missing, and VcfError is raised for what is no number."""
         text = self.fields.get(field)
         if text is None:
             return None
@@ -141,11 +128,9 @@ class AnnotatedVcf:
             #: Score -> its direction in words.
             self.directions = directions_of(self.fields)
             if "STATUS" not in self.fields:
-                raise VcfError(
-                    f"The file has no SpliceBERT annotation: neither INFO field {PREFIX}STATUS nor {KEY}.",
-                    where=self.name,
-                    remedy="annotate with --emit flat or --emit vep; a page is not made of --emit csq alone",
-                )
+                problem = f"The file has no SpliceBERT annotation: neither INFO field {PREFIX}STATUS nor {KEY}."
+                remedy = "annotate with --emit flat or --emit vep; a page is not made of --emit csq alone"
+                raise VcfError(problem, where=self.name, remedy=remedy)
         except BaseException:
             self._reader.close()
             raise
@@ -180,12 +165,9 @@ class AnnotatedVcf:
         for alt, values in zip(record.alts, flat, strict=True):
             mine = [entry for entry in entries if entry.get("ALLELE") == escape_info(alt)]
             if entries and not mine and not values:
-                raise VcfError(
-                    f"VEP-style entries and ALT alleles of a record do not belong together: none of {KEY} begins with "
-                    f"{alt[:40]}.",
-                    where=record.where,
-                    remedy="annotate after normalising or splitting, not before",
-                )
+                problem = f"VEP-style entries and ALT alleles do not belong together: none of {KEY} is of {alt[:40]}."
+                remedy = "annotate after normalising or splitting, not before"
+                raise VcfError(problem, where=record.where, remedy=remedy)
             # What flat INFO alone says is of the allele in its reported gene.
             same = [{**values, **entry} if entry.get("GENE") == values.get("GENE") else entry for entry in mine]
             chrom, name, ref, text = (str(utf8(word)) for word in (record.chrom, record.id, record.ref, alt))
@@ -200,11 +182,9 @@ class AnnotatedVcf:
                 continue
             values = text.split(",")
             if len(values) != len(found):
-                raise VcfError(
-                    f"An INFO field does not have one value for each ALT: {key} has {len(values)} for {len(found)}.",
-                    where=record.where,
-                    remedy="split or join alleles with a program that knows Number=A; or annotate again",
-                )
+                problem = f"INFO field {key} does not have one value for each ALT: {len(values)} for {len(found)}."
+                remedy = "split or join alleles with a program that knows Number=A; or annotate again"
+                raise VcfError(problem, where=record.where, remedy=remedy)
             for of_alt, value in zip(found, values, strict=True):
                 if value not in ("", "."):
                     of_alt[key.removeprefix(PREFIX)] = value
@@ -213,19 +193,15 @@ class AnnotatedVcf:
     def _entry(self, entry: str, record: VcfRecord) -> dict[str, str]:
         cells = entry.split("|")
         if len(cells) != len(self._columns):
-            raise VcfError(
-                f"A VEP-style entry of {KEY} has {len(cells)} columns; the header declares {len(self._columns)}.",
-                where=record.where, remedy="annotate again",
-            )  # fmt: skip
+            problem = f"A VEP-style entry of {KEY} has {len(cells)} columns; the header declares {len(self._columns)}."
+            raise VcfError(problem, where=record.where, remedy="annotate again")
         return {column: cell for column, cell in zip(self._columns, cells, strict=True) if cell}
 
 
 def _provenance(found: Sequence[dict[str, str]], where: str) -> dict[str, str]:
     if not found:
-        raise VcfError(
-            f"The file does not say how it was annotated: it has no header line ##{PROVENANCE}.",
-            where=where, remedy="give the output of 'splicebert-vep annotate'",
-        )  # fmt: skip
+        problem = f"The file does not say how it was annotated: it has no header line ##{PROVENANCE}."
+        raise VcfError(problem, where=where, remedy="give the output of 'splicebert-vep annotate'")
     for name, one in (
         ("ScoreDigest", "one model and one set of options"),
         ("AnnotationDigest", "one gene annotation"),
@@ -235,12 +211,9 @@ def _provenance(found: Sequence[dict[str, str]], where: str) -> dict[str, str]:
         if name == "Calibration":
             digests.discard("none")  # a run without percentiles adds none of another table
         if len(digests) > 1:
-            raise VcfError(
-                "The file holds the scores of several runs, and these are not comparable.",
-                found=f"{name} {', '.join(sorted(digest[:12] for digest in digests))}",
-                where=where,
-                remedy=f"annotate all records with {one}",
-            )
+            several = f"{name} {', '.join(sorted(digest[:12] for digest in digests))}"
+            problem = f"The file holds the scores of several runs, and these are not comparable: {several}."
+            raise VcfError(problem, where=where, remedy=f"annotate all records with {one}")
     names = dict.fromkeys(name for line in found for name in line)
     return {name: "; ".join(dict.fromkeys(line[name] for line in found if name in line)) for name in names}
 
@@ -267,8 +240,7 @@ PLACES = (*_NAMES.values(), NOT_CLASSED)
 def place_of(row: Row, *, classed: bool) -> str | None:
     """Return the group of an allele that has a gene.
 
-    Args:
-        classed: the file gives region classes (to SNVs); without them the region and the distance to the exon decide.
+    In a ``classed`` file it is the region class, which SNVs have; else the region and the distance to the exon decide.
     """
     if classed:
         given = row.fields.get("REGION_CLASS")
@@ -308,39 +280,27 @@ class KeptRows:
 
 @dataclass(slots=True)
 class Collected:
-    """A file's counts, distributions and shown rows.
+    """A file's counts, distributions and shown rows."""
 
-    Args:
-        score: chooses the rows.
-        limit: of rows of each kind.
-        joined: SpliceAI's scores stand beside.
-        records, alleles: read.
-        hitting: ALTs that touch an annotated splice-site dinucleotide, in any gene.
-        statuses: ALTs by status, of several genes that of the gene of flat output; records without ALT as NO_ALT.
-        genes: alleles by gene symbol, else id.
-        values: score -> place -> values of alleles x genes that are OK.
-        scored: alleles x genes that have the score.
-        top: rows with the highest disturbance, highest first; of equal ones the first.
-        hits: rows that touch such a site, by file order.
-        elsewhere: rows that touch none and that SpliceAI calls (``SPLICEAI_THRESHOLD``), scored or not, by file order.
-        unscored: rows of another status than OK, by file order.
-        shown: every row of the table once, the most disturbed first, those without the score last.
-    """
-
-    score: str
-    limit: int
-    joined: bool
-    records: int = 0
+    score: str  # chooses the rows
+    limit: int  # of rows of each kind
+    joined: bool  # SpliceAI's scores stand beside
+    records: int = 0  # read
     alleles: int = 0
-    hitting: int = 0
+    hitting: int = 0  # ALTs that touch an annotated splice-site dinucleotide, in any gene
+    # ALTs by status, of several genes that of the gene of flat output; records without ALT as NO_ALT.
     statuses: Counter[str] = field(default_factory=Counter)
-    genes: Counter[str] = field(default_factory=Counter)
+    genes: Counter[str] = field(default_factory=Counter)  # alleles by gene symbol, else id
+    # score -> place -> values of alleles x genes that are OK.
     values: dict[str, dict[str, array[float]]] = field(default_factory=dict)
-    scored: int = 0
+    scored: int = 0  # alleles x genes that have the score
+    # rows with the highest disturbance, highest first; of equal ones the first.
     top: list[Row] = field(default_factory=list)
-    hits: KeptRows = field(init=False)
+    hits: KeptRows = field(init=False)  # rows that touch such a site, by file order
+    # rows that touch none and that SpliceAI calls (``SPLICEAI_THRESHOLD``), scored or not, by file order.
     elsewhere: KeptRows = field(init=False)
-    unscored: KeptRows = field(init=False)
+    unscored: KeptRows = field(init=False)  # rows of another status than OK, by file order
+    # every row of the table once, the most disturbed first, those without the score last.
     shown: list[Row] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -354,15 +314,7 @@ class Collected:
 
 
 def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
-    """Read a file to its end.
-
-    Args:
-        score: field id with a direction; chooses the rows.
-        limit: of rows of each kind.
-
-    Raises:
-        VcfError: as ``AnnotatedVcf.records``, and for a value that is no number.
-    """
+    """Read a file to its end; ``score``, which has a direction, chooses the rows, at most ``limit`` of each kind."""
     found = Collected(score, limit, SPLICEAI in vcf.fields, values={name: {} for name in DRAWN if name in vcf.fields})
     highest: list[tuple[float, int, Row]] = []  # a heap
     for alleles in vcf.records():
@@ -383,7 +335,11 @@ def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
                 if row.fields.get("STATUS") != "OK":
                     found.unscored.add(row)
                     continue
-                _add_values(found.values, row, place_of(row, classed="REGION_CLASS" in vcf.fields))
+                place = place_of(row, classed="REGION_CLASS" in vcf.fields)
+                for drawn, by_place in found.values.items():
+                    number = row.number(drawn)
+                    if number is not None and place is not None:
+                        by_place.setdefault(place, array("d")).append(number)
                 value = row.number(score)
                 if value is not None:
                     found.scored += 1
@@ -398,10 +354,3 @@ def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
     every = (*found.top, *found.hits.rows, *found.elsewhere.rows, *found.unscored.rows)
     found.shown = sorted({id(row): row for row in every}.values(), key=order)  # equal rows of a file are all shown
     return found
-
-
-def _add_values(values: Mapping[str, dict[str, array[float]]], row: Row, place: str | None) -> None:
-    for score, by_place in values.items():
-        value = row.number(score)
-        if value is not None and place is not None:
-            by_place.setdefault(place, array("d")).append(value)

@@ -19,15 +19,7 @@ _PARENT = {
 
 
 def write_multiqc(folder: str | Path, sample: str, found: Collected, provenance: Mapping[str, str]) -> list[Path]:
-    """Write ``SAMPLE.splicebert_statuses_mqc.json`` and ``SAMPLE.splicebert_summary_mqc.json``; return their paths.
-
-    Args:
-        folder: made when it is not there.
-        sample: name of the sample in MultiQC's report.
-
-    Raises:
-        OutputError: they cannot be written.
-    """
+    """Write ``SAMPLE.splicebert_statuses_mqc.json`` and ``SAMPLE.splicebert_summary_mqc.json``; return their paths."""
     with reporting(folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
     written = []
@@ -41,19 +33,13 @@ def write_multiqc(folder: str | Path, sample: str, found: Collected, provenance:
 
 def _statuses(sample: str, found: Collected) -> dict[str, Any]:
     """Return a bar graph: a bar for the sample, split by status."""
+    title, ylab = "SpliceBERT: alleles by status", "ALT alleles"
     return {
-        "id": "splicebert_vep_statuses",
-        **_PARENT,
-        "section_name": "Statuses",
-        "description": "Why ALT alleles have or have no SpliceBERT scores.",
-        "plot_type": "bargraph",
-        "pconfig": {
-            "id": "splicebert_vep_statuses_plot",
-            "title": "SpliceBERT: alleles by status",
-            "ylab": "ALT alleles",
-        },
+        "id": "splicebert_vep_statuses", **_PARENT, "section_name": "Statuses",
+        "description": "Why ALT alleles have or have no SpliceBERT scores.", "plot_type": "bargraph",
+        "pconfig": {"id": "splicebert_vep_statuses_plot", "title": title, "ylab": ylab},
         "data": {sample: {status: found.statuses[status] for status in found.occurring}},
-    }
+    }  # fmt: skip
 
 
 def _summary(sample: str, found: Collected, provenance: Mapping[str, str]) -> dict[str, Any]:
@@ -69,15 +55,12 @@ def _summary(sample: str, found: Collected, provenance: Mapping[str, str]) -> di
         "model": provenance.get("Model"),
     }
     return {
-        "id": "splicebert_vep_summary",
-        **_PARENT,
-        "section_name": "Summary",
-        "description": "Scores are not calibrated; compare samples of one model only.",
-        "plot_type": "table",
+        "id": "splicebert_vep_summary", **_PARENT, "section_name": "Summary",
+        "description": "Scores are not calibrated; compare samples of one model only.", "plot_type": "table",
         "pconfig": {"id": "splicebert_vep_summary_table", "title": "SpliceBERT: summary"},
         "headers": {name: header for name, header in _HEADERS.items() if row[name] is not None},
         "data": {sample: {name: value for name, value in row.items() if value is not None}},
-    }
+    }  # fmt: skip
 
 
 def _median(found: Collected, score: str) -> float | None:
@@ -85,31 +68,22 @@ def _median(found: Collected, score: str) -> float | None:
     return median(every) if every else None
 
 
-def _header(title: str, description: str, **more: Any) -> dict[str, Any]:
-    return {"title": title, "description": description, **more}
-
-
-_WHOLE, _DIGITS = "{:,.0f}", "{:,.3g}"
-_HEADERS = {
-    "alleles": _header("ALT alleles", "ALT alleles read", format=_WHOLE, scale="Greys"),
-    "scored_percent": _header(
-        "Scored", "Share of ALT alleles with scores", suffix="%", min=0, max=100, scale="Blues"
-    ),
-    "genes": _header("Genes", "Genes that alleles lie in", format=_WHOLE, scale="Greys"),
-    "site_hits": _header(
-        "At splice sites", "ALT alleles that touch an annotated splice-site dinucleotide", format=_WHOLE,
-        scale="Oranges",
-    ),
-    "spliceai_elsewhere": _header(
-        "SpliceAI elsewhere",
-        f"Alleles x genes with a SpliceAI score of {SPLICEAI_THRESHOLD} or more that touch no such site",
-        format=_WHOLE, scale="Oranges",
-    ),
-    "median_kl_ctx": _header(
-        "Median KL_CTX", "Context score; higher = more disturbed", format=_DIGITS, scale="Purples"
-    ),
-    "median_kl_ss": _header(
-        "Median KL_SS", "Splice-site score, nats; higher = more disturbed", format=_DIGITS, scale="Purples"
-    ),
-    "model": _header("Model", "The model that gave the scores"),
+_WHOLE, _DIGITS = {"format": "{:,.0f}"}, {"format": "{:,.3g}"}
+_HEADERS: dict[str, dict[str, Any]] = {
+    name: {"title": title, "description": description, **look}
+    for name, title, description, look in (
+        ("alleles", "ALT alleles", "ALT alleles read", {**_WHOLE, "scale": "Greys"}),
+        ("scored_percent", "Scored", "Share of ALT alleles with scores",
+         {"suffix": "%", "min": 0, "max": 100, "scale": "Blues"}),
+        ("genes", "Genes", "Genes that alleles lie in", {**_WHOLE, "scale": "Greys"}),
+        ("site_hits", "At splice sites", "ALT alleles that touch an annotated splice-site dinucleotide",
+         {**_WHOLE, "scale": "Oranges"}),
+        ("spliceai_elsewhere", "SpliceAI elsewhere",
+         f"Alleles x genes with a SpliceAI score of {SPLICEAI_THRESHOLD} or more that touch no such site",
+         {**_WHOLE, "scale": "Oranges"}),
+        ("median_kl_ctx", "Median KL_CTX", "Context score; higher = more disturbed", {**_DIGITS, "scale": "Purples"}),
+        ("median_kl_ss", "Median KL_SS", "Splice-site score, nats; higher = more disturbed",
+         {**_DIGITS, "scale": "Purples"}),
+        ("model", "Model", "The model that gave the scores", {}),
+    )
 }  # fmt: skip

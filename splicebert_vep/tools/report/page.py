@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,48 +28,28 @@ _SAME = (
     ("AnnotationDigest", "-A"),
 )
 _TOLERANCE = 1e-3  # above the digits that the file prints and the differences between processors
-_AS_ANNOTATED = "give -R as for the run that annotated the file, or no -R for a page without pictures"
+_AS_ANNOTATED = "give {} as for the run that annotated the file, or no -R for a page without pictures"
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture of one allele in one gene.
-
-    Args:
-        row: the allele.
-        words: place of the allele.
-        svg: the drawing.
-    """
-
-    row: Row
-    words: str
-    svg: str
+Picture = tuple[Row, str, str]
+"""An allele in one gene, its place in words, and the drawing as SVG."""
 
 
 def check_same(provenance: Mapping[str, str], annotator: Annotator, where: str) -> None:
-    """Raise SettingsError where an annotator has another model, other options that change scores, or other genes.
-
-    Args:
-        provenance: of the file.
-        where: its name, for the message.
-    """
+    """Raise SettingsError where an annotator has not the model, options and genes of a file's provenance."""
     opened = annotator.run.provenance
     for name, option in _SAME:
         if provenance.get(name) != opened[name]:
             raise SettingsError(
                 "The pictures would not be of the model and genes that the file's scores are of.",
                 needed=f"{name} {provenance.get(name, 'as in the file, which does not say')}",
-                found=f"{opened[name]}, of {opened['Model']} and {opened['Annotation']}",
-                where=where,
-                remedy=f"give {option} as for the run that annotated the file, or no -R for a page without pictures",
-            )
+                found=f"{opened[name]}, of {opened['Model']} and {opened['Annotation']}", where=where,
+                remedy=_AS_ANNOTATED.format(option),
+            )  # fmt: skip
 
 
 def draw_pictures(rows: Sequence[Row], annotator: Annotator, provenance: Mapping[str, str]) -> Iterator[Picture]:
-    """Draw rows, one by one.
-
-    Args:
-        provenance: of the file.
+    """Draw rows of a file of some provenance, one by one.
 
     Raises:
         SettingsError: the scores differ from the file's, as with another reference; or there is none to compare, and
@@ -82,13 +62,11 @@ def draw_pictures(rows: Sequence[Row], annotator: Annotator, provenance: Mapping
         if not of_file and wanted != opened:
             raise SettingsError(
                 f"No score of {name_of(row)} tells that the reference is the one that the file was annotated with.",
-                needed=f"ReferenceSHA256 {wanted or 'as in the file, which does not say'}",
-                found=opened,
-                where=row.where,
-                remedy=_AS_ANNOTATED,
-            )
+                needed=f"ReferenceSHA256 {wanted or 'as in the file, which does not say'}", found=opened,
+                where=row.where, remedy=_AS_ANNOTATED.format("-R"),
+            )  # fmt: skip
         found = replace(found, values={**found.values, **of_file})  # the page shows one number, to the last digit
-        yield Picture(row, describe(found), svg(draw(found)))
+        yield row, describe(found), svg(draw(found))
 
 
 def _compared(row: Row, found: Profile) -> dict[str, Value]:
@@ -101,11 +79,9 @@ def _compared(row: Row, found: Profile) -> dict[str, Value]:
         if abs(written - value) > _TOLERANCE * max(1.0, abs(value)):
             raise SettingsError(
                 f"The scores of {name_of(row)} come out otherwise than in the file, so its picture would be wrong.",
-                needed=f"{name} {row.fields[name]}, as in the file",
-                found=f"{value:.4f}",
-                where=row.where,
-                remedy=f"{_AS_ANNOTATED}; if it is that, annotate again",
-            )
+                needed=f"{name} {row.fields[name]}, as in the file", found=f"{value:.4f}", where=row.where,
+                remedy=f"{_AS_ANNOTATED.format('-R')}; if it is that, annotate again",
+            )  # fmt: skip
         same[name] = written
     return same
 
@@ -118,44 +94,36 @@ _NOTES = {
     "PLLR": "Compare it among alleles of one length only: a deletion's is large whatever it disturbs.",
 }
 _DELTAS = ("AG", "AL", "DG", "DL")
+_DELTAS_MEANING = (
+    "SpliceAI's delta scores of acceptor gain and loss (AG, AL) and donor gain and loss (DG, DL), and in "
+    "brackets where, in nt from POS along the genome, whatever the strand; those of 0 are left out."
+)
+#: Name, heading and meaning of the columns that every page has.
+_FIRST_COLUMNS = (
+    ("variant", "Variant", "Contig, 1-based position, REF and ALT as in the VCF, and its ID."),
+    ("gene", "Gene", "Gene, and the transcript that is reported for it."),
+    ("place", "Place", "Region, and the distance to the nearest exon: +5 or -12 in an intron as in HGVS; in an exon "
+     "its bases counted from the nearest splice site, base 1 beside it. Then the splice site whose dinucleotide the "
+     "allele touches."),
+    ("STATUS", "Status", "OK, or why the allele has no scores; see Statuses."),
+)  # fmt: skip
 _SPLICEAI_STATUS = "SpliceAI_STATUS"
 
 
-@dataclass(frozen=True, slots=True)
-class TableColumn:
-    """A column of the table.
+class TableColumn(NamedTuple):
+    """A column of the table."""
 
-    Args:
-        id: field id, or a name of the page's own.
-        label: its heading.
-        note: meaning of a high or low value, under the heading.
-        kind: how it sorts, ``text``, ``high`` or ``low``; numbers sort the more disturbed ones first.
-        meaning: a sentence for the legend.
-    """
-
-    id: str
-    label: str
-    note: str
-    kind: str
-    meaning: str
+    id: str  # field id, or a name of the page's own
+    label: str  # its heading
+    note: str  # meaning of a high or low value, under the heading
+    kind: str  # how it sorts: text, high or low; numbers sort the more disturbed ones first
+    meaning: str  # a sentence for the legend
 
 
 def table_columns(vcf: AnnotatedVcf, score: str) -> list[TableColumn]:
     """Return the columns for a file's fields; ``score`` chose the rows."""
     fields = vcf.fields
-    found = [
-        TableColumn(
-            "variant", "Variant", "", "text", "Contig, 1-based position, REF and ALT as in the VCF, and its ID."
-        ),
-        TableColumn("gene", "Gene", "", "text", "Gene, and the transcript that is reported for it."),
-        TableColumn(
-            "place", "Place", "", "text",
-            "Region, and the distance to the nearest exon: +5 or -12 in an intron as in HGVS; in an exon its "
-            "bases counted from the nearest splice site, base 1 beside it. Then the splice site whose dinucleotide the "
-            "allele touches.",
-        ),
-        TableColumn("STATUS", "Status", "", "text", "OK, or why the allele has no scores; see Statuses."),
-    ]  # fmt: skip
+    found = [TableColumn(name, label, "", "text", meaning) for name, label, meaning in _FIRST_COLUMNS]
     for name in dict.fromkeys((score, *_SCORES)):
         if name in fields and name != SPLICEAI:  # which has its own column
             note = vcf.directions.get(name, "")
@@ -165,11 +133,7 @@ def table_columns(vcf: AnnotatedVcf, score: str) -> list[TableColumn]:
         meaning = ". ".join(text for text in (fields[SPLICEAI], fields.get(_SPLICEAI_STATUS)) if text)
         found.append(TableColumn(SPLICEAI, "SpliceAI max", vcf.directions[SPLICEAI], "high", meaning))
     if any(f"SpliceAI_DS_{delta}" in fields for delta in _DELTAS):
-        meaning = (
-            "SpliceAI's delta scores of acceptor gain and loss (AG, AL) and donor gain and loss (DG, DL), and in "
-            "brackets where, in nt from POS along the genome, whatever the strand; those of 0 are left out."
-        )
-        found.append(TableColumn("deltas", "SpliceAI deltas", "score (nt from POS)", "text", meaning))
+        found.append(TableColumn("deltas", "SpliceAI deltas", "score (nt from POS)", "text", _DELTAS_MEANING))
     return found
 
 
@@ -228,34 +192,17 @@ LIMITS = (
 
 #: Labels of a provenance line's entries, in the order shown; other names are shown as they are, after these.
 _LABELS = {
-    "Version": "Program version",
-    "ScoreVersion": "Score version",
-    "ScoreDigest": "Score digest",
-    "Backend": "Backend",
-    "Model": "Model",
-    "Quality": "Measured quality",
-    "WeightsSHA256": "Weights, SHA-256",
-    "Architecture": "Architecture",
-    "Window": "Window, nt",
-    "Flank": "Flank read on each side, nt",
-    "Scores": "Scores",
-    "SpliceModel": "Splice-site model of delta scores",
-    "SpliceModelQuality": "Its measured quality",
-    "SpliceModelSHA256": "Its weights, SHA-256",
-    "SpliceModelArchitecture": "Its architecture",
-    "DeltaDistance": "How far delta scores look, nt",
-    "DeltaMasked": "Delta scores masked",
-    "Precision": "Precision",
+    "Version": "Program version", "ScoreVersion": "Score version", "ScoreDigest": "Score digest", "Backend": "Backend",
+    "Model": "Model", "Quality": "Measured quality", "WeightsSHA256": "Weights, SHA-256",
+    "Architecture": "Architecture", "Window": "Window, nt", "Flank": "Flank read on each side, nt", "Scores": "Scores",
+    "SpliceModel": "Splice-site model of delta scores", "SpliceModelQuality": "Its measured quality",
+    "SpliceModelSHA256": "Its weights, SHA-256", "SpliceModelArchitecture": "Its architecture",
+    "DeltaDistance": "How far delta scores look, nt", "DeltaMasked": "Delta scores masked", "Precision": "Precision",
     "Device": "Device",
-    "BatchTokens": "Tokens in a call",
-    "Reference": "Reference",
-    "ReferenceSHA256": "Reference, SHA-256",
-    "Annotation": "Gene annotation",
-    "AnnotationDigest": "Gene annotation, digest",
-    "Calibration": "Calibration table, SHA-256",
-    "Store": "Score store",
-    "Plugins": "Plugins",
-}
+    "BatchTokens": "Tokens in a call", "Reference": "Reference", "ReferenceSHA256": "Reference, SHA-256",
+    "Annotation": "Gene annotation", "AnnotationDigest": "Gene annotation, digest",
+    "Calibration": "Calibration table, SHA-256", "Store": "Score store", "Plugins": "Plugins",
+}  # fmt: skip
 
 
 def check_page() -> None:
@@ -264,15 +211,7 @@ def check_page() -> None:
 
 
 def render(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture], version: str, *, drawn: bool) -> str:
-    """Return the page.
-
-    Args:
-        vcf: the file, read to its end.
-        found: its counts and rows.
-        pictures: of some of the rows.
-        version: of this program.
-        drawn: pictures were asked for.
-    """
+    """Return the page of a file that was read to its end; ``drawn``: pictures were asked for."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -284,55 +223,36 @@ def render(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture], ver
     labels = {name: _LABELS.get(name, name) for name in (*_LABELS, *vcf.provenance) if name != "Note"}
     return environment.get_template("page.html").render(
         # The hashes let no other style or script run, even if some text of the file got past the escaping.
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        version=version,
-        name=Path(vcf.name).name,
-        provenance=vcf.provenance,
+        style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script),
+        version=version, name=Path(vcf.name).name, provenance=vcf.provenance,
         labels=[(label, vcf.provenance[name]) for name, label in labels.items() if name in vcf.provenance],
-        found=found,
-        kinds=_kinds(found),
+        found=found, kinds=_kinds(found),
         statuses=[(status, found.statuses[status], STATUSES.get(status, "")) for status in found.occurring],
-        limits=LIMITS,
-        genes=found.genes.most_common(_GENES_NAMED),
-        distributions=_distributions(found, vcf),
-        drawn_scores=DRAWN,
-        direction=vcf.directions[found.score],
-        number=format_number,
-        parts=_parts,
-        pictures=[(name_of(picture.row), picture.words, _uri(picture.svg)) for picture in pictures],
-        drawn=drawn,
+        limits=LIMITS, genes=found.genes.most_common(_GENES_NAMED), distributions=_distributions(found, vcf),
+        drawn_scores=DRAWN, direction=vcf.directions[found.score], number=format_number, parts=_parts,
+        pictures=[(name_of(row), words, _uri(drawing)) for row, words, drawing in pictures], drawn=drawn,
         **_table(vcf, found, pictures),
-    )
+    )  # fmt: skip
 
 
 def _table(vcf: AnnotatedVcf, found: Collected, pictures: Sequence[Picture]) -> dict[str, Any]:
     columns = table_columns(vcf, found.score)
     classed = "REGION_CLASS" in vcf.fields
-    numbers = {id(picture.row): number for number, picture in enumerate(pictures, start=1)}
+    numbers = {id(row): number for number, (row, *_) in enumerate(pictures, start=1)}
     rows = [
         {
-            "row": row,
-            "cells": [_cell(row, column.id) for column in columns],
-            "place": place_of(row, classed=classed) or "",
-            "type": _type(row),
-            "picture": numbers.get(id(row)),
+            "row": row, "cells": [_cell(row, column.id) for column in columns],
+            "place": place_of(row, classed=classed) or "", "type": _type(row), "picture": numbers.get(id(row)),
         }
         for row in found.shown
-    ]
+    ]  # fmt: skip
     there = {row.fields.get("STATUS") for row in found.shown}
-    places = {place for row in found.shown if (place := place_of(row, classed=classed))}
     return {
-        "columns": columns,
-        "rows": rows,
+        "columns": columns, "rows": rows, "classed": classed, "every_gene": vcf.every_gene,
         "gene_names": sorted({row.gene for row in found.shown if row.gene}, key=str.casefold),
-        "places": sorted(places, key=order_of),
+        "places": sorted({str(row["place"]) for row in rows if row["place"]}, key=order_of),
         "status_names": [status for status in found.occurring if status in there],
-        "classed": classed,
-        "every_gene": vcf.every_gene,
-    }
+    }  # fmt: skip
 
 
 def _kinds(found: Collected) -> list[str]:
@@ -375,15 +295,7 @@ def _distributions(found: Collected, vcf: AnnotatedVcf) -> dict[str, Any]:
 
 
 def draw_distributions(values: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]) -> Any:
-    """Return a matplotlib figure: a panel for every score, a row for every place.
-
-    Args:
-        values: score -> place -> values.
-        directions: of the scores, in words.
-
-    Raises:
-        SettingsError: matplotlib is not installed.
-    """
+    """Return a matplotlib figure of score -> place -> values: a panel for every score, a row for every place."""
     places = sorted({place for by_place in values.values() for place in by_place}, key=order_of)
     with drawing():
         from matplotlib.figure import Figure
