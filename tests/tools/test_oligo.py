@@ -214,7 +214,7 @@ def test_offsets_have_no_zero_and_region_words_run_with_the_transcript(annotator
 class Share:
     """A splice-site model whose p(donor) is half the share of bases that are seen, p(acceptor) a quarter of it."""
 
-    name, weights_sha256, quality = "share", "0" * 64, "Measured: a share."
+    name, weights_sha256, architecture, quality = "share", "0" * 64, "a share", "Measured: a share."
 
     def __init__(self, genome, window=WIDTH):
         self.window = window
