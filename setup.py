@@ -61,6 +61,7 @@ setup(
             *REPORT,
             *EMBED,
             *DASK,
+            "cispliceai==1.2.2",  # weights that its plugin reads; never imported
             "cyvcf2>=0.31",
             "hypothesis>=6.100",
             "mypy>=1.11",

@@ -26,7 +26,7 @@ from .genome.reference import Reference
 from .joins.join import Joins, parse_joins
 from .model.backend import default_threads
 from .model.engine import Engine
-from .model.registry import DEFAULT_SPLICE_MODEL, MODELS, model_folders
+from .model.registry import MODELS, model_folders
 from .outputs.tables import columns, rows
 from .outputs.write import Outputs, check_emit, plan_outputs
 from .plugins import Plugins, load_plugins
@@ -153,7 +153,7 @@ class Annotator:
             )
         self.settings = settings = replace(settings or Settings(), **knobs)
         self.plugins = plugins or load_plugins()
-        self.delta = open_delta(self.plugins.scorers, settings, sites=lambda *span: self.genes.site_bases(*span))
+        self.delta = open_delta(self.plugins, settings, lambda: self.genes)
         scorers, origins = self.delta.scorers, self.plugins.origins("scorer")
         self.plan = plan_scores(scorers, origins, settings)
         backend = self.plugins.backends.get(settings.backend)
@@ -388,7 +388,7 @@ class Annotator:
             "reference": os.path.abspath(self.reference.path),
             "annotation": given if isinstance(given, str) and is_built_in(given) else os.path.abspath(given),
             "model": os.path.abspath(model) if model not in MODELS and os.path.isdir(model) else model,
-            "splice_model": splice_model if splice_model == DEFAULT_SPLICE_MODEL else os.path.abspath(splice_model),
+            "splice_model": os.path.abspath(splice_model) if os.path.isdir(splice_model) else splice_model,
             "calibration": asked.calibration and os.path.abspath(asked.calibration),
             "threads": asked.threads or default_threads(),
             "precision": self.backend.info.precision,

@@ -29,6 +29,7 @@ from splicebert_vep_spec import (
     RunInfo,
     Scorer,
     SequenceScorer,
+    SpliceModel,
     T,
     hooks,
 )
@@ -44,14 +45,17 @@ BUILTIN = "builtin"
 #: Imported by name when it is needed: it takes the seconds that torch takes.
 _BUILTIN_MODULE = "splicebert_vep.builtin"
 
-#: Hook -> kind of object, and the base classes of which an object has one. Backends are classes, the others objects.
+#: Hook -> kind of object, and the base classes of which an object has one.
 KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "register_backends": ("backend", (Backend,)),
     "register_scorers": ("scorer", (Scorer, SequenceScorer)),
+    "register_splice_models": ("splice model", (SpliceModel,)),
     "register_adapters": ("adapter", (Adapter,)),
     "register_joins": ("join", (JoinAdapter,)),
     "register_commands": ("command", (Command,)),
 }
+#: Kinds of which a plugin registers the class, not an object.
+_AS_CLASS = {"backend", "splice model"}
 _OUTSIDE_RUNS = {"register_commands"}
 State = Literal["loaded", "off", "broken"]
 
@@ -204,7 +208,7 @@ class Plugins:
         manager: the pluggy manager, in which the loaded ones are registered.
 
     Attributes:
-        backends, adapters, joins, commands: by name; the program's own commands are not among them.
+        backends, splice_models, adapters, joins, commands: by name; the program's own commands are not among them.
         scorers: in registration order, built-ins first.
     """
 
@@ -214,6 +218,7 @@ class Plugins:
         self._offers = {origin: item for plugin in installed for origin, item in plugin.offers.items()}
         self.backends: dict[str, type[Backend]] = self._of("backend")
         self.scorers: tuple[Scorer | SequenceScorer, ...] = tuple(self._of("scorer").values())
+        self.splice_models: dict[str, type[SpliceModel]] = self._of("splice model")
         self.adapters: dict[str, Adapter] = self._of("adapter")
         self.joins: dict[str, JoinAdapter] = self._of("join")
         self.commands: dict[str, Command] = self._of("command")
@@ -245,6 +250,17 @@ class Plugins:
         origin = self.origins("backend")[name]
         with origin.guarding("open"):
             return GuardedBackend(known[name].open(options), origin)
+
+    def open_splice_model(self, name: str, options: BackendOptions) -> SpliceModel:
+        """Return the splice-site model of a plugin, ready to run.
+
+        Raises:
+            KeyError: no plugin has a model of that name.
+            SettingsError: it refused the options.
+            PluginError: it broke the contract.
+        """
+        with self.origins("splice model")[name].guarding("open"):
+            return self.splice_models[name].open(options)
 
     def run_started(self, run: RunInfo) -> None:
         """Tell every plugin that a run begins."""
@@ -434,7 +450,7 @@ def _checked(item: Any, plugin: str, hook: str) -> Origin:
     own = item if isinstance(item, type) else type(item)
     name = getattr(item, "name", None)
     origin = Origin(plugin, hook, kind, name if isinstance(name, str) and name else own.__qualname__)
-    as_class = kind == "backend"
+    as_class = kind in _AS_CLASS
     lacking = f" without {', '.join(sorted(vars(own)['__abstractmethods__']))}" if isabstract(own) else ""
     if isinstance(item, type) != as_class or not issubclass(own, bases) or lacking:
         shape = "the class" if as_class else "an object"

@@ -89,7 +89,7 @@ def field_of(column: str) -> str:
     return column.strip("()").partition("=")[0]
 
 
-_NOT_ZERO_SHOT = "delta scores by a model fine-tuned on annotated splice sites"
+_NOT_ZERO_SHOT = "delta scores by a model trained on annotated splice sites"
 
 
 def scored_by(info: BackendInfo, settings: Settings, backend: str) -> dict[str, str]:

@@ -38,8 +38,9 @@ RESERVED_FIELDS = (
 ZERO_SHOT, DELTA = "zero-shot", "delta"
 GROUPS = (ZERO_SHOT, DELTA)
 
-#: Farthest that a delta score looks, nt: the model sees 510 nt, and its answer for a base needs those around it.
-FARTHEST = 100
+#: Farthest that a delta score looks, nt; by a model of ``finetune`` less: it sees 510 nt, and its answer for a base
+#: needs those around it.
+FARTHEST, FARTHEST_IN_WINDOW = 5000, 100
 
 #: Names of the program's own commands, which no plugin may take.
 RESERVED_COMMANDS = (
@@ -95,12 +96,14 @@ class Settings:
     )  # fmt: skip
     splice_model: str = _knob(
         DEFAULT_SPLICE_MODEL,
-        "Model of the delta scores: the bundled one, or 'model' of a run of 'finetune splice-sites'.",
+        "Model of the delta scores: the bundled one, a plugin's such as cispliceai, or 'model' of a run of 'finetune "
+        "splice-sites'.",
         metavar="NAME|FOLDER",
     )
     delta_distance: int = _knob(
-        50, f"How far from POS delta scores look, 1 to {FARTHEST}.", metavar="NT", provenance="DeltaDistance"
-    )
+        50, f"How far from POS delta scores look, 1 to {FARTHEST}; to {FARTHEST_IN_WINDOW} with a model of 'finetune'.",
+        metavar="NT", provenance="DeltaDistance",
+    )  # fmt: skip
     masked: bool = _knob(
         False, "Delta scores: a gain at an annotated site, and a loss where none is annotated, count 0.",
     )  # fmt: skip
@@ -123,11 +126,7 @@ class Settings:
                 found=f"--window {self.window} --flank {self.flank}",
             )
         if not 1 <= self.delta_distance <= FARTHEST:
-            raise SettingsError(
-                "Delta scores cannot look that far.",
-                needed=f"--delta-distance of 1 to {FARTHEST} nt: the splice-site model sees no more around a base",
-                found=f"--delta-distance {self.delta_distance}",
-            )
+            raise SettingsError(f"--delta-distance {self.delta_distance}: delta scores look 1 to {FARTHEST} nt far.")
         if (self.batch_tokens is not None and self.batch_tokens < 1) or self.chunk_records < 1:
             raise SettingsError("Batch tokens and chunk records must be at least 1.")
 

@@ -30,7 +30,7 @@ def test_a_path_is_never_the_name_of_a_model(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "wrong",
     [{"window": 200}, {"flank": 0}, {"batch_tokens": 0}, {"chunk_records": 0}, {"delta_distance": 0},
-     {"delta_distance": 101}], ids=str,
+     {"delta_distance": 5001}], ids=str,
 )  # fmt: skip
 def test_settings_that_cannot_work_are_errors(wrong):
     with pytest.raises(SettingsError):

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import pluggy
 
 from .joins import JoinAdapter
-from .models import Backend, Scorer, SequenceScorer
+from .models import Backend, Scorer, SequenceScorer, SpliceModel
 from .outputs import Adapter, RunInfo
 from .values import Named
 
@@ -54,6 +54,11 @@ def register_backends() -> Sequence[type[Backend]]:  # type: ignore[empty-body]
 @hookspec
 def register_scorers() -> Sequence[Scorer | SequenceScorer]:  # type: ignore[empty-body]
     """Return the scorers that this plugin offers."""
+
+
+@hookspec
+def register_splice_models() -> Sequence[type[SpliceModel]]:  # type: ignore[empty-body]
+    """Return the classes of splice-site models that this plugin offers."""
 
 
 @hookspec

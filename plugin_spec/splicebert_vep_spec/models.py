@@ -242,3 +242,81 @@ class SequenceScorer(Named):
         Raises:
             Refused: a requirement is missing, e.g. an installation or a setting.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class SpliceModelInfo:
+    """Everything about a splice-site model that provenance and a report have to name.
+
+    Args:
+        model: name and version, e.g. ``CI-SpliceAI 1.2.2``.
+        sha256: digest of everything that changes an answer: weights, architecture, constants.
+        licence: of the weights, e.g. ``CC BY 4.0``.
+        citation: of the paper, with its DOI.
+        quality: one sentence on how good the model was measured to be; empty when nothing is known.
+        device: device kind, e.g. ``cpu``.
+    """
+
+    model: str
+    sha256: str
+    licence: str
+    citation: str
+    quality: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of a sequence, and the answers wanted of the changed sequence.
+
+    Args:
+        start, end: index of the first token that gives way, and of the first that stays; equal for an insertion.
+        bases: tokens in their place; none for a deletion.
+        first, count: index, in the changed sequence, of the first nucleotide asked for, and how many.
+    """
+
+    start: int
+    end: int
+    bases: tuple[int, ...]
+    first: int
+    count: int
+
+
+class SpliceModel(Named):
+    """Tell p(acceptor), an exon's first base, and p(donor), its last, of nucleotides (``--splice-model NAME``).
+
+    A plugin registers the class; ``open`` makes an object of it. The answer for a nucleotide depends on the ``reach``
+    nucleotides on each side of it and on no other, as that of a network of convolutions does.
+
+    Attributes:
+        info: names, licence and digest.
+        reach: nt.
+    """
+
+    info: SpliceModelInfo
+    reach: int
+
+    @classmethod
+    def open(cls, options: BackendOptions) -> SpliceModel:
+        """Return a ready model; ``cls()`` unless overridden. ``options.model`` is the word of ``--splice-model``.
+
+        Raises:
+            Refused: the model or the device is not there.
+        """
+        return cls()
+
+    @abstractmethod
+    def alternatives(self, tokens: Any, edits: Sequence[Edit]) -> tuple[Any, Sequence[Any]]:
+        """Return p(acceptor) and p(donor) along a sequence, and of the nucleotides that each edit asks for.
+
+        Args:
+            tokens: (L,) uint8 numpy array in transcript orientation; N stands for a base that nobody knows.
+            edits: each alone is applied to ``tokens``; none asks for a nucleotide within ``reach`` of an end.
+
+        Returns:
+            (L - 2 reach, 2) float64 numpy array, of every nucleotide with ``reach`` others on both sides, and an array
+            (count, 2) an edit.
+
+        Raises:
+            RuntimeError: the pass failed, e.g. out of memory; the alleles that it fails on alone become FAILED.
+        """

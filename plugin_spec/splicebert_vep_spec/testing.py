@@ -34,12 +34,14 @@ from .models import (
     BackendOptions,
     BackendOutput,
     C,
+    Edit,
     G,
     MaskedSite,
     N,
     Scorer,
     SequenceScorer,
     Side,
+    SpliceModel,
     T,
 )
 from .outputs import InfoAdapter, Merger, MergingAdapter, RunInfo, TableAdapter, TextAdapter
@@ -367,6 +369,47 @@ class _FieldsConformance(_Conformance):
 
     def _integers(self) -> set[str]:
         return {field.id for field in self._item.fields if field.type == "Integer"}
+
+
+class SpliceModelConformance(_Conformance):
+    """Subclass it, set ``model = MyModel.open(BackendOptions("mine"))`` and ``array = staticmethod(numpy.array)``."""
+
+    _subject, _example = "model", 'MyModel.open(BackendOptions("mine"))'
+    model: SpliceModel
+    array: Callable[..., Any]
+
+    def _answers(self, tokens: Sequence[int], *edits: Edit) -> tuple[Any, Sequence[Any]]:
+        ref, alts = self._item.alternatives(self.array(tokens, dtype="uint8"), edits)
+        needed = (len(tokens) - 2 * self._item.reach, 2)
+        assert tuple(ref.shape) == needed, f"answers for REF of shape {tuple(ref.shape)}; needed {needed}"
+        return ref, alts
+
+    def _sequence(self, length: int) -> list[int]:
+        return random.Random(length).choices((A, C, G, T), k=length)
+
+    def test_answers_are_probabilities(self) -> None:
+        ref, _ = self._answers(self._sequence(2 * self._item.reach + 20))
+        assert all(0 <= p <= 1 for row in ref.tolist() for p in row), "an answer below 0 or above 1"
+        assert all(sum(row) <= 1 + 1e-6 for row in ref.tolist()), "p(acceptor) + p(donor) above 1"
+
+    def test_an_edit_has_the_answers_of_the_changed_sequence(self) -> None:
+        reach = self._item.reach
+        tokens = self._sequence(2 * reach + 60)
+        at = reach + 30
+        edits = [
+            Edit(at, at + gone, bases, reach + 10, 30) for gone, bases in ((1, (T,)), (0, (A, C)), (3, ()), (2, (G,)))
+        ]
+        _, alts = self._answers(tokens, *edits)
+        for edit, alt in zip(edits, alts, strict=True):
+            whole, _ = self._answers([*tokens[:at], *edit.bases, *tokens[edit.end :]])
+            wanted = whole[edit.first - reach :][: edit.count].tolist()
+            assert tuple(alt.shape) == (30, 2), f"{edit}: answers of shape {tuple(alt.shape)}; needed (30, 2)"
+            near = [
+                abs(a - b) < 1e-5
+                for one, two in zip(alt.tolist(), wanted, strict=True)
+                for a, b in zip(one, two, strict=True)
+            ]
+            assert all(near), f"{edit}: other answers than for the changed sequence itself"
 
 
 class ScorerConformance(_FieldsConformance):

@@ -12,7 +12,7 @@ import cloup
 from splicebert_vep_spec import InfoAdapter, MergingAdapter, TextAdapter
 
 from ..errors import PluginError
-from ..plugins import Installed, Origin, inspect_plugins
+from ..plugins import KINDS, Installed, Origin, inspect_plugins
 from .options import (
     PATH,
     annotation_option,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .checks import Finding
 
 
-_KINDS = ("backend", "scorer", "adapter", "join", "command")
+_KINDS = [kind for kind, _ in KINDS.values()]
 _PLUGINS_EPILOG = """\b
 Examples:
   splicebert-vep plugins

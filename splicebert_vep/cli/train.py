@@ -469,7 +469,7 @@ def evaluate(
         model=model, device=device, threads=threads, window=window, flank=flank, scores=named or every,
         splice_model=splice_model, delta_distance=delta_distance,
     )  # fmt: skip
-    delta = open_delta(plugins.scorers, settings)
+    delta = open_delta(plugins, settings)
     plan = plan_scores(delta.scorers, plugins.origins("scorer"), settings)
     scores = tuple(field.id for field in plan.fields if field.direction != "none")
     with bench.open_references(references) as opened:

@@ -118,6 +118,14 @@ class GeneIndex:
             if exon.start < end and exon.end > start
         ]
 
+    def extent(self, gene_id: str, contig: str, start: int, end: int) -> tuple[int, int]:
+        """Return start and end of a gene that a span touches, 0-based half-open; arguments as for ``contexts``.
+
+        Raises:
+            StopIteration: the span touches no gene of that id.
+        """
+        return next((gene.start, gene.end) for gene in self._touched(contig, start, end) if gene.gene_id == gene_id)
+
     def site_bases(self, gene_id: str, contig: str, start: int, end: int) -> dict[str, frozenset[int]]:
         """Return where the splice sites of a gene's transcripts are, as 0-based positions of exonic bases.
 
@@ -177,7 +185,7 @@ class _Gene:
 
     def __init__(self, table: GeneTable, row: int) -> None:
         self.gene_id = table.gene_ids[row]
-        self.start = int(table.gene_start[row])
+        self.start, self.end = int(table.gene_start[row]), int(table.gene_end[row])
         self._symbol, self._biotype = table.symbols[row], table.biotypes[row]
         self._transcript, self._choice = table.transcript_ids[row], CHOICES[int(table.choice[row])]
         self._plus = bool(table.gene_strand[row] > 0)

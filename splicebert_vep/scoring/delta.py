@@ -1,25 +1,44 @@
-"""Give the delta scorer its model where a run asks for delta scores: nothing is loaded for any other run."""
+"""Delta scores: the largest gain and loss of a splice site near an allele, by a splice-site model.
+
+A model of ``finetune`` sees REF and ALT in windows; a plugin's model of convolutions sees whole stretches of a gene,
+with N outside of it. Once p(acceptor) and p(donor) are there, the scores are computed by one code.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from splicebert_vep_spec import Allele, Bases, FieldSpec, GeneContext, Refused, Scorer, SequenceScorer, Skipped, Status
+from splicebert_vep_spec import (
+    Allele,
+    BackendOptions,
+    Bases,
+    Edit,
+    FieldSpec,
+    GeneContext,
+    Refused,
+    Scorer,
+    SequenceScorer,
+    Skipped,
+    SpliceModel,
+    Status,
+)
 
-from ..errors import BackendError, ModelError
-from ..model.engine import distinct
+from ..errors import BackendError, ModelError, SettingsError
+from ..genome.gene_index import GeneIndex
+from ..model.engine import distinct, one_line
 from ..model.registry import resolve_splice_model
 from ..model.tuned import ACCEPTOR, DONOR, SpliceSiteModel
 from ..model.tuned import SPLICE_LABELS as LABELS
+from ..plugins import Plugins
 from ..sequence import windows
 from ..sequence.alleles import written_pos
-from ..sequence.tokens import Tokens, with_special
+from ..sequence.tokens import Tokens, encode, reverse_complement, with_special
 from ..sequence.windows import Index, Mask, Windows, WindowShape
-from ..settings import DELTA, FARTHEST, Settings
+from ..settings import DELTA, FARTHEST_IN_WINDOW, Settings
 from .plan import asked_scores
 
 Probabilities = NDArray[np.float64]
@@ -36,8 +55,8 @@ class Places:
 
     Args:
         position: (2D+1,) genomic, 0-based.
-        index: (2D+1,) window index, 0..W-1, of REF, and of ALT where the base is not deleted.
-        right: (2D+1,) REF is read from the shifted REF window.
+        index: (2D+1,) index of ALT where the base is not deleted; in windows also that of REF.
+        right: (2D+1,) the base lies behind a change of length; in windows REF is read from the shifted REF window.
         deleted: (2D+1,) ALT has no such base.
         inserted: window indices of ALT's bases that have no place in REF; none for alleles of equal length.
         anchor: which of the positions is the base before the span, that the inserted bases are counted with.
@@ -77,14 +96,14 @@ def places_of(allele: Allele, start: int, width: int, distance: int, *, minus: b
     return Places(position, index, right, deleted, inserted, allele.start - 1 - pos + distance)
 
 
-def gains(places: Places, ref: Probabilities, ref_right: Probabilities, alt: Probabilities) -> Probabilities:
+def gains(places: Places, before: Probabilities, alt: Probabilities) -> Probabilities:
     """Return p in ALT minus p in REF of acceptor and donor at every position, (2D+1, 2).
 
     Args:
-        ref, ref_right, alt: (W, 2) p(acceptor) and p(donor) along each window, transcript orientation.
+        before: (2D+1, 2) p(acceptor) and p(donor) of REF at the positions.
+        alt: (W, 2) those along ALT.
     """
-    before = np.where(places.right[:, None], ref_right[places.index], ref[places.index])
-    after = np.where(places.deleted[:, None], 0.0, alt[places.index])
+    after = np.where(places.deleted[:, None], 0.0, alt[np.where(places.deleted, 0, places.index)])
     if len(places.inserted):
         after[places.anchor] = np.maximum(after[places.anchor], alt[places.inserted].max(axis=0))
     found: Probabilities = after - before
@@ -118,16 +137,20 @@ MAXIMUM = "DS_MAX"
 _NAMES = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
 _COLUMNS = [LABELS.index(label) for label in (ACCEPTOR, DONOR)]
 
-SiteBases = Callable[[str, str, int, int], Mapping[str, Set[int]]]
-"""Annotated sites of a gene: gene id, contig, start and end of a span that it touches; see ``GeneIndex.site_bases``."""
+#: Longest stretch of POS that one REF pass serves, nt: it holds about 4 kB a nucleotide.
+STRETCH = 2000
+
+Genes = Callable[[], GeneIndex]
+"""The annotation, which an Annotator opens after its scorers."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpliceModelName:
-    """A splice-site model, by its folder's name and the digest of its weights and settings."""
+    """A splice-site model: name, digest of all that changes an answer, and its words in descriptions of fields."""
 
     name: str
     digest: str
+    made: str
 
 
 def shape_of(window: int, distance: int) -> WindowShape:
@@ -135,7 +158,7 @@ def shape_of(window: int, distance: int) -> WindowShape:
 
     An indel's POS is one before its span, so the farthest position is D + 1 from it.
     """
-    return WindowShape(window, max(FARTHEST, distance + 1))
+    return WindowShape(window, max(FARTHEST_IN_WINDOW, distance + 1))
 
 
 class DeltaScorer(SequenceScorer):
@@ -146,7 +169,8 @@ class DeltaScorer(SequenceScorer):
         masked: a gain at an annotated site, and a loss where none is annotated, count 0.
         about: which model it is of; None until a run asks for it.
         model: the splice-site model; None until a run asks for delta scores.
-        sites: annotated sites; read where ``masked``.
+        genes: annotated sites, which masked scores read, and ends of genes, beyond which a model of convolutions sees
+            N; without it such a model sees the genome's own bases.
         batch_tokens: upper bound of tokens in one forward call; None takes the number that suits the device.
     """
 
@@ -157,12 +181,12 @@ class DeltaScorer(SequenceScorer):
         distance: int = 50,
         masked: bool = False,
         about: SpliceModelName | None = None,
-        model: SpliceSiteModel | None = None,
-        sites: SiteBases | None = None,
+        model: SpliceSiteModel | SpliceModel | None = None,
+        genes: Genes | None = None,
         batch_tokens: int | None = None,
     ) -> None:
         self._distance, self._masked = distance, masked
-        self._model, self._sites, self._batch_tokens = model, sites, batch_tokens
+        self._model, self._genes, self._batch_tokens = model, genes, batch_tokens
         self.about = about
         of = f"+{about.digest[:12]}-D{distance}-M{int(masked)}" if about else ""
         self.version = VERSION + of
@@ -178,35 +202,56 @@ class DeltaScorer(SequenceScorer):
         """
         if self._model is None:
             raise Refused("Delta scores need a splice-site model: an Annotator opens one where they are asked for.")
-        work = _Work(self._model, self._distance, self._sites if self._masked else None, self._batch_tokens)
-        rows = work.rows(alleles, bases) if alleles else []
+        if isinstance(self._model, SpliceModel):
+            genes = self._genes() if self._genes else None
+            changes = _InStretches(self._model, self._distance, genes).changes(alleles, bases)
+        else:
+            changes = _InWindows(self._model, self._distance, self._batch_tokens).changes(alleles, bases)
+        rows = [
+            change if isinstance(change, Skipped) or change is None else self._values(allele, gene, *change)
+            for (allele, gene), change in zip(alleles, changes, strict=True)
+        ]
         return {
             field: [row.get(field) if isinstance(row, Mapping) else row for row in rows]
             for field in (one.id for one in self.fields)
             if field in fields
         }
 
+    def _values(
+        self, allele: Allele, gene: GeneContext, places: Places, change: Probabilities
+    ) -> dict[str, float | int]:
+        annotated = None
+        if self._masked:
+            if self._genes is None:
+                raise Refused("Masked delta scores need a gene annotation.")
+            annotated = self._genes().site_bases(gene.gene_id, allele.contig, allele.start, allele.end)
+        found = extremes(places, change, annotated)
+        scores = {f"DS_{event}": one.score for event, one in found.items()}
+        offsets = {f"DP_{event}": one.offset for event, one in found.items()}
+        return {**scores, MAXIMUM: max(scores.values()), **offsets}
 
-Row = Mapping[str, float | int] | Skipped | None
+
+Change = tuple[Places, Probabilities] | Skipped | None
+"""Places of an allele and ``gains`` there; how the model failed; or None where no window fits."""
 
 
-class _Work:
-    """Score some alleles: cut windows, run each distinct one once, compare."""
+class _InWindows:
+    """Compare REF and ALT in windows: cut them, run each distinct one once."""
 
-    def __init__(
-        self, model: SpliceSiteModel, distance: int, sites: SiteBases | None, batch_tokens: int | None
-    ) -> None:
-        self._model, self._distance, self._sites = model, distance, sites
+    def __init__(self, model: SpliceSiteModel, distance: int, batch_tokens: int | None) -> None:
+        self._model, self._distance = model, distance
         self._shape = shape_of(model.window, distance)
         self._per_call = max(1, (batch_tokens or model.batch_tokens) // (model.window + 2))
 
-    def rows(self, asked: Sequence[tuple[Allele, GeneContext]], bases: Bases) -> list[Row]:
-        """Return the values of each allele x gene by field; None where no window fits."""
-        rows: list[Row] = [None] * len(asked)
+    def changes(self, asked: Sequence[tuple[Allele, GeneContext]], bases: Bases) -> list[Change]:
+        """Return the change of each allele x gene; None where no window fits."""
+        changes: list[Change] = [None] * len(asked)
+        if not asked:
+            return changes
         cut, row_of = self._cut(dict.fromkeys(allele for allele, _ in asked), bases)
         there = [k for k, (allele, _) in enumerate(asked) if allele in row_of]
         if not there:
-            return rows
+            return changes
         pairs = windows.pair(cut, [row_of[asked[k][0]] for k in there], [asked[k][1] for k in there])
         start = (cut.start[row_of[asked[k][0]]] for k in there)
         places = [
@@ -219,8 +264,11 @@ class _Work:
         for i, k in enumerate(there):
             own = ids[i :: len(there)].tolist()  # of REF, shifted REF and ALT
             why = next((failed[n] for n in own if n in failed), None)
-            rows[k] = why or self._values(*asked[k], gains(places[i], *(answers[n] for n in own)), places[i])
-        return rows
+            ref, ref_right, alt = (answers[n] for n in own)
+            at = places[i].index
+            before = np.where(places[i].right[:, None], ref_right[at], ref[at])
+            changes[k] = why or (places[i], gains(places[i], before, alt))
+        return changes
 
     def _cut(self, alleles: Iterable[Allele], bases: Bases) -> tuple[Windows, Mapping[Allele, int]]:
         """Return windows, and the row of every allele that has one without N near its span."""
@@ -258,16 +306,98 @@ class _Work:
                 answers[call[:, None], read] = p[:, :, _COLUMNS]
         return answers, failed
 
-    def _values(
-        self, allele: Allele, gene: GeneContext, change: Probabilities, places: Places
-    ) -> dict[str, float | int]:
-        annotated = None
-        if self._sites is not None:
-            annotated = self._sites(gene.gene_id, allele.contig, allele.start, allele.end)
-        found = extremes(places, change, annotated)
-        scores = {f"DS_{event}": one.score for event, one in found.items()}
-        offsets = {f"DP_{event}": one.offset for event, one in found.items()}
-        return {**scores, MAXIMUM: max(scores.values()), **offsets}
+
+class _InStretches:
+    """Compare REF and ALT along stretches of a gene; one REF pass serves all alleles of a stretch."""
+
+    def __init__(self, model: SpliceModel, distance: int, genes: GeneIndex | None) -> None:
+        self._model, self._distance, self._genes = model, distance, genes
+
+    def changes(self, asked: Sequence[tuple[Allele, GeneContext]], bases: Bases) -> list[Change]:
+        """Return the change of each allele x gene."""
+        by_gene: dict[tuple[str, str, tuple[int, int]], list[int]] = {}
+        for k, (allele, gene) in enumerate(asked):
+            extent = (0, bases.lengths[allele.contig])
+            if self._genes:
+                extent = self._genes.extent(gene.gene_id, allele.contig, allele.start, allele.end)
+            by_gene.setdefault((gene.strand, allele.contig, extent), []).append(k)
+        changes: list[Change] = [None] * len(asked)
+        for (strand, contig, extent), numbers in by_gene.items():
+            waiting = list(_stretches(numbers, [written_pos(asked[k][0]) for k in numbers]))
+            while waiting:
+                together = waiting.pop()
+                alleles = [asked[k][0] for k in together]
+                try:
+                    found = self._along(alleles, contig, extent, bases, minus=strand == "-")
+                except RuntimeError as error:
+                    if len(together) == 1:
+                        changes[together[0]] = Skipped(Status.FAILED, f"delta scores: {one_line(error)}")
+                    else:  # until the allele that it fails on stands alone
+                        waiting += [part.tolist() for part in np.array_split(together, 2)]
+                else:
+                    for k, change in zip(together, found, strict=True):
+                        changes[k] = change
+        return changes
+
+    def _along(
+        self, alleles: Sequence[Allele], contig: str, extent: tuple[int, int], bases: Bases, *, minus: bool
+    ) -> list[Change]:
+        """Return the changes of neighbouring alleles of one gene."""
+        reach = self._model.reach
+        at = [written_pos(allele) - 1 - self._distance for allele in alleles]  # the first position compared
+        places = [
+            places_of(allele, start, 0, self._distance, minus=False) for allele, start in zip(alleles, at, strict=True)
+        ]
+        first = min(at) - reach
+        last = max(at) + 2 * self._distance + 1  # past the last position compared
+        last = max(max(last, allele.end) + max(allele.shift, 0) for allele in alleles)
+        tokens = _read(bases, contig, first, last + reach, extent)
+        edits = [
+            _edit(allele, start, one, first, len(tokens), minus=minus)
+            for allele, start, one in zip(alleles, at, places, strict=True)
+        ]
+        ref, alts = self._model.alternatives(reverse_complement(tokens) if minus else tokens, edits)
+        turned = slice(None, None, -1 if minus else 1)
+        ref = ref[turned]
+        return [
+            (one, gains(one, ref[one.position - first - reach], alt[turned]))
+            for one, alt in zip(places, alts, strict=True)
+        ]
+
+
+def _stretches(numbers: Sequence[int], positions: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the numbers of alleles whose positions lie within ``STRETCH`` of the first of them."""
+    order = sorted(range(len(numbers)), key=lambda i: positions[i])
+    while order:
+        near = [i for i in order if positions[i] - positions[order[0]] <= STRETCH]
+        yield [numbers[i] for i in near]
+        order = order[len(near) :]
+
+
+def _read(bases: Bases, contig: str, start: int, end: int, extent: tuple[int, int]) -> Tokens:
+    """Return the tokens of [start, end) of the forward strand; N outside the gene and beyond the contig's ends."""
+    low, high = max(start, extent[0], 0), min(end, extent[1], bases.lengths[contig])
+    return encode(b"N" * (low - start) + bases.fetch(contig, low, high) + b"N" * (end - high))
+
+
+def _edit(allele: Allele, start: int, places: Places, first: int, length: int, *, minus: bool) -> Edit:
+    """Return an allele as an edit of a stretch.
+
+    Args:
+        start: genomic position of ALT's first nucleotide that is read.
+        first, length: genomic position of the stretch's first token, and how many tokens it has.
+    """
+    alt = encode(allele.alt.encode())
+    count = int(max([places.index[~places.deleted].max(), *places.inserted])) + 1
+    if not minus:
+        return Edit(allele.start - first, allele.end - first, tuple(alt.tolist()), start - first, count)
+    return Edit(
+        first + length - allele.end,
+        first + length - allele.start,
+        tuple(reverse_complement(alt).tolist()),
+        length - allele.shift - (start - first) - count,
+        count,
+    )
 
 
 def _reach(places: Sequence[Places]) -> Index:
@@ -278,9 +408,8 @@ def _reach(places: Sequence[Places]) -> Index:
 
 def _fields(distance: int, masked: bool, about: SpliceModelName | None) -> tuple[FieldSpec, ...]:
     """Return the fields; descriptions name model, distance and mask, so every header has them."""
-    model = f"model {about.name}" if about else "a splice-site model"
-    mask = "masked" if masked else "not masked"
-    made = f"SpliceBERT fine-tuned on splice sites ({model}), within {distance} nt of POS, {mask}"
+    model = about.made if about else "SpliceBERT fine-tuned on splice sites (a splice-site model)"
+    made = f"{model}, within {distance} nt of POS, {'masked' if masked else 'not masked'}"
     scores = [
         FieldSpec(f"DS_{event}", "A", "Float", f"Delta score, {_NAMES[event]}, 0 to 1: {made}", "higher", default=False)
         for event in EVENTS
@@ -326,45 +455,61 @@ class Delta:
         return f"delta scores by {self.provenance[NAME]}, {within}; {quality}"
 
 
-def open_delta(
-    scorers: Sequence[AnyScorer],
-    settings: Settings,
-    *,
-    sites: SiteBases | None = None,
-) -> Delta:
+def open_delta(plugins: Plugins, settings: Settings, genes: Genes | None = None) -> Delta:
     """Open the splice-site model where one of its scores is asked for.
 
     Args:
-        sites: annotated sites; read for masked scores only.
+        genes: see ``DeltaScorer``.
 
     Raises:
         ModelError: the folder does not hold such a model, or one of narrow windows.
-        SettingsError: the device is not there.
+        SettingsError: the device is not there, or a plugin's model refused.
     """
+    scorers, name = plugins.scorers, settings.splice_model
     if not _is_asked(scorers, settings):
         return Delta(tuple(scorers), {})
-    folder = resolve_splice_model(settings.splice_model)
-    opened = SpliceSiteModel.open(folder, settings.device, settings.threads)
-    shape = shape_of(opened.window, settings.delta_distance)
-    if shape.longest_span < 1:
-        raise ModelError(
-            "The splice-site model sees too little for delta scores.",
-            needed=f"windows of at least {2 * shape.flank + 1} nt",
-            found=f"{opened.window} nt",
-            where=str(folder),
-        )
-    about = SpliceModelName(opened.name, opened.digest)
+    model: SpliceSiteModel | SpliceModel
+    if name in plugins.splice_models:
+        model = plugins.open_splice_model(name, BackendOptions(name, settings.device, settings.threads))
+        info = model.info
+        about = SpliceModelName(info.model, info.sha256, info.model)
+        sha256, quality = info.sha256, info.quality
+        origin = {"SpliceModelLicence": info.licence, "SpliceModelCitation": info.citation}
+    else:
+        model = _open_in_windows(settings)
+        made = f"SpliceBERT fine-tuned on splice sites (model {model.name})"
+        about = SpliceModelName(model.name, model.digest, made)
+        sha256, quality = model.weights_sha256, model.quality
+        origin = {"SpliceModelArchitecture": model.architecture}
     provenance = {
         NAME: about.name,
-        SHA256: opened.weights_sha256,
-        "SpliceModelArchitecture": opened.architecture,
-        "SpliceModelQuality": opened.quality or "quality not measured",
+        SHA256: sha256,
+        **origin,
+        "SpliceModelQuality": quality or "quality not measured",
         **settings.provenance("delta_distance"),
         "DeltaMasked": "yes" if settings.masked else "no",
     }
-    scorer = DeltaScorer(settings.delta_distance, settings.masked, about, opened, sites, settings.batch_tokens)
+    scorer = DeltaScorer(settings.delta_distance, settings.masked, about, model, genes, settings.batch_tokens)
     chosen = tuple(scorer if isinstance(one, DeltaScorer) else one for one in scorers)
     return Delta(chosen, provenance)
+
+
+def _open_in_windows(settings: Settings) -> SpliceSiteModel:
+    folder = resolve_splice_model(settings.splice_model)
+    model = SpliceSiteModel.open(folder, settings.device, settings.threads)
+    shape = shape_of(model.window, settings.delta_distance)
+    if settings.delta_distance > FARTHEST_IN_WINDOW:
+        raise SettingsError(
+            f"Model {model.name} sees too little for --delta-distance {settings.delta_distance}: it takes 1 to "
+            f"{FARTHEST_IN_WINDOW}. A model of convolutions sees more, e.g. --splice-model cispliceai."
+        )
+    if shape.longest_span < 1:
+        raise ModelError(
+            f"The splice-site model sees too little: delta scores need windows of {2 * shape.flank + 1} nt, not "
+            f"{model.window}.",
+            where=str(folder),
+        )
+    return model
 
 
 def _is_asked(scorers: Sequence[AnyScorer], settings: Settings) -> bool:

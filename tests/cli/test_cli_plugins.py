@@ -195,6 +195,7 @@ def test_the_listing_has_the_objects_of_each_plugin(install, run, monkeypatch):
         "state": "loaded",
         "hooks": ["register_adapters", "register_commands", "register_scorers", "run_started"],
         "backends": [],
+        "splice models": [],
         "joins": [],
         "scorers": [{"name": "echo", "version": "1", "fields": [field]}],
         "adapters": [{"name": "lines", "version": "4", "kind": "text"}],

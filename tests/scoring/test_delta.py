@@ -1,26 +1,29 @@
 """Delta scores: what they are, beside a second implementation on strings and cases worked out by hand."""
 
 import random
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from factories import EVENTS, FakeReference, StandIn, gene, plain, spelled
+from factories import EVENTS, SPELLED, FakeReference, StandIn, gene, mixed, plain, spelled
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.genome.gene_index import GeneIndex
 from splicebert_vep.scoring.delta import DeltaScorer, SpliceModelName
 from splicebert_vep.scoring.plan import plan_scores
 from splicebert_vep.sequence.alleles import normalise
 from splicebert_vep.settings import Settings
-from splicebert_vep_spec import FieldSpec, Refused, Skipped, Status
+from splicebert_vep_spec import FieldSpec, Refused, Skipped, SpliceModel, SpliceModelInfo, Status
 from splicebert_vep_spec.testing import SequenceScorerConformance
 
-ABOUT = SpliceModelName("stand-in", "5" * 64)
+ABOUT = SpliceModelName("stand-in", "5" * 64, "stand-in")
 DS, DP = tuple(EVENTS), tuple(event.replace("DS", "DP") for event in EVENTS)
 FIELDS = frozenset((*DS, *DP, "DS_MAX"))
 
 
-def scorer(model=None, distance=50, *, masked=False, sites=None, **options):
-    return DeltaScorer(distance, masked, ABOUT, model or StandIn(), sites, **options)
+def scorer(model=None, distance=50, *, masked=False, sites=None, extent=None, **options):
+    genes = SimpleNamespace(site_bases=sites, extent=lambda *_: extent)
+    return DeltaScorer(distance, masked, ABOUT, model or StandIn(), lambda: genes, **options)
 
 
 class TestDeltaScorer(SequenceScorerConformance):
@@ -248,7 +251,7 @@ def test_a_version_names_whatever_changes_a_value():
         scorer().version,
         scorer(distance=51).version,
         scorer(masked=True, sites=lambda *_: {}).version,
-        DeltaScorer(about=SpliceModelName("stand-in", "6" * 64)).version,
+        DeltaScorer(about=SpliceModelName("stand-in", "6" * 64, "stand-in")).version,
     }
     assert len(versions) == 4
     assert scorer().version == "1+555555555555-D50-M0"
@@ -259,9 +262,9 @@ def test_without_a_model_it_refuses():
         DeltaScorer().score_alleles([], FakeReference({}), FIELDS)
 
 
-@pytest.mark.parametrize("distance", [0, 101, -5])
+@pytest.mark.parametrize("distance", [0, 5001, -5])
 def test_a_distance_that_cannot_be_is_refused(distance):
-    with pytest.raises(SettingsError, match="1 to 100"):
+    with pytest.raises(SettingsError, match="1 to 5000"):
         Settings(delta_distance=distance)
 
 
@@ -285,3 +288,74 @@ def test_group_words_stand_for_their_fields():
 def test_an_offset_from_pos_is_a_whole_number():
     with pytest.raises(ValueError, match="an offset from POS is an Integer, not Float"):
         FieldSpec("X", "A", "Float", "x", from_pos=True)
+
+
+def anywhere(window, at):
+    """p(acceptor) and p(donor) from seven bases, wherever they stand."""
+    return mixed(window[at - 3 : at + 4], 3)
+
+
+class Convolutions(SpliceModel):
+    """A model of one rule with a reach of 3 nt, which remembers the sequences that it was shown."""
+
+    name, version, reach = "convolutions", "1", 3
+    info = SpliceModelInfo("convolutions 1", "7" * 64, "BSD-3-Clause", "none", "", "cpu")
+
+    def __init__(self, fails_on=None):
+        self.shown, self.fails_on = [], fails_on
+
+    def alternatives(self, tokens, edits):
+        ref = "".join(SPELLED[token] for token in tokens)
+        self.shown.append(ref)
+        alts = [ref[: e.start] + "".join(SPELLED[base] for base in e.bases) + ref[e.end :] for e in edits]
+        if self.fails_on and any(self.fails_on in alt for alt in alts):
+            raise RuntimeError("out of memory")
+        for edit, alt in zip(edits, alts, strict=True):
+            assert edit.first >= 3 and edit.first + edit.count <= len(alt) - 3
+        return self.answers(ref, 3, len(ref) - 6), [
+            self.answers(alt, edit.first, edit.count) for edit, alt in zip(edits, alts, strict=True)
+        ]
+
+    def answers(self, text, first, count):
+        return np.array([anywhere(text, at) for at in range(first, first + count)])
+
+
+@pytest.mark.parametrize("strand", "+-")
+@pytest.mark.parametrize("distance", [1, 7, 50])
+def test_along_stretches_every_kind_of_change_has_the_scores_of_the_definition(strand, distance):
+    genome = bases(6000, f"stretches {strand}")
+    changes = [normal(genome, *change) for change in random_changes(genome, 120, f"{strand}{distance}")]
+    model = Convolutions()
+    asked = [(allele, gene(strand=strand)) for allele, _ in changes]
+    found = scorer(model, distance, extent=(0, 6000)).score_alleles(asked, FakeReference({"c": genome}), FIELDS)
+    compared = 0
+    for i, (_, written) in enumerate(changes):
+        expected = plain(genome, *written, strand, rule=anywhere, distance=distance)
+        if expected is not None:  # where the windows of the second implementation fit
+            assert {field: found[field][i] for field in FIELDS} == pytest.approx(expected, abs=1e-12), written
+            compared += 1
+    assert compared > 60
+    assert len(model.shown) <= 3  # one REF pass for each stretch of 2,000 nt
+
+
+@pytest.mark.parametrize("strand", "+-")
+def test_along_stretches_the_model_sees_n_outside_of_the_gene_and_the_contig(strand):
+    genome = bases(400, "ends")
+    model = Convolutions()
+    asked = [(normal(genome, 21, genome[20], "A" if genome[20] != "A" else "C")[0], gene(strand=strand))]
+    scorer(model, 50, extent=(18, 40)).score_alleles(asked, FakeReference({"c": genome}), FIELDS)
+    shown = model.shown[0] if strand == "+" else model.shown[0][::-1]
+    inside = genome[18:40] if strand == "+" else genome[18:40].translate(str.maketrans("ACGT", "TGCA"))
+    assert shown == "N" * (53 - 20 + 18) + inside + "N" * (20 + 54 - 40)
+
+
+def test_along_stretches_an_allele_fails_alone():
+    genome = bases(3000, "failing")
+    changes = [normal(genome, at, genome[at - 1], "A" if genome[at - 1] != "A" else "C") for at in range(900, 1100, 20)]
+    bad = normal(genome, 1000, genome[999], genome[999] + "ACGTACGTACGTACGT")
+    asked = [(allele, gene()) for allele, _ in [*changes, bad]]
+    with_bad = scorer(Convolutions("ACGTACGTACGTACG"), extent=(0, 3000))
+    found = with_bad.score_alleles(asked, FakeReference({"c": genome}), FIELDS)
+    assert isinstance(found["DS_MAX"][-1], Skipped) and found["DS_MAX"][-1].status is Status.FAILED
+    alone = scorer(Convolutions(), extent=(0, 3000)).score_alleles(asked[:-1], FakeReference({"c": genome}), FIELDS)
+    assert found["DS_MAX"][:-1] == alone["DS_MAX"]

@@ -1,0 +1,253 @@
+"""Run SpliceAI-class networks exactly, and an ALT only where it is wanted and can differ from REF.
+
+The network is made of convolutions without padding, so an answer depends on the nucleotides within its reach and on
+nothing else. Let ``r(k)`` be the one-sided reach of the values that enter convolution ``k``. For an ALT these values
+differ from those of REF within ``r(k)`` of the change only, and the answers wanted need them within
+``reach - r(k)`` of themselves only. An ALT computes where both hold and takes all else from the REF pass, whose
+values right of the change lie ``len(ALT) - len(REF)`` further. Every number is that of a pass over the whole ALT
+sequence, up to the order of sums.
+
+Architecture: SpliceAI-10k of Jaganathan et al. 2019 (10.1016/j.cell.2018.12.015): a 1x1 convolution to C channels;
+residual units of batch norm, ReLU, convolution, twice; after each block of units a 1x1 convolution is added to the
+skip connection, from which a 1x1 convolution and a softmax give p(neither), p(acceptor) and p(donor).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from splicebert_vep_spec import NUCLEOTIDES, Edit, SpliceModel, SpliceModelInfo
+
+from ..errors import BackendError
+from ..sequence.tokens import Tokens
+from .backend import full_precision
+from .engine import one_line
+
+Weights = NDArray[np.float32]
+Probabilities = NDArray[np.float64]
+
+#: ALTs in one pass: more fill a GPU, and outgrow the caches of a CPU.
+_CPU_BATCH, _GPU_BATCH = 8, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """One convolution: kernel (out, in, width), bias (out,) and dilation."""
+
+    kernel: Weights
+    bias: Weights
+    dilation: int = 1
+
+    @property
+    def reach(self) -> int:
+        """Nucleotides on each side that an output depends on."""
+        return int(self.kernel.shape[2] - 1) * self.dilation // 2
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualStack:
+    """Weights of one network.
+
+    Args:
+        stem: from one-hot A, C, G, T to the channels, width 1.
+        norms: scale and shift of the batch norm before each convolution of the units: ``x * scale + shift``.
+        units: the two convolutions of every residual unit, in order.
+        skips: one convolution of width 1 for the stem's output and one for that of every block of units.
+        head: from the channels to neither, acceptor and donor, width 1.
+    """
+
+    stem: Convolution
+    norms: Sequence[tuple[Weights, Weights]]
+    units: Sequence[tuple[Convolution, Convolution]]
+    skips: Sequence[Convolution]
+    head: Convolution
+
+    @property
+    def reach(self) -> int:
+        """Nucleotides on each side that an answer depends on."""
+        return sum(convolution.reach for unit in self.units for convolution in unit)
+
+    @property
+    def units_in_block(self) -> int:
+        """Residual units between two skip connections."""
+        return len(self.units) // (len(self.skips) - 1)
+
+
+class ResidualSpliceModel(SpliceModel):
+    """Average the answers of SpliceAI-class networks.
+
+    Args:
+        info: names and digest.
+        stacks: the networks; all have the same reach.
+        device: where they run.
+    """
+
+    def __init__(self, info: SpliceModelInfo, stacks: Sequence[ResidualStack], device: torch.device) -> None:
+        self.info, self.reach = info, stacks[0].reach
+        self._device = device
+        self._networks = [_Network(stack, device) for stack in stacks]
+
+    @torch.inference_mode()
+    def alternatives(self, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
+        """Return the answers for REF, (L - 2 reach, 2), and for each edit those it wants, (count, 2); float64.
+
+        The REF pass is shared by all edits. It holds about 4 kB a nucleotide, of one network at a time.
+
+        Raises:
+            BackendError: the networks failed, e.g. for want of memory.
+        """
+        try:
+            with full_precision(self._device):
+                return self._run(tokens, edits)
+        except RuntimeError as error:
+            raise BackendError(one_line(error)) from error
+
+    def _run(self, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
+        groups = list(_alike(edits, _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH))
+        ref = np.zeros((len(tokens) - 2 * self.reach, 2))
+        alts = [np.zeros((edit.count, 2)) for edit in edits]
+        one_hot = _one_hot(tokens[None], self._device)
+        for network in self._networks:  # one after the other, for memory
+            values = network.values(one_hot)
+            ref += network.answers_of(values)
+            for numbers in groups:
+                answers = network.answers_by_reach(values, [edits[i] for i in numbers])
+                for i, answer in zip(numbers, answers, strict=True):
+                    alts[i] += answer
+        count = len(self._networks)
+        return ref / count, [alt / count for alt in alts]
+
+
+class _Network:
+    """One network on its device, with the values that enter its convolutions numbered 0, 1, 2, ... in order."""
+
+    def __init__(self, stack: ResidualStack, device: torch.device) -> None:
+        def placed(convolution: Convolution) -> tuple[torch.Tensor, torch.Tensor]:
+            kernel, bias = torch.from_numpy(convolution.kernel), torch.from_numpy(convolution.bias)
+            return kernel.to(device), bias.to(device)
+
+        self._device, self._stack = device, stack
+        self._stem, self._head = placed(stack.stem), placed(stack.head)
+        self._skips = [placed(skip) for skip in stack.skips]
+        self._units = [(placed(first), placed(second)) for first, second in stack.units]
+        self._norms = [
+            (torch.from_numpy(scale)[None, :, None].to(device), torch.from_numpy(shift)[None, :, None].to(device))
+            for scale, shift in stack.norms
+        ]
+        #: One-sided reach of values 0, 1, ...; the last are those behind the last unit.
+        self.reaches = np.cumsum([0, *(c.reach for unit in stack.units for c in unit)]).tolist()
+
+    def values(self, one_hot: torch.Tensor) -> list[torch.Tensor]:
+        """Return the values (1, C, L - 2 r(k)) that enter each convolution of the units, and those behind the last."""
+        x = functional.conv1d(one_hot, *self._stem)
+        found = []
+        for i in range(len(self._units)):
+            hidden = self._convolved(i, 0, x)
+            found += [x, hidden]
+            trim = (x.shape[2] - hidden.shape[2]) // 2 + self._stack.units[i][1].reach
+            x = x[:, :, trim : x.shape[2] - trim] + self._convolved(i, 1, hidden)
+        return [*found, x]
+
+    def answers_of(self, values: Sequence[torch.Tensor]) -> Probabilities:
+        """Return p(acceptor) and p(donor) wherever the last values are, (L - 2 reach, 2)."""
+        length = values[-1].shape[2]
+        step = 2 * self._stack.units_in_block
+        taps = [value[:, :, (value.shape[2] - length) // 2 :][:, :, :length] for value in values[::step]]
+        answers: Probabilities = self._answers(taps)[0]
+        return answers
+
+    def answers_by_reach(self, ref: Sequence[torch.Tensor], edits: Sequence[Edit]) -> Probabilities:
+        """Return p(acceptor) and p(donor), (B, count, 2), of edits that are alike: see ``_alike``.
+
+        Coordinates are ALT's, counted from the start of the change.
+        """
+        first, inserted = edits[0].first - edits[0].start, len(edits[0].bases)
+        last, shift = first + edits[0].count, inserted - (edits[0].end - edits[0].start)
+        reach = self.reaches[-1]
+
+        def computed(k: int) -> tuple[int, int]:
+            """Return the stretch of values k that can differ from REF's and that the answers wanted need."""
+            near, far = self.reaches[k], reach - self.reaches[k]
+            low = max(-near, first - far)
+            return low, max(low, min(inserted + near, last + far))
+
+        def piece(k: int, low: int, high: int, own: torch.Tensor, start: int, end: int) -> torch.Tensor:
+            """Return values k of [low, high): ALT's own of [start, end), REF's on both sides of it."""
+            there, offset = ref[k][0], self.reaches[k]
+
+            def of_ref(a: int, b: int, moved: int) -> list[torch.Tensor]:
+                starts = [edit.start + a - moved - offset for edit in edits]
+                return [torch.stack([there[:, s : s + b - a] for s in starts])] if b > a else []
+
+            begin = max(low, start) - start
+            parts = [
+                *of_ref(low, min(high, start), 0),
+                own[:, :, begin : max(begin, min(high, end) - start)],
+                *of_ref(max(low, end), high, shift),
+            ]
+            return torch.cat(parts, dim=2)
+
+        x = ref[0].new_zeros(len(edits), ref[0].shape[1], 0)  # of a deletion; torch refuses to convolve no base
+        if inserted:
+            tokens = np.array([edit.bases for edit in edits], dtype=np.uint8)
+            x = functional.conv1d(_one_hot(tokens, self._device), *self._stem)
+        start, end = 0, inserted
+        taps = [piece(0, first, last, x, start, end)]
+        for i, (one, two) in enumerate(self._stack.units):
+            k = 2 * i
+            low, high = computed(k + 1)
+            hidden = self._convolved(i, 0, piece(k, low - one.reach, high + one.reach, x, start, end))
+            inner, outer = computed(k + 2)
+            change = self._convolved(i, 1, piece(k + 1, inner - two.reach, outer + two.reach, hidden, low, high))
+            x = piece(k, inner, outer, x, start, end) + change
+            start, end = inner, outer
+            if (i + 1) % self._stack.units_in_block == 0:
+                taps.append(piece(k + 2, first, last, x, start, end))
+        return self._answers(taps)
+
+    def _convolved(self, unit: int, number: int, x: torch.Tensor) -> torch.Tensor:
+        """Return batch norm, ReLU and convolution of x; nothing where x is too short for any answer."""
+        convolution = self._stack.units[unit][number]
+        if x.shape[2] <= 2 * convolution.reach:
+            return x[:, :, :0]
+        scale, shift = self._norms[2 * unit + number]
+        inner = torch.relu(x * scale + shift)
+        return functional.conv1d(inner, *self._units[unit][number], dilation=convolution.dilation)
+
+    def _answers(self, taps: Sequence[torch.Tensor]) -> Probabilities:
+        """Return p(acceptor) and p(donor), (B, n, 2) float64, from the values of the skip connections, (B, C, n)."""
+        skip = torch.stack([functional.conv1d(x, *skip) for x, skip in zip(taps, self._skips, strict=True)]).sum(dim=0)
+        found = torch.softmax(functional.conv1d(skip, *self._head), dim=1)[:, 1:].transpose(1, 2)
+        answers: Probabilities = found.double().cpu().numpy()
+        return answers
+
+
+def _one_hot(tokens: Tokens, device: torch.device) -> torch.Tensor:
+    """Return tokens (N, L) as (N, 4, L): A, C, G, T; zeros for any other."""
+    letters = torch.arange(NUCLEOTIDES.start, NUCLEOTIDES.stop, device=device)
+    return (torch.from_numpy(tokens).to(device)[:, None] == letters[:, None]).float()
+
+
+def _alike(edits: Sequence[Edit], size: int) -> Iterator[list[int]]:
+    """Yield numbers of edits that one pass can take together: as many bases out and in, and the same answers wanted."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, edit in enumerate(edits):
+        shape = (edit.end - edit.start, len(edit.bases), edit.first - edit.start, edit.count)
+        groups.setdefault(shape, []).append(i)
+    for numbers in groups.values():
+        left = iter(numbers)
+        while batch := list(islice(left, size)):
+            yield batch
+
+
+def scale_and_shift(parts: Mapping[str, Weights], epsilon: float) -> tuple[Weights, Weights]:
+    """Return a batch norm in inference as ``x * scale + shift``, from its mean, variance, gamma and beta."""
+    scale = parts["gamma"] / np.sqrt(parts["variance"].astype(np.float64) + epsilon)
+    return scale.astype(np.float32), (parts["beta"] - parts["mean"] * scale).astype(np.float32)

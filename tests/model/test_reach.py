@@ -1,0 +1,136 @@
+"""An ALT computed by reach has the answers of a pass over the whole ALT sequence."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from splicebert_vep.errors import BackendError
+from splicebert_vep.model.reach import Convolution, ResidualSpliceModel, ResidualStack, scale_and_shift
+from splicebert_vep_spec import A, Edit, N, SpliceModelInfo, T
+from splicebert_vep_spec.testing import SpliceModelConformance
+
+INFO = SpliceModelInfo("tiny", "none", "BSD-3-Clause", "none", "", "cpu")
+CHANNELS = 4
+REACH = 2 * (1 + 1) + 2 * (4 + 4)  # of the units below
+
+
+def tiny_stack(seed: int) -> ResidualStack:
+    """A network of four units in two blocks: width 3, then width 5 with dilation 2."""
+    rng = np.random.default_rng(seed)
+
+    def convolution(out: int, into: int, width: int, dilation: int = 1) -> Convolution:
+        kernel = rng.normal(0, 0.6 / np.sqrt(into * width), (out, into, width)).astype(np.float32)
+        return Convolution(kernel, rng.normal(0, 0.1, out).astype(np.float32), dilation)
+
+    units = [(3, 1), (3, 1), (5, 2), (5, 2)]
+    return ResidualStack(
+        stem=convolution(CHANNELS, 4, 1),
+        norms=[
+            (rng.uniform(0.5, 1.5, CHANNELS).astype(np.float32), rng.normal(0, 0.3, CHANNELS).astype(np.float32))
+            for _ in range(2 * len(units))
+        ],
+        units=[(convolution(CHANNELS, CHANNELS, *one), convolution(CHANNELS, CHANNELS, *one)) for one in units],
+        skips=[convolution(CHANNELS, CHANNELS, 1) for _ in range(3)],
+        head=convolution(3, CHANNELS, 1),
+    )
+
+
+@pytest.fixture(scope="module")
+def model() -> ResidualSpliceModel:
+    return ResidualSpliceModel(INFO, [tiny_stack(1), tiny_stack(2)], torch.device("cpu"))
+
+
+class Tiny(ResidualSpliceModel):
+    name, version = "tiny", "1"
+
+
+class TestResidualSpliceModel(SpliceModelConformance):
+    model = Tiny(INFO, [tiny_stack(1), tiny_stack(2)], torch.device("cpu"))
+    array = staticmethod(np.array)
+
+
+def whole(model: ResidualSpliceModel, tokens: np.ndarray, edit: Edit) -> np.ndarray:
+    """The answers that an edit asks for, from a pass over the whole changed sequence."""
+    alt = np.concatenate([tokens[: edit.start], np.array(edit.bases, dtype=np.uint8), tokens[edit.end :]])
+    first = edit.first - model.reach
+    return model.alternatives(alt, ())[0][first : first + edit.count]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[np.ndarray, list[Edit]]:
+    length = draw(st.integers(110, 160))
+    tokens = np.array(draw(st.lists(st.integers(N, T), min_size=length, max_size=length)), dtype=np.uint8)
+    edits = []
+    for _ in range(draw(st.integers(1, 5))):
+        start = draw(st.integers(45, 60))
+        gone = draw(st.integers(0, 12))
+        bases = tuple(draw(st.lists(st.integers(A, T), max_size=12)))
+        end_of_alt = length - gone + len(bases) - REACH
+        first = draw(st.integers(REACH, end_of_alt - 1))
+        edits.append(Edit(start, start + gone, bases, first, draw(st.integers(1, end_of_alt - first))))
+    return tokens, edits
+
+
+@given(cases())
+@settings(max_examples=150, deadline=None)
+def test_every_edit_has_the_answers_of_the_whole_sequence(case):
+    tokens, edits = case
+    model = ResidualSpliceModel(INFO, [tiny_stack(1), tiny_stack(2)], torch.device("cpu"))
+    ref, alts = model.alternatives(tokens, edits)
+    assert model.reach == REACH
+    np.testing.assert_allclose(ref, model.alternatives(tokens, ())[0], atol=1e-7)
+    for edit, alt in zip(edits, alts, strict=True):
+        np.testing.assert_allclose(alt, whole(model, tokens, edit), atol=1e-6)
+
+
+def test_an_answer_depends_on_what_lies_within_reach_only(model):
+    rng = np.random.default_rng(5)
+    tokens = rng.integers(A, T + 1, 200).astype(np.uint8)
+    other = tokens.copy()
+    other[100] = A if other[100] != A else T
+    changed = np.flatnonzero(np.abs(model.alternatives(tokens, ())[0] - model.alternatives(other, ())[0]).max(axis=1))
+    assert changed.min() + model.reach >= 100 - model.reach
+    assert changed.max() + model.reach <= 100 + model.reach
+    assert len(changed) > model.reach
+
+
+def test_neighbours_and_the_size_of_a_batch_change_nothing(model):
+    rng = np.random.default_rng(6)
+    tokens = rng.integers(A, T + 1, 300).astype(np.uint8)
+    edits = [Edit(at, at + 1, (int(tokens[at]) % 4 + A,), at - 30, 61) for at in range(100, 130)]
+    together = model.alternatives(tokens, edits)[1]
+    for edit, answer in zip(edits, together, strict=True):
+        np.testing.assert_allclose(answer, model.alternatives(tokens, [edit])[1][0], atol=1e-7)
+
+
+def test_a_change_to_the_same_bases_gives_the_answers_of_ref(model):
+    tokens = np.random.default_rng(7).integers(A, T + 1, 200).astype(np.uint8)
+    edit = Edit(90, 93, tuple(int(base) for base in tokens[90:93]), 60, 70)
+    ref, [alt] = model.alternatives(tokens, [edit])
+    np.testing.assert_allclose(alt, ref[60 - model.reach :][:70], atol=1e-7)
+
+
+def test_unknown_bases_are_zeros_and_answers_are_probabilities(model):
+    ref, _ = model.alternatives(np.full(100, N, dtype=np.uint8), ())
+    assert ref.shape == (100 - 2 * REACH, 2)
+    np.testing.assert_allclose(ref, np.broadcast_to(ref[0], ref.shape), atol=1e-7)
+    assert (ref >= 0).all() and (ref.sum(axis=1) <= 1).all()
+
+
+def test_a_failing_pass_is_a_backend_error(model, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(torch.nn.functional, "conv1d", fail)
+    with pytest.raises(BackendError):
+        model.alternatives(np.full(100, A, dtype=np.uint8), ())
+
+
+def test_a_batch_norm_becomes_a_scale_and_a_shift():
+    parts = {name: np.array([value], dtype=np.float32) for name, value in
+             {"mean": 2.0, "variance": 0.24, "gamma": 3.0, "beta": -1.0}.items()}  # fmt: skip
+    scale, shift = scale_and_shift(parts, 0.01)
+    assert scale == pytest.approx(6.0)  # 3 / sqrt(0.25)
+    assert shift == pytest.approx(-13.0)  # -1 - 2 * 6

@@ -1,0 +1,68 @@
+"""CI-SpliceAI as a splice-site model: the numbers of its authors' program, which runs the network in TensorFlow."""
+
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from factories import FASTA, ROOT, Point
+from splicebert_vep import Annotator
+from splicebert_vep.errors import SettingsError
+from splicebert_vep_spec import BackendOptions, Refused
+
+pytestmark = pytest.mark.skipif(find_spec("cispliceai") is None, reason="the package cispliceai is not installed")
+SITES = "AG", "AL", "DG", "DL"
+#: BRCA1, of cispliceai 1.2.2 with tensorflow-cpu 2.15.1, cis-vcf -d 50: DS and DP of acceptor and donor gain and loss.
+PUBLISHED = {
+    "17-43047629-T-A": ((0.00044, 0.00008, 0.03309, 0.00011), {"DG": 14}),
+    "17-43063328-CT-C": ((0.00003, 0.89818, 0.00033, 0.955), {"AL": 45, "DL": 5}),
+    "17-43063330-T-TA": ((0.00001, 0.85532, 0.00013, 0.90859), {"AL": 43, "DL": 3}),
+    "17-43090941-TA-T": ((0.00004, 0.00028, 0.00045, 0.99934), {"DL": 3}),
+    "17-43091443-GAA-TAT": ((0.0001, 0.00001, 0.00002, 0.07293), {"DL": -8}),
+    "17-43092937-TTTGAA-AAAAGAAT": ((0.0002, 0.00062, 0.02017, 0.00002), {"DG": 8}),
+    "17-43104868-A-G": ((0.00318, 0.00001, 0.16293, 0.0), {"DG": 0}),
+    "17-43104967-A-C": ((0.02168, 0.63651, 0.00008, 0.00237), {"AG": 48, "AL": -11}),
+}
+
+
+@pytest.fixture
+def plugin(monkeypatch, install):
+    monkeypatch.syspath_prepend(str(ROOT / "plugin_spec" / "cispliceai"))
+    import splicebert_vep_cispliceai
+
+    install(Point("cispliceai", splicebert_vep_cispliceai))
+    return splicebert_vep_cispliceai
+
+
+def test_delta_scores_equal_those_of_the_authors_program(plugin):
+    with Annotator(FASTA, scores="delta", splice_model="cispliceai", backend="null") as annotator:
+        found = {str(result.variant): result for result in annotator.score(PUBLISHED)}
+        assert annotator.run.provenance["SpliceModel"] == "CI-SpliceAI 1.2.2"
+        assert annotator.run.provenance["SpliceModelLicence"] == "CC BY 4.0"
+    for variant, (scores, places) in PUBLISHED.items():
+        result = found[variant]
+        assert [result[f"DS_{site}"] for site in SITES] == pytest.approx(scores, abs=1e-4), variant
+        assert {site: result[f"DP_{site}"] for site in places} == places, variant
+        assert result["DS_MAX"] == pytest.approx(max(scores), abs=1e-4)
+
+
+def test_tensorflow_and_the_authors_package_are_not_imported(plugin):
+    plugin.CiSpliceAi.open(BackendOptions("cispliceai", "cpu"))
+    assert {"tensorflow", "keras", "cispliceai"}.isdisjoint(sys.modules)
+
+
+def test_other_weights_are_refused(plugin, monkeypatch, tmp_path):
+    other = tmp_path / "CI-SpliceAI.pb"
+    other.write_bytes(b"not the weights")
+    monkeypatch.setattr(plugin, "weights_file", lambda: other)
+    with pytest.raises(Refused, match="cispliceai 1.2.2"):
+        plugin.CiSpliceAi.open(BackendOptions("cispliceai", "cpu"))
+    monkeypatch.undo()
+    monkeypatch.setattr(plugin, "WEIGHTS_OF", "9.9.9")
+    with pytest.raises(Refused, match="found 1.2.2"):
+        plugin.weights_file()
+
+
+def test_a_model_of_windows_does_not_look_that_far():
+    with pytest.raises(SettingsError, match="cispliceai"):
+        Annotator(FASTA, scores="delta", delta_distance=500, backend="null")
