@@ -15,7 +15,6 @@ from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status, Value
 
-from . import __version__
 from .errors import SettingsError
 from .files import check_outputs
 from .genome.gene_build import is_built_in, load_table
@@ -328,7 +327,7 @@ class Annotator:
             chunks = GuardedChunks(records, self.settings.chunk_records, self.guard(contigs))
             self.plugins.run_started(run)
             held, lengths = chunks.held(), self.reference.lengths
-            with Outputs(plan, run, reader.header, held, lengths, __version__) as outputs:
+            with Outputs(plan, run, reader.header, held, lengths) as outputs:
                 for chunk in chunks:
                     reports = tuple(joins.add(chunk, self._report(chunk)))
                     summary.add(reports)

@@ -174,7 +174,6 @@ class Outputs:
         header: VcfHeader,
         first: Sequence[VcfRecord],
         contig_lengths: Mapping[str, int],
-        version: str,
     ) -> None:
         self._run = run
         self._vcf: VcfWriter | None = None
@@ -183,7 +182,7 @@ class Outputs:
         try:
             if plan.info:
                 fields = [field for renderer in self._renderers for field in renderer.fields]
-                annotated = header.annotated(fields, run.provenance, version=version)
+                annotated = header.annotated(fields, run.provenance)
                 self._vcf = VcfWriter(plan.path, annotated, plan.kind, first, contig_lengths)
             for adapter, path in plan.tables:
                 if isinstance(adapter, TextAdapter):

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from splicebert_vep_spec import Allele, AlleleReport, InfoField, RecordReport, ScoredContext
 
-from .. import __version__
 from ..annotator import Annotator
 from ..errors import SettingsError
 from ..genome.places import Places, find_places
@@ -102,7 +101,7 @@ def saturate(
     lines.append("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO")
     bare = VcfHeader(tuple(f"{line}\n".encode("utf-8", "surrogateescape") for line in lines))
     annotator.plugins.run_started(run)
-    with VcfWriter(output, bare.annotated(fields, run.provenance, version=__version__), "vcf.gz") as writer:
+    with VcfWriter(output, bare.annotated(fields, run.provenance), "vcf.gz") as writer:
         for number, one in enumerate(_by_pos(_lines(asked, annotator, counts, progress)), start=1):
             text = f"{one.allele.contig}\t{one.pos}\t.\t{one.ref}\t{one.alt}\t.\t.\t.\n"
             report = AlleleReport(one.alt, one.allele, (one.outcome,))

@@ -107,7 +107,7 @@ class VcfHeader:
                 found.setdefault(key, "it is defined more than once, each time otherwise")
         return found
 
-    def annotated(self, fields: Sequence[InfoField], provenance: Mapping[str, str], *, version: str) -> VcfHeader:
+    def annotated(self, fields: Sequence[InfoField], provenance: Mapping[str, str]) -> VcfHeader:
         """Return a header that declares our fields, and how they were made, before ``#CHROM``.
 
         Lines of an earlier run are taken out; a field of another program that is declared again (a merged
@@ -126,8 +126,8 @@ class VcfHeader:
                 line = _redefined(line, foreign[key])
                 replaced.add(key)
             lines.append(line)
-        source = f'Source="splicebert-vep",Version={_quoted(version)}'
-        added = [f"##INFO=<{_definition(field)},{source}>" for field in fields if field.key not in replaced]
+        # No Source and Version: scikit-allel would drop the field, and VCF 4.1 does not have them.
+        added = [f"##INFO=<{_definition(field)}>" for field in fields if field.key not in replaced]
         added.append(_provenance_line(provenance))
         lines += [line.encode("utf-8", "surrogateescape") + end for line in added]
         return VcfHeader((*lines, self.lines[-1]), tuple(fields))

@@ -138,8 +138,8 @@ def splice_info(info: bytes, new: bytes, foreign: Collection[bytes] = ()) -> byt
     kept, new = _without(info, new, foreign) if foreign or _PREFIX in info else (info, new)
     if not new:
         return kept or (b"." if info else b"")
-    kept = kept.rstrip(b";")
-    return new if kept in (b"", b".") else b";".join((kept, new))
+    before = kept.rstrip(b";")
+    return new if before in (b"", b".") else before + b";" + new + kept[len(before) :]
 
 
 def _without(info: bytes, new: bytes, foreign: Collection[bytes]) -> tuple[bytes, bytes]:

@@ -65,7 +65,7 @@ def merged(tmp_path, header, cases, emit=("csq",)):
         lines.append(VcfRecord(f"1\t100\t.\t{ref}\t{alts}\t.\t.\t{column}\n".encode(), number))
         alleles = [AlleleReport(alt, Allele("1", 99, ref, alt), tuple(found)) for alt, found in by_alt.items()]
         reports.append(RecordReport("1", 100, ".", ref, tuple(alleles)))
-    with Outputs(plan, RUN, parsed, [], {}, "0") as outputs:
+    with Outputs(plan, RUN, parsed, [], {}) as outputs:
         outputs.write(lines, reports)
     text = out.read_text().splitlines(keepends=True)
     body = [line.rstrip("\n").split("\t")[7] for line in text if not line.startswith("#")]

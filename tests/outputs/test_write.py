@@ -109,7 +109,7 @@ def test_an_info_value_that_no_vcf_can_hold_is_told(kind, value, tmp_path):
     record = SimpleNamespace(chrom="1", pos=100, alts=("AT", "<DEL>"))
     with (
         pytest.raises(PluginError, match=f"finite values of type {kind}"),
-        Outputs(plan, RUN, HEADER, [], {}, "0") as outputs,
+        Outputs(plan, RUN, HEADER, [], {}) as outputs,
     ):
         outputs.write([record], [report()])
     assert list(tmp_path.iterdir()) == []
@@ -123,7 +123,7 @@ def written(tmp_path, words, lines, reports, header=HEADER, **own):
     }
     plan = plan_outputs(words, str(tmp_path / "o.vcf"), None, adapters, origins, source="-", reference="r.fa")
     records = [VcfRecord(line, i) for i, line in enumerate(lines, start=1)]
-    with Outputs(plan, RUN, header, [], {}, "0") as outputs:
+    with Outputs(plan, RUN, header, [], {}) as outputs:
         outputs.write(records, reports)
     body = [line for line in (tmp_path / "o.vcf").read_bytes().splitlines() if not line.startswith(b"#")]
     return [line.split(b"\t")[7].decode("utf-8", "surrogateescape") for line in body]

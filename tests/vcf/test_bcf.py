@@ -45,7 +45,7 @@ NEW = b"SpliceBERT_LLR=-1.2346;SpliceBERT_STATUS=OK;SpliceBERT_NGENES=2;SpliceBE
 
 def annotate(source, target, *, first=1000, lengths=None, scored=True):
     with open_vcf(str(source)) as reader:
-        header = reader.header.annotated(FIELDS, {"weights": "abc"}, version="1")
+        header = reader.header.annotated(FIELDS, {"weights": "abc"})
         chunk = list(itertools.islice(reader, first))
         with VcfWriter(str(target), header, None, chunk, lengths) as writer:
             for record in itertools.chain(chunk, reader):

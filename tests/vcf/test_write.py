@@ -40,7 +40,7 @@ KINDS = ["vcf", "vcf.gz", "bcf"]
 def annotate(source, target, kind=None):
     with open_vcf(str(source)) as reader:
         records = list(reader)
-        header = reader.header.annotated(FIELDS, {"weights": "abc"}, version="1")
+        header = reader.header.annotated(FIELDS, {"weights": "abc"})
     with VcfWriter(str(target), header, kind, records) as writer:
         for record in records:
             alts = len(record.alts)
