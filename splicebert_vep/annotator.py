@@ -350,7 +350,8 @@ class Annotator:
     def guard(self, header: Mapping[str, int | None] = MappingProxyType({})) -> BuildGuard:
         """Return the build guard for a file with these contigs in its header."""
         self.check_usable()
-        return BuildGuard(header, self.reference, self.genes, self._table_name)
+        trusted = self.settings.trust_build
+        return BuildGuard(header, self.reference, self.genes, self._table_name, lengths_trusted=trusted)
 
     def check_targets(self, targets: Iterable[str], inputs: Iterable[str] = ()) -> None:
         """Raise SettingsError where an output would replace what this annotator reads, or one of these inputs."""
@@ -370,7 +371,10 @@ class Annotator:
                 "A variant as a tuple goes into a list.", needed=f"[{variants!r}]", found=repr(variants)
             )
         self.check_usable()
-        guard = BuildGuard({}, self.reference, self.genes, self._table_name, whole_file=False)
+        trusted = self.settings.trust_build
+        guard = BuildGuard(
+            {}, self.reference, self.genes, self._table_name, whole_file=False, lengths_trusted=trusted
+        )  # fmt: skip
         chunks = GuardedChunks(map(as_variant, variants), self.settings.chunk_records, guard)
         fields = tuple(joins.run.fields) if joins else self.plan.fields
         for chunk in chunks:
@@ -423,7 +427,8 @@ class Annotator:
 
     def _provenance(self) -> dict[str, str]:
         scores = [field.id for field in self.plan.fields if field != N_FRAC]
-        return provenance_of(
+        trusted = self.settings.provenance("trust_build") if self.settings.trust_build else {}
+        return trusted | provenance_of(
             self._scored_by, scores, self.backend.info, delta=self.delta.provenance,
             calibration=self.percentiles.digest, batch_tokens=self._engine.batch_tokens,
             reference=self.reference, store=self._store.path.name if self._store else None,

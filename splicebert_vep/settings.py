@@ -109,6 +109,10 @@ class Settings:
     )  # fmt: skip
     window: int = _knob(510, "Bases that the model sees at once.", metavar="NT", provenance="Window")
     flank: int = _knob(100, "Bases on each side of the allele that count.", metavar="NT", provenance="Flank")
+    trust_build: bool = _knob(
+        False, "You vouch that VCF, FASTA and annotation are of one build though contigs differ in length: a FASTA "
+        "cut from a genome. Bases and splice sites are still compared.", provenance="TrustBuild",
+    )  # fmt: skip
     chunk_records: int = _knob(1024, "")  # records that flow through the pipeline together; bounds memory
 
     def __post_init__(self) -> None:

@@ -107,6 +107,22 @@ def test_variants_of_another_build_are_told(null):
         list(null.score(moved))
 
 
+def test_a_cut_reference_is_scored_when_a_person_vouches_for_its_build(session_cache, tmp_path):
+    text, fasta = "GATTACACCA" * 200, tmp_path / "cut.fa"
+    fasta.write_text(f">chr17\n{text}\n")
+    (tmp_path / "in.vcf").write_text("##fileformat=VCFv4.2\n##contig=<ID=17,length=81195210>\n" + (
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" f"17\t1001\t.\t{text[1000]}\tC\t.\t.\t.\n"))  # fmt: skip
+    for trusted in (False, True):
+        with Annotator(fasta, "grch37", backend="null", trust_build=trusted) as opened:
+            if trusted:
+                assert opened.annotate(tmp_path / "in.vcf", tmp_path / "out.vcf").records == 1
+                assert opened.run.provenance["TrustBuild"] == "True"
+            else:
+                with pytest.raises(BuildError, match="--trust-build"):
+                    opened.annotate(tmp_path / "in.vcf", tmp_path / "out.vcf")
+                assert "TrustBuild" not in opened.run.provenance
+
+
 def test_an_accession_of_another_assembly_is_told(null, tmp_path):
     assert null.score("NC_000017.11:g.43047641A>C").status is Status.OK
     for name in ("NC_000017.10", "NC_000017.9", "NC_000083.7", "CM000679.1", "NC_060941.1"):

@@ -195,10 +195,10 @@ model_option, device_option = knob("model"), knob("device")
 splice_model_option, delta_distance_option = knob("splice_model"), knob("delta_distance")
 
 #: For commands that know which scores they need.
-window_options = cloup.option_group("What is computed", knob("window"), knob("flank"))
+window_options = cloup.option_group("What is computed", knob("window"), knob("flank"), knob("trust_build"))
 computed_options = cloup.option_group(
     "What is computed", knob("scores"), knob("calibration"), splice_model_option, delta_distance_option, knob("masked"),
-    knob("window"), knob("flank"),
+    knob("window"), knob("flank"), knob("trust_build"),
 )  # fmt: skip
 machine_options = cloup.option_group(
     "Model and machine", model_option, knob("backend"), device_option, knob("precision"), knob("batch_tokens"),

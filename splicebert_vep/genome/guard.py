@@ -22,6 +22,7 @@ _ACGT = frozenset(b"ACGT")
 _DINUCLEOTIDES = {"donor": {b"GT", b"GC", b"AT"}, "acceptor": {b"AG", b"AC"}}
 _AROUND = 500_000  # nt on either side of a record in which annotated sites are compared
 _ANNOTATION_REMEDY = "give the annotation (-A) of the FASTA's build, e.g. -A grch37 or -A grch38"
+_TRUST = "--trust-build if the FASTA is cut from a genome of that build"
 _REMEDY = "give the FASTA (-R) and the annotation (-A) of the VCF's own build"
 
 
@@ -39,6 +40,7 @@ class BuildGuard:
         genes: the annotation's index.
         annotation: the annotation's name, for messages.
         whole_file: the records are those of a file, which must share a contig with the FASTA.
+        lengths_trusted: a person vouches that the build is one though lengths differ; bases and sites still count.
 
     Raises:
         BuildError: a contig of the header has another length in the FASTA, or none is in it.
@@ -52,7 +54,9 @@ class BuildGuard:
         annotation: str,
         *,
         whole_file: bool = True,
+        lengths_trusted: bool = False,
     ) -> None:
+        self._lengths_trusted = lengths_trusted
         self._whole_file = whole_file
         self._reference = reference
         self._genes = genes
@@ -134,6 +138,8 @@ class BuildGuard:
         Raises:
             BuildError: these were the records of a file, and none lay on a contig of the FASTA.
         """
+        if self._unknown and not self._met_known_contig and all(map(is_mitochondrial, self._unknown)):
+            return ["all records are mitochondrial: the FASTA has no such contig, and no gene there is scored"]
         if self._whole_file and self._unknown and not self._met_known_contig:
             raise self._nothing_in_common(self._unknown)
         if self._met_known_contig and not self._met_annotated_contig:
@@ -144,13 +150,13 @@ class BuildGuard:
         known = {name: found for name in header if (found := self._reference.find(name))}
         for name, found in known.items():
             length, actual = header[name], self._reference.lengths[found]
-            if length is not None and length != actual and not is_mitochondrial(name):
+            if length not in (None, actual) and not (is_mitochondrial(name) or self._lengths_trusted):
                 raise BuildError(
                     "The VCF and the FASTA are of different genome builds: a contig differs in length.",
                     needed=f"{name} of {length:,} nt, as the VCF header says", found=f"{found} of {actual:,} nt",
-                    where=str(self._reference.path), remedy=_REMEDY,
+                    where=str(self._reference.path), remedy=f"{_REMEDY}, or {_TRUST}",
                 )  # fmt: skip
-        if header and not known:
+        if not known and not all(map(is_mitochondrial, header)):
             raise self._nothing_in_common(header)
 
     def _nothing_in_common(self, names: Iterable[str]) -> BuildError:
@@ -203,14 +209,14 @@ class BuildGuard:
                 where=where, remedy=_ANNOTATION_REMEDY,
             )  # fmt: skip
         # A FASTA may be cut from a longer contig: then fitting splice sites overrule the length.
-        if self._other_lengths and len(self._sites) < _BASES_NEEDED:
+        if self._other_lengths and len(self._sites) < _BASES_NEEDED and not self._lengths_trusted:
             name, length = next(iter(self._other_lengths.items()))
             found = self._reference.find(name) or name
             raise BuildError(
                 "The gene annotation and the FASTA are of different genome builds: a contig differs in length.",
                 needed=f"{name} of {length:,} nt, as the annotation says, or 20 of its splice sites that fit the FASTA",
                 found=f"{found} of {self._reference.lengths[found]:,} nt, {len(self._sites)} sites to compare",
-                where=where, remedy=_ANNOTATION_REMEDY,
+                where=where, remedy=f"{_ANNOTATION_REMEDY}, or {_TRUST}",
             )  # fmt: skip
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import gzip
 import hashlib
 import json
 import os
+import struct
+import sys
 import threading
+import zlib
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +24,7 @@ from .contigs import ContigNames
 
 _BLOCK = 1 << 18  # nt; neighbouring windows come from one block
 _NEW_INDEX = "remove the .fai (and .gzi) file beside the FASTA and run again"
+_LONGEST_HEADER = 1 << 16  # bytes that are read between two sequences
 _BLOCKS_KEPT = 64  # 16 MB at most, whatever the genome's size
 _indexing = threading.Lock()  # samtools keeps the state of its option parser in global variables
 pysam.set_verbosity(0)  # errors are raised here; htslib would print them to stderr as well
@@ -35,12 +41,13 @@ class Reference:
         assembly: what it is of, in words; counts where neither its contigs' names nor their lengths tell it.
 
     Raises:
-        FastaError: missing, empty, compressed by plain gzip, or not a FASTA.
+        FastaError: missing, empty, compressed by plain gzip, not a FASTA, or with two sequences of one name.
     """
 
     def __init__(self, path: str | Path, *, assembly: str | None = None) -> None:
         self.path = Path(path)
         indexes = _find_or_make_indexes(self.path, compressed=_check_format(self.path))
+        _refuse_repeated_names(self.path, indexes)
         self.index = indexes[0]  #: the ``.fai`` in use: beside the FASTA, or in the cache
         try:
             self._fasta = pysam.FastaFile(str(self.path), *map(str, indexes))
@@ -203,13 +210,62 @@ def _find_or_make_indexes(path: Path, *, compressed: bool) -> list[Path]:
             os.replace(temporary, index)
     except (pysam.utils.SamtoolsError, OSError) as error:
         raise FastaError(
-            "The reference cannot be indexed.", needed=f"lines of one length in a sequence, and room in {stem.parent}",
-            found=" ".join(str(error).split()), where=str(path), remedy="see what samtools faidx says of it",
+            "The reference cannot be indexed.",
+            needed=f"sequences of lines of one length without empty lines between them, and room in {stem.parent}",
+            found=_uneven(path) if isinstance(error, pysam.utils.SamtoolsError) else str(error), where=str(path),
+            remedy="wrap its lines anew, e.g. with seqtk seq -l 60, or download it again",
         ) from error  # fmt: skip
     finally:
         for temporary in made:
             temporary.unlink(missing_ok=True)
     return cached
+
+
+def _uneven(path: Path) -> str:
+    """Return the first line of a FASTA that keeps it from being indexed, in words."""
+    widths: list[int] = []
+    try:
+        with gzip.open(path) if _check_format(path) else path.open("rb") as lines:
+            for number, line in enumerate(map(bytes.rstrip, lines), 1):
+                if line.startswith(b">"):
+                    widths = []
+                elif line and widths and (widths[-1] < widths[0] or len(line) > widths[0]):
+                    return f"line {number} of {len(line)} bases after one of {widths[-1]}, where lines have {widths[0]}"
+                else:
+                    widths.append(len(line))
+    except (OSError, EOFError, zlib.error) as error:
+        return str(error)
+    return "a sequence without bases, or a cut file"
+
+
+def _refuse_repeated_names(path: Path, indexes: list[Path]) -> None:
+    """Raise FastaError for a second sequence of one name: htslib leaves it out, so it lies between two of the index."""
+    blocks = [(0, 0)]  # of bgzip: where each begins in the text and in the file
+    try:
+        lines = indexes[0].read_text(encoding="utf-8", errors="replace").splitlines()
+        rows = sorted(
+            (int(row[2]), int(row[1]), int(row[3]) or 1, int(row[4])) for row in (x.split("\t") for x in lines)
+        )
+        known = {line.partition("\t")[0] for line in lines}
+        ends = [0, *(start + length // bases * width + length % bases for start, length, bases, width in rows)]
+        if len(indexes) > 1:
+            blocks += [(plain, packed) for packed, plain in struct.iter_unpack("<QQ", indexes[1].read_bytes()[8:])]
+        with pysam.BGZFile(str(path), "rb", None) if len(indexes) > 1 else path.open("rb") as file:
+            for end, start in zip(ends, [*(row[0] for row in rows), None], strict=True):
+                room = _LONGEST_HEADER if start is None else max(0, min(start - end, _LONGEST_HEADER))
+                plain, packed = blocks[bisect.bisect_right(blocks, (end, sys.maxsize)) - 1]
+                file.seek(packed << 16 if len(indexes) > 1 else end)
+                between = file.read(end - plain + room)[end - plain :] if len(indexes) > 1 else file.read(room)
+                head, _, more = between.lstrip().partition(b"\n")
+                name = (head[1:].split() or [b""])[0].decode("utf-8", errors="replace")
+                is_second = start is None or b">" in more or start - end > room
+                if head.startswith(b">") and is_second and name in known:
+                    raise FastaError(
+                        f"The reference has two sequences called {name}.", needed="one sequence of each name",
+                        where=str(path), remedy="take one of them out, or rename it, and remove the .fai",
+                    )  # fmt: skip
+    except (OSError, ValueError, struct.error):
+        return  # an index that lies is told where it is read
 
 
 def _remember(memory: Path, text: str) -> None:

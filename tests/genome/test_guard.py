@@ -69,6 +69,31 @@ def test_lengths_that_differ_stop_the_run():
     guard({"1": 5000, "MT": 16571})  # hg19's chrM has another length than rCRS
 
 
+def test_a_person_may_vouch_for_lengths_but_not_for_bases_or_sites():
+    bases, lengths = "GTCCCCAGCCCC" * 100, {"1": 10**8}
+    vouched = guard({"1": 10**8}, Genes(sites("donor", range(0, 60, 12)), lengths), bases, lengths_trusted=True)
+    vouched.observe([("1", 3, "C")])
+    assert vouched.finish() == []
+    with pytest.raises(BuildError, match="REF bases"):
+        guard({"1": 10**8}, lengths_trusted=True).observe(wrong(20))
+    with pytest.raises(BuildError, match="GT-AG"):
+        odd = Genes(sites("donor", range(3, 600, 12)), lengths)
+        guard(genes=odd, bases=bases, lengths_trusted=True).observe([("1", 3, "C")])
+    with pytest.raises(BuildError, match="--trust-build"):
+        guard({"1": 10**8})
+
+
+def test_mitochondrial_contigs_alone_are_no_other_build():
+    reference = Reference({"chr1": CHR})
+    for header in ({"MT": 16569}, {"chrM": None}):
+        seen = BuildGuard(header, reference, Genes([]), "table")
+        seen.observe([("MT", 10, "A")])
+        assert "mitochondrial" in seen.finish()[0]
+        mixed = BuildGuard(header, reference, Genes([]), "table")  # a header that lacks what the records need
+        mixed.observe([("MT", 10, "A"), *right(30)])
+        assert mixed.finish() == []
+
+
 def test_no_contig_in_common_stops_the_run():
     with pytest.raises(BuildError):
         guard({"5": None, "6": 12})

@@ -109,13 +109,42 @@ def test_digest_is_that_of_the_file_and_is_remembered(plain, cache):
     assert len(list(cache.glob("*.sha256"))) == 1
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (">a x\nACGT\n>b\nAC\n>a\nTTTT\n", "a"),
+        (">a x\nACGT\nA\n>a\ty\nTTTT\n>b\nAC\n", "a"),
+        (">a\nACGT\n>c\n>a\nTTTT\n>b\nAC\n", "a"),  # c has no bases
+        (">a\n" + "ACGT\n" * 20000 + ">a\n" + "TTTT\n" * 40000 + ">b\nAC\n>b\nAC\n", "a"),
+        (">a x\nACGT\nA\n\n>b > a\nAC\nA\n\n\n", None),  # empty lines between and at the end do no harm
+    ],
+)
+def test_two_sequences_of_one_name_are_an_error(tmp_path, text, name, packed, beside):
+    path = tmp_path / "g.fa"
+    path.write_text(text)
+    if packed:
+        pysam.tabix_compress(str(path), str(path := tmp_path / "g.fa.gz"))
+    if beside:
+        pysam.faidx(str(path))
+    if name is None:
+        with Reference(path) as reference:
+            assert [reference.fetch(contig, 0, 9) for contig in "ab"] == [b"ACGTA", b"ACA"]
+    else:
+        with pytest.raises(FastaError, match=f"two sequences called {name}"):
+            Reference(path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "No such file"),
         (b"", "empty"),
         (b"ACGT\n", ">"),
-        (b">a\nACGT\nAC\nACGT\n", "indexed"),  # lines of two lengths
+        (b">a\nACGT\nAC\nACGT\n", "indexed(.|\n)*line 4 of 4 bases after one of 2"),  # lines of two lengths
+        (b">a\nACGT\n\nACGT\n", "line 4 of 4 bases after one of 0"),
+        (b">a\nACGT\n>b\n\n\n", "without bases"),
         (gzip.compress(b">a\nACGT\n"), "bgzip"),
     ],
 )
