@@ -255,7 +255,8 @@ def test_a_full_device_is_an_error(tmp_path, output_type):
 
 
 @pytest.mark.parametrize("suffix", ["vcf", "vcf.gz", "bcf", "tsv", "parquet"])
-def test_a_full_disk_leaves_no_file(tmp_path, suffix):
+def test_a_full_disk_leaves_no_file(run, tmp_path, suffix):
+    assert run("score", "17-43047641-A-C", *NULL)[0] == 0  # the cache has the index of the FASTA
     source = big_vcf(tmp_path / "big.vcf", 100)
     out = tmp_path / "out"
     out.mkdir()
