@@ -57,22 +57,22 @@ class GuardedChunks(Generic[R]):
     Args:
         records: in their order.
         size: records in a chunk.
-        guard: the build guard; None where the records have passed one before.
+        guard: the build guard.
 
     Raises:
         BuildError: FASTA, annotation and records are not of one build.
     """
 
-    def __init__(self, records: Iterable[R], size: int, guard: BuildGuard | None) -> None:
+    def __init__(self, records: Iterable[R], size: int, guard: BuildGuard) -> None:
         self._records = iter(records)
         self._size = size
         self._guard = guard
         self._held: list[list[R]] = []
         for chunk in islice(self._read(), _CHUNKS_HELD):
             self._held.append(chunk)
-            if guard is None or guard.decided:
+            if guard.decided:
                 return
-        if guard and len(self._held) < _CHUNKS_HELD:
+        if len(self._held) < _CHUNKS_HELD:
             guard.finish()
 
     def held(self) -> Sequence[R]:
@@ -87,12 +87,11 @@ class GuardedChunks(Generic[R]):
 
     def finish(self) -> list[str]:
         """Return the guard's sentences for the user, once all chunks have been read."""
-        return self._guard.finish() if self._guard else []
+        return self._guard.finish()
 
     def _read(self) -> Iterator[list[R]]:
         while chunk := list(islice(self._records, self._size)):
-            if self._guard:
-                self._guard.observe((record.chrom, record.pos, record.ref) for record in chunk)
+            self._guard.observe((record.chrom, record.pos, record.ref) for record in chunk)
             yield chunk
 
 
@@ -147,9 +146,8 @@ class Annotator:
     ) -> None:
         names = [knob.name for knob in fields(Settings)]
         if unknown := sorted(knobs.keys() - names):
-            raise SettingsError(
-                f"Annotator has no argument {unknown[0]}.", needed=f"annotation, {', '.join(names)}, store or plugins"
-            )
+            needed = f"annotation, {', '.join(names)}, store or plugins"
+            raise SettingsError(f"Annotator has no argument {unknown[0]}.", needed=needed)
         self.settings = settings = replace(settings or Settings(), **knobs)
         self.plugins = plugins or load_plugins()
         self.delta = open_delta(self.plugins, settings, lambda: self.genes)
@@ -320,9 +318,8 @@ class Annotator:
             run = joins.run
             contigs = reader.header.contigs()
             if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
-                raise SettingsError(
-                    "The region lies on a contig that neither the VCF's header nor the FASTA knows.", found=where.chrom
-                )
+                problem = "The region lies on a contig that neither the VCF's header nor the FASTA knows."
+                raise SettingsError(problem, found=where.chrom)
             records = _in_region(reader, where, self.reference)
             chunks = GuardedChunks(records, self.settings.chunk_records, self.guard(contigs))
             self.plugins.run_started(run)
@@ -367,9 +364,8 @@ class Annotator:
 
     def _results(self, variants: Iterable[VariantLike], joins: Joins | None) -> Iterator[ScoredVariant]:
         if isinstance(variants, tuple) and len(variants) == 4 and not isinstance(variants[1], str | tuple | Variant):
-            raise SettingsError(
-                "A variant as a tuple goes into a list.", needed=f"[{variants!r}]", found=repr(variants)
-            )
+            problem = "A variant as a tuple goes into a list."
+            raise SettingsError(problem, needed=f"[{variants!r}]", found=repr(variants))
         self.check_usable()
         trusted = self.settings.trust_build
         guard = BuildGuard(
@@ -410,10 +406,9 @@ class Annotator:
     def check_usable(self) -> None:
         """Raise SettingsError where this process has not opened the annotator, or has closed it."""
         if self._process != os.getpid():  # two processes would move the position in one open FASTA
-            raise SettingsError(
-                "The annotator is closed." if self._process is None else "The annotator belongs to another process.",
-                needed="an Annotator that this process opened and has not closed",
-            )
+            problem = "is closed" if self._process is None else "belongs to another process"
+            needed = "an Annotator that this process opened and has not closed"
+            raise SettingsError(f"The annotator {problem}.", needed=needed)
 
     @property
     def note(self) -> str:

@@ -69,11 +69,9 @@ class ScoredVariant:
         """
         values = self.values
         if name not in values:
-            raise SettingsError(
-                f"{name} was not computed in this run.",
-                needed=f"one of {', '.join(values)}",
-                remedy="Annotator(..., scores=...); the gene's symbol and the like are in result.gene",
-            )
+            remedy = "Annotator(..., scores=...); the gene's symbol and the like are in result.gene"
+            needed = f"one of {', '.join(values)}"
+            raise SettingsError(f"{name} was not computed in this run.", needed=needed, remedy=remedy)
         return values[name]
 
     def __contains__(self, name: object) -> bool:
@@ -97,9 +95,7 @@ class ScoredVariant:
         parts = [f"<b>{escape(str(self.variant))}</b>"]
         for outcome in self.contexts:
             cells = (f"<td>{escape(cell)}</td>" for row in self._rows(outcome) for cell in row)
-            rows = (
-                f"<tr>{name}{value}{meaning}</tr>" for name, value, meaning in zip(cells, cells, cells, strict=True)
-            )
+            rows = (f"<tr>{''.join(row)}</tr>" for row in zip(cells, cells, cells, strict=True))
             parts.append(f"<table>{''.join(rows)}</table>")
         return "".join(parts)
 
@@ -135,17 +131,13 @@ class Summary:
 
     def add(self, reports: Sequence[RecordReport]) -> None:
         """Count a chunk; with several genes an ALT counts once, by the outcome that flat output shows."""
-        firsts = [allele.contexts[0].status for report in reports for allele in report.alleles]
-        self.failed += sum(
-            any(one.status == Status.FAILED for one in allele.contexts)
-            for report in reports
-            for allele in report.alleles
-        )
+        alleles = [allele for report in reports for allele in report.alleles]
+        self.failed += sum(any(one.status == Status.FAILED for one in allele.contexts) for allele in alleles)
         without = sum(not report.alleles for report in reports)
         self.records += len(reports)
-        self.alleles += len(firsts)
+        self.alleles += len(alleles)
         self.records_without_alt += without
-        self.status.update(firsts)
+        self.status.update(allele.contexts[0].status for allele in alleles)
         if without:
             self.status[Status.NO_ALT] += without
 

@@ -124,11 +124,9 @@ class Settings:
             if isinstance(value, os.PathLike):  # a path is never the name of a model
                 object.__setattr__(self, name, os.path.abspath(value))
         if self.flank < 1 or self.window < 2 * self.flank + 1:
-            raise SettingsError(
-                "The window has no room for the flanks.",
-                needed="--flank of at least 1 and --window of at least 2 x flank + 1",
-                found=f"--window {self.window} --flank {self.flank}",
-            )
+            needed = "--flank of at least 1 and --window of at least 2 x flank + 1"
+            found = f"--window {self.window} --flank {self.flank}"
+            raise SettingsError("The window has no room for the flanks.", needed=needed, found=found)
         if not 1 <= self.delta_distance <= FARTHEST:
             raise SettingsError(f"--delta-distance {self.delta_distance}: delta scores look 1 to {FARTHEST} nt far.")
         if (self.batch_tokens is not None and self.batch_tokens < 1) or self.chunk_records < 1:
@@ -147,15 +145,10 @@ class Settings:
 
 def check_window(shape: WindowShape, info: BackendInfo) -> None:
     """Raise SettingsError when the model was not trained for windows of this width."""
+    found = f"--window {shape.width}"
     if info.fixed_window is not None and shape.width != info.fixed_window:
-        raise SettingsError(
-            f"Model {info.model} takes windows of one length only.",
-            needed=f"--window {info.fixed_window}",
-            found=f"--window {shape.width}",
-        )
+        problem = f"Model {info.model} takes windows of one length only."
+        raise SettingsError(problem, needed=f"--window {info.fixed_window}", found=found)
     if shape.width > info.max_window:
-        raise SettingsError(
-            f"The window is wider than model {info.model} was trained for.",
-            needed=f"--window of at most {info.max_window}",
-            found=f"--window {shape.width}",
-        )
+        problem = f"The window is wider than model {info.model} was trained for."
+        raise SettingsError(problem, needed=f"--window of at most {info.max_window}", found=found)

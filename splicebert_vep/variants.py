@@ -60,12 +60,9 @@ class Variant:
         """
         match = _VARIANT.match(text.strip())
         if match is None:
-            raise SettingsError(
-                "A variant could not be read.",
-                needed="CHROM-POS-REF-ALT with one ALT and a 1-based position, e.g. chr17-43071077-T-C",
-                found=repr(text),
-                remedy="CHROM:POS:REF:ALT and CHROM:POSREF>ALT are read too; rsIDs, HGVS c. and p. and SPDI are not",
-            )
+            needed = "CHROM-POS-REF-ALT with one ALT and a 1-based position, e.g. chr17-43071077-T-C"
+            remedy = "CHROM:POS:REF:ALT and CHROM:POSREF>ALT are read too; rsIDs, HGVS c. and p. and SPDI are not"
+            raise SettingsError("A variant could not be read.", needed=needed, found=repr(text), remedy=remedy)
         return cls(match["chrom"], int(match["pos"].replace(",", "")), match["ref"], match["alt"])
 
 
@@ -89,9 +86,8 @@ class Region:
         """
         match = re.fullmatch(r"(.+?)(?::(\d[\d,]*)(-(\d[\d,]*)?)?)?", text.strip())
         if match is None:
-            raise SettingsError(
-                "A region could not be read.", needed="CHROM or CHROM:START-END, 1-based", found=repr(text)
-            )
+            needed = "CHROM or CHROM:START-END, 1-based"
+            raise SettingsError("A region could not be read.", needed=needed, found=repr(text))
         chrom, first, dash, last = match.groups()
         low = int(first.replace(",", "")) if first else 1
         high = int(last.replace(",", "")) if last else low if first and not dash else MAX_POS
@@ -118,8 +114,5 @@ def as_variant(given: VariantLike) -> Variant:
         chrom, pos, ref, alt = given
         if isinstance(chrom, str) and isinstance(ref, str) and isinstance(alt, str):
             return Variant(chrom, operator.index(pos), ref, alt)  # a pos of numpy is fine, 7.0 is not
-    raise SettingsError(
-        "A variant could not be read.",
-        needed="'chr17-43071077-T-C', a Variant, or a tuple (chrom, 1-based pos, ref, alt)",
-        found=repr(given),
-    )
+    needed = "'chr17-43071077-T-C', a Variant, or a tuple (chrom, 1-based pos, ref, alt)"
+    raise SettingsError("A variant could not be read.", needed=needed, found=repr(given))

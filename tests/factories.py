@@ -617,6 +617,7 @@ SPLICEAI = (
     '##INFO=<ID=SpliceAI,Number=.,Type=String,Description="SpliceAIv1.3.1 variant annotation. Format: '
     'ALLELE|SYMBOL|DS_AG|DS_AL|DS_DG|DS_DL|DP_AG|DP_AL|DP_DG|DP_DL">\n'
 )
+ROW = "1 350 A C SpliceAI=C|ALPHA|0.01|0.50|0.00|0.00|1|2|3|4"
 PANGOLIN = (
     '##INFO=<ID=Pangolin,Number=.,Type=String,Description="Pangolin splice scores. '
     'Format: gene|pos:score_change|pos:score_change|warnings,...">\n'

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 import splicebert_vep
 import splicebert_vep_spec
 
+ROOT = "splicebert_vep"
 PACKAGE = Path(splicebert_vep.__file__).parent
 SPEC = Path(splicebert_vep_spec.__file__).parent
 
@@ -28,25 +31,16 @@ def name_of(parts: tuple[str, ...]) -> str:
 
 def imports_of(source: str, module: str, known: Iterable[str], *, is_package: bool = False) -> set[str]:
     """Return the modules of the package that a module imports, inside functions too."""
-    known = set(known)
+    names = {f"{ROOT}.{name}" for name in known}
+    package = f"{ROOT}.{module}" if is_package else f"{ROOT}.{module}".rpartition(".")[0]
     found = set()
-    package = module.split(".") if is_package else module.split(".")[:-1]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names if alias.name.startswith("splicebert_vep.")]
-            found |= {name.partition(".")[2] for name in names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                base = package[: len([p for p in package if p]) - node.level + 1]
-            elif node.module == "splicebert_vep" or (node.module or "").startswith("splicebert_vep."):
-                base = []
-            else:
-                continue
-            own = (node.module or "").removeprefix("splicebert_vep").lstrip(".") if not node.level else node.module
-            target = ".".join([*base, *([own] if own else [])])
-            below = {f"{target}.{alias.name}".lstrip(".") for alias in node.names}
-            found |= below & known or ({target} if target in known else set())
-    return found - {module}
+            target = resolve_name("." * node.level + (node.module or ""), package)
+            found |= {f"{target}.{alias.name}" for alias in node.names} & names or {target}
+    return {name.removeprefix(f"{ROOT}.") for name in found & names} - {module}
 
 
 def read_package() -> dict[str, set[str]]:
@@ -69,40 +63,12 @@ def upward(imports: Imports) -> list[str]:
     return sorted(wrong)
 
 
-def circles(imports: Imports) -> list[list[str]]:
-    """Return the groups of modules that need each other, by Tarjan's algorithm."""
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    found = []
-
-    def visit(module: str) -> None:
-        index[module] = low[module] = len(index)
-        stack.append(module)
-        for target in sorted(imports.get(module, ())):
-            if target not in index:
-                visit(target)
-                low[module] = min(low[module], low[target])
-            elif target in stack:
-                low[module] = min(low[module], index[target])
-        if low[module] == index[module]:
-            group = stack[stack.index(module) :]
-            del stack[stack.index(module) :]
-            if len(group) > 1:
-                found.append(sorted(group))
-
-    for module in sorted(imports):
-        if module not in index:
-            visit(module)
-    return found
-
-
 def test_no_import_runs_upwards():
     assert upward(read_package()) == []
 
 
 def test_no_modules_need_each_other():
-    assert circles(read_package()) == []
+    TopologicalSorter(read_package()).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize(
@@ -126,8 +92,8 @@ def test_a_planted_circle_is_caught():
     planted = read_package()
     planted["sequence.tokens"] = imports_of("from ..annotator import Annotator", "sequence.tokens", planted)
     planted["annotator"] |= {"sequence.tokens"}
-    assert circles(planted) == [sorted(circles(planted)[0])]
-    assert {"annotator", "sequence.tokens"} <= set(circles(planted)[0])
+    with pytest.raises(CycleError):
+        TopologicalSorter(planted).prepare()
 
 
 def test_the_contract_needs_pluggy_and_the_standard_library_only():

@@ -19,11 +19,9 @@ from splicebert_vep_spec import (
     BackendInfo,
     Command,
     FieldSpec,
-    InfoAdapter,
     Refused,
     RunInfo,
     Scorer,
-    hookspec,
 )
 
 ECHO = (FieldSpec("ECHO", "A", "Float", "Nothing"),)
@@ -180,11 +178,6 @@ def test_a_broken_plugin_leaves_nothing_behind(install):
     assert listed.origins("scorer")["echo"].plugin == "b"
 
 
-def test_an_adapter_without_a_method_cannot_be_made():
-    with pytest.raises(TypeError, match="render"):
-        type("Half", (InfoAdapter,), {"name": "half", "version": "1", "header": lambda self, run: []})()
-
-
 @pytest.mark.parametrize("given", [("llr", "A", "Float", "x"), ("LLR", "A", "Float", ""), ("LLR", "A", "Float", "a\n")])
 def test_fields_are_checked_when_they_are_made(given):
     with pytest.raises(ValueError, match="FieldSpec"):
@@ -266,18 +259,6 @@ def test_hooks_of_the_contract_are_added_to_and_never_changed():
     manager.add_hookspecs(splicebert_vep_spec.hooks)
     for name, arguments in promised.items():
         assert set(arguments) <= set(getattr(manager.hook, name).spec.argnames), name
-
-
-def test_a_hook_that_will_go_warns_a_plugin_that_still_uses_it():
-    class Next:
-        @hookspec(warn_on_impl=FutureWarning("register_scorers goes in 2.0; implement register_scores"))
-        def register_scorers(self):
-            """Go soon."""
-
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(Next)
-    with pytest.warns(FutureWarning, match=r"goes in 2\.0"):
-        manager.register(scorers(Echo()), name="mine")
 
 
 class Misshapen(Echo):

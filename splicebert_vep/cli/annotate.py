@@ -6,7 +6,8 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -133,7 +134,7 @@ def annotate(
         with progress_bar() as bar:
             summary = annotator.annotate(
                 given, target, emit=emit or ("flat",), kind=kind, region=region, join=join,
-                progress=_alleles_on(bar) if bar else None,
+                progress=partial(_show, bar) if bar else None,
             )  # fmt: skip
     if annotator.stored_scoring:
         about = annotator.stored_scoring
@@ -161,13 +162,9 @@ def _check_statuses(asked: Sequence[str]) -> None:
         raise click.UsageError(f"--strict: {', '.join(unknown)} is no status; {hint}")
 
 
-def _alleles_on(bar: ProgressBar) -> Callable[[Summary, float | None], None]:
-    """Return a callback that shows the alleles so far on a bar, of as many as the share of the input read suggests."""
-
-    def show(summary: Summary, share: float | None) -> None:
-        bar("alleles", summary.alleles, round(summary.alleles / share) if share else None)
-
-    return show
+def _show(bar: ProgressBar, summary: Summary, share: float | None) -> None:
+    """Show the alleles so far on a bar, of as many as the share of the input read suggests."""
+    bar("alleles", summary.alleles, round(summary.alleles / share) if share else None)
 
 
 def _report(summary: Summary) -> None:

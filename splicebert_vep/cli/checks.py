@@ -8,9 +8,8 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -24,8 +23,7 @@ from .options import folded, shortened
 State = Literal["ok", "note", "warn", "FAIL"]
 
 _PACKAGES = (
-    "splicebert-vep-spec", "torch", "numpy", "pysam", "pyarrow", "click", "cloup", "pluggy",
-    "safetensors",
+    "splicebert-vep-spec", "torch", "numpy", "pysam", "pyarrow", "click", "cloup", "pluggy", "safetensors",
 )  # fmt: skip
 _OURS = ("SPLICEBERT_VEP_CACHE", PLUGINS_VARIABLE)
 _OTHERS = ("XDG_CACHE_HOME", "NO_COLOR", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TMPDIR")
@@ -54,63 +52,69 @@ class Finding:
     remedy: str = ""
 
 
+#: A finding without its group.
+Found = tuple[str, State, str] | tuple[str, State, str, str]
+
+
 def examine(*, model: str, device: str, annotation: str, reference: str | None) -> Iterator[tuple[str, list[Finding]]]:
     """Yield the findings of each group; what goes wrong inside a check is a finding too.
 
     Args:
         model, device, annotation, reference: as the options of ``annotate``.
     """
-    groups: list[tuple[str, Callable[[str], Iterable[Finding]]]] = [
-        ("versions", _versions),
-        ("device", partial(_device, asked=device)),
-        ("model", partial(_model, model=model, device=device)),
-        ("genes", partial(_genes, annotation=annotation)),
-    ]
-    if reference is not None:
-        groups.append(("reference", partial(_reference, reference=reference, annotation=annotation)))
-    groups += [("plugins", _plugins), ("disk", _disk), ("environment", _environment)]
-    for group, check in groups:
+    groups: dict[str, Iterable[Found]] = {
+        "versions": _versions(),
+        "device": _device(device),
+        "model": _model(model, device),
+        "genes": _genes(annotation),
+        "reference": () if reference is None else _reference(reference, annotation),
+        "plugins": _plugins(),
+        "disk": _disk(),
+        "environment": _environment(),
+    }
+    for group, check in groups.items():
         findings = []
         try:
-            for finding in check(group):
-                findings.append(finding)
+            for found in check:
+                findings.append(Finding(group, *found))
         except (SpliceBertError, OSError, ImportError) as error:
-            findings.append(_failed(group, error))
-        yield group, findings
+            findings.append(Finding(group, *_failed(group, error)))
+        if findings:
+            yield group, findings
 
 
-def _failed(group: str, error: SpliceBertError | OSError | ImportError, name: str = "") -> Finding:
+def _failed(name: str, error: SpliceBertError | OSError | ImportError) -> Found:
     if not isinstance(error, SpliceBertError):
         remedy = "reinstall splicebert-vep in a fresh environment" if isinstance(error, ImportError) else ""
-        return Finding(group, name or group, "FAIL", f"{type(error).__name__}: {folded(str(error))}", remedy)
+        return name, "FAIL", f"{type(error).__name__}: {folded(str(error))}", remedy
     wanted_instead = error.needed and error.remedy and f"needed: {shortened(error.needed)}"
     parts = (error.problem.rstrip("."), wanted_instead, error.found and f"found: {shortened(error.found)}", error.where)
     wanted = error.remedy or (error.needed and f"needed: {shortened(error.needed)}")
-    return Finding(group, name or group, "FAIL", folded("; ".join(filter(None, parts))), folded(wanted))
+    return name, "FAIL", folded("; ".join(filter(None, parts))), folded(wanted)
 
 
-def _versions(group: str) -> Iterator[Finding]:
-    yield Finding(group, "python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    yield Finding(group, "splicebert-vep", "ok", __version__)
+def _versions() -> Iterator[Found]:
+    yield "python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield "splicebert-vep", "ok", __version__
     for package in _PACKAGES:
         try:
-            yield Finding(group, package, "ok", metadata.version(package))
+            yield package, "ok", metadata.version(package)
         except metadata.PackageNotFoundError:
-            yield Finding(group, package, "warn", "not installed as a package", "install splicebert-vep with pip")
+            yield package, "warn", "not installed as a package", "install splicebert-vep with pip"
     from pysam.version import __htslib_version__
 
-    yield Finding(group, "htslib", "ok", __htslib_version__)
+    yield "htslib", "ok", __htslib_version__
 
 
-def _device(group: str, *, asked: str) -> Iterator[Finding]:
+def _device(asked: str) -> Iterator[Found]:
     from ..model.backend import choose_device, devices
 
     for name, there in devices().items():
-        yield Finding(group, name, "ok", there or "not available")
-    yield Finding(group, "chosen", "ok", f"{choose_device(asked).type} (--device {asked})")
+        yield name, "ok", there or "not available"
+    yield "chosen", "ok", f"{choose_device(asked).type} (--device {asked})"
 
 
-def _model(group: str, *, model: str, device: str) -> Iterator[Finding]:
+def _model(model: str, device: str) -> Iterator[Found]:
     import numpy as np
 
     from splicebert_vep_spec import BackendOptions
@@ -125,9 +129,9 @@ def _model(group: str, *, model: str, device: str) -> Iterator[Finding]:
     backend = TorchBackend(BackendOptions(model, device))
     info = backend.info
     window = f"{info.fixed_window} nt only" if info.fixed_window else f"up to {info.max_window} nt"
-    yield Finding(group, info.model, "ok", f"{info.architecture}, windows of {window}")
-    yield Finding(group, "weights", "ok", f"SHA-256 {info.weights_sha256}")
-    yield Finding(group, "quality", "note", info.quality or "not measured")
+    yield info.model, "ok", f"{info.architecture}, windows of {window}"
+    yield "weights", "ok", f"SHA-256 {info.weights_sha256}"
+    yield "quality", "note", info.quality or "not measured"
     width = info.fixed_window or min(_WIDTH, info.max_window)
     tokens = with_special(encode(b"ACGT" * width)[None, :width])
     positions = np.arange(1, width + 1)[None]
@@ -138,26 +142,24 @@ def _model(group: str, *, model: str, device: str) -> Iterator[Finding]:
         seconds = time.perf_counter() - began
         finite = all(bool(out.logits.isfinite().all()) for out in outputs)
     except RuntimeError as error:  # what a backend raises when a pass fails
-        yield Finding(group, "forward pass", "FAIL", shortened(str(error)), "--device cpu, or update torch and driver")
+        yield "forward pass", "FAIL", shortened(str(error)), "--device cpu, or update torch and driver"
         return
     where = f"on {info.device}, {info.precision}, {width} nt in {seconds * 1000:.1f} ms"
     if finite:
-        yield Finding(group, "forward pass", "ok", where)
+        yield "forward pass", "ok", where
     else:
-        yield Finding(
-            group, "forward pass", "FAIL", f"infinite or NaN outputs {where}", "--device cpu, or update torch"
-        )
+        yield "forward pass", "FAIL", f"infinite or NaN outputs {where}", "--device cpu, or update torch"
 
 
-def _genes(group: str, *, annotation: str) -> Iterator[Finding]:
+def _genes(annotation: str) -> Iterator[Found]:
     from ..genome.gene_build import load_table
 
     table = load_table(annotation)
     found = f"{len(table):,} genes on {len(table.contigs):,} contigs, assembly {table.assembly or 'not said'}"
-    yield Finding(group, table.name, "ok", found)
+    yield table.name, "ok", found
 
 
-def _reference(group: str, *, reference: str, annotation: str) -> Iterator[Finding]:
+def _reference(reference: str, annotation: str) -> Iterator[Found]:
     from ..genome.gene_build import load_table
     from ..genome.gene_index import GeneIndex
     from ..genome.guard import BuildGuard
@@ -165,8 +167,8 @@ def _reference(group: str, *, reference: str, annotation: str) -> Iterator[Findi
 
     with Reference(reference) as fasta:
         bases = sum(fasta.lengths.values())
-        yield Finding(group, fasta.path.name, "ok", f"{len(fasta.lengths):,} contigs, {bases:,} nt")
-        yield Finding(group, "index", "ok", str(fasta.index))
+        yield fasta.path.name, "ok", f"{len(fasta.lengths):,} contigs, {bases:,} nt"
+        yield "index", "ok", str(fasta.index)
         try:
             table = load_table(annotation)
         except AnnotationError:  # told under "genes"
@@ -175,52 +177,46 @@ def _reference(group: str, *, reference: str, annotation: str) -> Iterator[Findi
         names = f"{len(known):,} of {len(table.contigs):,} contigs of {table.name} are in it"
         if not known:
             remedy = "give the FASTA (-R) and the annotation (-A) of one species"
-            yield Finding(group, "contigs", "FAIL", f"{names}; it has {shortened(', '.join(fasta.lengths))}", remedy)
+            yield "contigs", "FAIL", f"{names}; it has {shortened(', '.join(fasta.lengths))}", remedy
             return
-        yield Finding(group, "contigs", "ok", names)
+        yield "contigs", "ok", names
         genes = zip(table.gene_contig.tolist(), table.gene_start.tolist(), strict=True)
         places = [(table.contigs[at], start, start + 1) for at, start in genes if table.contigs[at] in known]
         guard = BuildGuard({}, fasta, GeneIndex(table), table.name)
         guard.check_stretches(places[:: max(1, len(places) // _PLACES)])
-        yield Finding(group, "build", "ok", f"nothing says that {table.name} is of another build than the FASTA")
+        yield "build", "ok", f"nothing says that {table.name} is of another build than the FASTA"
 
 
-def _plugins(group: str) -> Iterator[Finding]:
+def _plugins() -> Iterator[Found]:
     for plugin in inspect_plugins().installed:
         package = f"{plugin.distribution} {plugin.version}"
         if plugin.error:
-            yield _failed(group, plugin.error, plugin.name)
+            yield _failed(plugin.name, plugin.error)
         elif plugin.state == "off":
-            yield Finding(group, plugin.name, "ok", f"{package}, off by {PLUGINS_VARIABLE}")
+            yield plugin.name, "ok", f"{package}, off by {PLUGINS_VARIABLE}"
         else:
-            yield Finding(group, plugin.name, "ok", package)
+            yield plugin.name, "ok", package
 
 
-def _disk(group: str) -> Iterator[Finding]:
+def _disk() -> Iterator[Found]:
     cache = cache_root()
-    if cache.is_dir():
-        found = f"{cache}, {_size(cache) / 1e6:,.1f} MB used"
-    else:
-        found = f"{cache}, made when it is needed"
+    found = f"{cache}, {_size(cache) / 1e6:,.1f} MB used" if cache.is_dir() else f"{cache}, made when it is needed"
     there = _nearest(cache)
     if not there.is_dir():
         remedy = "move that file away, or set SPLICEBERT_VEP_CACHE to a folder of yours"
-        yield Finding(group, "cache", "FAIL", f"{found}; {there} is a file", remedy)
+        yield "cache", "FAIL", f"{found}; {there} is a file", remedy
         there = there.parent
     elif not _writable(there):
         remedy = "set SPLICEBERT_VEP_CACHE to a folder of yours, or keep a .fai beside every FASTA"
-        yield Finding(group, "cache", "warn", f"{found}; {there} may not be written to", remedy)
+        yield "cache", "warn", f"{found}; {there} may not be written to", remedy
     else:
-        yield Finding(group, "cache", "ok", found)
-    for name, folder in (
-        ("cache", there),
-        ("temporary files", Path(tempfile.gettempdir())),
-        ("this folder", Path.cwd()),
-    ):
+        yield "cache", "ok", found
+    folders = {"cache": there, "temporary files": Path(tempfile.gettempdir()), "this folder": Path.cwd()}
+    for name, folder in folders.items():
         free = shutil.disk_usage(folder).free
         enough = free >= _ROOM_WANTED
         remedy = "" if enough else f"free {_ROOM_WANTED / 1e9:.0f} GB, or use another folder"
-        yield Finding(group, f"free: {name}", "ok" if enough else "warn", f"{free / 1e9:,.1f} GB in {folder}", remedy)
+        yield f"free: {name}", "ok" if enough else "warn", f"{free / 1e9:,.1f} GB in {folder}", remedy
 
 
 def _writable(folder: Path) -> bool:
@@ -247,12 +243,12 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _environment(group: str) -> Iterator[Finding]:
+def _environment() -> Iterator[Found]:
     for name in (*_OURS, *(name for name in _OTHERS if name in os.environ)):
-        yield Finding(group, name, "ok", os.environ.get(name, "not set"))
+        yield name, "ok", os.environ.get(name, "not set")
     if os.environ.get(_FORCE_TF32) == "1":
-        yield Finding(group, _FORCE_TF32, "warn", "1, which makes CUDA round fp32 to 10 bits", f"unset {_FORCE_TF32}")
+        yield _FORCE_TF32, "warn", "1, which makes CUDA round fp32 to 10 bits", f"unset {_FORCE_TF32}"
     for name in sorted(os.environ):
         if name.startswith("SPLICEBERT_VEP_") and name not in _OURS:
             hint = suggestion([name], _OURS) or f"those there are: {', '.join(_OURS)}"
-            yield Finding(group, name, "warn", "not a variable of this program", hint)
+            yield name, "warn", "not a variable of this program", hint

@@ -98,7 +98,7 @@ def cohort() -> None:
 def run_command(
     manifest: str, folder: str, emit: tuple[str, ...], store: str | None, dry_run: bool, dask: str | None, **model: Any
 ) -> None:  # fmt: skip
-    """Annotate every file of a cohort, scoring only alleles that the store lacks.
+    """Annotate files, scoring only alleles that the store lacks.
 
     MANIFEST is a table of paths (and, after a tab, names), a pattern in quotes, or one VCF or BCF of many samples.
     FOLDER gets annotated/, cohort.parquet and cohort.json. Scores are committed batch by batch: after a kill the same

@@ -68,15 +68,8 @@ def clock(seconds: float) -> str:
 
 def describe(error: SpliceBertError) -> str:
     """Return an error's message, long lists and foreign messages shortened so that it stays on one screen."""
-    return str(
-        SpliceBertError(
-            error.problem,
-            needed=shortened(error.needed),
-            found=shortened(error.found),
-            where=folded(error.where),
-            remedy=folded(error.remedy),
-        )
-    )
+    needed, found, where, remedy = shortened(error.needed), shortened(error.found), folded(error.where), error.remedy
+    return str(SpliceBertError(error.problem, needed=needed, found=found, where=where, remedy=folded(remedy)))
 
 
 def describe_usage(error: click.ClickException) -> str:
@@ -85,9 +78,8 @@ def describe_usage(error: click.ClickException) -> str:
     if context is None:
         return error.format_message()
     usage = " ".join((context.command_path, *context.command.collect_usage_pieces(context)))
-    return str(
-        SpliceBertError(error.format_message(), needed=usage, remedy=f"{context.command_path} --help shows more")
-    )
+    remedy = f"{context.command_path} --help shows more"
+    return str(SpliceBertError(error.format_message(), needed=usage, remedy=remedy))
 
 
 def folded(text: str) -> str:
@@ -125,17 +117,14 @@ def print_table(rows: Iterable[Sequence[str]], indent: str = "", *, wrap: bool =
     cells = [tuple(row) for row in rows]
     widths = [max(len(click.unstyle(cell)) for cell in column) for column in zip(*cells, strict=True)]
     for row in cells:
-        head = indent + "".join(_padded(cell, width) for cell, width in zip(row[:-1], widths, strict=False))
+        padding = (width + 2 - len(click.unstyle(cell)) for cell, width in zip(row, widths, strict=True))
+        head = indent + "".join(cell + " " * room for cell, room in zip(row[:-1], padding, strict=False))
         used = len(click.unstyle(head))
         lines = [row[-1]]
         if wrap:
             room = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST) - used
             lines = textwrap.wrap(row[-1], max(room, _NARROWEST), break_long_words=False, break_on_hyphens=False)
         put((head + f"\n{' ' * used}".join(lines)).rstrip())
-
-
-def _padded(cell: str, width: int) -> str:
-    return cell + " " * (width + 2 - len(click.unstyle(cell)))
 
 
 def split_words(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -65,17 +65,9 @@ def _described(plugin: Installed) -> tuple[dict[str, Any], PluginError | None]:
     except PluginError as problem:
         state, hooks, error = "broken", (), problem
         offers = {f"{kind}s": [] for kind in _KINDS}
-    about = {
-        "name": plugin.name,
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "module": plugin.module,
-        "state": state,
-        "hooks": list(hooks),
-        **offers,
-        "error": None if error is None else _fields(error, ("problem", "needed", "found", "where", "remedy")),
-    }
-    return about, error
+    about = _fields(plugin, ("name", "distribution", "version", "module"))
+    said = None if error is None else _fields(error, ("problem", "needed", "found", "where", "remedy"))
+    return {**about, "state": state, "hooks": list(hooks), **offers, "error": said}, error
 
 
 def _offer(origin: Origin, item: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from splicebert_vep_spec import (
     MaskedSite,
     Side,
     T,
-)
+)  # fmt: skip
 
 from ..errors import BackendError
 from ..sequence.alignment import Columns, Differences, align, differences
@@ -292,18 +292,10 @@ class _Work:
             ref, alt = self._sides(self._ref, self._alt, rows, pairs, columns, every)
         if self._masked and equal.any():
             site = self._site(self._masked, masked_ids, changed, every)
-        batch = AlignedBatch(
-            flank=self._engine.flank,
-            ref=ref,
-            alt=alt,
-            paired=_to(columns.paired, every.device),
-            donor=_to(columns.donor, every.device),
-            acceptor=_to(columns.acceptor, every.device),
-            in_ref=_to(columns.in_ref, every.device),
-            in_alt=_to(columns.in_alt, every.device),
-            snv=_to((pairs.ref_length == 1) & (pairs.alt_length == 1), every.device),
-            masked=site,
-        )
+        names = ("paired", "donor", "acceptor", "in_ref", "in_alt")
+        masks = {name: _to(getattr(columns, name), every.device) for name in names}
+        snv = _to((pairs.ref_length == 1) & (pairs.alt_length == 1), every.device)
+        batch = AlignedBatch(flank=self._engine.flank, ref=ref, alt=alt, snv=snv, masked=site, **masks)
         for passes in (self._ref, self._alt, self._masked):
             if passes:
                 passes.forget(end)

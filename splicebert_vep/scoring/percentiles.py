@@ -109,13 +109,11 @@ class CalibrationTable:
         except (
             OSError, EOFError, zlib.error, KeyError, ValueError, TypeError, AttributeError, RecursionError
         ) as error:  # fmt: skip
-            raise CalibrationError(
-                "The calibration table cannot be read.",
-                needed=f"a file of 'splicebert-vep calibrate', format {_FORMAT}",
-                found=getattr(error, "strerror", None) or str(error) or type(error).__name__,
-                where=str(path),
-                remedy="give another, or make it again with 'splicebert-vep calibrate'",
-            ) from error
+            found = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            needed = f"a file of 'splicebert-vep calibrate', format {_FORMAT}"
+            remedy = "give another, or make it again with 'splicebert-vep calibrate'"
+            problem = "The calibration table cannot be read."
+            raise CalibrationError(problem, needed=needed, found=found, where=str(path), remedy=remedy) from error
 
     @classmethod
     def _of(cls, content: Mapping[str, Any], digest: str) -> CalibrationTable:
@@ -240,20 +238,15 @@ def plan_percentiles(settings: Settings, provenance: Mapping[str, str]) -> Perce
     wanted = tuple(field for field in _FIELDS if field.id in named)
     if not wanted:
         if settings.calibration is not None:
-            raise SettingsError(
-                "A calibration table was given, and no percentile was asked for.",
-                needed=f"{' or '.join(PERCENTILES)} among the scores, e.g. --scores zero-shot,PCTL_LLR",
-                found=", ".join(named) or "no list of scores",
-            )
+            needed = f"{' or '.join(PERCENTILES)} among the scores, e.g. --scores zero-shot,PCTL_LLR"
+            problem = "A calibration table was given, and no percentile was asked for."
+            raise SettingsError(problem, needed=needed, found=", ".join(named) or "no list of scores")
         return Percentiles(None, ())
     table, note = _fitting(provenance, settings.calibration)
     if table is None:
-        raise CalibrationError(
-            "Percentiles were asked for, and there is no calibration table for these scores.",
-            needed=f"a table of score digest {score_digest(provenance)[:12]}",
-            found=note,
-            remedy=_MAKE,
-        )
+        needed = f"a table of score digest {score_digest(provenance)[:12]}"
+        problem = "Percentiles were asked for, and there is no calibration table for these scores."
+        raise CalibrationError(problem, needed=needed, found=note, remedy=_MAKE)
     return Percentiles(table, (*wanted, REGION_CLASS))
 
 
@@ -274,13 +267,9 @@ def _fitting(provenance: Mapping[str, str], path: str | Path | None) -> tuple[Ca
     if path is not None:
         table = CalibrationTable.load(path)
         if table.score_digest != needed:
-            raise CalibrationError(
-                "The calibration table is of other scores.",
-                needed=f"score digest {needed[:12]}",
-                found=f"{table.score_digest[:12]}: {_differences(table, provenance)}",
-                where=str(path),
-                remedy=_MAKE,
-            )
+            told, found = f"score digest {needed[:12]}", f"{table.score_digest[:12]}: {_differences(table, provenance)}"
+            problem = "The calibration table is of other scores."
+            raise CalibrationError(problem, needed=told, found=found, where=str(path), remedy=_MAKE)
         return table, ""
     bundled = [CalibrationTable.load(path) for path in sorted(_BUNDLED.glob(f"*/*{_SUFFIX}"))]
     for table in bundled:
@@ -289,9 +278,8 @@ def _fitting(provenance: Mapping[str, str], path: str | Path | None) -> tuple[Ca
     near = [table for table in bundled if table.scored_by["WeightsSHA256"] == provenance["WeightsSHA256"]]
     if not near:
         return None, f"there is no calibration table for model {provenance['Model']}"
-    return None, f"the calibration table of {near[0].scored_by['Model']} is of other scores: " + _differences(
-        near[0], provenance
-    )
+    about = _differences(near[0], provenance)
+    return None, f"the calibration table of {near[0].scored_by['Model']} is of other scores: {about}"
 
 
 def _differences(table: CalibrationTable, provenance: Mapping[str, str]) -> str:

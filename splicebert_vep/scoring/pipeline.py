@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..model.engine import Engine
 from ..sequence import alleles as changes
 from ..sequence import windows
 from ..sequence.windows import WindowPairs, Windows, WindowShape
+from ..settings import N_FRAC
 from .plan import ScorePlan, scored, scored_by_sequence
 
 log = logging.getLogger(__name__)
@@ -86,9 +88,7 @@ class Pipeline:
         if actual != record.ref.upper().encode("ascii"):
             shown = actual[:20].decode("ascii") or "nothing"
             return Skipped(Status.REF_MISMATCH, f"REF {record.ref[:20]}, FASTA {shown} at {record.chrom}:{record.pos}")
-        return changes.normalise(
-            contig, record.pos, record.ref, alt, lambda low, high: self.reference.fetch(contig, low, high)
-        )
+        return changes.normalise(contig, record.pos, record.ref, alt, partial(self.reference.fetch, contig))
 
 
 def genes_of(allele: Allele, genes: GeneIndex, shape: WindowShape) -> Sequence[GeneContext] | Skipped:
@@ -141,43 +141,34 @@ class Scoring:
         """
         choosing: dict[bool, list[tuple[PairKey, GeneContext]]] = {True: [], False: []}
         for k in cut.row_of:
-            contexts = _contexts(genes[k])
+            contexts = genes[k]
+            assert not isinstance(contexts, Skipped)  # such an allele has no window
             chosen = self.plan is self.choice_plan or needs_choice(contexts)
             choosing[chosen].extend(((k, i), context) for i, context in enumerate(contexts))
         scores: dict[PairKey, Scored] = {}
         for plan, keyed in ((self.choice_plan, choosing[True]), (self.plan, choosing[False])):
             if keyed:
                 keys, contexts = zip(*keyed, strict=True)
+                asked = dict(zip(keys, zip((alleles[k] for k, _ in keys), contexts, strict=True), strict=True))
                 pairs = windows.pair(cut.windows, [cut.row_of[k] for k, _ in keys], contexts)
-                found = self._run(alleles, keys, pairs, plan)
-                scores.update(self._with_sequence(alleles, genes, found, plan))
+                scores.update(self._run(asked, pairs, plan))
         return scores
 
     def _run(
-        self, alleles: Sequence[Allele], keys: Sequence[PairKey], pairs: WindowPairs, plan: ScorePlan
+        self, asked: Mapping[PairKey, tuple[Allele, GeneContext]], pairs: WindowPairs, plan: ScorePlan
     ) -> dict[PairKey, Scored]:
+        """Run the model's scorers, then those of the sequence alone on all that has not failed."""
+        keys = list(asked)
         scores: dict[PairKey, Scored] = {}
+        there: dict[PairKey, Mapping[str, Value]] = {}
         for done in scored(self.engine.run(pairs, plan.needs), plan):
             for row, reason in done.failed.items():
-                scores[keys[row]] = _failed(alleles[keys[row][0]], Skipped(Status.FAILED, reason))
-            scores.update((keys[row], values) for row, values in done.values.items())
-        return scores
-
-    def _with_sequence(
-        self,
-        alleles: Sequence[Allele],
-        genes: Sequence[Sequence[GeneContext] | Skipped],
-        scores: Mapping[PairKey, Scored],
-        plan: ScorePlan,
-    ) -> dict[PairKey, Scored]:
-        """Add the values of SequenceScorers, in the order of the plan's scorers."""
-        there = {key: values for key, values in scores.items() if not isinstance(values, Skipped)}
-        asked = [(alleles[k], _contexts(genes[k])[i]) for k, i in there]
-        more = scored_by_sequence(asked, self.reference, plan)
-        found = dict(scores)
+                scores[keys[row]] = _failed(asked[keys[row]][0], Skipped(Status.FAILED, reason))
+            there.update((keys[row], values) for row, values in done.values.items())
+        more = scored_by_sequence([asked[key] for key in there], self.reference, plan)
         for (key, values), added in zip(there.items(), more, strict=True):
-            found[key] = _failed(alleles[key[0]], added) if isinstance(added, Skipped) else {**values, **added}
-        return found
+            scores[key] = _failed(asked[key][0], added) if isinstance(added, Skipped) else {**values, **added}
+        return scores
 
     def _outcomes(
         self, k: int, genes: Sequence[GeneContext] | Skipped, cut: Cut, scores: Mapping[PairKey, Scored]
@@ -187,8 +178,15 @@ class Scoring:
             return (skipped_outcome(None, genes),)
         if k in cut.skipped:
             return in_order([skipped_outcome(context, cut.skipped[k]) for context in genes])
-        about = cut.about(k)
-        return in_order([_outcome(context, scores[k, i], about, self.plan) for i, context in enumerate(genes)])
+        about = {N_FRAC.id: cut.n_frac[cut.row_of[k]]}
+        return in_order(
+            [
+                skipped_outcome(context, found)
+                if isinstance(found := scores[k, i], Skipped)
+                else scored_outcome(context, found, about, self.plan)
+                for i, context in enumerate(genes)
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,18 +205,10 @@ class Cut:
     row_of: Mapping[int, int]
     skipped: Mapping[int, Skipped]
 
-    def about(self, k: int) -> dict[str, Value]:
-        """Return the value about an allele's window that every run reports."""
-        return {"N_FRAC": self.n_frac[self.row_of[k]]}
-
 
 Scored = Mapping[str, Value] | Skipped
 PairKey = tuple[int, int]
 """The number of a distinct allele and the index of one of its genes."""
-
-
-def _contexts(found: Sequence[GeneContext] | Skipped) -> Sequence[GeneContext]:
-    return () if isinstance(found, Skipped) else found
 
 
 def _failed(allele: Allele, why: Skipped) -> Skipped:
@@ -269,12 +259,6 @@ def scored_outcome(
         reason = "none of the requested scores is defined for this allele"
         return ScoredContext(context, Status.NOT_APPLICABLE, reason, values)
     return ScoredContext(context, Status.OK, "", {**values, **about})
-
-
-def _outcome(context: GeneContext, scored: Scored, about: Mapping[str, Value], plan: ScorePlan) -> ScoredContext:
-    if isinstance(scored, Skipped):
-        return skipped_outcome(context, scored)
-    return scored_outcome(context, scored, about, plan)
 
 
 def _preference(context: GeneContext) -> tuple[bool, bool]:

@@ -38,9 +38,7 @@ class PlannedScorer:
     origin: Origin
 
     def __post_init__(self) -> None:
-        if not isinstance(
-            self.scorer, Scorer | SequenceScorer
-        ):  # no step would run it, and its fields would be missing
+        if not isinstance(self.scorer, Scorer | SequenceScorer):  # no step would run it: its fields would be missing
             found = type(self.scorer).__qualname__
             raise self.origin.broken("itself", needed="a Scorer or SequenceScorer", found=found)
 
@@ -121,12 +119,9 @@ def plan_scores(
     unknown = sorted(asked - set(known))
     if unknown:
         offered = (*known, *PERCENTILES, *GROUPS)
-        raise SettingsError(
-            "An unknown score was asked for.",
-            needed=f"some of {', '.join(offered)}",
-            found=", ".join(unknown),
-            remedy=suggestion(unknown, offered) or "see 'splicebert-vep plugins' for every score and its description",
-        )
+        remedy = suggestion(unknown, offered) or "see 'splicebert-vep plugins' for every score and its description"
+        needed, found = f"some of {', '.join(offered)}", ", ".join(unknown)
+        raise SettingsError("An unknown score was asked for.", needed=needed, found=found, remedy=remedy)
     chosen = []
     for scorer in scorers:
         mine = frozenset(field.id for field in scorer.fields) & asked
@@ -270,9 +265,8 @@ class _Launched:
             for field, found in zip(names, there.wait(), strict=True):
                 columns[field] = _values([found[i] for i in good], field, planned)
         rows = zip(*columns.values(), strict=True) if columns else itertools.repeat((), len(good))
-        return ScoredBatch(
-            {self._rows[i]: dict(zip(columns, row, strict=True)) for i, row in zip(good, rows, strict=True)}, failed
-        )
+        values = {self._rows[i]: dict(zip(columns, row, strict=True)) for i, row in zip(good, rows, strict=True)}
+        return ScoredBatch(values, failed)
 
 
 def _values(values: Sequence[float], field: str, planned: PlannedScorer) -> list[Value]:

@@ -14,30 +14,7 @@ import cyvcf2
 import pyarrow.parquet as pq
 import pytest
 
-from factories import COMMAND, EXAMPLES, FASTA, NULL, VCF, info, pipe, records
-
-
-def test_the_example_gives_its_expected_output(run, tmp_path):
-    """Golden: weights 57a58704 (splicebert-mini), fp32, CPU; values may differ by 1e-4 between processors."""
-    out = tmp_path / "out.vcf"
-    code, _, err = run("annotate", VCF, "-R", FASTA, "-A", "grch38", "-O", out)
-    assert code == 0
-    assert "model splicebert-mini on cpu, fp32; Measured: no splice model yet" in err
-    assert "46 records, 45 ALTs" in err
-    assert "by status: NO_ALT 1, TOO_LONG 1, OK 44" in err
-    expected, found = (path.read_text() for path in (EXAMPLES / "brca1.expected.vcf", out))
-    assert len(records(expected)) == len(records(found)) == 46
-    declared = [[line for line in text.splitlines() if line.startswith("##INFO")] for text in (expected, found)]
-    assert declared[0] == declared[1]
-    for wanted, got in zip(records(expected), records(found), strict=True):
-        assert wanted[:7] == got[:7]
-        wanted_info, got_info = info(wanted[7]), info(got[7])
-        assert list(wanted_info) == list(got_info)
-        for key, value in wanted_info.items():
-            try:
-                assert float(got_info[key]) == pytest.approx(float(value), abs=1.01e-4)
-            except ValueError:
-                assert got_info[key] == value
+from factories import COMMAND, FASTA, NULL, VCF, pipe, records
 
 
 def test_only_info_changes_and_an_earlier_annotation_is_replaced(run, tmp_path):
@@ -179,6 +156,8 @@ def test_spliceai_command_lines_work(run):
         (["annotate", "absent.vcf", *NULL], 3, "cannot be opened"),
         (["annotate", VCF, *NULL, "-O", "/nonexistent/o.vcf"], 5, "could not be written"),
         (["annotate", VCF, *NULL, "--emit", "flat,tsv=./o.vcf", "-O", "o.vcf"], 3, "same place"),
+        (["annotate", VCF, *NULL, "--emit", "tsv=t.tsv", "-O", "o.vcf"], 3, "Nothing would be written"),
+        (["annotate", VCF, *NULL, "--emit", f"tsv={FASTA}.fai"], 3, "or an index"),
         (["annotate", VCF, *NULL, "--emit", f"tsv={VCF}"], 3, "replace an input"),
         (["annotate", VCF, *NULL, "-O", FASTA], 3, "replace an input"),
         (["annotate", VCF, *NULL, "-O", "o.vcf", "--summary", "./o.vcf"], 3, "same place"),
@@ -199,19 +178,11 @@ def test_what_is_wrong_is_told_with_its_code(run, arguments, code, message):
     assert "Traceback" not in err
 
 
-def test_an_empty_file_and_a_wrong_build_are_told(run, tmp_path):
+def test_an_empty_file_is_told(run, tmp_path):
     (tmp_path / "empty.vcf").touch()
     code, _, err = run("annotate", tmp_path / "empty.vcf", *NULL)
     assert code == 3
     assert "is empty" in err
-    shifted = [line.split("\t") for line in VCF.read_text().splitlines(keepends=True) if not line.startswith("#")]
-    header = [line for line in VCF.read_text().splitlines(keepends=True) if line.startswith("#")]
-    moved = ["\t".join([line[0], str(int(line[1]) + 1), *line[2:]]) for line in shifted]
-    (tmp_path / "other.vcf").write_text("".join(header + moved))
-    code, out, err = run("annotate", tmp_path / "other.vcf", *NULL, "-O", tmp_path / "o.vcf")
-    assert code == 4
-    assert "different genome builds" in err
-    assert not (tmp_path / "o.vcf").exists()
 
 
 def test_a_vcf_without_records_passes(run, tmp_path):

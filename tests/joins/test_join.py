@@ -10,7 +10,7 @@ import pysam
 import pysam.bcftools
 import pytest
 
-from factories import SPLICEAI, Point, annotated, join_genome, open_annotator, plugin, tabixed, table, vcf, words
+from factories import ROW, SPLICEAI, Point, annotated, join_genome, open_annotator, plugin, tabixed, table, vcf, words
 from splicebert_vep import Annotator
 from splicebert_vep.errors import BuildError, PluginError, SettingsError, VcfError
 from splicebert_vep.joins.spliceai import vcf_row
@@ -122,12 +122,8 @@ def test_a_score_that_is_joined_too_is_an_error(open_with, tmp_path):
     assert join.closed == 1
 
 
-ROW = "1 350 A C SpliceAI=C|ALPHA|0.01|0.50|0.00|0.00|1|2|3|4"
-
-
-def test_the_command_line_joins(run, tmp_path):
+def test_the_command_line_joins(run, tmp_path, source, file):
     open_annotator(tmp_path).close()
-    source, file = vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), tabixed(tmp_path / "s.vcf", [ROW])
     words = ["-R", tmp_path / "g.fa", "-A", tmp_path / "g.gtf", "--backend", "null", "--join", f"spliceai={file}"]
     code, out, err = run("annotate", source, *words, "--summary", tmp_path / "s.json")
     assert code == 0 and "SpliceBERT_SpliceAI_DS_MAX=0.5000" in out
@@ -136,16 +132,8 @@ def test_the_command_line_joins(run, tmp_path):
     assert code == 3 and "did you mean spliceai" in err and out == ""
 
 
-@pytest.mark.parametrize("command", ["annotate", "score"])
-def test_evidence_was_removed_and_the_error_says_what_to_read(run, command):
-    code, out, err = run(command, "x", "-R", "x.fa", "--evidence", "KL_CTX=1")
-    assert code == 2 and out == "" and "SpliceAI_DS_MAX" in err
-    assert "--evidence" not in run(command, "--help")[1]
-
-
-def test_the_summary_replaces_no_file_that_is_joined(run, tmp_path):
+def test_the_summary_replaces_no_file_that_is_joined(run, tmp_path, source, file):
     open_annotator(tmp_path).close()
-    source, file = vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), tabixed(tmp_path / "s.vcf", [ROW])
     table(tmp_path / "t.tsv", ["#chr pos ref alt s", "1 350 A C 5"])
     columns = 'chrom = "chr"\npos = "pos"\nref = "ref"\nalt = "alt"\n'
     field = '[fields.S]\ncolumn = "s"\ntype = "Float"\ndescription = "x"\n'
@@ -160,9 +148,8 @@ def test_the_summary_replaces_no_file_that_is_joined(run, tmp_path):
     assert run("annotate", source, *words, *joins, "--summary", tmp_path / "run.json")[0] == 0
 
 
-def test_variants_given_by_hand_are_joined_too(run, tmp_path):
+def test_variants_given_by_hand_are_joined_too(run, tmp_path, file):
     open_annotator(tmp_path).close()
-    file = tabixed(tmp_path / "s.vcf", [ROW])
     words = ["score", "chr1-350-A-C", "-R", tmp_path / "g.fa", "-A", tmp_path / "g.gtf", "--backend", "null"]
     join = ["--join", f"spliceai={file}"]
     code, out, err = run(*words, *join, "--json")
@@ -245,8 +232,7 @@ def spoil(kind, file):
         ("device", "no regular file"),
     ],
 )
-def test_a_file_that_cannot_be_read_by_place_is_an_error(kind, problem, annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+def test_a_file_that_cannot_be_read_by_place_is_an_error(kind, problem, annotator, tmp_path, source):
     file = spoil(kind, tabixed(tmp_path / "s.vcf", [ROW]))
     with pytest.raises(VcfError, match=problem):
         annotated(annotator, source, f"spliceai={file}")
@@ -287,11 +273,9 @@ def test_no_output_replaces_a_file_of_the_model(run, tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_files_are_closed_after_a_run_and_after_an_error(annotator, tmp_path, monkeypatch):
+def test_files_are_closed_after_a_run_and_after_an_error(annotator, monkeypatch, source, file):
     closed = []
     monkeypatch.setattr(TabixTable, "close", lambda table: closed.append(table.path))
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    file = tabixed(tmp_path / "s.vcf", [ROW])
     annotated(annotator, source, f"spliceai={file}")
     assert closed == [str(file)]
     with pytest.raises(SettingsError):
@@ -299,9 +283,7 @@ def test_files_are_closed_after_a_run_and_after_an_error(annotator, tmp_path, mo
     assert closed == [str(file)] * 3  # the file of the first join, and of the second, which refused it
 
 
-def test_an_index_of_the_other_kind_does(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    file = tabixed(tmp_path / "s.vcf", [ROW])
+def test_an_index_of_the_other_kind_does(annotator, source, file):
     file.with_name("s.vcf.gz.tbi").unlink()
     pysam.tabix_index(str(file), preset="vcf", csi=True, force=True)
     rows = annotated(annotator, source, f"spliceai={file}")
@@ -324,9 +306,8 @@ def of_every_base(bases, places):
     return rows
 
 
-def test_a_file_of_another_build_never_joins(annotator, tmp_path):
+def test_a_file_of_another_build_never_joins(annotator, tmp_path, source):
     """Its row at the record's place has the right REF by chance; the rows around it have not."""
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
     file = tabixed(tmp_path / "s.vcf", of_every_base(join_genome(3), range(320, 380)))
     with pytest.raises(BuildError, match=r"builds: \d+ of \d+ rows compared, first chr1:"):
         annotated(annotator, source, f"spliceai={file}")
@@ -361,17 +342,13 @@ def flipped(place):
     return ref, "A" if ref != "A" else "C"
 
 
-def test_an_old_index_is_an_error(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    file = tabixed(tmp_path / "s.vcf", [ROW])
+def test_an_old_index_is_an_error(annotator, tmp_path, source, file):
     os.utime(f"{file}.tbi", (1, 1))
     summary = annotator.annotate(source, tmp_path / "o.vcf", join=[f"spliceai={file}"])
     assert [text for text in summary.warnings if "is older than" in text and "tabix -f" in text]
 
 
-def test_the_provenance_says_what_was_joined(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    file = tabixed(tmp_path / "s.vcf", [ROW])
+def test_the_provenance_says_what_was_joined(annotator, tmp_path, source, file):
     summary = annotator.annotate(source, tmp_path / "o.vcf", join=[f"spliceai={file}"])
     about = summary.provenance["Joins"]
     assert about.startswith(f"SpliceAI: spliceai/1, s.vcf.gz ({file.stat().st_size} bytes, index SHA-256 ")
@@ -382,16 +359,13 @@ def test_the_provenance_says_what_was_joined(annotator, tmp_path):
     assert "Joins" not in annotator.annotate(source, tmp_path / "p.vcf").provenance
 
 
-def test_an_output_never_replaces_a_joined_file(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
-    file = tabixed(tmp_path / "s.vcf", [ROW])
+def test_an_output_never_replaces_a_joined_file(annotator, source, file):
     for target in (file, f"{file}.tbi"):
         with pytest.raises(SettingsError):
             annotator.annotate(source, target, kind="vcf.gz", join=[f"spliceai={file}"])
 
 
-def test_scores_from_a_store_get_what_is_joined_and_the_store_does_not(tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+def test_scores_from_a_store_get_what_is_joined_and_the_store_does_not(tmp_path, source):
     open_annotator(tmp_path).close()
     found = []
     for number in (50, 60):
@@ -402,11 +376,10 @@ def test_scores_from_a_store_get_what_is_joined_and_the_store_does_not(tmp_path)
     assert found == [(0, 0.5), (1, 0.6)]
 
 
-def test_joined_scores_go_into_vep_entries_of_their_gene_too(annotator, tmp_path):
+def test_joined_scores_go_into_vep_entries_of_their_gene_too(annotator, tmp_path, file):
     csq = '##INFO=<ID=CSQ,Number=.,Type=String,Description="VEP. Format: Allele|Consequence|Gene|Feature|SYMBOL">\n'
     entries = "CSQ=C|x|ENSG01|ENST01|ALPHA,C|x|ENSG09|ENST09|GAMMA"
     source = vcf(tmp_path / "in.vcf", [f"chr1 350 A C {entries}"], csq)
-    file = tabixed(tmp_path / "s.vcf", [ROW])
     annotator.annotate(source, tmp_path / "o.vcf", emit=["csq"], join=[f"spliceai={file}"])
     text = (tmp_path / "o.vcf").read_text()
     names = re.search(r'ID=CSQ.*Format: ([^"]+)"', text)[1].split("|")

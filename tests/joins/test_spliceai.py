@@ -135,8 +135,7 @@ def test_what_an_allele_gets_from_a_file(case, annotator, tmp_path):
     assert [by_gene["ALPHA"], by_gene["GAMMA"]] == expected(wanted)
 
 
-def test_every_field_comes_as_it_stands(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+def test_every_field_comes_as_it_stands(annotator, tmp_path, source):
     text = "C|ALPHA|0.10|-0.00|0.91|0.02|-12|50|0|3"
     file = tabixed(tmp_path / "s.vcf", [f"1 350 A C SpliceAI={text}"])
     row = next(row for row in annotated(annotator, source, f"SpliceAI={file}") if row["SYMBOL"] == "ALPHA")
@@ -247,8 +246,7 @@ def test_bcf_carries_the_same(annotator, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_key_that_the_header_does_not_declare_is_an_error(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+def test_a_key_that_the_header_does_not_declare_is_an_error(annotator, tmp_path, source):
     with pytest.raises(SettingsError, match="declares no INFO key SpliceAi"):
         annotated(annotator, source, "spliceai=info:SpliceAi")
     declaring = vcf(tmp_path / "more.vcf", ["chr1 350 A C"], SPLICEAI)
@@ -256,8 +254,7 @@ def test_a_key_that_the_header_does_not_declare_is_an_error(annotator, tmp_path)
         annotated(annotator, declaring, "spliceai=info:SpliceAi")
 
 
-def test_a_vcf_of_another_program_is_refused(annotator, tmp_path):
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
+def test_a_vcf_of_another_program_is_refused(annotator, tmp_path, source):
     file = tabixed(tmp_path / "s.vcf", ["1 350 A C Pangolin=."], PANGOLIN)
     with pytest.raises(SettingsError, match=r"no VCF of SpliceAI(.|\n)*ID=SpliceAI"):
         annotated(annotator, source, f"spliceai={file}")

@@ -21,6 +21,17 @@ PLAIN = f'files = ["t.tsv.gz"]\n{COLUMNS}[fields.S]\ncolumn = "s"\ntype = "Float
 HEAD = "#chr pos ref alt s"
 
 
+@pytest.fixture
+def joined(annotator, source, tmp_path):
+    """Join a table of these lines by a declaration; return the rows of the output."""
+
+    def go(lines, text=PLAIN, name="T", **columns):
+        table(tmp_path / "t.tsv", lines, **columns)
+        return annotated(annotator, source, f"{name}={declared(tmp_path / 't.toml', text)}")
+
+    return go
+
+
 def test_the_shipped_declaration_reads_cadds_layout(annotator, tmp_path):
     """Made-up values in the layout of CADD's files: two comment lines, contigs without chr, SNVs and indels apart."""
     first = ["## CADD GRCh38-v1.7 (c) University of Washington", "#Chrom Pos Ref Alt RawScore PHRED"]
@@ -88,41 +99,32 @@ def test_the_shipped_declaration_reads_dbnsfps_layout(annotator, tmp_path):
         ("max", "ALPHA x", ("UNREADABLE", None)),
     ],
 )
-def test_a_list_gives_the_genes_own_element(pick, cells, wanted, annotator, tmp_path):
+def test_a_list_gives_the_genes_own_element(pick, cells, wanted, joined):
     """Never another gene's, even where that is larger."""
-    table(tmp_path / "t.tsv", [f"{HEAD} gene", "1 350 A C {1} {0}".format(*cells.split())])
     text = PLAIN + f'separator = ";"\npick = "{pick}"\n[gene]\nmatch = "symbol"\ncolumn = "gene"\nseparator = ";"\n'
-    path = declared(tmp_path / "t.toml", text)
-    rows = annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
+    rows = joined([f"{HEAD} gene", "1 350 A C {1} {0}".format(*cells.split())], text)
     assert words([row for row in rows if row["SYMBOL"] == "ALPHA"], "T_STATUS", "T_S") == [wanted]
 
 
 @pytest.mark.parametrize("cell", ["1;2", "1_0"])  # Python's float takes the second for 10
-def test_a_list_without_pick_is_unreadable(cell, annotator, tmp_path):
-    table(tmp_path / "t.tsv", [HEAD, f"1 350 A C {cell}"])
-    rows = annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={declared(tmp_path / 't.toml', PLAIN)}")
-    assert set(words(rows, "T_STATUS", "T_S")) == {("UNREADABLE", None)}
+def test_a_list_without_pick_is_unreadable(cell, joined):
+    assert set(words(joined([HEAD, f"1 350 A C {cell}"]), "T_STATUS", "T_S")) == {("UNREADABLE", None)}
 
 
-def test_a_field_named_as_a_column_of_the_output_is_the_users_error(annotator, tmp_path):
-    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 1"])
-    path = declared(tmp_path / "t.toml", PLAIN.replace("fields.S", "fields.OFFSET"))
+def test_a_field_named_as_a_column_of_the_output_is_the_users_error(joined):
     with pytest.raises(SettingsError, match="--join SITE=.*SITE_OFFSET.*another NAME"):
-        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"SITE={path}")
+        joined([HEAD, "1 350 A C 1"], PLAIN.replace("fields.S", "fields.OFFSET"), "SITE")
 
 
-def test_positions_may_count_from_0(annotator, tmp_path):
-    table(tmp_path / "t.tsv", [HEAD, "1 349 A C 7"], zerobased=True)
-    path = declared(tmp_path / "t.toml", PLAIN.replace("[fields", "base = 0\n[fields"))
-    rows = annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
-    assert set(words(rows, "T_STATUS", "T_S")) == {("FOUND", 7.0)}
-
-
-def test_the_line_of_names_may_be_one_that_the_index_skips(annotator, tmp_path):
-    table(tmp_path / "t.tsv", ["chr pos ref alt s", "1 350 A C 7"], line_skip=1)
-    path = declared(tmp_path / "t.toml", PLAIN)
-    rows = annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
-    assert set(words(rows, "T_STATUS", "T_S")) == {("FOUND", 7.0)}
+@pytest.mark.parametrize(
+    ("lines", "text", "columns"),
+    [
+        ([HEAD, "1 349 A C 7"], PLAIN.replace("[fields", "base = 0\n[fields"), {"zerobased": True}),
+        (["chr pos ref alt s", "1 350 A C 7"], PLAIN, {"line_skip": 1}),  # the index skips the line of names
+    ],
+)
+def test_positions_may_count_from_0_and_names_need_no_mark(lines, text, columns, joined):
+    assert set(words(joined(lines, text, **columns), "T_STATUS", "T_S")) == {("FOUND", 7.0)}
 
 
 @pytest.mark.parametrize(
@@ -154,13 +156,11 @@ def test_the_line_of_names_may_be_one_that_the_index_skips(annotator, tmp_path):
         ('description = "x"\n', 'description = "x"\n[gene]\nmatch = "gene"\ncolumn = "s"\n', "one of none, gene_id"),
     ],
 )
-def test_a_declaration_that_cannot_be_used_is_an_error(old, new, problem, annotator, tmp_path):
-    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
+def test_a_declaration_that_cannot_be_used_is_an_error(old, new, problem, joined, tmp_path):
     assert old in PLAIN
-    path = declared(tmp_path / "t.toml", PLAIN.replace(old, new))
     with pytest.raises(SettingsError, match=problem) as caught:
-        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
-    assert str(path) in str(caught.value)
+        joined([HEAD, "1 350 A C 7"], PLAIN.replace(old, new))
+    assert str(tmp_path / "t.toml") in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
@@ -171,18 +171,15 @@ def test_a_declaration_is_a_regular_file(kind, annotator, tmp_path):
         annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
 
 
-def test_files_of_one_table_have_the_same_columns(annotator, tmp_path):
-    table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
+def test_files_of_one_table_have_the_same_columns(joined, tmp_path):
     table(tmp_path / "u.tsv", [f"{HEAD} more", "1 350 A C 7 8"])
-    path = declared(tmp_path / "t.toml", PLAIN.replace('"t.tsv.gz"', '"t.tsv.gz", "u.tsv.gz"'))
     with pytest.raises(SettingsError, match="differ in their columns"):
-        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
+        joined([HEAD, "1 350 A C 7"], PLAIN.replace('"t.tsv.gz"', '"t.tsv.gz", "u.tsv.gz"'))
 
 
-def test_an_output_never_replaces_a_declared_file(annotator, tmp_path):
+def test_an_output_never_replaces_a_declared_file(annotator, tmp_path, source):
     table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
     path = declared(tmp_path / "t.toml", PLAIN)
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
     for target in (path, tmp_path / "t.tsv.gz", tmp_path / "t.tsv.gz.tbi"):
         with pytest.raises(SettingsError, match="would replace an input"):
@@ -192,26 +189,23 @@ def test_an_output_never_replaces_a_declared_file(annotator, tmp_path):
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("row", ["1 350 A C", "1 350 A C 7 8"])
-def test_a_row_that_is_not_whole_is_an_error(row, annotator, tmp_path):
-    table(tmp_path / "t.tsv", [HEAD, row])
-    path = declared(tmp_path / "t.toml", PLAIN)
-    with pytest.raises(SettingsError, match=r"5 columns as in its header(.|\n)*t\.tsv\.gz"):
-        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ([HEAD, "1 350 A C"], r"5 columns as in its header(.|\n)*t\.tsv\.gz"),
+        ([HEAD, "1 350 A C 7 8"], r"5 columns as in its header(.|\n)*t\.tsv\.gz"),
+        (["1 350 A C 7"], "no line that names its columns"),
+    ],
+)
+def test_a_table_with_a_broken_row_or_without_names_is_an_error(lines, problem, joined):
+    with pytest.raises(SettingsError, match=problem):
+        joined(lines)
 
 
-def test_two_tables_have_their_own_names(annotator, tmp_path):
+def test_two_tables_have_their_own_names(annotator, tmp_path, source):
     table(tmp_path / "t.tsv", [HEAD, "1 350 A C 7"])
     path = declared(tmp_path / "t.toml", PLAIN)
-    source = vcf(tmp_path / "in.vcf", ["chr1 350 A C"])
     rows = annotated(annotator, source, f"ONE={path}", f"TWO={path}")
     assert set(words(rows, "ONE_S", "TWO_S")) == {(7.0, 7.0)}
     with pytest.raises(SettingsError, match=r"one \.toml"):
         annotated(annotator, source, f"ONE={path}", f"ONE={tmp_path}/x.toml")
-
-
-def test_a_table_without_a_line_of_names_is_an_error(annotator, tmp_path):
-    table(tmp_path / "t.tsv", ["1 350 A C 7"])
-    path = declared(tmp_path / "t.toml", PLAIN)
-    with pytest.raises(SettingsError, match="no line that names its columns"):
-        annotated(annotator, vcf(tmp_path / "in.vcf", ["chr1 350 A C"]), f"T={path}")

@@ -3,14 +3,12 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 
 import cyvcf2
 import pyarrow.parquet as pq
 import pytest
 
-from factories import EXAMPLES, FASTA, NULL, StandIn, info, pipe, plain, records, unpacked, write_model
+from factories import EXAMPLES, FASTA, NULL, StandIn, info, plain, records, unpacked, write_model
 from factories import snvs as every_snv
 from splicebert_vep import Annotator, Settings
 from splicebert_vep.genome.reference import Reference
@@ -339,18 +337,6 @@ def test_a_splice_model_of_narrow_windows_is_refused(run, tmp_path):
     assert code != 0 and "at least 201 nt" in err and "200 nt" in err
 
 
-def test_a_map_draws_a_delta_score(run, tmp_path, models):
-    table, picture = tmp_path / "map.tsv", tmp_path / "map.png"
-    code, _, err = run(
-        "map", "chr17:43047640-43047644", *DELTA, "--splice-model", models[0], "-o", table, "--picture", picture,
-        "--score", "DS_MAX",
-    )  # fmt: skip
-    assert code == 0, err
-    rows = table_rows(table)
-    assert len(rows) == 15 and all(float(row["DS_MAX"]) >= 0 for row in rows)
-    assert picture.stat().st_size > 1000
-
-
 def test_evaluate_judges_delta_scores_beside_the_others(run, tmp_path, models):
     table = tmp_path / "labelled.tsv"
     lines = ["chrom\tpos\tref\talt\tstrand\texon_start\texon_end\tdelta_psi"]
@@ -372,10 +358,3 @@ def test_evaluate_judges_delta_scores_beside_the_others(run, tmp_path, models):
             assert float(row["DS_MAX"]) == pytest.approx(
                 opened.score(f"{row['chrom']}-{row['pos']}-{row['ref']}-{row['alt']}")["DS_MAX"], abs=5e-5
             )
-
-
-def test_help_does_not_wait_for_torch():
-    done = pipe("annotate", "--help")
-    assert done.returncode == 0 and b"--splice-model" in done.stdout
-    code = "import sys; import splicebert_vep.cli.main, splicebert_vep.cli.train; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0

@@ -216,13 +216,21 @@ class OneScorer(Scorer):
         return self.answer() if callable(self.answer) else self.answer
 
 
-def run_with(scorer):
+def alone(scorer):
     origin = Origin("mine", "register_scorers", "scorer", scorer.name)
-    planned = PlannedScorer(scorer, frozenset({"ODD"}), origin)
-    plan = ScorePlan((planned,), scorer.fields, frozenset(("pairs",)))
+    return PlannedScorer(scorer, frozenset(field.id for field in scorer.fields), origin)
+
+
+def outcome_with(scorer, reference=REFERENCE, genes=GENES, record=None):
+    """The allele that a run with this scorer alone reports."""
+    plan = ScorePlan((alone(scorer),), scorer.fields, frozenset(("pairs",)))
     engine = Engine(NullBackend(), flank=20, batch_tokens=4096)
-    whole = Pipeline(REFERENCE, Scoring(REFERENCE, GENES, WindowShape(200, 20), engine, plan, plan))
-    return whole.report([snv(500)])[0].alleles[0].contexts[0].values.get("ODD")
+    whole = Pipeline(reference, Scoring(reference, genes, WindowShape(200, 20), engine, plan, plan))
+    return whole.report([record or snv(500)])[0].alleles[0]
+
+
+def run_with(scorer):
+    return outcome_with(scorer).contexts[0].values.get("ODD")
 
 
 @pytest.mark.parametrize(
@@ -278,9 +286,8 @@ def test_a_scorer_that_writes_into_the_batch_ends_the_run():
 def test_needs_that_there_are_not_are_told(needs):
     scorer = OneScorer({})
     scorer.needs = lambda fields: needs
-    planned = PlannedScorer(scorer, frozenset({"ODD"}), Origin("mine", "register_scorers", "scorer", "odd"))
     with pytest.raises(PluginError, match=r"odd of plugin mine(.|\n)*some of hidden, masked, pairs"):
-        planned.needs()
+        alone(scorer).needs()
 
 
 def test_what_a_scorer_leaves_out_or_calls_nan_is_missing():
@@ -411,15 +418,10 @@ def test_a_scorer_reads_both_sequences_from_5_to_3(strand, change):
     genome = f"{before}{ref}{after}"
     donor, acceptor = (288, 290), (290, 292)
     scorer = Spelling()
-    origin = Origin("mine", "register_scorers", "scorer", scorer.name)
-    plan = ScorePlan((PlannedScorer(scorer, frozenset({"SPELT"}), origin),), scorer.fields, frozenset(("pairs",)))
-    engine = Engine(NullBackend(), flank=20, batch_tokens=4096)
     genes = FakeGenes([gene("A", strand, donor, acceptor)])
-    reference = FakeReference({"c": genome})
-    whole = Pipeline(reference, Scoring(reference, genes, WindowShape(200, 20), engine, plan, plan))
     anchor = before[-1]
-    [report] = whole.report([FakeRecord("c", len(before), anchor + ref, (anchor + alt,))])
-    assert report.alleles[0].allele.start == 300
+    record = FakeRecord("c", len(before), anchor + ref, (anchor + alt,))
+    assert outcome_with(scorer, FakeReference({"c": genome}), genes, record).allele.start == 300
     [seen] = scorer.seen
 
     def transcribed(text):

@@ -181,14 +181,15 @@ class Counter(GoodScorer):
         return {field: torch.full((len(batch.snv),), float(self.calls)) for field in fields}
 
 
+def other(**changes):
+    """The good scorer with some attributes replaced."""
+    return type("Other", (GoodScorer,), changes)
+
+
 def scoring(answer):
     """A scorer that answers for each field by a function of the batch and the right answer."""
-
-    class Other(GoodScorer):
-        def score(self, batch, fields):
-            return {field: answer(batch, value) for field, value in super().score(batch, fields).items()}
-
-    return Other
+    right = GoodScorer.score
+    return other(score=lambda s, b, f: {field: answer(b, value) for field, value in right(s, b, f).items()})
 
 
 class GoodJoin(JoinAdapter, OpenJoin):
@@ -360,6 +361,10 @@ ANSWERS = "test_it_answers_every_query_with_values_that_it_declares"
 DECLARES = "test_it_renders_what_it_declares"
 AGAIN = "test_it_says_the_same_again_and_leaves_outcomes_as_they_were"
 INPUT = "test_it_leaves_the_input_as_it_was"
+ANY_BATCH = "test_an_allele_has_the_same_score_in_any_batch"
+ALONE = "test_a_field_does_not_depend_on_the_others_asked_for"
+BATCH = "test_it_leaves_the_batch_as_it_was_and_says_the_same_again"
+OTHERS = "test_an_allele_has_the_same_values_whatever_the_others"
 
 
 @pytest.mark.parametrize(
@@ -370,35 +375,19 @@ INPUT = "test_it_leaves_the_input_as_it_was"
         ("scorer", scoring(lambda batch, value: value * 0 + 0.5), SHAPE),
         ("scorer", scoring(lambda batch, value: value.numpy()), SHAPE),
         ("scorer", scoring(lambda batch, value: batch.alt.hidden.sum((1, 2)).round()), SHAPE),  # not in needs
-        (
-            "scorer",
-            scoring(lambda batch, value: value - value.mean().floor()),
-            "test_an_allele_has_the_same_score_in_any_batch",
-        ),
-        (
-            "scorer",
-            type("Unasked", (GoodScorer,), {"score": lambda s, b, f: dict.fromkeys(("ONE", "TWO"), torch.zeros(6))}),
-            "test_a_field_does_not_depend_on_the_others_asked_for",
-        ),
-        ("scorer", Writing, "test_it_leaves_the_batch_as_it_was_and_says_the_same_again"),
-        ("scorer", Counter, "test_it_leaves_the_batch_as_it_was_and_says_the_same_again"),
-        (
-            "scorer",
-            type("Text", (GoodScorer,), {"fields": (FieldSpec("ONE", "A", "String", "x"),)}),
-            "test_its_fields_are_numbers_per_alt",
-        ),
-        ("scorer", type("Odd", (GoodScorer,), {"needs": lambda s, f: {"attention"}}), "test_it_needs_what_there_is"),
-        ("scorer", type("Loud", (GoodScorer,), {"name": "My Score"}), "test_it_has_a_name_and_a_version"),
+        ("scorer", scoring(lambda batch, value: value - value.mean().floor()), ANY_BATCH),
+        ("scorer", other(score=lambda s, b, f: dict.fromkeys(("ONE", "TWO"), torch.zeros(6))), ALONE),
+        ("scorer", Writing, BATCH),
+        ("scorer", Counter, BATCH),
+        ("scorer", other(fields=(FieldSpec("ONE", "A", "String", "x"),)), "test_its_fields_are_numbers_per_alt"),
+        ("scorer", other(needs=lambda s, f: {"attention"}), "test_it_needs_what_there_is"),
+        ("scorer", other(name="My Score"), "test_it_has_a_name_and_a_version"),
         ("scorer", lambda: GoodScorer, "test_it_has_a_name_and_a_version"),  # the class
         ("join", OtherPrefix, "test_its_fields_bear_the_name_of_the_request"),
         ("join", joining(lambda queries, id: [{id: "0.5"} for _ in queries]), ANSWERS),
         ("join", joining(lambda queries, id: [{id: 1.0} for _ in queries][1:]), ANSWERS),
         ("join", joining(lambda queries, id: [{"X": 1.0} for _ in queries]), ANSWERS),
-        (
-            "join",
-            joining(lambda queries, id: [{id: float(i)} for i, _ in enumerate(queries)]),
-            "test_an_allele_has_the_same_values_whatever_the_others",
-        ),
+        ("join", joining(lambda queries, id: [{id: float(i)} for i, _ in enumerate(queries)]), OTHERS),
         ("info", info_adapter_with(InfoField("A B", "A", "Float", "x")), DECLARES),
         ("info", info_adapter_with(InfoField("X", "A", "Flag", "x")), DECLARES),
         ("info", info_adapter_with(rendered={"OTHER": (1.0,)}), DECLARES),
