@@ -87,7 +87,10 @@ def build(
 @cloup.argument("table", metavar="NAME|FILE")
 @json_option
 def info(table: str, as_json: bool) -> None:
-    """Describe a gene table: grch38, grch37, a file of 'genes build', or an annotation."""
+    """Describe a gene table.
+
+    The table is grch38, grch37, a file of 'genes build', or an annotation.
+    """
     about = _describe(load_table(table))
     if as_json:
         print_json(about)
