@@ -27,6 +27,7 @@ from .options import (
     print_table,
     reference_option,
     say,
+    split_words,
     store_option,
     warn,
 )
@@ -263,7 +264,7 @@ Examples:
     "Which alleles",
     cloup.option(
         "--gene", "genes", multiple=True, metavar="SYMBOL|ID",
-        help="All of a gene's span, with records for every gene that overlaps it; may be repeated.",
+        help="All of a gene's span, with every gene that overlaps it; may be repeated.",
     ),
     cloup.option(
         "--region", "regions", multiple=True, metavar="CHROM:START-END", help="1-based with both ends; may be repeated."
@@ -276,6 +277,10 @@ Examples:
     cloup.option(
         "-O", "--output", required=True, type=PATH, metavar="OUT.vcf.gz", help="Sites-only VCF with its index."
     ),
+    cloup.option(
+        "--emit", multiple=True, callback=split_words, metavar="WHAT,...",
+        help="flat (default); vep: an entry for each gene; parquet=FILE and other tables: a row for each gene.",
+    ),
     reference_option, annotation_option, store_option,
 )  # fmt: skip
 @cloup.option_group(
@@ -286,14 +291,15 @@ Examples:
 @computed_options
 @machine_options
 def saturate(
-    genes: tuple[str, ...], regions: tuple[str, ...], bed: str | None, indels: bool, output: str, store: str | None,
-    dry_run: bool, dask: str | None, **model: Any,
+    genes: tuple[str, ...], regions: tuple[str, ...], bed: str | None, indels: bool, output: str,
+    emit: tuple[str, ...], store: str | None, dry_run: bool, dask: str | None, **model: Any,
 ) -> None:  # fmt: skip
     """Score every SNV of genes or regions into one VCF.
 
-    The file has one record per ALT and gene, as VEP's --custom and vcfanno read it. Positions that are not A, C, G or
-    T, or in no gene, have no record. With --store the scores are kept too, and a run that was killed goes on when it
-    is run again.
+    The file has one record per ALT with every key, as vcfanno and VEP's --custom read it; of several genes its flat
+    values are of one, as in 'annotate'. --emit flat,vep,parquet=FILE keeps all genes apart. Positions that are not A,
+    C, G or T, or in no gene, have no record. With --store the scores are kept too, and a run that was killed goes on
+    when it is run again.
     """
     from ..genome.places import Places
     from ..tools.saturate import Saturation
@@ -314,7 +320,9 @@ def saturate(
             rate = alleles_per_second(annotator, sample)
         else:
             with dask_workers(dask, annotator) as workers:
-                counts, status = run(output, asked, annotator, workers=workers, progress=progress)
+                counts, status = run(
+                    output, asked, annotator, emit=emit or ("flat",), workers=workers, progress=progress
+                )
     for text in asked.warnings:
         warn(text)
     say(

@@ -164,7 +164,8 @@ def plan_outputs(
 class Outputs:
     """Write records and reports to every output of a plan; leave none behind when the block fails.
 
-    The first records, and the contig lengths of the reference by its own names, complete a header for BCF.
+    The first records, and the contig lengths of the reference by its own names, complete a header for BCF. With
+    ``whole`` every record has every key, a missing value as ``KEY=.``.
     """
 
     def __init__(
@@ -174,11 +175,13 @@ class Outputs:
         header: VcfHeader,
         first: Sequence[VcfRecord],
         contig_lengths: Mapping[str, int],
+        *,
+        whole: bool = False,
     ) -> None:
         self._run = run
         self._vcf: VcfWriter | None = None
         self._tables: list[TextFile | TableFile] = []
-        self._renderers = _renderers(plan.info, plan.origins, run, header)
+        self._renderers = _renderers(plan.info, plan.origins, run, header, whole=whole)
         try:
             if plan.info:
                 fields = [field for renderer in self._renderers for field in renderer.fields]
@@ -248,12 +251,18 @@ class _Renderer:
     """Render the fields that an INFO adapter declared, or a merger of a merging adapter."""
 
     def __init__(
-        self, adapter: InfoAdapter | Merger, origin: Origin, fields: Sequence[InfoField], *, merging: bool
+        self,
+        adapter: InfoAdapter | Merger,
+        origin: Origin,
+        encoder: InfoEncoder,
+        fields: Sequence[InfoField],
+        *,
+        merging: bool,
     ) -> None:
         self.merging = merging
         self.fields = fields
         self._origin = origin
-        self._encoder = InfoEncoder(fields)
+        self._encoder = encoder
         self._render: Callable[..., Mapping[str, tuple[Value, ...]]] = adapter.render
 
     def items(self, reports: Sequence[RecordReport], given: Iterable[RunInfo | Mapping[str, str]]) -> list[bytes]:
@@ -281,7 +290,12 @@ def check_emit(
 
 
 def _renderers(
-    adapters: Sequence[InfoAdapter | MergingAdapter], origins: Mapping[str, Origin], run: RunInfo, header: VcfHeader
+    adapters: Sequence[InfoAdapter | MergingAdapter],
+    origins: Mapping[str, Origin],
+    run: RunInfo,
+    header: VcfHeader,
+    *,
+    whole: bool = False,
 ) -> list[_Renderer]:
     """Open the adapters for an input.
 
@@ -312,7 +326,8 @@ def _renderers(
                 one = f"use one of them at a time; {remedy(origin.plugin)}"
                 raise PluginError(problem, where=f"hook {origin.hook}, --emit", remedy=one)
             owners[field.key] = origin
-        renderers.append(_Renderer(renderer, origin, fields, merging=isinstance(adapter, MergingAdapter)))
+        encoder = InfoEncoder(fields, whole=whole)
+        renderers.append(_Renderer(renderer, origin, encoder, fields, merging=isinstance(adapter, MergingAdapter)))
     stale = [key for key, field in known.items() if key not in owners and _MERGED.search(field.description)]
     if adapters and stale:
         raise SettingsError(

@@ -1,25 +1,34 @@
-"""``saturate``: every SNV, and short indels, of genes and regions in one VCF with a record for each allele and gene."""
+"""``saturate``: every SNV, and short indels, of genes and regions in one VCF with a record for each allele."""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from typing import NamedTuple
 
-from splicebert_vep_spec import Allele, AlleleReport, InfoField, RecordReport, ScoredContext
+from splicebert_vep_spec import (
+    Allele,
+    AlleleReport,
+    InfoAdapter,
+    InfoField,
+    RecordReport,
+    RunInfo,
+    ScoredContext,
+    Value,
+)
 
 from ..annotator import Annotator
 from ..errors import SettingsError
 from ..genome.places import Places, find_places
-from ..outputs.flat import PREFIX, FlatAdapter
+from ..outputs.flat import PREFIX
+from ..outputs.write import Outputs, plan_outputs
 from ..sequence.alleles import LONGEST_DELETION, anchored, every_allele
 from ..vcf.header import VcfHeader
-from ..vcf.info import InfoEncoder
 from ..vcf.read import VcfRecord
-from ..vcf.write import VcfWriter
 from .workers import DaskWorkers, Progress, score_missing
 
 _SUFFIXES = (".vcf.gz", ".vcf.bgz")
@@ -69,15 +78,17 @@ class Saturation:
 
 
 def saturate(
-    output: str, asked: Saturation, annotator: Annotator, *, workers: DaskWorkers | None = None,
-    progress: Progress | None = None,
+    output: str, asked: Saturation, annotator: Annotator, *, emit: Sequence[str] = ("flat",),
+    workers: DaskWorkers | None = None, progress: Progress | None = None,
 ) -> tuple[Counter[str], Counter[str]]:  # fmt: skip
     """Score every allele of some places into a VCF; return counts of positions and alleles, and records by status.
 
+    A record is an allele and has every key. Flat values are of one gene, chosen as ``annotate`` chooses it.
     With a store in the annotator, a run that was killed goes on when it is run again.
 
     Args:
         output: path that ends in ``.vcf.gz``; it appears whole or not at all.
+        emit: outputs as of ``annotate``; ``vep`` and tables (``parquet=FILE``) have every gene.
         workers: score instead of this process, into the annotator's store.
         progress: called with the task, how much of it is done, and how much there is.
 
@@ -86,31 +97,36 @@ def saturate(
     """
     if not output.lower().endswith(_SUFFIXES):
         raise SettingsError("The output is a bgzip-compressed VCF: give a name that ends in .vcf.gz.", found=output)
+    plugins, run, reference = annotator.plugins, annotator.run, annotator.reference
+    origins = plugins.origins("adapter")
+    plan = plan_outputs(emit, output, "vcf.gz", plugins.adapters, origins, source="-", reference=str(reference.path))
+    annotator.check_targets(plan.targets)
+    reasons = Reasons()
+    plan = replace(plan, info=(*plan.info, reasons), origins={**origins, reasons.name: origins["flat"]})
     if workers:
         if annotator.stored_scoring is None:
             raise SettingsError("Dask workers score into a store: give --store FILE.")
         total = sum(map(len, asked.blocks()))
         score_missing(annotator, asked.blocks(), total, workers, progress)
-    flat, run, reference = FlatAdapter(), annotator.run, annotator.reference
-    fields = (*flat.header(run), _REASON)
-    encoder = InfoEncoder(fields)
     counts, status = Counter(positions=0, not_acgt=0, no_gene=0, alleles=0), Counter[str]()
     contigs = {contig: None for contig, *_ in asked.stretches}
     lines = ["##fileformat=VCFv4.3"]
     lines += [f"##contig=<ID={c},length={reference.lengths[c]},md5={reference.md5(c)}>" for c in contigs]
     lines.append("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO")
     bare = VcfHeader(tuple(f"{line}\n".encode("utf-8", "surrogateescape") for line in lines))
-    annotator.plugins.run_started(run)
-    with VcfWriter(output, bare.annotated(fields, run.provenance), "vcf.gz") as writer:
-        for number, one in enumerate(_by_pos(_lines(asked, annotator, counts, progress)), start=1):
-            text = f"{one.allele.contig}\t{one.pos}\t.\t{one.ref}\t{one.alt}\t.\t.\t.\n"
-            report = AlleleReport(one.alt, one.allele, (one.outcome,))
-            items = dict(flat.render(RecordReport(one.allele.contig, one.pos, ".", one.ref, (report,)), run))
-            items[f"{PREFIX}NGENES"] = (one.genes,)
-            items[_REASON.key] = (one.outcome.reason or None,)
-            record = VcfRecord(text.encode("utf-8", "surrogateescape"), number)
-            writer.write(record, encoder.text(items, 1))
-            status[str(one.outcome.status)] += 1
+    plugins.run_started(run)
+    with Outputs(plan, run, bare, (), reference.lengths, whole=True) as outputs:
+        lines_by_pos = _by_pos(_lines(asked, annotator, counts, progress))
+        while chunk := list(islice(lines_by_pos, _BLOCK)):
+            texts = (f"{one.allele.contig}\t{one.pos}\t.\t{one.ref}\t{one.alt}\t.\t.\t.\n" for one in chunk)
+            records = [VcfRecord(text.encode("utf-8", "surrogateescape"), i) for i, text in enumerate(texts, start=1)]
+            alleles = [AlleleReport(one.alt, one.allele, one.outcomes) for one in chunk]
+            reports = [
+                RecordReport(one.allele.contig, one.pos, ".", one.ref, (allele,))
+                for one, allele in zip(chunk, alleles, strict=True)
+            ]
+            outputs.write(records, reports)
+            status.update(str(one.outcomes[0].status) for one in chunk)
         if not status:
             raise SettingsError(
                 "There is nothing to score in these places.",
@@ -118,22 +134,33 @@ def saturate(
                 found=f"{counts['positions']:,} positions: {counts['not_acgt']:,} not A, C, G or T, "
                 f"{counts['no_gene']:,} in no gene",
             )
-    annotator.plugins.run_finished(run, status)
-    asked.warnings.extend(writer.warnings)
+    plugins.run_finished(run, status)
+    asked.warnings.extend(outputs.warnings)
     return counts, status
 
 
+class Reasons(InfoAdapter):
+    """Write the reason beside a status that is not OK."""
+
+    name, version = "reasons", "1"
+
+    def header(self, run: RunInfo) -> Sequence[InfoField]:
+        """Return the line of the one field."""
+        return (_REASON,)
+
+    def render(self, report: RecordReport, run: RunInfo) -> Mapping[str, tuple[Value, ...]]:
+        """Return the reason of the gene that flat output reports."""
+        return {_REASON.key: tuple(allele.contexts[0].reason or None for allele in report.alleles)}
+
+
 class _Line(NamedTuple):
-    """One record of the VCF; the first five fields put records in order."""
+    """One record of the VCF; the first three fields put records in order."""
 
     pos: int
     ref: str
     alt: str
-    gene: str
-    number: int
     allele: Allele
-    outcome: ScoredContext
-    genes: int
+    outcomes: tuple[ScoredContext, ...]
 
 
 def _lines(asked: Saturation, annotator: Annotator, counts: Counter[str], progress: Progress | None) -> Iterator[_Line]:
@@ -141,16 +168,13 @@ def _lines(asked: Saturation, annotator: Annotator, counts: Counter[str], progre
     scoring = annotator.percentiles.over(annotator.stored_scoring or annotator.scoring)
     for block in asked.blocks(counts):
         for allele, outcomes in zip(block, scoring.outcomes(block), strict=True):
-            written = anchored(allele, partial(annotator.reference.fetch, allele.contig))
-            for number, outcome in enumerate(outcomes):
-                gene = outcome.context.gene_id if outcome.context else ""
-                yield _Line(*written, gene, number, allele, outcome, len(outcomes))
+            yield _Line(*anchored(allele, partial(annotator.reference.fetch, allele.contig)), allele, tuple(outcomes))
         if progress:
             progress("positions", counts["positions"], asked.positions)
 
 
 def _by_pos(lines: Iterable[_Line]) -> Iterator[_Line]:
-    """Put lines in order of POS, REF, ALT and gene; they come by start, and POS of an indel is one before its start."""
+    """Put lines in order of POS, REF and ALT; they come by start, and POS of an indel is one before its start."""
     for _, of_contig in groupby(lines, key=lambda line: line.allele.contig):
         waiting: list[_Line] = []
         for line in of_contig:
