@@ -240,6 +240,9 @@ def _uneven(path: Path) -> str:
 
 def _refuse_repeated_names(path: Path, indexes: list[Path]) -> None:
     """Raise FastaError for a second sequence of one name: htslib leaves it out, so it lies between two of the index."""
+    memory = _cache_stem(path).with_suffix(".names")
+    if memory.exists():  # a bgzip file of some thousand sequences takes a second
+        return
     blocks = [(0, 0)]  # of bgzip: where each begins in the text and in the file
     try:
         lines = indexes[0].read_text(encoding="utf-8", errors="replace").splitlines()
@@ -256,16 +259,18 @@ def _refuse_repeated_names(path: Path, indexes: list[Path]) -> None:
                 plain, packed = blocks[bisect.bisect_right(blocks, (end, sys.maxsize)) - 1]
                 file.seek(packed << 16 if len(indexes) > 1 else end)
                 between = file.read(end - plain + room)[end - plain :] if len(indexes) > 1 else file.read(room)
-                head, _, more = between.lstrip().partition(b"\n")
-                name = (head[1:].split() or [b""])[0].decode("utf-8", errors="replace")
-                is_second = start is None or b">" in more or start - end > room
-                if head.startswith(b">") and is_second and name in known:
+                headers = [line[1:].split() for line in between.splitlines() if line.startswith(b">")]
+                if start is not None and start - end <= room:
+                    headers = headers[:-1]  # the last is that of the next sequence of the index
+                names = [words[0].decode("utf-8", errors="replace") for words in headers if words]
+                if name := next((name for name in names if name in known), None):
                     raise FastaError(
                         f"The reference has two sequences called {name}.", needed="one sequence of each name",
                         where=str(path), remedy="take one of them out, or rename it, and remove the .fai",
                     )  # fmt: skip
     except (OSError, ValueError, struct.error):
         return  # an index that lies is told where it is read
+    _remember(memory, "each is there once\n")
 
 
 def _remember(memory: Path, text: str) -> None:

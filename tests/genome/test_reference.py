@@ -73,7 +73,7 @@ def test_no_index_is_written_beside_the_fasta(plain, packed, cache):
                 reference.fetch("chr1", 0, 10)
                 assert reference.index.parent == cache
     assert sorted(os.listdir(plain.parent)) == ["cache", "g.fa", "g.fa.gz"]
-    assert sorted(path.suffix for path in cache.iterdir()) == [".fai", ".fai", ".gzi"]
+    assert sorted(path.suffix for path in cache.iterdir()) == [".fai", ".fai", ".gzi", ".names", ".names"]
 
 
 def test_a_changed_fasta_does_not_meet_its_old_index(plain):
