@@ -1,11 +1,10 @@
 """What comes from the store is what scoring gives, for whatever scores a run asks for."""
 
-import hashlib
 import os
 
 import pytest
 
-from factories import ALL_SCORES, FASTA, NULL, VCF, Point, gene, plugin, records, snvs
+from factories import ALL_SCORES, FASTA, NULL, VCF, Point, gene, plugin, records, snvs, write_tiny
 from splicebert_vep import Annotator, Settings
 from splicebert_vep.errors import StoreError
 from splicebert_vep.genome.reference import Reference
@@ -138,17 +137,6 @@ def test_genes_of_one_id_are_told_apart():
     assert gene_keys(twice) == ["G1 TG1", "G1 TG1", "G2"]  # the same transcript twice: such an allele is not stored
 
 
-def test_the_md5_of_a_contig_is_sams(tmp_path):
-    fasta = tmp_path / "x.fa"
-    fasta.write_text(">c1\nacgtN\nACGT\n>c2\nTTTT\n")
-    with Reference(fasta) as reference:
-        assert reference.md5("c1") == hashlib.md5(b"ACGTNACGT").hexdigest()
-        assert reference.md5("c2") == hashlib.md5(b"TTTT").hexdigest()
-    with Reference(fasta) as reference:
-        reference._read_block = None  # remembered in the cache: not read again
-        assert reference.md5("c1") == hashlib.md5(b"ACGTNACGT").hexdigest()
-
-
 def test_a_backend_of_another_version_gives_other_scores(install, tmp_path):
     class Mine(NullBackend):
         name, version = "mine", "1"
@@ -234,6 +222,18 @@ def test_the_example_is_the_same_through_a_store(run, tmp_path):
     assert records((tmp_path / "a.vcf").read_text()) == records((tmp_path / "c.vcf").read_text())
     code, _, err = run("store", "verify", store, *words, "--sample", "20")
     assert code == 0 and ", 0 beyond 0.0001" in err
+
+
+def test_only_alleles_of_the_store_are_called_known(run, tmp_path):
+    """An allele in no gene needs no store: with an empty one it was called known."""
+    options, bases = write_tiny(tmp_path)
+    head = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    lines = [f"c1\t{pos}\t.\t{bases[pos - 1]}\t{'ACGT'['TGCA'.index(bases[pos - 1])]}\t.\t.\t.\n" for pos in (5, 60)]
+    (tmp_path / "x.vcf").write_text(head + "".join(lines))
+    words = ["annotate", tmp_path / "x.vcf", *options, "--store", tmp_path / "s.sqlite", "-O", tmp_path / "y.vcf"]
+    for counts in ("0 alleles known, 1 scored", "1 alleles known, 0 scored"):
+        code, _, err = run(*words)
+        assert code == 0 and counts in err
 
 
 def test_no_output_replaces_the_store(run, tmp_path):

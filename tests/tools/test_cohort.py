@@ -327,7 +327,6 @@ def test_an_input_that_changes_meanwhile_stops_the_run(run, tmp_path, manifest, 
     assert code == 3 and "changed while" in err and "s0.vcf" in err
 
 
-@pytest.mark.parametrize("word", ["plan", "work", "merge"])
-def test_words_of_the_old_engine_say_what_replaces_them(run, word):
-    code, _, err = run("cohort", word, "out")
-    assert code == 2 and f"cohort {word} is gone" in err and "cohort run" in err
+def test_a_command_of_the_old_engine_says_what_replaces_it(run):
+    code, _, err = run("cohort", "plan", "out")
+    assert code == 2 and "cohort run" in err

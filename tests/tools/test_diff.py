@@ -42,7 +42,8 @@ def table(folder: Path, *changed: dict, provenance=PROVENANCE, drop=(), types=No
         one = {**BRCA1, **row}
         span = {"START": one["POS"] - 1, "SPAN_ALT": one["ALT"]} if isinstance(one["POS"], int) else {}
         content.append({**one, **span, **row})
-    pq.write_table(pa.Table.from_pylist(content, schema=schema), folder / "cohort.parquet")
+    found = pa.Table.from_pylist(content, schema=schema)
+    pq.write_table(found, folder / "cohort.parquet", compression="none", write_page_checksum=True)
     return folder
 
 
@@ -278,7 +279,8 @@ def test_what_is_no_table_of_a_run_is_refused(tmp_path, what):
         table(bad, {"POS": "9"}, types={"POS": pa.string()})
     elif what == "damaged":
         whole = (good / "cohort.parquet").read_bytes()
-        bad.write_bytes(whole[:4] + b"\xff" * 400 + whole[404:])
+        at = whole.index(b"BRCA1")  # a value, in a page that has a check sum
+        bad.write_bytes(whole[:at] + b"BRCA2" + whole[at + 5 :])
     for pair in ((good, bad), (bad, good)):
         with pytest.raises(CohortError):
             compare(*pair, 0.01)
