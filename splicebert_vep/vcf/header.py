@@ -148,7 +148,8 @@ def _field(key: str, line: bytes) -> InfoField:
     values = dict(_VALUE.findall(line.decode("utf-8", "surrogateescape")))
     description = re.sub(r'\\(["\\])', r"\1", values.get("Description", ""))
     number, kind = _NUMBER.search(line), _TYPE.search(line)
-    return InfoField(key, number[1].decode() if number else ".", kind[1].decode() if kind else "String", description)
+    shape = number[1].decode("utf-8", "surrogateescape") if number else "."
+    return InfoField(key, shape, kind[1].decode() if kind else "String", description)
 
 
 def _redefined(line: bytes, field: InfoField) -> bytes:

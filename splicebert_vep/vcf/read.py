@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -61,8 +61,8 @@ class VcfRecord:
         if len(columns) < 8:
             found = f"{len(columns)}: {_excerpt(line)}"
             raise VcfError("A record has too few columns.", found=found, where=self.where, remedy=_AGAIN)
-        if not columns[1].isdigit():
-            problem, remedy = "POS of a record is no whole number.", "columns of a VCF are separated by tabs"
+        if not columns[1].isdigit() or len(columns[1]) > 18:
+            problem, remedy = "POS of a record is no position.", "columns of a VCF are separated by tabs"
             raise VcfError(problem, found=_excerpt(columns[1]), where=self.where, remedy=remedy)
         self._columns = columns
         self.pos = int(columns[1])
@@ -209,12 +209,12 @@ class VcfReader:
             raise VcfError("The BCF header cannot be read.", found=str(error), where=self.name) from error
 
         def records() -> Iterator[VcfRecord]:
-            floats = [_floats(native.header.info), _floats(native.header.formats)]
+            floats = [_floats(self.header.types(section)) for section in ("INFO", "FORMAT")]
             number = 0
             try:
                 for number, record in enumerate(native, start=1):
                     yield VcfRecord(bcf_line(record, *floats), number, self.name, None)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, LookupError, OverflowError) as error:  # what pysam raises for broken records
                 thread.join()
                 found = f"a record that htslib cannot read: {error}"
                 raise errors[0] if errors else _cut_off(f"{self.name}: record {number + 1}", found) from error
@@ -225,9 +225,9 @@ class VcfReader:
         return records()
 
 
-def _floats(fields: pysam.VariantHeaderMetadata) -> frozenset[bytes]:
-    """Return the Float keys of a file, because asking htslib for each record is slow."""
-    return frozenset(key.encode() for key, item in fields.items() if item.type == "Float")
+def _floats(types: Mapping[str, str]) -> frozenset[bytes]:
+    """Return the Float keys as bytes, which pysam takes as they are; it decodes text as UTF-8."""
+    return frozenset(key.encode("utf-8", "surrogateescape") for key, kind in types.items() if kind == "Float")
 
 
 def bcf_line(record: pysam.VariantRecord, infos: frozenset[bytes], formats: frozenset[bytes]) -> bytes:
@@ -243,14 +243,14 @@ def bcf_line(record: pysam.VariantRecord, infos: frozenset[bytes], formats: froz
     for i, item in enumerate(items):
         key, equals, text = item.partition(b"=")
         if equals and key in infos:
-            items[i] = key + b"=" + _exact(text, record.info[key.decode()])
+            items[i] = key + b"=" + _exact(text, record.info[key])
     columns[7] = b";".join(items)
     if len(columns) > 9 and not formats.isdisjoint(keys := columns[8].split(b":")):
         for at, sample in enumerate(record.samples.values(), start=9):
             parts = columns[at].split(b":")
             for i, key in enumerate(keys[: len(parts)]):
                 if key in formats:
-                    parts[i] = _exact(parts[i], sample[key.decode()])
+                    parts[i] = _exact(parts[i], sample[key])
             columns[at] = b":".join(parts)
     return b"\t".join(columns)
 

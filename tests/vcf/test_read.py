@@ -1,5 +1,6 @@
 """VCF and BCF in: every way of arriving, every way of being cut off, and genotypes."""
 
+import contextlib
 import gzip
 import io
 import os
@@ -156,6 +157,7 @@ SITES = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n1
         (SITES + b"1\t5\t.\tA\n", "x.vcf:4"), (SITES + b"\n1\t5\t.\tA\tC\t.\t.\t.\n", "x.vcf:4"),
         (SITES + b"1\t5\t.\tA\tC\t.\t.\t.\tGT\n", "9 columns"), (SITES + b"1\t5\t.\tA", "cut off"),
         (SITES + b"1\tfive\t.\tA\tC\t.\t.\t.\n", "x.vcf:4"), (SITES + b"1\t-5\t.\tA\tC\t.\t.\t.\n", "POS"),
+        (SITES + b"1\t" + b"9" * 5000 + b"\t.\tA\tC\t.\t.\t.\n", "POS"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_vcf_is_refused_with_its_place(data, word, tmp_path):
@@ -177,6 +179,32 @@ def test_a_file_that_is_cut_off_is_refused(shape, end, tmp_path):
     path.write_bytes(packed(shape, tmp_path, HEADER + b"".join(LINES) * 3000)[:end])
     with pytest.raises(VcfError, match="cut off"), open_vcf(str(path)) as reader:
         list(reader)
+
+
+@pytest.mark.parametrize("shape", ["plain", "bcf"])
+def test_names_and_types_of_any_bytes_are_read(shape, tmp_path):
+    """Latin-1 in a key, and in Number and Type, of a header that another program wrote."""
+    path = tmp_path / "x"
+    more = b'##INFO=<ID=K\xe9,Number=.,Type=Float,Description="x">\n'
+    more += b'##FORMAT=<ID=F\xe9,Number=1,Type=Float,Description="x">\n'
+    if shape == "plain":
+        more += b'##INFO=<ID=Q,Number=\xff,Type=\xff,Description="x">\n'
+    line = b"chr1\t100\t.\tA\tC\t.\t.\tK\xe9=1.2345678\tGT:F\xe9\t0/1:1.2345678\t0/0:.\n"
+    path.write_bytes(packed(shape, tmp_path, HEADER.replace(b"#CHROM", more + b"#CHROM") + line))
+    with open_vcf(str(path)) as reader:
+        header = reader.header.annotated([], {})
+        assert header.infos()["K\udce9"].type == header.types("FORMAT")["F\udce9"] == "Float"
+        assert [b"\t".join(record.columns()) + b"\n" for record in reader] == [line]
+
+
+def test_a_broken_record_of_bcf_is_refused(tmp_path):
+    """Bytes of records, one after the other, are other bytes: read as it is, or refused, never a traceback."""
+    data, path = packed("unpacked bcf", tmp_path), tmp_path / "x"
+    start = 9 + int.from_bytes(data[5:9], "little")
+    for at in range(start, len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+        with contextlib.suppress(VcfError), open_vcf(str(path)) as reader:
+            list(reader)
 
 
 def test_a_damaged_file_is_refused(tmp_path):
