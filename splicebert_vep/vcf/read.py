@@ -243,14 +243,14 @@ def bcf_line(record: pysam.VariantRecord, infos: frozenset[bytes], formats: froz
     for i, item in enumerate(items):
         key, equals, text = item.partition(b"=")
         if equals and key in infos:
-            items[i] = key + b"=" + _exact(text, record.info[key])
+            items[i] = key + b"=" + _exact(text, record.info[key])  # type: ignore[index]
     columns[7] = b";".join(items)
     if len(columns) > 9 and not formats.isdisjoint(keys := columns[8].split(b":")):
         for at, sample in enumerate(record.samples.values(), start=9):
             parts = columns[at].split(b":")
             for i, key in enumerate(keys[: len(parts)]):
                 if key in formats:
-                    parts[i] = _exact(parts[i], sample[key])
+                    parts[i] = _exact(parts[i], sample[key])  # type: ignore[index]
             columns[at] = b":".join(parts)
     return b"\t".join(columns)
 
