@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -51,6 +52,7 @@ def utf8(value: Value) -> Value:
     return value
 
 
+_FORMULA = re.compile(r"[=+@-](?!$|[\d.]+$)")  # not a strand, not a number
 _json = json.JSONEncoder(allow_nan=False).encode
 
 
@@ -91,8 +93,11 @@ class JsonlAdapter(TextAdapter):
 
 
 def cell(value: Value) -> str:
-    """Print a value; a tab or line break inside a string would break the row."""
-    return " ".join(value.split()) if isinstance(value, str) else format_value(value)
+    """Print a value of a TSV so that every reader takes the row whole, and no spreadsheet takes text for a formula."""
+    if not isinstance(value, str):
+        return format_value(value)
+    text = " ".join(value.split()).replace("#", "%23").replace('"', "%22")
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 _ROWS_BUFFERED = 16384

@@ -1,11 +1,15 @@
 """Text and Parquet tables of outcomes."""
 
+import dataclasses
 import json
+import re
 
+import pandas
+import polars
 import pyarrow.parquet as pq
 import pytest
 
-from factories import RUN, report
+from factories import ROOT, RUN, report
 from splicebert_vep.errors import OutputError, SettingsError
 from splicebert_vep.outputs.tables import JsonlAdapter, ParquetAdapter, TsvAdapter
 from splicebert_vep.outputs.write import TableFile, TextFile
@@ -39,6 +43,22 @@ def test_tsv_rows(tmp_path):
     assert [row["START"] for row in rows] == ["100", "100", ""]
     assert rows[1]["N_SITES"] == ""
     assert rows[2]["REASON"] == "ALT <DEL> is symbolic"
+
+
+def test_odd_text_breaks_no_row_of_a_tsv_and_is_no_formula(tmp_path):
+    """With the line of docs/formats.md, and as a spreadsheet would open it; numbers stay numbers."""
+    odd = {'a#1"b': "a%231%22b", "=1+1": "'=1+1", "+x": "'+x", "-x": "'-x", "@SUM": "'@SUM", "-12": "-12", "+": "+"}
+    path = tmp_path / "t"
+    writer = opened(TsvAdapter(), path)
+    writer.write([dataclasses.replace(report(), id=text) for text in odd])
+    writer.finish()
+    writer.publish()
+    [line] = re.findall(r"pandas\.(read_csv\(.*?\))`", (ROOT / "docs" / "formats.md").read_text())
+    table = eval(f"pandas.{line}", {"pandas": pandas, "path": path})
+    assert list(table["ID"][::3]) == list(odd.values())
+    assert len(table) == 3 * len(odd) and table["LLR"].iloc[0] == -1.2346
+    same = polars.read_csv(path, separator="\t", comment_prefix="#", infer_schema=False)
+    assert same["ID"].to_list() == table["ID"].to_list()
 
 
 def test_parquet_rows(tmp_path):
