@@ -19,6 +19,7 @@
     ├── DownloadError               ``models pull`` could not fetch or prove a file (exit code 6)
     ├── PluginError                 a plugin breaks the contract (exit code 7)
     └── BackendError                the model failed on a batch; becomes status FAILED, never ends a run
+        └── OutOfMemory             not even one window fits into memory; ends the run (exit code 3)
 """
 
 from __future__ import annotations
@@ -124,6 +125,24 @@ class PluginError(SpliceBertError):
 
 class BackendError(SpliceBertError):
     pass
+
+
+class OutOfMemory(BackendError):
+    exit_code = 3
+
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
+
+
+def model_failure(error: Exception) -> BackendError:
+    """Return the error of a pass that ended with an exception; torch says in words only that memory is short."""
+    if isinstance(error, BackendError):
+        return error
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError) or any(words in text.lower() for words in _NO_MEMORY):
+        remedy = "free memory, choose a smaller --window or fewer --threads, or take another machine or --device"
+        return OutOfMemory("The model does not fit into memory with one window.", found=text, remedy=remedy)
+    return BackendError(text)
 
 
 def suggestion(unknown: Iterable[str], known: Iterable[str]) -> str:

@@ -120,10 +120,10 @@ class GuardedBackend(Backend):
         """Return logits (N, P, V) and hidden (N, P, H).
 
         Raises:
-            RuntimeError: the pass failed.
+            RuntimeError, MemoryError: the pass failed.
             PluginError: the backend raised anything else, or returned another shape.
         """
-        with self._origin.guarding("forward", passing=(RuntimeError,)):
+        with self._origin.guarding("forward", passing=(RuntimeError, MemoryError)):
             out = self._backend.forward(tokens, positions)
             logits, hidden = out.logits, out.hidden
         self._check("forward", "logits", logits, (*positions.shape, T + 1))

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from .options import (
     annotation_option,
     check_targets,
     computed_options,
+    failed_code,
     introduce,
     join_option,
     json_option,
@@ -142,7 +144,7 @@ def annotate(
     _report(summary)
     if summary_file:
         _write_summary(summary_file, summary)
-    return _check_strict(summary, strict)
+    return _check_strict(summary, strict) or failed_code(summary.status)
 
 
 def _joined(words: Sequence[str]) -> Iterator[str]:
@@ -215,7 +217,7 @@ Examples:
 @cloup.option_group("Input and output", reference_option, annotation_option, join_option, store_option, json_option)
 @computed_options
 @machine_options
-def score(variants: tuple[str, ...], join: tuple[str, ...], as_json: bool, **model: Any) -> None:
+def score(variants: tuple[str, ...], join: tuple[str, ...], as_json: bool, **model: Any) -> int:
     """Score variants given by hand.
 
     POS is 1-based as in VCF, so do not give SPDI; chr17, 17 and NC_000017.11 are the same contig. JSON has the
@@ -224,14 +226,18 @@ def score(variants: tuple[str, ...], join: tuple[str, ...], as_json: bool, **mod
     asked = [Variant.parse(variant) for variant in variants]  # before the seconds that a model takes
     with open_annotator(**model) as annotator, annotator.open_joins(join) as joins:
         introduce(annotator.backend.info, annotator.note)
-        results = annotator.score(asked, joins=joins)
-        if as_json:
-            from ..outputs.tables import objects
+        rows: list[object] = []
+        status: Counter[Status] = Counter()
+        for result in annotator.score(asked, joins=joins):
+            status[result.status] += 1
+            if as_json:
+                from ..outputs.tables import objects
 
-            content = [row for result in results for row in objects(result.report, joins.run)]
-            print_json({"provenance": {**annotator.run.provenance, **joins.run.provenance}, "rows": content})
-        else:
-            for result in results:
+                rows += objects(result.report, joins.run)
+            else:
                 click.echo(result)
+        if as_json:
+            print_json({"provenance": {**annotator.run.provenance, **joins.run.provenance}, "rows": rows})
         for warning in joins.warnings():
             warn(warning)
+    return failed_code(status)

@@ -19,6 +19,7 @@ from .options import (
     clock,
     computed_options,
     dask_option,
+    failed_code,
     introduce,
     machine_options,
     open_annotator,
@@ -97,7 +98,7 @@ def cohort() -> None:
 @machine_options
 def run_command(
     manifest: str, folder: str, emit: tuple[str, ...], store: str | None, dry_run: bool, dask: str | None, **model: Any
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Annotate files, scoring only alleles that the store lacks.
 
     MANIFEST is a table of paths (and, after a tab, names), a pattern in quotes, or one VCF or BCF of many samples.
@@ -112,7 +113,7 @@ def run_command(
     emit = emit or ("flat",)
     if dry_run:
         _dry_run(files, emit, where, model)
-        return
+        return 0
     if dask and model["threads"] is None:
         model["threads"] = 1  # of each worker
     if store is None:
@@ -138,6 +139,7 @@ def run_command(
             f"{failed:,} ALTs FAILED in a gene and are not in the store; the column REASON of cohort.parquet says why. "
             "The same command tries them again"
         )
+    return failed_code(done["status"])
 
 
 @cohort.command("diff", epilog=_DIFF_EPILOG)

@@ -18,7 +18,7 @@ import cloup
 from splicebert_vep_spec import Command
 
 from .. import __version__
-from ..errors import OutputError, SettingsError, SpliceBertError
+from ..errors import OutOfMemory, OutputError, SettingsError, SpliceBertError, model_failure
 from ..plugins import Origin, inspect_plugins, one_line
 from .annotate import annotate, score
 from .cohort import cohort
@@ -159,7 +159,8 @@ Examples:
 \b
 Exit codes:
     0  done                                   6  'models pull' failed
-    1  'doctor' or 'store verify' found fault  7  a plugin breaks the contract
+    1  'doctor', 'store verify': found fault;  7  a plugin breaks the contract
+       most ALTs FAILED in a run
     2  wrong usage                            8  'annotate --strict': a chosen status occurred
     3  unusable input, model or settings    130  interrupted
     4  genome builds differ                 141  the reader of stdout went away
@@ -260,6 +261,9 @@ def _run(arguments: Sequence[str] | None) -> int:
             _forget_stdout()
             fail(describe(OutputError("The output could not be written.", found=str(error))))
             return OutputError.exit_code
+        if isinstance(failure := model_failure(error), OutOfMemory):  # torch's own error is a RuntimeError
+            fail(describe(failure))
+            return failure.exit_code
         return _fault(error)
 
 

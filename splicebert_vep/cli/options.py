@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
-from splicebert_vep_spec import BackendInfo
+from splicebert_vep_spec import BackendInfo, Status
 
 from ..errors import SpliceBertError
 from ..files import check_outputs
@@ -58,6 +58,14 @@ def introduce(info: BackendInfo, note: str = "") -> None:
     say(f"model {info.model} on {info.device}, {info.precision}; {quality or 'quality not measured'}")
     if note:
         say(note)
+
+
+def failed_code(status: Mapping[Any, int]) -> int:
+    """Return the exit code of a run by its counts: 1, with an error, where more ALTs FAILED than have scores."""
+    if status.get(Status.FAILED, 0) <= status.get(Status.OK, 0):
+        return 0
+    fail("most ALTs FAILED; the reasons are in the output. See to the cause and run the command again")
+    return 1
 
 
 def clock(seconds: float) -> str:

@@ -19,6 +19,7 @@ from .options import (
     clock,
     computed_options,
     dask_option,
+    failed_code,
     introduce,
     json_option,
     machine_options,
@@ -293,7 +294,7 @@ Examples:
 def saturate(
     genes: tuple[str, ...], regions: tuple[str, ...], bed: str | None, indels: bool, output: str,
     emit: tuple[str, ...], store: str | None, dry_run: bool, dask: str | None, **model: Any,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Score every SNV of genes or regions into one VCF.
 
     The file has one record per ALT with every key, as vcfanno and VEP's --custom read it; of several genes its flat
@@ -332,8 +333,9 @@ def saturate(
     if dry_run:
         took = clock(counts["alleles"] / rate)
         say(f"about {took} to score them here ({rate:,.1f} alleles/s, measured on {len(sample)})")
-        return
+        return 0
     words = ", ".join(f"{word} {count:,}" for word, count in sorted(status.items()))
     say(f"{status.total():,} records in {output}; by status: {words}")
     if failed := status["FAILED"]:
         warn(f"{failed:,} records FAILED and have no scores; SpliceBERT_REASON says why")
+    return failed_code(status)

@@ -6,6 +6,7 @@ pass, and so do genes of one strand. Only the columns that a score reads leave t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,10 +26,12 @@ from splicebert_vep_spec import (
     T,
 )  # fmt: skip
 
-from ..errors import BackendError
+from ..errors import BackendError, OutOfMemory, model_failure
 from ..sequence.alignment import Columns, Differences, align, differences
 from ..sequence.tokens import Tokens, with_special
 from ..sequence.windows import Index, Mask, WindowPairs
+
+log = logging.getLogger(__name__)
 
 
 class ReadBack:
@@ -94,7 +97,8 @@ class Passes:
         """Run those of some windows whose outputs are not there, so many in a call.
 
         Raises:
-            BackendError: the model failed; torch reports out-of-memory and device faults as RuntimeError.
+            BackendError: the model failed; torch reports device faults as RuntimeError.
+            OutOfMemory: the windows of a call do not fit into memory.
         """
         ids = np.unique(ids)
         missing = ids[self._call[ids] < 0]
@@ -108,8 +112,8 @@ class Passes:
         positions = np.argsort(~wanted, axis=1, kind="stable")[:, :most]
         try:
             out = self._backend.forward(with_special(self.tokens[ids]), positions + 1)  # past [CLS]
-        except RuntimeError as error:
-            raise BackendError(one_line(error)) from error
+        except (RuntimeError, MemoryError) as error:
+            raise model_failure(error) from error
         slot = np.zeros(wanted.shape, dtype=np.int32)
         np.put_along_axis(slot, positions, np.arange(most, dtype=np.int32)[None, :], 1)
         # A sum is finite where all its terms are, and quicker than a test of each.
@@ -142,11 +146,6 @@ class Passes:
         needed = np.unique(self._call[(self._last_use >= done) & (self._call >= 0)])[-_CALLS_KEPT:]
         self._calls = {number: self._calls[number] for number in needed.tolist()}
         self._call[~np.isin(self._call, needed)] = -1
-
-
-def one_line(error: Exception) -> str:
-    """Return an exception's text on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def distinct(tokens: Tokens) -> tuple[Index, Index]:
@@ -212,14 +211,33 @@ class Engine:
             yield from self._attempt(work, start, end)
 
     def _attempt(self, work: _Work, start: int, end: int) -> Iterator[EngineBatch]:
-        """Run one batch; when the model fails, halve it until the allele that it fails on stands alone."""
+        """Run one batch; when the model fails, halve it until the allele that it fails on stands alone.
+
+        When memory is short, calls are smaller from there on, also in later runs.
+
+        Raises:
+            OutOfMemory: one window does not fit.
+        """
+        found, reason = None, ""
         try:
-            yield work.batch(start, end)
+            found = work.batch(start, end)
+        except OutOfMemory:
+            if work.per_call == 1:
+                raise
+            work.per_call //= 2
+            self.batch_tokens = work.per_call * work.window_tokens
+            log.warning("memory is short: %d windows in a call from here on", work.per_call)
         except BackendError as error:
-            if end - start == 1:
-                yield EngineBatch([], None, None, {int(work.order[start]): str(error)})
-                return
-            middle = (start + end) // 2
+            reason = str(error)
+        # Out of the handlers, so that the failed attempt's tensors are let go before the next.
+        middle = (start + end) // 2
+        if found is not None:
+            yield found
+        elif not reason:
+            yield from self._attempt(work, start, end)
+        elif end - start == 1:
+            yield EngineBatch([], None, None, {int(work.order[start]): reason})
+        else:
             yield from self._attempt(work, start, middle)
             yield from self._attempt(work, middle, end)
 
@@ -229,7 +247,8 @@ class _Work:
 
     def __init__(self, engine: Engine, pairs: WindowPairs, needs: frozenset[str]) -> None:
         self._engine, self._needs = engine, needs
-        self._per_call = max(1, engine.batch_tokens // int(pairs.ref.shape[1] + 2))
+        self.window_tokens = int(pairs.ref.shape[1] + 2)
+        self.per_call = max(1, engine.batch_tokens // self.window_tokens)  # windows; smaller once memory is short
         bucket = _bucket(pairs)
         self.order = np.lexsort((distinct(pairs.ref)[0], bucket))
         self._ends = np.flatnonzero(np.diff(bucket[self.order], append=np.inf)) + 1
@@ -260,7 +279,7 @@ class _Work:
         for end in self._ends.tolist():
             columns = self._columns.needed(np.arange(start, end))
             row_bytes = int(3 * 4 * columns * (self._engine.backend.info.hidden_size + T + 1))  # of three passes
-            rows = self._per_call * max(1, _BATCH_BYTES // (row_bytes * self._per_call))
+            rows = self.per_call * max(1, _BATCH_BYTES // (row_bytes * self.per_call))
             for first in range(start, end, rows):
                 yield first, min(first + rows, end)
             start = end
@@ -277,12 +296,12 @@ class _Work:
         finite: list[torch.Tensor] = []
         if self._ref and self._alt:
             left, right, alt_ids = self._left_ids[rows], self._right_ids[rows], self._alt.ids[rows]
-            self._ref.run(np.concatenate([left, right]), self._per_call)
-            self._alt.run(alt_ids, self._per_call)
+            self._ref.run(np.concatenate([left, right]), self.per_call)
+            self._alt.run(alt_ids, self.per_call)
             finite += [self._ref.finite(left), self._ref.finite(right), self._alt.finite(alt_ids)]
         equal = np.asarray(changed.valid.any(axis=1))
         if self._masked and equal.any():
-            self._masked.run(self._masked.ids[rows[equal]], self._per_call)
+            self._masked.run(self._masked.ids[rows[equal]], self.per_call)
             # Rows of other alleles read somebody else's outputs and are never valid.
             masked_ids = np.where(equal, self._masked.ids[rows], self._masked.ids[rows[equal.argmax()]])
             found = self._masked.finite(masked_ids)

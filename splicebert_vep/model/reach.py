@@ -25,10 +25,9 @@ from torch.nn import functional
 
 from splicebert_vep_spec import NUCLEOTIDES, Edit, SpliceModel, SpliceModelInfo
 
-from ..errors import BackendError
+from ..errors import model_failure
 from ..sequence.tokens import Tokens
 from .backend import full_precision
-from .engine import one_line
 
 Weights = NDArray[np.float32]
 Probabilities = NDArray[np.float64]
@@ -106,8 +105,8 @@ class ResidualSpliceModel(SpliceModel):
         try:
             with full_precision(self._device):
                 return self._run(tokens, edits)
-        except RuntimeError as error:
-            raise BackendError(one_line(error)) from error
+        except (RuntimeError, MemoryError) as error:
+            raise model_failure(error) from error
 
     def _run(self, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
         groups = list(_alike(edits, _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH))

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import BackendError, ModelError, SettingsError
+from ..errors import BackendError, ModelError, SettingsError, model_failure
 from ..sequence.tokens import Tokens, encode, with_special
 from .backend import choose_device, full_precision, suited_tokens
 from .classifier import load_classifier
-from .engine import one_line
 from .registry import DEFAULT_SPLICE_MODEL, quality_note, resolve_splice_model
 
 Probabilities = NDArray[np.float64]
@@ -77,8 +76,8 @@ class TunedModel:
             with full_precision(self._device):
                 at = None if positions is None else torch.from_numpy(positions.astype(np.int64)).to(self._device)
                 logits = self._model(torch.from_numpy(tokens.astype(np.int64)).to(self._device), at).cpu().double()
-        except RuntimeError as error:
-            raise BackendError(one_line(error)) from error
+        except (RuntimeError, MemoryError) as error:
+            raise model_failure(error) from error
         if not torch.isfinite(logits).all():
             raise BackendError(f"the {self.task} model returned values that are not finite")
         return logits  # type: ignore[no-any-return]

@@ -27,9 +27,9 @@ from splicebert_vep_spec import (
     Status,
 )
 
-from ..errors import BackendError, ModelError, SettingsError
+from ..errors import BackendError, ModelError, OutOfMemory, SettingsError, model_failure
 from ..genome.gene_index import GeneIndex
-from ..model.engine import distinct, one_line
+from ..model.engine import distinct
 from ..model.registry import resolve_splice_model
 from ..model.tuned import ACCEPTOR, DONOR, SpliceSiteModel
 from ..model.tuned import SPLICE_LABELS as LABELS
@@ -298,6 +298,8 @@ class _InWindows:
             try:
                 p = self._model.probabilities(with_special(tokens[call]), positions)
             except BackendError as error:
+                if len(call) == 1 and isinstance(error, OutOfMemory):
+                    raise
                 if len(call) == 1:
                     failed[int(call[0])] = Skipped(Status.FAILED, f"delta scores: {error}")
                 else:  # until the window that it fails on stands alone
@@ -329,9 +331,12 @@ class _InStretches:
                 alleles = [asked[k][0] for k in together]
                 try:
                     found = self._along(alleles, contig, extent, bases, minus=strand == "-")
-                except RuntimeError as error:
+                except (RuntimeError, MemoryError, BackendError) as error:
+                    failure = model_failure(error)
+                    if len(together) == 1 and isinstance(failure, OutOfMemory):
+                        raise failure from error
                     if len(together) == 1:
-                        changes[together[0]] = Skipped(Status.FAILED, f"delta scores: {one_line(error)}")
+                        changes[together[0]] = Skipped(Status.FAILED, f"delta scores: {failure}")
                     else:  # until the allele that it fails on stands alone
                         waiting += [part.tolist() for part in np.array_split(together, 2)]
                 else:

@@ -14,7 +14,9 @@ import cyvcf2
 import pyarrow.parquet as pq
 import pytest
 
-from factories import COMMAND, FASTA, NULL, VCF, pipe, records
+from factories import COMMAND, EXAMPLES, FASTA, NULL, VCF, pipe, records
+from splicebert_vep.errors import BackendError
+from splicebert_vep.model.null import NullBackend
 
 
 def test_only_info_changes_and_an_earlier_annotation_is_replaced(run, tmp_path):
@@ -336,3 +338,16 @@ def test_a_terminal_is_not_waited_for():
         os.close(terminal)
     assert done.returncode == 2
     assert "no input: give a VCF or BCF as IN" in done.stderr
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_run_in_which_most_alleles_fail_does_not_end_with_0(run, tmp_path, monkeypatch, fails):
+    def broken(self, tokens, positions):
+        raise BackendError("the device went away")
+
+    if fails:
+        monkeypatch.setattr(NullBackend, "forward", broken)
+    out = tmp_path / "o.vcf"
+    code, _, err = run("annotate", EXAMPLES / "brca1.vcf", *NULL, "-O", out)
+    assert (code, "most ALTs FAILED" in err) == ((1, True) if fails else (0, False)) and out.exists()
+    assert run("score", "chr17-43071077-T-C", *NULL)[0] == (1 if fails else 0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from factories import Counting, FakeGenes, FakeRecord, FakeReference, gene, pipeline
-from splicebert_vep.errors import BackendError, PluginError
+from splicebert_vep.errors import BackendError, OutOfMemory, PluginError
 from splicebert_vep.model import engine as engine_module
 from splicebert_vep.model import engine as passes_module
 from splicebert_vep.model.engine import ReadBack
@@ -51,7 +51,7 @@ class Failing(Backend):
             if self.how == "raise":
                 raise BackendError("the device went away")
             if self.how == "torch":
-                raise RuntimeError("CUDA error:\n out of memory")
+                raise RuntimeError("CUDA error:\n device assert")
             out.logits[torch.from_numpy(bad)] = float("nan")
         return out
 
@@ -64,7 +64,7 @@ def records():
 
 @pytest.mark.parametrize(
     ("how", "reason"),
-    [("raise", "the device went away"), ("torch", "CUDA error: out of memory"), ("nan", "not finite")],
+    [("raise", "the device went away"), ("torch", "CUDA error: device assert"), ("nan", "not finite")],
 )
 def test_only_the_allele_that_the_model_fails_on_fails(how, reason, caplog):
     with caplog.at_level(logging.WARNING):
@@ -78,6 +78,41 @@ def test_only_the_allele_that_the_model_fails_on_fails(how, reason, caplog):
     expected = pipeline(REFERENCE, GENES).report(records())
     for i in (0, 1, 3):
         assert outcomes[i].values == expected[i].alleles[0].contexts[0].values
+
+
+class Short(NullBackend):
+    """Have room for some windows in a call, and say so in the words of torch or Python where there are more."""
+
+    def __init__(self, room: int, error: Exception) -> None:
+        super().__init__()
+        self.room, self.error, self.refused = room, error, 0
+
+    def forward(self, tokens, positions) -> BackendOutput:
+        if len(tokens) > self.room:
+            self.refused += 1
+            raise self.error
+        return super().forward(tokens, positions)
+
+
+SHORT = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried 9"),
+]
+
+
+@pytest.mark.parametrize("error", SHORT, ids=["Python", "CUDA", "CPU"])
+def test_short_memory_makes_calls_smaller_and_no_allele_fails(error):
+    reference, records = FakeReference({"c": RANDOM}), snvs(RANDOM, range(300, 340))
+    backend = Short(2, error)
+    found = pipeline(reference, GENES, backend).report(records)
+    for one, wanted in zip(found, pipeline(reference, GENES).report(records), strict=True):
+        assert one.alleles[0].contexts[0].status is Status.OK
+        assert one.alleles[0].contexts[0].values == pytest.approx(wanted.alleles[0].contexts[0].values, abs=1e-6)
+    assert backend.refused < 8  # the size that fits is kept, not sought again for each batch
+    with pytest.raises(OutOfMemory) as told:
+        pipeline(reference, GENES, Short(0, error)).report(records)
+    assert told.value.exit_code == 3 and told.value.remedy
 
 
 class Misshapen(NullBackend):

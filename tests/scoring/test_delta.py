@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from factories import EVENTS, SPELLED, FakeReference, StandIn, gene, mixed, plain, spelled
-from splicebert_vep.errors import SettingsError
+from splicebert_vep.errors import OutOfMemory, SettingsError
 from splicebert_vep.genome.gene_index import GeneIndex
 from splicebert_vep.scoring.delta import DeltaScorer, SpliceModelName
 from splicebert_vep.scoring.plan import plan_scores
@@ -231,6 +231,18 @@ def test_a_window_that_the_model_fails_on_costs_its_own_alleles_only():
         assert failed == 3
         assert found[field][3] == Skipped(Status.FAILED, "delta scores: out of memory")
         assert [*found[field][:3], *found[field][4:]] == [*whole[field][:3], *whole[field][4:]]
+
+
+def test_short_memory_ends_the_run_and_no_allele_fails(monkeypatch):
+    genome, model = bases(1500, "short"), StandIn()
+
+    def short(tokens, positions=None):
+        raise OutOfMemory("can't allocate memory")
+
+    monkeypatch.setattr(model, "probabilities", short)
+    with pytest.raises(OutOfMemory):
+        asked = [(normal(genome, 600, genome[599], "A" if genome[599] != "A" else "C")[0], gene())]
+        scorer(model).score_alleles(asked, FakeReference({"c": genome}), FIELDS)
 
 
 def test_windows_that_are_the_same_run_once_in_calls_that_suit():

@@ -38,7 +38,8 @@ def stand_in(monkeypatch, tmp_path):
             return opened[-1]
 
         monkeypatch.setattr(opening.SpliceSiteModel, "open", opens)
-        return ["--splice-model", str(tmp_path)], opened
+        (tmp_path / "head").mkdir(exist_ok=True)  # outputs may not lie in the folder of a model
+        return ["--splice-model", str(tmp_path / "head")], opened
 
     return put
 

@@ -272,7 +272,7 @@ def test_an_allele_that_fails_is_scored_once_a_run_and_again_by_the_next(run, tm
 
     monkeypatch.setattr(Scoring, "outcomes", fails)
     code, _, err = run(*again)
-    assert code == 0 and "ALTs FAILED" in err and len(asked) == len(set(asked)) == 450
+    assert code == 1 and "ALTs FAILED" in err and len(asked) == len(set(asked)) == 450
     table = pq.read_table(out / "cohort.parquet").to_pylist()
     failed = [row for row in table if row["STATUS"] == "FAILED"]
     assert len(failed) == 225 and {row["REASON"] for row in failed} == {"no luck"}
