@@ -228,7 +228,9 @@ class DeltaScorer(SequenceScorer):
         found = extremes(places, change, annotated)
         scores = {f"DS_{event}": one.score for event, one in found.items()}
         offsets = {f"DP_{event}": one.offset for event, one in found.items()}
-        return {**scores, MAXIMUM: max(scores.values()), **offsets}
+        pos = written_pos(allele)
+        positions = {f"POS_{event}": pos + one.offset for event, one in found.items()}
+        return {**scores, MAXIMUM: max(scores.values()), **offsets, **positions}
 
 
 Change = tuple[Places, Probabilities] | Skipped | None
@@ -428,7 +430,14 @@ def _fields(distance: int, masked: bool, about: SpliceModelName | None) -> tuple
         )
         for event in EVENTS
     ]  # fmt: skip
-    return (*scores, FieldSpec(MAXIMUM, "A", "Float", largest, "higher", default=False), *places)
+    positions = [
+        FieldSpec(
+            f"POS_{event}", "A", "Integer", f"Where DS_{event} is, 1-based on the contig whatever POS becomes: {made}",
+            default=False,
+        )
+        for event in EVENTS
+    ]  # fmt: skip
+    return (*scores, FieldSpec(MAXIMUM, "A", "Float", largest, "higher", default=False), *places, *positions)
 
 
 NAME, SHA256 = "SpliceModel", "SpliceModelSHA256"

@@ -96,7 +96,13 @@ def asked_scores(scorers: Sequence[Scorer | SequenceScorer], settings: Settings)
     default = {field.id for scorer in scorers for field in scorer.fields if field.default}
     groups = {
         ZERO_SHOT: default,
-        DELTA: {field.id for scorer in scorers if scorer.name == DELTA for field in scorer.fields},
+        DELTA: {
+            field.id
+            for scorer in scorers
+            if scorer.name == DELTA
+            for field in scorer.fields
+            if field.from_pos or field.direction != "none"  # POS_* by name only
+        },
     }
     asked = set[str]()
     for name in settings.scores or (ZERO_SHOT,):
