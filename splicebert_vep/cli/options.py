@@ -17,6 +17,7 @@ from splicebert_vep_spec import BackendInfo, Status
 
 from ..errors import SpliceBertError
 from ..files import check_outputs
+from ..model.registry import MODELS
 from ..progress import dumb_terminal
 from ..settings import Settings
 
@@ -54,7 +55,8 @@ def fail(text: str) -> None:
 def introduce(info: BackendInfo, note: str = "") -> None:
     """Say which model speaks, in a sentence how good it was measured to be, and a note about this run."""
     first, dot, rest = info.quality.partition(". ")
-    quality = f"{first}; 'splicebert-vep models info' has the figures" if dot and rest else info.quality
+    command = f"splicebert-vep models info {info.model if info.model in MODELS else 'FOLDER'}"
+    quality = f"{first}; '{command}' has the figures" if dot and rest else info.quality
     say(f"model {info.model} on {info.device}, {info.precision}; {quality or 'quality not measured'}")
     if note:
         say(note)

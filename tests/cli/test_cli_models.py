@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from factories import FASTA
 from splicebert_vep.cli import models as cli
 from splicebert_vep.errors import DownloadError, ModelError
 from splicebert_vep.model import registry
@@ -121,3 +123,10 @@ def test_a_copy_of_a_known_model_is_recognised(tmp_path: Path) -> None:
 def test_listing_models_does_not_wait_for_torch() -> None:
     code = "import sys, splicebert_vep.cli.models; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_command_that_the_quality_line_quotes_can_be_run(run) -> None:
+    code, _, err = run("score", "chr17-43071077-T-C", "-R", FASTA, "-A", "grch38")
+    [words] = re.findall(r"'splicebert-vep (models info [^']*)' has the figures", err)
+    code, out, _ = run(*words.split())
+    assert code == 0 and "Measured:" in out

@@ -171,6 +171,6 @@ def test_classes_are_no_values_and_values_are_no_classes(base, tmp_path):
     assert model.probabilities([]).shape == (0, 2)
     with pytest.raises(SettingsError, match="classes"):
         model.values(["ACGT"])
-    model = SequenceModel.open(saved(base, tmp_path / "values", "sequence", ("value",), pooled=True), "cpu")
+    model = SequenceModel.open(str(saved(base, tmp_path / "values", "sequence", ("value",), pooled=True)), "cpu")
     with pytest.raises(SettingsError, match="no classes"):
         model.probabilities(["ACGT"])
