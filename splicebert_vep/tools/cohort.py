@@ -117,8 +117,8 @@ def _cohort_file(path: str, name: str, manifest: str) -> CohortFile:
 def _signature(path: str, where: str) -> tuple[int, int, int]:
     try:
         about = os.stat(path)
-    except OSError as error:
-        raise CohortError("A file of the cohort is not there.", found=error.strerror or "", where=where) from error
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        raise CohortError("A file of the cohort is not there.", found=str(error), where=where) from error
     return about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 

@@ -165,6 +165,7 @@ def test_one_process_for_a_folder(run, tmp_path, manifest):
         ("", "no files"),
         ("# nothing\n", "no files"),
         ("missing.vcf\n", "not there"),
+        ("a\0.vcf\n", "not there"),
         ("a.vcf\tone\tmore\n", "more columns"),
         ("a.vcf\nsub/a.vcf\n", "named a"),
         ("a.vcf\t../up\n", "cannot be a file's name"),
