@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -297,6 +298,15 @@ def test_layouts_of_other_sources_give_the_genes_of_ensembls(
         assert getattr(table, name).tolist() == getattr(ensembl, name).tolist(), name
     assert not report.left_out
     assert (report.kept["genes"], report.kept["transcripts"], report.kept["exons"]) == (2, 3, 7)
+
+
+@pytest.mark.parametrize("text", [ENSEMBL_GTF, ENSEMBL_GFF3, REFSEQ_GFF3, _layout("ncbi"), _layout("ucsc-gff3")])
+def test_the_order_of_lines_does_not_matter(tmp_path: Path, text: str) -> None:
+    lines, random = text.strip().splitlines(), Random(1)
+    digest = compile_genes(write_text(tmp_path, text)).digest
+    for _ in range(20):
+        random.shuffle(lines)
+        assert compile_genes(write_text(tmp_path, "\n".join(lines))).digest == digest
 
 
 def test_one_contig_under_two_names_is_one(tmp_path: Path) -> None:
