@@ -19,10 +19,10 @@ _IDX = re.compile(rb",IDX=\d+>(\r?\n)\Z")  # BCF's own numbers of names
 _LENGTH = re.compile(rb"[<,]length=(\d+)")
 _TYPE = re.compile(rb"[<,]Type=(\w+)")
 _NUMBER = re.compile(rb"[<,]Number=([^,>]+)")
-_ITEM = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,">]*)')
+_ITEM = re.compile(r'(\w+)=("(?:[^"\\]++|\\.)*+"|[^,">]*)')
 _WELL_FORMED = re.compile(rf"##INFO=<{_ITEM.pattern}(?:,{_ITEM.pattern})*\s*>\s*\Z")
 _DEFINITION = ("ID", "Number", "Type", "Description")
-_VALUE = re.compile(r'[<,](\w+)="((?:[^"\\]|\\.)*)"')
+_VALUE = re.compile(r'[<,](\w+)="((?:[^"\\]++|\\.)*+)"')
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 

@@ -1,5 +1,8 @@
 """Header lines: ours are added and replaced, every other line stays byte for byte."""
 
+import subprocess
+import sys
+
 import pytest
 
 from splicebert_vep.errors import VcfError
@@ -51,6 +54,18 @@ def test_a_foreign_field_is_declared_again_where_it_stands():
 def test_header_with_crlf_gains_lines_with_crlf():
     header = VcfHeader(tuple(line.replace(b"\n", b"\r\n") for line in LINES)).annotated(FIELDS, {})
     assert all(line.endswith(b"\r\n") for line in header.lines)
+
+
+def test_a_header_line_of_10_mb_takes_a_small_multiple_of_it():
+    code = """import resource
+from splicebert_vep.vcf.header import VcfHeader
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+line = b'##INFO=<ID=X,Number=1,Type=String,Description="' + b"x" * 10_000_000 + b'">\\n'
+header = VcfHeader((line, b"#CHROM\\n"))
+assert not header.infos_in_doubt() and len(header.infos()["X"].description) == 10_000_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert int(done.stdout) < 300_000  # kB
 
 
 def test_contigs_are_read():
