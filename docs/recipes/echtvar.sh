@@ -1,8 +1,9 @@
 #!/bin/sh
 # Pack the scores of many alleles into an echtvar archive, and annotate other files from it.
 # Usage: echtvar.sh ALLELES.vcf.gz OTHER.vcf.gz GRCh38.fa OUTDIR
-# echtvar.json: four decimals (multiplier 10000), negative numbers (zigzag), and a missing value that no score can be;
-# echtvar's own default, -1, is a possible LLR.
+# echtvar.json: four decimals (multiplier 10000) and negative numbers (zigzag). echtvar writes a missing value, and that of an
+# allele which the archive lacks, as a number: it lies on the undisturbed side of every score, 100000 for LLR and -100000
+# for KL_CTX, so that no bound takes it for disturbed. echtvar's own default, -1, is more disturbed than most KL_CTX.
 set -eu
 alleles=$1 other=$2 fasta=$3 out=$4
 here=$(dirname "$0")

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from types import SimpleNamespace
 
 import pysam
 import pytest
@@ -214,7 +215,36 @@ def test_the_echtvar_configuration_keeps_four_decimals_signs_and_missing_values(
         assert set(field) == {"field", "alias", "multiplier", "zigzag", "missing_value"}
         assert field["multiplier"] == 10_000
         assert field["zigzag"] is True
-        assert field["missing_value"] == -(2**31)
+        undisturbed = 1 if field["field"] == "SpliceBERT_LLR" else -1  # LLR: negative is disturbed
+        assert field["missing_value"] == undisturbed * 10**9  # echtvar writes it for missing values and absent alleles
+
+
+@pytest.mark.skipif(not shutil.which("bcftools"), reason="bcftools chooses the scored alleles")
+def test_slivars_rules_take_no_unscored_or_absent_allele_for_disturbed(tmp_path):
+    """slivar is not here; by its source, gnotate writes -1 for every field of an allele that the archive lacks."""
+    script = (RECIPES / "slivar.sh").read_text()
+    head = "".join(
+        f'##INFO=<ID=SpliceBERT_{key},Number=A,Type={kind},Description="x">\n'
+        for key, kind in (("KL_CTX", "Float"), ("NGENES", "Integer"))
+    )
+    infos = ["SpliceBERT_KL_CTX=-9.5;SpliceBERT_NGENES=1", "SpliceBERT_NGENES=1"]
+    infos += ["SpliceBERT_KL_CTX=.;SpliceBERT_NGENES=1", "."]
+    rows = [f"1\t{pos}\t.\tA\tC\t.\t.\t{one}" for pos, one in enumerate(infos, start=1)]
+    source = tmp_path / "scored.vcf"
+    columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    source.write_text("##fileformat=VCFv4.3\n##contig=<ID=1>\n" + head + columns + "\n".join(rows) + "\n")
+    [chosen] = re.findall(r"^bcftools view -i '(.*)' ", script, re.MULTILINE)
+    done = subprocess.run(["bcftools", "view", "-H", "-i", chosen, source], check=True, capture_output=True, text=True)
+    archive = {line.split("\t")[1] for line in done.stdout.splitlines()}
+    assert archive == {"1"}
+    rule = re.findall(r'--info "(INFO.*)"', script)[-1].replace("&&", "and").replace("$bound", "-13")
+    passing = []
+    for pos in "12345":  # 5 is in no file
+        there = pos in archive
+        values = {"splicebert_kl_ctx": -9.5 if there else -1, "splicebert_ngenes": 1 if there else -1}
+        if eval(rule, {"INFO": SimpleNamespace(**values)}):
+            passing.append(pos)
+    assert passing == ["1"]
 
 
 def test_the_custom_file_of_vep_is_described_as_vep_115_wants_it():
