@@ -192,7 +192,7 @@ class StandIn:
         self.calls.append(len(tokens))
         texts = ["".join(SPELLED[token] for token in row[1:-1]) for row in tokens]
         if self.fails_on and any(self.fails_on in text for text in texts):
-            raise BackendError("out of memory")
+            raise BackendError("the device went away")
         p = np.zeros((*positions.shape, 3))
         for row, text in enumerate(texts):
             for column, token in enumerate(positions[row]):

@@ -103,7 +103,8 @@ class Backend(Named):
             positions: (N, P) integer numpy array of indices into the token axis; may repeat.
 
         Raises:
-            RuntimeError: the pass failed, e.g. out of memory; the alleles that it fails on alone become FAILED.
+            RuntimeError, MemoryError: the pass failed; alleles that it fails on alone become FAILED. Where memory is
+                short, calls become smaller, and the run ends when one window does not fit.
         """
 
     def hidden_states(self, tokens: Any, positions: Any, layers: Sequence[int]) -> Any:
@@ -318,5 +319,6 @@ class SpliceModel(Named):
             (count, 2) an edit.
 
         Raises:
-            RuntimeError: the pass failed, e.g. out of memory; the alleles that it fails on alone become FAILED.
+            RuntimeError, MemoryError: the pass failed; alleles that it fails on alone become FAILED. Where memory is
+                short, calls become smaller, and the run ends when one window does not fit.
         """

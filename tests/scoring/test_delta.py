@@ -229,7 +229,7 @@ def test_a_window_that_the_model_fails_on_costs_its_own_alleles_only():
     for field in FIELDS:
         [failed] = [i for i, value in enumerate(found[field]) if isinstance(value, Skipped)]
         assert failed == 3
-        assert found[field][3] == Skipped(Status.FAILED, "delta scores: out of memory")
+        assert found[field][3] == Skipped(Status.FAILED, "delta scores: the device went away")
         assert [*found[field][:3], *found[field][4:]] == [*whole[field][:3], *whole[field][4:]]
 
 
@@ -321,7 +321,7 @@ class Convolutions(SpliceModel):
         self.shown.append(ref)
         alts = [ref[: e.start] + "".join(SPELLED[base] for base in e.bases) + ref[e.end :] for e in edits]
         if self.fails_on and any(self.fails_on in alt for alt in alts):
-            raise RuntimeError("out of memory")
+            raise RuntimeError("the device went away")
         for edit, alt in zip(edits, alts, strict=True):
             assert edit.first >= 3 and edit.first + edit.count <= len(alt) - 3
         return self.answers(ref, 3, len(ref) - 6), [
