@@ -10,11 +10,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pysam
 import pytest
 
+from factories import Point
 from splicebert_vep import errors
 from splicebert_vep.cli import main as program
 from splicebert_vep.model.checkpoint import load_checkpoint
@@ -29,7 +32,7 @@ PAGES = [
     ROOT / "README.md",
     *sorted(DOCS.glob("*.md")),
     *(ROOT / name / "README.md" for name in ("docs/recipes", "example_vcfs", "plugin_spec")),
-    *(ROOT / "plugin_spec" / name / "README.md" for name in ("example", "spliceai")),
+    *(ROOT / "plugin_spec" / name / "README.md" for name in ("example", "spliceai", "cispliceai")),
 ]
 TEXT = {page: page.read_text() for page in PAGES}
 GUIDE = DOCS / "plugins.md"  # its blocks are files; test_plugin_guide.py runs them
@@ -100,9 +103,14 @@ def on_the_example(line: str) -> str:
 
 
 @pytest.mark.parametrize("line", shell_lines())
-def test_every_command_of_the_docs_runs(line, folder, monkeypatch, capfd):
+def test_every_command_of_the_docs_runs(line, folder, monkeypatch, capfd, install):
     if "models pull" in line:
         pytest.skip("needs a network")
+    if "cispliceai" in line:
+        if find_spec("cispliceai") is None:
+            pytest.skip("cispliceai not installed")
+        monkeypatch.syspath_prepend(str(ROOT / "plugin_spec" / "cispliceai"))
+        install(Point("cispliceai", import_module("splicebert_vep_cispliceai")))
     there = {"splicebert-vep", "python", "cd", "cat", "zcat"}
     tools = {words.split()[0] for words in re.split(r"\||&&|;", line)} - there
     if missing := sorted(tool for tool in tools if shutil.which(tool) is None):
