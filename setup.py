@@ -66,6 +66,7 @@ setup(
             "hypothesis>=6.100",
             "mypy>=1.11",
             "playwright>=1.50",  # drives the system's Chromium; nothing is downloaded
+            "protobuf>=4",  # the plugin of CI-SpliceAI reads its weights with it
             "pytest>=8",
             "pytest-cov>=5",
             "pytest-xdist>=3.6",  # the suite runs in two processes

@@ -566,7 +566,7 @@ def test_the_command_writes_what_the_function_returns(run, work, tmp_path, found
             if isinstance(value, float):
                 assert float(cell) == pytest.approx(value, abs=6e-5)
             else:
-                assert cell == ("" if value is None else str(value))
+                assert cell.removeprefix("'") == ("" if value is None else str(value))  # +76..+90 is no formula
     assert "middle of the oligo" in (tmp_path / "o.svg").read_text()
 
 
