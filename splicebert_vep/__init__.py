@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .train.sequences import finetune_sequences as finetune_sequences
     from .variants import Variant as Variant
 
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 #: Public name -> where it lives. They are imported when asked for: torch takes seconds, and ``--help`` does without.
 _PUBLIC = {

@@ -35,9 +35,9 @@ from splicebert_vep_spec import (
 )
 from splicebert_vep_spec.values import NAME_NEEDED, is_name
 
-from . import __version__
 from .errors import PluginError, SettingsError, SpliceBertError, suggestion
 from .settings import RESERVED_COMMANDS, RESERVED_FIELDS
+from .version import __version__
 
 #: ``none`` loads no external plugin; names, comma-separated, load only these; with ``-`` before each, all but these.
 PLUGINS_VARIABLE = "SPLICEBERT_VEP_PLUGINS"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from splicebert_vep_spec import BackendInfo
 
-from . import __version__
 from .genome.reference import Reference
 from .settings import DISCLAIMER, N_FRAC, SCORE_VERSION, Settings
+from .version import __version__
 
 _TOLERANCE = {"fp32": 1e-4}
 _HALF = 0.05

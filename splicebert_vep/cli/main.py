@@ -17,9 +17,9 @@ import cloup
 
 from splicebert_vep_spec import Command
 
-from .. import __version__
 from ..errors import OutOfMemory, OutputError, SettingsError, SpliceBertError, model_failure
 from ..plugins import Origin, inspect_plugins, one_line
+from ..version import __version__
 from .annotate import annotate, score
 from .cohort import cohort
 from .genes import genes

@@ -11,11 +11,11 @@ import click
 import cloup
 from click.core import ParameterSource
 
-from .. import __version__
 from ..errors import SettingsError, suggestion
 from ..files import check_place
 from ..progress import progress_bar
 from ..variants import Variant
+from ..version import __version__
 from .options import (
     PATH,
     annotation_option,

@@ -26,7 +26,6 @@ import pyarrow as pa
 
 from splicebert_vep_spec import Allele, AlleleReport, RecordReport, ScoredContext, Skipped, Status
 
-from .. import __version__
 from ..annotator import Annotator, GuardedChunks
 from ..errors import CohortError, InputError, OutputError, SettingsError
 from ..files import locked, remove_left_over, reporting, whole_or_not
@@ -34,6 +33,7 @@ from ..outputs.tables import RowsWriter, rows, schema_of
 from ..scoring.pipeline import Pipeline
 from ..sequence.alleles import anchored
 from ..vcf.read import VcfRecord, carriers, open_vcf
+from ..version import __version__
 from .diff import COUNTS, TABLE
 from .workers import DaskWorkers, Progress, score_missing
 
