@@ -38,7 +38,7 @@ from .scoring.pipeline import Pipeline, Record, Scoring
 from .scoring.plan import plan_scores, with_choice
 from .settings import N_FRAC, Settings, check_window
 from .store.store import ScoreStore
-from .variants import Region, Variant, VariantLike, as_variant
+from .variants import Region, Variant, VariantLike, as_variant, each_of
 from .vcf.header import VcfHeader
 from .vcf.read import open_vcf
 from .vcf.write import Kind
@@ -225,7 +225,7 @@ class Annotator:
 
         Args:
             variants: one, ``"chr17-43071077-T-C"`` or a ``Variant``; or any number of them, or of
-                (chrom, 1-based pos, ref, alt), in an iterable.
+                (chrom, 1-based pos, ref, alt), in an iterable; or a DataFrame with columns CHROM, POS, REF, ALT.
             joins: other programs' scores that are added, from ``open_joins``; they stay open.
 
         Returns:
@@ -371,7 +371,7 @@ class Annotator:
         guard = BuildGuard(
             {}, self.reference, self.genes, self._table_name, whole_file=False, lengths_trusted=trusted
         )  # fmt: skip
-        chunks = GuardedChunks(map(as_variant, variants), self.settings.chunk_records, guard)
+        chunks = GuardedChunks(map(as_variant, each_of(variants)), self.settings.chunk_records, guard)
         fields = tuple(joins.run.fields) if joins else self.plan.fields
         for chunk in chunks:
             reports = self._report(chunk)

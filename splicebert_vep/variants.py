@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import operator
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, cast
 
 from .errors import SettingsError
 
 MAX_POS = 2**31 - 1  # of VCF
 _VARIANT = re.compile(
-    r"(?P<chrom>.+?)[-:\s]\s*(?:g\.)?(?P<pos>\d[\d,]*)[-:\s]?"
+    r"(?P<chrom>[^\s,]+?)\s*[-:\s]\s*(?:g\.)?(?P<pos>\d[\d,]*)[-:\s]?"
     r"(?P<ref>[^-:>,\s\d]+)[-:>\s](?P<alt>[^-:,\s]+)\Z"
 )
 
@@ -98,6 +100,22 @@ class Region:
 
 VariantLike = str | Variant | tuple[str, int, str, str]
 """``"chr17-43071077-T-C"``, a ``Variant``, or (chrom, 1-based pos, ref, alt)."""
+
+
+def each_of(given: Iterable[VariantLike]) -> Iterable[VariantLike]:
+    """Return variants one by one; of a DataFrame, whose iterator gives names, the rows of CHROM, POS, REF, ALT.
+
+    Raises:
+        SettingsError: a DataFrame has no such columns.
+    """
+    if (names := getattr(given, "columns", None)) is None:
+        return given
+    columns, table = {str(name).lstrip("#").upper(): name for name in names}, cast(Any, given)
+    needed = ("CHROM", "POS", "REF", "ALT")
+    if missing := [name for name in needed if name not in columns]:
+        problem = f"The table has no column {missing[0]}."
+        raise SettingsError(problem, needed=", ".join(needed), found=", ".join(map(str, names)))
+    return zip(*(table[columns[name]] for name in needed), strict=True)
 
 
 def as_variant(given: VariantLike) -> Variant:

@@ -148,6 +148,23 @@ def test_a_frame_has_the_columns_of_the_table(null, tmp_path):
     assert null.score_frame([]) == {name: [] for name in header}
 
 
+class Table(dict):
+    """Acts like a DataFrame of pandas or polars: has ``columns`` and gives one by name; iteration gives names."""
+
+    columns = property(list)
+
+
+def test_a_data_frame_is_scored_by_its_columns(null):
+    for names in (("CHROM", "POS", "REF", "ALT"), ("#chrom", "pos", "ref", "alt")):
+        table = Table(
+            zip(names, (["17", "17"], [43047641, 43045803], ["A", "C"], ["C", "T"]), strict=True), extra=[1, 2]
+        )
+        assert null.score_frame(table) == null.score_frame(["17-43047641-A-C", "17-43045803-C-T"])
+        assert [result.variant.pos for result in null.score(table)] == [43047641, 43045803]
+    with pytest.raises(SettingsError, match="(?s)CHROM, POS, REF, ALT.*found: *chrom, start"):
+        null.score_frame(Table(chrom=["17"], start=[1]))
+
+
 def test_api_and_command_line_say_the_same(annotator, tmp_path, capfd):
     """The bundled model on every record of the example: VCF file, table, score command and both ways of the API."""
     words = ["-R", str(FASTA), "-A", "grch38", "--device", "cpu"]

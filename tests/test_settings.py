@@ -12,9 +12,9 @@ from splicebert_vep.errors import SettingsError
 from splicebert_vep.provenance import score_digest
 
 
-@pytest.mark.parametrize("scores", ["LLR,KL_SS", ["LLR", "KL_SS"], ("LLR", "KL_SS")], ids=repr)
+@pytest.mark.parametrize("scores", ["LLR,KL_SS", ["LLR", "KL_SS"], ("LLR", "KL_SS"), "KL_SS"], ids=repr)
 def test_scores_are_a_list_in_any_form(scores):
-    assert Settings(scores=scores).scores == ("LLR", "KL_SS")
+    assert Settings(scores=scores).scores == (("KL_SS",) if scores == "KL_SS" else ("LLR", "KL_SS"))
 
 
 def test_no_scores_are_the_default():

@@ -156,8 +156,9 @@ def plan_outputs(
     check_outputs(plan.targets, [reference])
     check_outputs([path for _, path in tables], [source])
     if path != "-" and path not in plan.targets:
-        remedy = "add an output without a file of its own, such as flat or vep, or leave -O out"
-        raise SettingsError(f"Nothing would be written to {path} by --emit {','.join(words)}.", remedy=remedy)
+        asked = ",".join(words)
+        remedy = f"--emit flat,{asked} writes a VCF there too; without -O {path} there is none"
+        raise SettingsError(f"Nothing would be written to {path} by --emit {asked}.", remedy=remedy)
     return plan
 
 

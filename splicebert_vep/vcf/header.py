@@ -46,7 +46,7 @@ class VcfHeader:
             problem = "The #CHROM line has fewer than 8 columns."
         if problem:
             found = repr(line[:40].decode("utf-8", "replace"))
-            remedy = "give a whole VCF or BCF; a file without header can be given one with bcftools reheader"
+            remedy = "give a whole VCF or BCF; cat header.vcf FILE > whole.vcf gives one to a file without header"
             raise VcfError(problem, found=found, where=where, remedy=remedy)
         return cls((*lines[:-1], last if last.endswith(b"\n") else last + b"\n"))
 

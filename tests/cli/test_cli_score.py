@@ -3,6 +3,7 @@
 import json
 
 import pyarrow.parquet as pq
+import pytest
 
 from factories import FASTA, NULL
 
@@ -34,3 +35,16 @@ def test_score_prints_json_with_the_columns_and_values_of_the_table(run, tmp_pat
     source.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + body)
     assert run("annotate", source, *NULL, "--emit", f"parquet={tmp_path / 't.parquet'}")[0] == 0
     assert pq.read_table(tmp_path / "t.parquet").to_pylist() == answer["rows"]  # to the last digit
+
+
+@pytest.mark.parametrize("given", [["17-43047641-A-C,17:43,045,803:C:T"], ["17-43047641-A-C, 17:43,045,803:C:T,"],
+                                   ["17-43047641-A-C,", "17:43045803:C:T"]])  # fmt: skip
+def test_a_list_pasted_with_commas_is_a_list(run, given):
+    code, out, _ = run("score", *given, *NULL, "--json")
+    assert code == 0
+    assert [(row["POS"], row["STATUS"]) for row in json.loads(out)["rows"]] == [(43047641, "OK"), (43045803, "OK")]
+
+
+def test_a_list_pasted_with_spaces_is_not_read_as_a_contig(run):
+    code, _, err = run("score", "17-43047641-A-C 17:43045803:C:T", *NULL)
+    assert (code, "A variant could not be read" in err) == (3, True)
