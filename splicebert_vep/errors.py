@@ -51,7 +51,7 @@ class SpliceBertError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        lines = [self.problem]
+        lines = [visible(self.problem)]
         for label, text in (
             ("needed", self.needed),
             ("found", self.found),
@@ -59,7 +59,7 @@ class SpliceBertError(Exception):
             ("remedy", self.remedy),
         ):
             if text:
-                lines.append(f"  {label + ':':<8}{text}")
+                lines.append(f"  {label + ':':<8}{visible(text)}")
         return "\n".join(lines)
 
 
@@ -153,8 +153,8 @@ def suggestion(unknown: Iterable[str], known: Iterable[str]) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Return text of others with control characters spelled out (``\x1b``), so that a terminal obeys none of them."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    r"""Return text of others with control characters but line ends spelled out (``\x1b``): a terminal obeys none."""
+    return "".join(one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in text)
 
 
 def require(*modules: str, extra: str = "training") -> None:

@@ -17,7 +17,7 @@ import cloup
 
 from splicebert_vep_spec import Status
 
-from ..errors import suggestion
+from ..errors import suggestion, visible
 from ..files import check_outputs, check_place
 from ..progress import ProgressBar, progress_bar
 from ..variants import Variant
@@ -239,7 +239,7 @@ def score(variants: tuple[str, ...], join: tuple[str, ...], as_json: bool, **mod
 
                 rows += objects(result.report, joins.run)
             else:
-                click.echo(result)
+                click.echo(visible(str(result)))
         if as_json:
             print_json({"provenance": {**annotator.run.provenance, **joins.run.provenance}, "rows": rows})
         for warning in joins.warnings():

@@ -15,7 +15,7 @@ import cloup
 
 from splicebert_vep_spec import BackendInfo, Status
 
-from ..errors import SpliceBertError
+from ..errors import SpliceBertError, visible
 from ..files import check_outputs
 from ..model.registry import MODELS
 from ..progress import dumb_terminal
@@ -39,17 +39,17 @@ def put(text: str, *, err: bool = False) -> None:
 
 def say(text: str) -> None:
     """Print a line on stderr."""
-    put(f"splicebert-vep: {text}", err=True)
+    put(f"splicebert-vep: {visible(text)}", err=True)
 
 
 def warn(text: str) -> None:
     """Print a warning."""
-    say(f"{click.style('warning:', fg='yellow')} {text}")
+    put(f"splicebert-vep: {click.style('warning:', fg='yellow')} {visible(text)}", err=True)
 
 
 def fail(text: str) -> None:
     """Print an error."""
-    say(f"{click.style('error:', fg='red')} {text}")
+    put(f"splicebert-vep: {click.style('error:', fg='red')} {visible(text)}", err=True)
 
 
 def introduce(info: BackendInfo, note: str = "") -> None:
@@ -124,7 +124,7 @@ def print_json(value: Any) -> None:
 
 def print_table(rows: Iterable[Sequence[str]], indent: str = "", *, wrap: bool = False) -> None:
     """Print rows in columns as wide as they need to be; ``wrap`` breaks the last column at the terminal's edge."""
-    cells = [tuple(row) for row in rows]
+    cells = [(*row[:-1], visible(row[-1])) for row in rows]  # the first may be coloured, the last may be of others
     widths = [max(len(click.unstyle(cell)) for cell in column) for column in zip(*cells, strict=True)]
     for row in cells:
         padding = (width + 2 - len(click.unstyle(cell)) for cell, width in zip(row, widths, strict=True))

@@ -14,7 +14,7 @@ import msgspec
 from splicebert_vep_spec import FieldSpec, GeneContext, JoinAdapter, JoinQuery, JoinRequest, Refused, Value
 from splicebert_vep_spec.values import Direction, FieldType, fits
 
-from ..errors import SettingsError
+from ..errors import SettingsError, visible
 from ..files import open_regular
 from ..genome.ids import stable_id
 from .match import (
@@ -252,7 +252,7 @@ class OpenTable(FileJoin):
         self._index(columns.chrom)  # the index of the file reads it
         self._gene = self._index(declared.gene.column) if declared.gene.column else None
         self._columns = [self._column(name, field) for name, field in declared.fields.items()]
-        self.about = " ".join(declared.version.split())
+        self.about = visible(" ".join(declared.version.split()))
         fields = fields_with_status(request.name, [column.spec for column in self._columns], request.name)
         super().__init__(fields, AlleleRows(tables, request, self._row, PADDING))
 

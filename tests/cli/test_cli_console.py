@@ -230,6 +230,18 @@ def test_a_full_device_is_an_output_that_could_not_be_written(words):
     assert b"Traceback" not in done.stderr
 
 
+def test_control_characters_of_others_are_shown_as_such(run, monkeypatch, capfd):
+    odd, shown = "a\x07\x9b2J\u202e\udcffb", r"a\x07\x9b2J\u202e\udcffb"
+    told = str(SettingsError(odd, needed=odd, found=odd, where=odd, remedy=odd))
+    assert told.count(shown) == len(told.splitlines()) == 5
+    for printed in (console.say, console.warn, console.fail, lambda text: console.print_table([("x", text)])):
+        printed(odd)
+        assert shown in "".join(capfd.readouterr())
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "a\\x1b[2Jb" in run("genes", "info", "a\x1b[2Jb")[2]
+    assert r"a\x1b[2Jb" in run("score", "--a\x1b[2Jb")[2]
+
+
 def test_a_fault_of_the_program_is_told_with_a_code_of_its_own(run, monkeypatch):
     monkeypatch.setattr(program.cli.commands["doctor"], "callback", lambda **_: 1 // 0)
     code, out, err = run("doctor")

@@ -1,5 +1,6 @@
 """Tables that a file declares: CADD-like by allele, dbNSFP-like by transcript; and what a declaration may not say."""
 
+import json
 import os
 import shutil
 
@@ -109,6 +110,12 @@ def test_a_list_gives_the_genes_own_element(pick, cells, wanted, joined):
 @pytest.mark.parametrize("cell", ["1;2", "1_0"])  # Python's float takes the second for 10
 def test_a_list_without_pick_is_unreadable(cell, joined):
     assert set(words(joined([HEAD, f"1 350 A C {cell}"]), "T_STATUS", "T_S")) == {("UNREADABLE", None)}
+
+
+def test_a_declared_version_has_its_control_characters_spelled_out(joined, tmp_path):
+    joined([HEAD, "1 350 A C 0.5"], r'version = "7\u001b[2J\u009b 8"' + "\n" + PLAIN)
+    provenance = json.loads((tmp_path / "in.jsonl").read_text().splitlines()[0])["provenance"]
+    assert [value for value in provenance.values() if r"7\x1b[2J\x9b 8" in value]
 
 
 def test_a_field_named_as_a_column_of_the_output_is_the_users_error(joined):
