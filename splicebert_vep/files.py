@@ -81,7 +81,7 @@ class Destination:
     def discard(self) -> None:
         """Remove what was written under the temporary name."""
         if self.temporary is not None:
-            with suppress(FileNotFoundError, NotADirectoryError):  # the folder may be none
+            with suppress(OSError):  # nothing is there, or whoever wrote it has met and told the same error
                 self.temporary.unlink()
             _release(self.temporary)
 

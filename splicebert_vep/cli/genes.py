@@ -9,6 +9,7 @@ from typing import Any
 
 import cloup
 
+from ..files import check_place
 from ..genome.gene_build import DEFAULT_BIOTYPES, BuildReport, compile_genes, load_table, read_contig_lengths
 from ..genome.gene_table import CHOICES, GeneTable
 from .options import PATH, json_option, print_json, print_table, say, shortened
@@ -67,6 +68,7 @@ def build(
 
     IN is GFF3, GTF or SpliceAI's table, plain or gzip.
     """
+    check_place(output)
     report = BuildReport()
     table = compile_genes(
         Path(annotation),

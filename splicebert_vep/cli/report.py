@@ -81,6 +81,8 @@ def report(
         raise click.UsageError("stdin has no name: give --sample")
     if sample is not None and os.path.basename(sample) != sample:
         raise click.UsageError("--sample is part of a file name, which has no slash")
+    if target is not None:
+        check_place(target)
     from ..files import whole_or_not
     from ..tools.report.collect import AnnotatedVcf, collect
     from ..tools.report.multiqc import write_multiqc
@@ -192,6 +194,7 @@ def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:
     asked = Variant.parse(variant)
     check_picture(target)
     check_targets([target], model)
+    check_place(target)
     with open_annotator(**model) as annotator:
         introduce(annotator.backend.info)
         save(draw(profile(annotator, asked, gene)), target)

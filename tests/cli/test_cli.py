@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -225,6 +226,29 @@ def test_a_full_device_is_an_error(tmp_path, output_type):
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=300, check=False)
     assert done.returncode == 5, done.stderr
     assert b"No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["annotate", VCF, *NULL, "-O", "/dev/null", "--emit", "flat,parquet=OUT"],
+        ["annotate", VCF, *NULL, "-O", "/dev/null", "--summary", "OUT"],
+        ["plot", "17-43047641-A-C", *NULL, "-o", "OUT.svg"],
+        ["genes", "build", "in.gtf", "-O", "OUT"],
+        ["report", "in.vcf", "-o", "OUT"],
+    ],
+    ids=lambda words: f"{words[0]} {words[-2]}",
+)
+def test_an_output_of_too_long_a_name_is_told_by_that_name(run, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("splicebert_vep.cli.genes.compile_genes", None)  # nobody works an hour for it
+    assert run("annotate", VCF, *NULL, "-O", "in.vcf")[0] == 0
+    before = sorted(tmp_path.iterdir())
+    name = "x" * 300
+    code, _, err = run(*[str(word).replace("OUT", name) for word in words])
+    assert code == 5, err
+    assert re.search(rf"found: *File name too long\n *where: *{name}", err)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("suffix", ["vcf", "vcf.gz", "bcf", "tsv", "parquet"])
