@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import logging
+import os
 import re
 import zlib
 from array import array
@@ -780,7 +781,7 @@ def load_table(name_or_path: str | Path) -> GeneTable:
     if known in BUILT_IN:
         return GeneTable.load(_TABLES / f"{known}.genes.parquet")
     path = Path(name_or_path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # of a name that is too long, Path.is_file raises
         raise AnnotationError(
             f"No gene annotation is called {name!r}, and no file has that path.",
             needed=f"one of {', '.join(BUILT_IN)}, or the path of a compiled table (*.genes.parquet), a GFF3, a GTF or "

@@ -153,10 +153,10 @@ class GeneTable:
         text = json.dumps(about)
         schema = pa.schema(fields, {_KIND: text, "seal": hashlib.sha256(text.encode()).hexdigest()})
         numbers = (*_NUMBERS, *(f"{label}.list.element" for label in _LISTS))
-        with whole_or_not(Path(path)) as temporary:
+        with whole_or_not(path) as temporary, temporary.open("wb") as out:  # pyarrow takes no path that is not UTF-8
             pq.write_table(
                 pa.table(list(values), schema=schema),
-                temporary,
+                out,
                 compression="zstd",
                 compression_level=19,
                 use_dictionary=["contig", "biotype", "choice"],

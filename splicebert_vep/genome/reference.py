@@ -15,6 +15,7 @@ import zlib
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pysam
 
@@ -205,7 +206,8 @@ def _find_or_make_indexes(path: Path, *, compressed: bool) -> list[Path]:
     options = ["--fai-idx", str(made[0])] + (["--gzi-idx", str(made[1])] if compressed else [])
     try:
         with _indexing:
-            pysam.faidx(str(path), *options)
+            words: list[Any] = [os.fsencode(word) for word in (str(path), *options)]  # pysam encodes UTF-8 only
+            pysam.faidx(*words)
         for temporary, index in zip(made, cached, strict=True):
             os.replace(temporary, index)
     except (pysam.utils.SamtoolsError, OSError) as error:
@@ -294,5 +296,5 @@ def _cache_stem(path: Path) -> Path:
     stat = real.stat()
     # The time of the inode's change as well: rsync and cp -p keep the time of the content's.
     about = f"{real}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\0{stat.st_ino}"
-    key = hashlib.sha256(about.encode()).hexdigest()[:32]
+    key = hashlib.sha256(os.fsencode(about)).hexdigest()[:32]
     return cache_root() / "fasta" / key

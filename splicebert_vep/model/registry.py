@@ -168,7 +168,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
     """
     name = str(name_or_path)
     if isinstance(name_or_path, Path) or name not in MODELS:
-        if not Path(name_or_path).is_dir():
+        if not os.path.isdir(name_or_path):  # of a name that is too long, Path.is_dir raises
             raise _unknown(name)
         return Path(name_or_path)
     folder = model_folder(MODELS[name], cache_dir())
@@ -188,7 +188,7 @@ def resolve_splice_model(name_or_path: str | Path) -> Path:
     """
     named = not isinstance(name_or_path, Path) and name_or_path == DEFAULT_SPLICE_MODEL
     folder = _BUNDLED / DEFAULT_SPLICE_MODEL if named else Path(name_or_path)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         needed = f"{DEFAULT_SPLICE_MODEL}, or the folder 'model' of a run of 'finetune splice-sites'"
         raise ModelError("The splice-site model is not there.", needed=needed, found=f"no folder {folder}")
     return folder

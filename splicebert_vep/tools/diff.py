@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -132,7 +133,7 @@ def write_changes(comparison: Comparison, path: str) -> None:
 
 def _read(path: str | Path) -> pa.Table:
     """Return the table of a run with the columns ``_KEYS``; a key that is there twice counts up in ``turn``."""
-    file = Path(path) / TABLE if Path(path).is_dir() else Path(path)
+    file = Path(path) / TABLE if os.path.isdir(path) else Path(path)
     try:
         with file.open("rb") as handle:
             table = pq.read_table(handle, page_checksum_verification=True)

@@ -15,7 +15,7 @@ import cyvcf2
 import pyarrow.parquet as pq
 import pytest
 
-from factories import COMMAND, EXAMPLES, FASTA, NULL, VCF, pipe, records
+from factories import COMMAND, EXAMPLES, FASTA, GTF, NULL, VCF, pipe, records
 from splicebert_vep.errors import BackendError
 from splicebert_vep.model.null import NullBackend
 
@@ -249,6 +249,34 @@ def test_an_output_of_too_long_a_name_is_told_by_that_name(run, tmp_path, monkey
     assert code == 5, err
     assert re.search(rf"found: *File name too long\n *where: *{name}", err)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["genes", "info"],
+        ["score", "17-43047641-A-C", *NULL, "-A"],
+        ["score", "17-43047641-A-C", "-R", FASTA, "--model"],
+    ],
+    ids=lambda words: words[-1],
+)
+def test_an_input_of_too_long_a_name_is_an_input_that_is_not_there(run, words):
+    assert run(*words, "x" * 300)[0] == 3
+
+
+def test_paths_need_not_be_text(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd = "n\udcff"  # a byte that is no UTF-8, as Python hands it over
+    shutil.copy(FASTA, odd + ".fa.gz")
+    Path("in.gtf").write_text(GTF)
+    for words in (
+        ["score", "17-43047641-A-C", "-R", odd + ".fa.gz", "--backend", "null", "--store", odd],
+        ["annotate", VCF, "-R", odd + ".fa.gz", "--backend", "null", "-O", odd + ".bcf"],
+        ["genes", "build", "in.gtf", "-O", odd + ".genes.parquet"],
+        ["genes", "info", odd + ".genes.parquet"],
+    ):
+        code, _, err = run(*words)
+        assert code == 0, err
 
 
 @pytest.mark.parametrize("suffix", ["vcf", "vcf.gz", "bcf", "tsv", "parquet"])
