@@ -13,6 +13,7 @@ from inspect import isabstract
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pluggy
 
 from splicebert_vep_spec import (
@@ -23,6 +24,7 @@ from splicebert_vep_spec import (
     BackendOptions,
     BackendOutput,
     Command,
+    Edit,
     FieldSpec,
     JoinAdapter,
     Refused,
@@ -30,6 +32,7 @@ from splicebert_vep_spec import (
     Scorer,
     SequenceScorer,
     SpliceModel,
+    SpliceModelInfo,
     T,
     hooks,
 )
@@ -153,6 +156,37 @@ class GuardedBackend(Backend):
         return answer
 
 
+class GuardedSpliceModel(SpliceModel):
+    """A splice-site model whose answers are checked: a value that is no probability must never become a score."""
+
+    def __init__(self, model: SpliceModel, origin: Origin) -> None:
+        self._model, self._origin = model, origin
+        if not isinstance(model, SpliceModel) or not isinstance(getattr(model, "info", None), SpliceModelInfo):
+            found = type(model).__qualname__
+            raise origin.broken("open", needed="a SpliceModel with a SpliceModelInfo", found=found)
+        self.info, self.reach = model.info, model.reach
+
+    def alternatives(self, tokens: Any, edits: Sequence[Edit]) -> tuple[Any, list[Any]]:
+        """Return the answers of the model.
+
+        Raises:
+            RuntimeError: the pass failed, or gave values that are not finite.
+            PluginError: the model raised anything else, or returned other shapes or values below 0 or above 1.
+        """
+        with self._origin.guarding("alternatives", passing=(RuntimeError,)):
+            ref, alts = self._model.alternatives(tokens, edits)
+            answers = [np.asarray(answer, dtype=np.float64) for answer in (ref, *alts)]
+        shapes = [(len(tokens) - 2 * self.reach, 2), *((edit.count, 2) for edit in edits)]
+        if [answer.shape for answer in answers] != shapes:
+            found = ", ".join(str(answer.shape) for answer in answers[:5])
+            raise self._origin.broken("alternatives", needed=f"arrays of shapes {shapes[:5]}", found=found)
+        if not all(np.isfinite(answer).all() for answer in answers):
+            raise RuntimeError("the splice-site model returned values that are not finite")
+        if any(answer.size and not -1e-6 <= answer.min() <= answer.max() <= 1 + 1e-6 for answer in answers):
+            raise self._origin.broken("alternatives", needed="probabilities, 0 to 1", found="values outside of that")
+        return answers[0], answers[1:]
+
+
 def one_line(error: BaseException) -> str:
     """Return an exception of other people's code on one line, with the place in the code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -259,8 +293,9 @@ class Plugins:
             SettingsError: it refused the options.
             PluginError: it broke the contract.
         """
-        with self.origins("splice model")[name].guarding("open"):
-            return self.splice_models[name].open(options)
+        origin = self.origins("splice model")[name]
+        with origin.guarding("open"):
+            return GuardedSpliceModel(self.splice_models[name].open(options), origin)
 
     def run_started(self, run: RunInfo) -> None:
         """Tell every plugin that a run begins."""

@@ -52,7 +52,7 @@ def utf8(value: Value) -> Value:
     return value
 
 
-_FORMULA = re.compile(r"[=+@-](?!$|[\d.]+$)")  # not a strand, not a number
+_FORMULA = re.compile(r"[=+@-](?!$|[\d.]+(?:[eE][+-]?\d+)?$)")  # not a strand, not a number
 _json = json.JSONEncoder(allow_nan=False).encode
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from factories import EVENTS, SPELLED, FakeReference, StandIn, gene, mixed, plain, spelled
-from splicebert_vep.errors import OutOfMemory, SettingsError
+from splicebert_vep.errors import BackendError, OutOfMemory, PluginError, SettingsError
 from splicebert_vep.genome.gene_index import GeneIndex
+from splicebert_vep.plugins import GuardedSpliceModel, Origin
 from splicebert_vep.scoring.delta import DeltaScorer, SpliceModelName
 from splicebert_vep.scoring.plan import plan_scores
 from splicebert_vep.sequence.alleles import normalise
@@ -313,8 +314,8 @@ class Convolutions(SpliceModel):
     name, version, reach = "convolutions", "1", 3
     info = SpliceModelInfo("convolutions 1", "7" * 64, "BSD-3-Clause", "none", "", "cpu")
 
-    def __init__(self, fails_on=None):
-        self.shown, self.fails_on = [], fails_on
+    def __init__(self, fails_on=None, error=RuntimeError):
+        self.shown, self.fails_on, self.error = [], fails_on, error
 
     def alternatives(self, tokens, edits):
         ref = "".join(SPELLED[token] for token in tokens)
@@ -361,13 +362,44 @@ def test_along_stretches_the_model_sees_n_outside_of_the_gene_and_the_contig(str
     assert shown == "N" * (53 - 20 + 18) + inside + "N" * (20 + 54 - 40)
 
 
-def test_along_stretches_an_allele_fails_alone():
+@pytest.mark.parametrize("error", [RuntimeError, BackendError])
+def test_along_stretches_an_allele_fails_alone(error):
     genome = bases(3000, "failing")
     changes = [normal(genome, at, genome[at - 1], "A" if genome[at - 1] != "A" else "C") for at in range(900, 1100, 20)]
     bad = normal(genome, 1000, genome[999], genome[999] + "ACGTACGTACGTACGT")
     asked = [(allele, gene()) for allele, _ in [*changes, bad]]
-    with_bad = scorer(Convolutions("ACGTACGTACGTACG"), extent=(0, 3000))
+    with_bad = scorer(Convolutions("ACGTACGTACGTACG", error), extent=(0, 3000))
     found = with_bad.score_alleles(asked, FakeReference({"c": genome}), FIELDS)
     assert isinstance(found["DS_MAX"][-1], Skipped) and found["DS_MAX"][-1].status is Status.FAILED
     alone = scorer(Convolutions(), extent=(0, 3000)).score_alleles(asked[:-1], FakeReference({"c": genome}), FIELDS)
     assert found["DS_MAX"][:-1] == alone["DS_MAX"]
+
+
+def broken_models():
+    """Answers that must not become scores, with the error that each ends in."""
+    return [
+        (lambda ref, alts: (ref, [alt * np.nan for alt in alts]), RuntimeError),
+        (lambda ref, alts: (ref * np.nan, alts), RuntimeError),
+        (lambda ref, alts: (ref, [alt + 45 for alt in alts]), PluginError),
+        (lambda ref, alts: (ref[:-1], alts), PluginError),
+        (lambda ref, alts: (ref, alts[:-1]), PluginError),
+        (lambda ref, alts: (ref, [alt[:-1] for alt in alts]), PluginError),
+    ]
+
+
+@pytest.mark.parametrize(("spoil", "error"), broken_models())
+def test_an_answer_that_is_no_probability_never_becomes_a_score(spoil, error):
+    class Broken(Convolutions):
+        def alternatives(self, tokens, edits):
+            return spoil(*super().alternatives(tokens, edits))
+
+    genome = bases(3000, "broken")
+    asked = [(normal(genome, 1500, genome[1499], "A" if genome[1499] != "A" else "C")[0], gene())]
+    guarded = GuardedSpliceModel(Broken(), Origin("mine", "register_splice_models", "splice model", "broken"))
+    scoring = scorer(guarded, extent=(0, 3000))
+    if error is PluginError:
+        with pytest.raises(PluginError, match="mine"):
+            scoring.score_alleles(asked, FakeReference({"c": genome}), FIELDS)
+    else:
+        found = scoring.score_alleles(asked, FakeReference({"c": genome}), FIELDS)
+        assert {one.status for column in found.values() for one in column} == {Status.FAILED}
