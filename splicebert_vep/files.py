@@ -54,7 +54,7 @@ class Destination:
 
     @property
     def path(self) -> Path | None:
-        """What to open for writing; None is stdout."""
+        """The path to open for writing; None is stdout."""
         return self.temporary or self.final
 
     def claim(self) -> Path:

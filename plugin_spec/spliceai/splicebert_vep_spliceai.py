@@ -94,7 +94,7 @@ def known(table):
 
 
 class Contig:
-    """What SpliceAI asks of a contig of pyfaidx: ``contig[start:end].seq``."""
+    """Answer what SpliceAI asks of a contig of pyfaidx: ``contig[start:end].seq``."""
 
     def __init__(self, name, bases):
         self.name, self.bases = name, bases

@@ -1,4 +1,4 @@
-"""What ``splicebert-vep doctor`` looks at: a group of findings for each part that a run needs."""
+"""Checks of ``splicebert-vep doctor``: a group of findings for each part that a run needs."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class BuildGuard:
 
     @property
     def decided(self) -> bool:
-        """Whether enough bases were compared to tell one build from another."""
+        """Tell whether enough bases were compared to tell one build from another."""
         return self._bases >= _BASES_NEEDED
 
     @property
