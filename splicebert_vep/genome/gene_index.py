@@ -57,6 +57,25 @@ class Exon(NamedTuple):
     reported: bool
 
 
+class Transcript(NamedTuple):
+    """A gene's reported transcript; coordinates are 0-based half-open on the forward strand.
+
+    Args:
+        contig: the annotation's name.
+        strand: + or -.
+        exons: in transcript order, so that the first has the transcript's 5' end.
+        cds: from the first to the last coding base, stop codon included; None where it is not coding.
+    """
+
+    gene_id: str
+    symbol: str | None
+    transcript_id: str
+    contig: str
+    strand: str
+    exons: tuple[Interval, ...]
+    cds: Interval | None
+
+
 class GeneIndex:
     """Look up gene contexts by span; fast along a sorted file, bounded in memory. Not safe to share between threads.
 
@@ -117,6 +136,11 @@ class GeneIndex:
             for exon in gene.exons
             if exon.start < end and exon.end > start
         ]
+
+    def transcripts(self, contig: str, start: int, end: int) -> list[Transcript]:
+        """Return the reported transcript of each gene that a span touches, by gene id; see ``contexts``."""
+        genes = sorted(self._touched(contig, start, end), key=lambda gene: (gene.gene_id, gene.start))
+        return [gene.transcript() for gene in genes]
 
     def extent(self, gene_id: str, contig: str, start: int, end: int) -> tuple[int, int]:
         """Return start and end of a gene that a span touches, 0-based half-open; arguments as for ``contexts``.
@@ -185,6 +209,7 @@ class _Gene:
 
     def __init__(self, table: GeneTable, row: int) -> None:
         self.gene_id = table.gene_ids[row]
+        self._contig = table.contigs[table.gene_contig[row]]
         self.start, self.end = int(table.gene_start[row]), int(table.gene_end[row])
         self._symbol, self._biotype = table.symbols[row], table.biotypes[row]
         self._transcript, self._choice = table.transcript_ids[row], CHOICES[int(table.choice[row])]
@@ -219,6 +244,18 @@ class _Gene:
             exon.donor,
             exon.acceptor,
             bool(touched) or any(_has_edge_near(one, start, end) for one in near),
+        )
+
+    def transcript(self) -> Transcript:
+        exons = [Interval(exon.start, exon.end) for exon in self.exons if exon.reported]
+        return Transcript(
+            self.gene_id,
+            self._symbol,
+            self._transcript,
+            self._contig,
+            "+" if self._plus else "-",
+            tuple(exons if self._plus else exons[::-1]),
+            Interval(self._cds_start, self._cds_end) if self._cds_start >= 0 else None,
         )
 
     def splice_sites(self) -> Iterable[SpliceSite]:

@@ -102,6 +102,14 @@ def test_a_context_carries_gene_transcript_and_sites(index: GeneIndex) -> None:
     assert (beta.donor, beta.acceptor) == (None, Interval(2100, 2102))
 
 
+def test_the_reported_transcript_comes_in_its_own_order(index: GeneIndex) -> None:
+    [alpha], [beta] = index.transcripts("1", 320, 330), index.transcripts("1", 2000, 2001)
+    assert (alpha.symbol, alpha.strand, alpha.cds) == ("ALPHA", "+", Interval(150, 550))
+    assert alpha.exons == (Interval(100, 200), Interval(300, 400), Interval(500, 600))
+    assert (beta.strand, beta.exons) == ("-", (Interval(2200, 2300), Interval(2000, 2100)))
+    assert index.transcripts("1", 5000, 5001) == []
+
+
 def test_outside_of_every_gene(index: GeneIndex) -> None:
     for start, end in [(99, 100), (600, 601), (100, 100), (600, 600), (2000, 2000), (2300, 2300), (3050, 3051), (0, 0)]:
         assert index.contexts("1", start, end) == []
