@@ -82,6 +82,38 @@ def normalise(contig: str, pos: int, ref: str, alt: str, fetch: Fetch) -> Allele
     return Allele(contig, start, ref, alt)
 
 
+def placements(allele: Allele, fetch: Fetch) -> tuple[Allele, Allele]:
+    """Return the leftmost and the rightmost way to write a normalised allele: the same change, at every start between.
+
+    Only an insertion or deletion within a repeat of its own bases can move: of ``CAAAT`` the deletion of any A of
+    the three is one change. The work is one comparison per base that it moves by.
+
+    Args:
+        fetch: of the allele's contig.
+    """
+    if allele.ref and allele.alt:
+        return allele, allele
+    moving = (allele.ref or allele.alt).encode("ascii")
+    size, step = len(moving), max(_LOOK_BACK, len(moving))
+    shift, before, same = 0, moving, step
+    while same == step:  # a piece of the reference that repeats, base by base, what stands `size` before it
+        after = fetch(allele.end + shift, allele.end + shift + step)
+        same = len(commonprefix([before + after, after]))
+        shift, before = shift + same, (before + after)[-size:]
+    turn = shift % size
+    bases = (moving[turn:] + moving[:turn]).decode("ascii")
+    start = allele.start + shift
+    return allele, Allele(allele.contig, start, *((bases, "") if allele.ref else ("", bases)))
+
+
+def in_transcript(allele: Allele, strand: str, fetch: Fetch) -> Allele:
+    """Return a normalised allele as far 3' in a transcript on ``strand``, + or -, as it can stand: the 3' rule of HGVS.
+
+    So the same change of an RNA has the same place in it whichever strand its gene lies on.
+    """
+    return allele if strand == "-" else placements(allele, fetch)[1]
+
+
 def written_pos(allele: Allele) -> int:
     """Return the POS (1-based) that VCF gives an allele: of the base before an insertion or deletion, else its first.
 

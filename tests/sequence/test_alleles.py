@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splicebert_vep.sequence.alleles import classify, left_align, normalise, trim
+from splicebert_vep.sequence.alleles import classify, in_transcript, left_align, normalise, placements, trim
 from splicebert_vep_spec import Allele, Status
 
 bases = st.text("ACGT", min_size=1, max_size=6)
@@ -100,6 +100,51 @@ def test_padding_changes_nothing(seed, ref, alt, before, after):
 def test_a_repeat_longer_than_one_look_back_is_crossed():
     genome = "G" + "A" * 1000 + "C"
     assert normalise("c", 1001, "A", "AA", fetch_from(genome)) == Allele("c", 1, "", "A")
+
+
+_TURN = str.maketrans("ACGT", "TGCA")
+
+
+def mirrored(sequence: str) -> str:
+    return sequence.translate(_TURN)[::-1]
+
+
+@given(st.integers(0, 2**32), st.booleans(), st.integers(1, 5))
+def test_the_rightmost_place_is_the_leftmost_of_the_mirrored_genome(seed, insertion, length):
+    rng = random.Random(seed)
+    genome = "".join(rng.choice("AC") for _ in range(40))
+    at = rng.randrange(1, 30)
+    ref = "" if insertion else genome[at : at + length]
+    alt = "".join(rng.choice("AC") for _ in range(length)) if insertion else ""
+    anchor = genome[at - 1]
+    left = normalise("c", at, anchor + ref, anchor + alt, fetch_from(genome))
+
+    same, right = placements(left, fetch_from(genome))
+    assert same == left
+
+    other = mirrored(genome)
+    begin = len(genome) - (at + len(ref))
+    turned = normalise(
+        "c", begin, other[begin - 1] + mirrored(ref), other[begin - 1] + mirrored(alt), fetch_from(other)
+    )
+    assert turned == Allele("c", len(genome) - right.end, mirrored(right.ref), mirrored(right.alt))
+    assert in_transcript(left, "+", fetch_from(genome)) == right
+    assert in_transcript(left, "-", fetch_from(genome)) == left
+
+
+@pytest.mark.parametrize(
+    ("allele", "start", "ref", "alt"),
+    [
+        (Allele("c", 1, "", "A"), 1001, "", "A"),  # beyond every base of the run, over several pieces of reference
+        (Allele("c", 1, "A" * 700, ""), 301, "A" * 700, ""),
+        (Allele("c", 1001, "", "C"), 1002, "", "C"),  # to the contig's end
+        (Allele("c", 0, "GA", "T"), 0, "GA", "T"),
+        (Allele("c", 5, "A", "T"), 5, "A", "T"),
+    ],
+)
+def test_the_rightmost_place(allele, start, ref, alt):
+    genome = "G" + "A" * 1000 + "C"
+    assert placements(allele, fetch_from(genome)) == (allele, Allele("c", start, ref, alt))
 
 
 @pytest.mark.skipif(shutil.which("bcftools") is None, reason="bcftools is not on PATH")
