@@ -142,27 +142,32 @@ class GeneIndex:
         genes = sorted(self._touched(contig, start, end), key=lambda gene: (gene.gene_id, gene.start))
         return [gene.transcript() for gene in genes]
 
-    def extent(self, gene_id: str, contig: str, start: int, end: int) -> tuple[int, int]:
-        """Return start and end of a gene that a span touches, 0-based half-open; arguments as for ``contexts``.
+    def extent(self, context: GeneContext, contig: str, start: int, end: int) -> tuple[int, int]:
+        """Return start and end of a gene that a span touches, 0-based half-open.
 
-        Raises:
-            StopIteration: the span touches no gene of that id.
+        Args:
+            context: one of ``contexts(contig, start, end)``.
+            contig, start, end: of the span; see ``contexts``.
         """
-        return next((gene.start, gene.end) for gene in self._touched(contig, start, end) if gene.gene_id == gene_id)
+        gene = self._gene_of(context, contig, start, end)
+        return gene.start, gene.end
 
-    def site_bases(self, gene_id: str, contig: str, start: int, end: int) -> dict[str, frozenset[int]]:
+    def site_bases(self, context: GeneContext, contig: str, start: int, end: int) -> dict[str, frozenset[int]]:
         """Return where the splice sites of a gene's transcripts are, as 0-based positions of exonic bases.
 
         ``acceptor`` holds the first base of every exon with an acceptor, ``donor`` the last of every one with a donor.
-        Arguments as for ``contexts``.
+        Arguments as for ``extent``.
         """
         bases: dict[str, set[int]] = {"acceptor": set(), "donor": set()}
-        for gene in self._touched(contig, start, end):
-            if gene.gene_id == gene_id:
-                for kind, strand, site in gene.splice_sites():
-                    # The exon lies on the left of a donor on +, and of an acceptor on -.
-                    bases[kind].add(site.start - 1 if (kind == "donor") == (strand == "+") else site.end)
+        for kind, strand, site in self._gene_of(context, contig, start, end).splice_sites():
+            # The exon lies on the left of a donor on +, and of an acceptor on -.
+            bases[kind].add(site.start - 1 if (kind == "donor") == (strand == "+") else site.end)
         return {kind: frozenset(found) for kind, found in bases.items()}
+
+    def _gene_of(self, context: GeneContext, contig: str, start: int, end: int) -> _Gene:
+        """Return the gene that gave a context; a long span can touch two genes of one id."""
+        same = [gene for gene in self._touched(contig, start, end) if gene.gene_id == context.gene_id]
+        return same[0] if len(same) == 1 else next(gene for gene in same if gene.context(start, end) == context)
 
     def _touched(self, contig: str, start: int, end: int) -> list[_Gene]:
         name = self._names.find(contig)

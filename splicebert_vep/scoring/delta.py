@@ -224,7 +224,7 @@ class DeltaScorer(SequenceScorer):
         if self._masked:
             if self._genes is None:
                 raise Refused("Masked delta scores need a gene annotation.")
-            annotated = self._genes().site_bases(gene.gene_id, allele.contig, allele.start, allele.end)
+            annotated = self._genes().site_bases(gene, allele.contig, allele.start, allele.end)
         found = extremes(places, change, annotated)
         scores = {f"DS_{event}": one.score for event, one in found.items()}
         offsets = {f"DP_{event}": one.offset for event, one in found.items()}
@@ -323,7 +323,7 @@ class _InStretches:
         for k, (allele, gene) in enumerate(asked):
             extent = (0, bases.lengths[allele.contig])
             if self._genes:
-                extent = self._genes.extent(gene.gene_id, allele.contig, allele.start, allele.end)
+                extent = self._genes.extent(gene, allele.contig, allele.start, allele.end)
             by_gene.setdefault((gene.strand, allele.contig, extent), []).append(k)
         changes: list[Change] = [None] * len(asked)
         for (strand, contig, extent), numbers in by_gene.items():

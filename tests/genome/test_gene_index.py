@@ -132,9 +132,28 @@ def test_sites_are_those_of_the_touched_genes(index: GeneIndex) -> None:
     assert found == [*alpha, ("acceptor", 2100), ("donor", 2198)]
     assert index.site_intervals("1", 700, 701) == []
     # exonic bases beside the sites, on either strand
-    assert index.site_bases("ENSG01.3", "1", 150, 151) == {"acceptor": {300, 500}, "donor": {199, 399}}
-    assert index.site_bases("ENSG02.1", "1", 2150, 2151) == {"acceptor": {2099}, "donor": {2200}}
+    for span, sites in [
+        (("1", 150, 151), {"acceptor": {300, 500}, "donor": {199, 399}}),
+        (("1", 2150, 2151), {"acceptor": {2099}, "donor": {2200}}),
+    ]:
+        assert index.site_bases(*index.contexts(*span), *span) == sites
     assert index.exons("ENSG01.3", "1", 310, 500) == [(Interval(300, 400), True), (Interval(300, 450), False)]
+
+
+def test_each_of_two_genes_of_one_id_that_a_deletion_reaches_has_its_own_extent_and_sites(tmp_path: Path) -> None:
+    text = """
+    1 x exon 101 200 . + . gene_id "G"; transcript_id "T1";
+    1 x exon 301 400 . + . gene_id "G"; transcript_id "T1";
+    1 x exon 451 500 . - . gene_id "G"; transcript_id "T2";
+    1 x exon 601 700 . - . gene_id "G"; transcript_id "T2";
+    """
+    index = GeneIndex(compile_genes(write_text(tmp_path, text, "two.gtf")))
+    span = ("1", 390, 460)
+    plus, minus = sorted(index.contexts(*span), key=lambda context: context.strand)
+    assert (plus.gene_id, plus.strand, minus.gene_id, minus.strand) == ("G", "+", "G", "-")
+    assert (index.extent(plus, *span), index.extent(minus, *span)) == ((100, 400), (450, 700))
+    assert index.site_bases(plus, *span) == {"donor": {199}, "acceptor": {300}}
+    assert index.site_bases(minus, *span) == {"donor": {600}, "acceptor": {499}}
 
 
 def test_single_exon_genes_have_no_sites_and_overlapping_genes_come_by_id(tmp_path: Path) -> None:

@@ -176,8 +176,8 @@ def test_masked_hides_gains_at_annotated_sites_and_losses_elsewhere():
     found = {(w[0] - 1 + unmasked[f][i]) for i, (_, w) in enumerate(changes) for f in DP if unmasked[f][i] is not None}
     annotated = [frozenset(rng.sample(sorted(found), len(found) // 2)) for _ in range(2)]
 
-    def sites(gene_id, contig, start, end):
-        assert (gene_id, contig) == ("G1", "c")
+    def sites(gene, contig, start, end):
+        assert (gene.gene_id, contig) == ("G1", "c")
         return dict(zip(("acceptor", "donor"), annotated, strict=True))
 
     masked = scorer(masked=True, sites=sites).score_alleles(
@@ -209,12 +209,12 @@ def test_annotated_sites_are_the_exonic_bases_beside_them(tmp_path):
     gtf.write_text("\n".join(lines) + "\n")
     genes = GeneIndex(load_table(str(gtf)))
     # 1-based first and last bases of exons, by hand; outer ends are no sites
-    assert genes.site_bases("P", "c", 350, 351) == {
+    minus, plus = genes.contexts("c", 350, 351)
+    assert genes.site_bases(plus, "c", 350, 351) == {
         "acceptor": {301 - 1, 501 - 1},
         "donor": {200 - 1, 220 - 1, 400 - 1},
     }
-    assert genes.site_bases("M", "c", 350, 351) == {"acceptor": {200 - 1}, "donor": {301 - 1}}
-    assert genes.site_bases("Q", "c", 350, 351) == {"acceptor": set(), "donor": set()}
+    assert genes.site_bases(minus, "c", 350, 351) == {"acceptor": {200 - 1}, "donor": {301 - 1}}
 
 
 def test_a_window_that_the_model_fails_on_costs_its_own_alleles_only():
