@@ -183,7 +183,7 @@ class Annotator:
                 )  # fmt: skip
                 undo.pop_all()
         scoring = self.percentiles.over(self.stored_scoring or self.scoring)
-        self._pipeline = Pipeline(self.reference, scoring, self.plan.offsets)
+        self._pipeline = Pipeline(self.reference, scoring, shape, self.plan.offsets)
         self.lock = threading.Lock()
         self._process: int | None = os.getpid()
 

@@ -594,7 +594,7 @@ def pipeline(reference, genes, backend=None, *, width=200, flank=20, scores=ALL_
     guarded = GuardedBackend(backend or NullBackend(), plugins.origins("backend")["null"])
     engine = Engine(guarded, flank=flank, batch_tokens=batch_tokens)
     scoring = Scoring(reference, genes, settings.shape, engine, plan, with_choice(plan, scorers, origins))
-    return Pipeline(reference, scoring)
+    return Pipeline(reference, scoring, scoring.shape)
 
 
 # A small genome with overlapping genes, and what a run with joins says on it; for the tests of joins.

@@ -4,11 +4,14 @@ import json
 import multiprocessing
 import pickle
 import re
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, product
 from pathlib import Path
 
 import cyvcf2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import splicebert_vep
@@ -16,6 +19,7 @@ from factories import FASTA, VCF, Point, plugin
 from splicebert_vep import Annotator, ScoredVariant, Settings, SpliceBertError, Variant
 from splicebert_vep.cli import main as program
 from splicebert_vep.errors import BuildError, PluginError, SettingsError
+from splicebert_vep.genome.reference import Reference
 from splicebert_vep_spec import Status, TableAdapter, TableWriter
 
 DONOR = "chr17-43047641-A-C"  # ClinVar 125852, c.5467+2T>G
@@ -302,3 +306,23 @@ def test_what_the_package_exports_is_there():
     assert set(splicebert_vep.__all__) <= set(dir(splicebert_vep))
     with pytest.raises(AttributeError, match="no attribute 'annotate'"):
         splicebert_vep.annotate  # noqa: B018
+
+
+def test_memory_of_a_record_does_not_grow_with_ref_times_alts(null, tmp_path):
+    with Reference(FASTA) as reference:
+        ref = reference.fetch("chr17", 43_050_000, 43_110_000).decode()
+    alts = [ref[0] + "".join(more) for more in islice(product("ACGT", repeat=6), 1500)]  # no two have one span
+    source = tmp_path / "in.vcf"
+    record = f"17\t43050001\t.\t{ref}\t{','.join(alts)}\t.\t.\t.\n"  # 72 kB; 1,500 spans of it are 90 MB
+    source.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n" + record)
+    emit = ["flat", "vep", *(f"{kind}={tmp_path / kind}" for kind in ("tsv", "jsonl", "parquet"))]
+    tracemalloc.start()
+    try:
+        summary = null.annotate(source, tmp_path / "out.vcf", emit=emit)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert summary.by_status() == {"TOO_LONG": 1500}
+    assert peak < 20e6  # it was 637 MB
+    rows = pq.read_table(tmp_path / "parquet", columns=["REF", "START", "SPAN_REF"]).to_pylist()
+    assert len(rows) == 1500 and all(row == {"REF": ref, "START": None, "SPAN_REF": None} for row in rows)

@@ -101,6 +101,7 @@ def cell(value: Value) -> str:
 
 
 _ROWS_BUFFERED = 16384
+_LETTERS_BUFFERED = 1 << 25  # each of a record's ALTs repeats its REF
 _ARROW_TYPES = {"Float": pa.float64(), "Integer": pa.int64(), "String": pa.string()}
 
 
@@ -137,14 +138,17 @@ class RowsWriter:
     def __init__(self, path: str, schema: pa.Schema, together: int = _ROWS_BUFFERED) -> None:
         self._schema, self._together = schema, together
         self._buffer: list[tuple[Value, ...]] = []
+        self._letters = 0
         self._file = open(path, "wb")  # noqa: SIM115 (pyarrow takes no path that is not UTF-8)
         self._writer = pq.ParquetWriter(self._file, schema, write_page_checksum=True)
 
     def append(self, rows: Iterable[tuple[Value, ...]]) -> None:
         """Append rows."""
-        self._buffer.extend(rows)
-        if len(self._buffer) >= self._together:
-            self._flush()
+        for row in rows:
+            self._buffer.append(row)
+            self._letters += sum(len(value) for value in row if isinstance(value, str))
+            if len(self._buffer) >= self._together or self._letters > _LETTERS_BUFFERED:
+                self._flush()
 
     def close(self) -> None:
         """Write the last rows and the index."""
@@ -161,6 +165,7 @@ class RowsWriter:
         by_column = zip(zip(*self._buffer, strict=True), self._schema, strict=True)
         arrays = [pa.array(map(utf8, values), type=column.type) for values, column in by_column]
         self._buffer.clear()
+        self._letters = 0
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
 

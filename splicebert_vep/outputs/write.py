@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from types import TracebackType
@@ -32,6 +32,7 @@ from ..vcf.info import InfoEncoder, UnfitError
 from ..vcf.read import VcfRecord
 from ..vcf.write import Kind, VcfWriter, kind_of
 
+_BUFFER = 1 << 20  # bytes of lines that are written together
 _PACKED = (".gz", ".bgz", ".zst", ".bz2", ".xz")
 _MERGED = re.compile(r"\|\s*SpliceBERT_pred_")  # a subfield of another program's entries that is ours
 
@@ -44,22 +45,28 @@ class TextFile(ByteOutput):
             raise SettingsError(f"{adapter.name} is written as plain text.", found=path, remedy="leave the suffix out")
         self._adapter, self._origin, self._run = adapter, origin, run
         with origin.guarding("head"):
-            head = self._joined("head", adapter.head(run))
+            head = list(self._checked("head", adapter.head(run)))
         super().__init__(path)
-        self.write_bytes(head)
+        self.write_bytes(b"".join(head))
 
     def write(self, reports: Sequence[RecordReport]) -> None:
-        """Append the lines of a chunk."""
-        with self._origin.guarding("lines"):
-            text = b"".join(self._joined("lines", self._adapter.lines(report, self._run)) for report in reports)
-        self.write_bytes(text)
+        """Append the lines of a chunk, as they come: each of a record's ALTs repeats its REF."""
+        waiting, size = list[bytes](), 0
+        with self._origin.guarding("lines", passing=(BrokenPipeError,)):
+            for report in reports:
+                for line in self._checked("lines", self._adapter.lines(report, self._run)):
+                    waiting.append(line)
+                    size += len(line)
+                    if size > _BUFFER:
+                        self.write_bytes(b"".join(waiting))
+                        waiting, size = [], 0
+        self.write_bytes(b"".join(waiting))
 
-    def _joined(self, method: str, lines: Iterable[str]) -> bytes:
-        parts = [lines] if isinstance(lines, str) else list(lines)
-        for line in parts:
+    def _checked(self, method: str, lines: Iterable[str]) -> Iterator[bytes]:
+        for line in [lines] if isinstance(lines, str) else lines:
             if line is lines or not isinstance(line, str) or "\n" in line or "\r" in line:
                 raise self._origin.broken(method, needed="a list of lines without line ends", found=repr(line))
-        return "".join(f"{line}\n" for line in parts).encode("utf-8", "surrogateescape")
+            yield f"{line}\n".encode("utf-8", "surrogateescape")
 
 
 class TableFile(Output):

@@ -274,7 +274,11 @@ class _InWindows:
 
     def _cut(self, alleles: Iterable[Allele], bases: Bases) -> tuple[Windows, Mapping[Allele, int]]:
         """Return windows, and the row of every allele that has one without N near its span."""
-        short = [allele for allele in alleles if windows.check_length(allele, self._shape) is None]
+        short = [
+            allele
+            for allele in alleles
+            if windows.check_length(max(len(allele.ref), len(allele.alt)), self._shape) is None
+        ]
         placed, cut = windows.place_and_cut(short, bases.lengths, bases.fetch, self._shape)
         fitting = [short[i] for i in np.flatnonzero(placed.fits).tolist()]
         return cut, {allele: i for i, allele in enumerate(fitting) if cut.clean[i]}

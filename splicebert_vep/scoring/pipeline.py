@@ -28,6 +28,11 @@ from .plan import ScorePlan, scored, scored_by_sequence
 
 log = logging.getLogger(__name__)
 
+_TOGETHER = 4096  # alleles whose windows are in memory at a time
+#: Longest span, in nt, of an allele that is TOO_LONG and normalised all the same: thousands of ALTs would each hold a
+#: copy of a REF of a million bases.
+_WRITTEN = 1000
+
 
 class Record(Protocol):
     """A VCF record, or a variant given by hand; ``pos`` is 1-based."""
@@ -57,11 +62,13 @@ class Pipeline:
     Args:
         reference: the FASTA, which REF must agree with.
         scoring: gives the outcomes.
+        shape: of the windows, which say what is too long.
         offsets: ids of fields that count from POS; see ``FieldSpec.from_pos``.
     """
 
     reference: Reference
     scoring: ScoringLike
+    shape: WindowShape
     offsets: frozenset[str] = frozenset()
 
     def report(self, records: Sequence[Record]) -> list[RecordReport]:
@@ -73,13 +80,18 @@ class Pipeline:
         return [_record_report(record, found, by_allele, self.offsets) for record, found in both]
 
     def alleles(self, record: Record) -> list[Allele | Skipped]:
-        """VCF record -> alleles."""
-        return [self._allele(record, alt) for alt in record.alts]
+        """VCF record -> alleles; what takes REF's length is done once, however many ALTs there are."""
+        skipped = [changes.classify(record.ref, alt) for alt in record.alts]
+        if all(skipped):
+            return [one for one in skipped if one]
+        contig = self._contig(record)
+        if isinstance(contig, Skipped):
+            return [one or contig for one in skipped]
+        both = zip(record.alts, skipped, strict=True)
+        return [one or self._allele(contig, record, alt) for alt, one in both]
 
-    def _allele(self, record: Record, alt: str) -> Allele | Skipped:
-        skipped = changes.classify(record.ref, alt)
-        if skipped:
-            return skipped
+    def _contig(self, record: Record) -> str | Skipped:
+        """Return the FASTA's name of a record's contig, where REF is what the FASTA has."""
         contig = self.reference.find(record.chrom)
         if contig is None:
             return Skipped(Status.NO_CONTIG, f"contig {record.chrom} is not in the FASTA")
@@ -88,12 +100,21 @@ class Pipeline:
         if actual != record.ref.upper().encode("ascii"):
             shown = actual[:20].decode("ascii") or "nothing"
             return Skipped(Status.REF_MISMATCH, f"REF {record.ref[:20]}, FASTA {shown} at {record.chrom}:{record.pos}")
+        return contig
+
+    def _allele(self, contig: str, record: Record, alt: str) -> Allele | Skipped:
+        longest = max(len(record.ref), len(alt))
+        if longest > _WRITTEN:
+            longest -= sum(changes.shared_ends(record.ref, alt))
+            too_long = windows.check_length(longest, self.shape) if longest > _WRITTEN else None
+            if too_long:
+                return too_long
         return changes.normalise(contig, record.pos, record.ref, alt, partial(self.reference.fetch, contig))
 
 
 def genes_of(allele: Allele, genes: GeneIndex, shape: WindowShape) -> Sequence[GeneContext] | Skipped:
     """Alleles -> gene & strand."""
-    too_long = windows.check_length(allele, shape)
+    too_long = windows.check_length(max(len(allele.ref), len(allele.alt)), shape)
     if too_long:
         return too_long
     found = genes.contexts(allele.contig, allele.start, allele.end)
@@ -112,7 +133,14 @@ class Scoring:
     choice_plan: ScorePlan
 
     def outcomes(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]:
-        """Return the outcomes of each allele: one per gene, that of flat output first."""
+        """Return the outcomes of each allele: one per gene, that of flat output first.
+
+        Thousands of alleles (of one record even) go in parts, so that memory is that of a part.
+        """
+        parts = (alleles[start : start + _TOGETHER] for start in range(0, len(alleles), _TOGETHER))
+        return [outcome for part in parts for outcome in self._part(part)]
+
+    def _part(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]:
         genes = [genes_of(allele, self.genes, self.shape) for allele in alleles]
         cut = self.cut(alleles, genes)
         scores = self._scores(alleles, genes, cut)

@@ -6,6 +6,7 @@ Trimming and left alignment follow ``bcftools norm`` (Tan et al. 2015, 10.1093/b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from os.path import commonprefix
 
 from splicebert_vep_spec import Allele, Skipped, Status
@@ -32,13 +33,31 @@ def classify(ref: str, alt: str) -> Skipped | None:
         return Skipped(Status.SYMBOLIC, f"ALT {_short(alt)} is symbolic or a breakend")
     if alt == "*":
         return Skipped(Status.SPANNING_DELETION, "ALT '*' stands for a deletion in another record")
-    for name, bases in (("REF", ref), ("ALT", alt)):
-        odd = set(bases.upper()) - _ACGT
+    for name, bases, odd in (("REF", ref, _odd_in_ref(ref)), ("ALT", alt, _odd(alt))):
         if odd or not bases:
-            return Skipped(Status.NON_ACGT, f"{name} {_short(bases)} has letters outside ACGT: {''.join(sorted(odd))}")
-    if ref.upper() == alt.upper():
+            return Skipped(Status.NON_ACGT, f"{name} {_short(bases)} has letters outside ACGT: {odd}")
+    if len(ref) == len(alt) and ref.upper() == alt.upper():
         return Skipped(Status.NO_CHANGE, "REF and ALT are the same")
     return None
+
+
+def _odd(bases: str) -> str:
+    return "".join(sorted(set(bases.upper()) - _ACGT))
+
+
+_odd_in_ref = lru_cache(maxsize=1)(_odd)  # a REF of a million bases may have thousands of ALTs
+
+
+def shared_ends(ref: str, alt: str) -> tuple[int, int]:
+    """Return how many bases a REF/ALT pair shares at its begin and at its end, in any case; the end comes first.
+
+    Neither text is copied as a whole: a REF of a million bases may have thousands of ALTs.
+    """
+    shorter = min(len(ref), len(alt))
+    ends = [bases[len(bases) - shorter :][::-1].upper() for bases in (ref, alt)]
+    suffix = len(commonprefix(ends))
+    begins = [bases[: shorter - suffix].upper() for bases in (ref, alt)]
+    return len(commonprefix(begins)), suffix
 
 
 def trim(pos: int, ref: str, alt: str) -> tuple[int, str, str]:
@@ -52,11 +71,8 @@ def trim(pos: int, ref: str, alt: str) -> tuple[int, str, str]:
     Returns:
         The 0-based start and the upper-case bases that differ; one of the two may be empty.
     """
-    ref, alt = ref.upper(), alt.upper()
-    suffix = len(commonprefix([ref[::-1], alt[::-1]]))
-    ref, alt = ref[: len(ref) - suffix], alt[: len(alt) - suffix]
-    prefix = len(commonprefix([ref, alt]))
-    return pos - 1 + prefix, ref[prefix:], alt[prefix:]
+    prefix, suffix = shared_ends(ref, alt)
+    return pos - 1 + prefix, ref[prefix : len(ref) - suffix].upper(), alt[prefix : len(alt) - suffix].upper()
 
 
 def left_align(start: int, bases: str, fetch: Fetch) -> tuple[int, str]:

@@ -117,9 +117,8 @@ class WindowPairs:
         return WindowPairs(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def check_length(allele: Allele, shape: WindowShape) -> Skipped | None:
-    """Tell that a span leaves no room for the flanks, or None when it does."""
-    longest = max(len(allele.ref), len(allele.alt))
+def check_length(longest: int, shape: WindowShape) -> Skipped | None:
+    """Tell that a span, whose longer side has so many nt, leaves no room for the flanks, or None when it does."""
     if longest <= shape.longest_span:
         return None
     return Skipped(

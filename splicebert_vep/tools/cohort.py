@@ -233,7 +233,7 @@ def read_alleles(
     counts: Counter[str] = Counter(files=len(files), records=0, alts=0)
     warnings: list[str] = []
     bad: list[tuple[CohortFile, InputError]] = []
-    pipeline = Pipeline(annotator.reference, annotator.scoring)
+    pipeline = Pipeline(annotator.reference, annotator.scoring, annotator.scoring.shape)
     known: dict[tuple[str, int, str, tuple[str, ...]], Sequence[Allele | Skipped]] = {}
 
     def alleles_of(record: VcfRecord) -> Sequence[Allele | Skipped]:

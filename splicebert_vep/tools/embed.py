@@ -505,7 +505,7 @@ def _read_sides(path: str, annotator: Annotator, warnings: list[str]) -> tuple[l
     """Return both sides of each allele of a VCF in each of its genes, and ALTs by status."""
     counts: Counter[Status] = Counter()
     sides: list[AlleleSide] = []
-    pipeline = Pipeline(annotator.reference, annotator.scoring)
+    pipeline = Pipeline(annotator.reference, annotator.scoring, annotator.scoring.shape)
     with open_vcf(path) as reader:
         guard = annotator.guard(reader.header.contigs())
         chunks = GuardedChunks(reader, annotator.settings.chunk_records, guard)

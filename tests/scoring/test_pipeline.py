@@ -1,6 +1,8 @@
 """The straight line: a status for every ALT, and scores that depend on nothing but the change itself."""
 
 import random
+import tracemalloc
+from itertools import islice, product
 
 import pytest
 import torch
@@ -225,7 +227,9 @@ def outcome_with(scorer, reference=REFERENCE, genes=GENES, record=None):
     """The allele that a run with this scorer alone reports."""
     plan = ScorePlan((alone(scorer),), scorer.fields, frozenset(("pairs",)))
     engine = Engine(NullBackend(), flank=20, batch_tokens=4096)
-    whole = Pipeline(reference, Scoring(reference, genes, WindowShape(200, 20), engine, plan, plan))
+    whole = Pipeline(
+        reference, Scoring(reference, genes, WindowShape(200, 20), engine, plan, plan), WindowShape(200, 20)
+    )
     return whole.report([record or snv(500)])[0].alleles[0]
 
 
@@ -337,6 +341,19 @@ def test_noise_in_the_last_digits_never_chooses_the_gene(batch_tokens):
     genes = [gene("C"), gene("A"), gene("B", strand="-"), gene("D")]
     expected = gene_order(genes)
     assert gene_order(genes, Noisy(), batch_tokens=batch_tokens) == expected
+
+
+def test_memory_of_a_record_with_thousands_of_alts_is_that_of_a_part():
+    alts = tuple(GENOME[499] + "".join(more) for more in islice(product("ACGT", repeat=7), 16_000))
+    run = pipeline(REFERENCE, GENES, width=500, scores=("LLR", "PLLR"))
+    run.report([FakeRecord("c", 500, GENOME[499], alts[:1])])
+    tracemalloc.start()
+    try:
+        run.report([FakeRecord("c", 500, GENOME[499], alts)])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6  # it was 171 MB, and grew with the ALTs
 
 
 def test_an_allele_that_is_too_long_is_told_with_its_normalised_form():

@@ -139,8 +139,8 @@ def test_n_near_the_span_is_told_and_n_elsewhere_is_counted():
 
 
 def test_too_long_is_told():
-    assert windows.check_length(Allele("c", 0, "A" * 40, ""), SHAPE) is None
-    skipped = windows.check_length(Allele("c", 0, "", "A" * 41), SHAPE)
+    assert windows.check_length(40, SHAPE) is None
+    skipped = windows.check_length(41, SHAPE)
     assert skipped is not None
     assert skipped.status is Status.TOO_LONG
 
