@@ -3,17 +3,21 @@
 import dataclasses
 import json
 import re
+import shutil
+import subprocess
 
 import pandas
 import polars
 import pyarrow.parquet as pq
 import pytest
 
-from factories import ROOT, RUN, report
+from factories import ROOT, RUN, gene, report
 from splicebert_vep.errors import OutputError, SettingsError
 from splicebert_vep.outputs.tables import JsonlAdapter, ParquetAdapter, TsvAdapter
 from splicebert_vep.outputs.write import TableFile, TextFile
 from splicebert_vep.plugins import Origin
+from splicebert_vep.results import ScoredContext
+from splicebert_vep_spec import Status
 
 
 def opened(adapter, path) -> TextFile | TableFile:
@@ -45,20 +49,52 @@ def test_tsv_rows(tmp_path):
     assert rows[2]["REASON"] == "ALT <DEL> is symbolic"
 
 
-def test_odd_text_breaks_no_row_of_a_tsv_and_is_no_formula(tmp_path):
-    """With the line of docs/formats.md, and as a spreadsheet would open it; numbers stay numbers."""
+def odd_table(path):
+    """Write a TSV with IDs of odd text, a gene NA and a chromosome X behind numbered ones; return the cells of ID."""
     odd = {'a#1"b': "a%231%22b", "=1+1": "'=1+1", "+x": "'+x", "-x": "'-x", "@SUM": "'@SUM", "-12": "-12", "+": "+"}
-    path = tmp_path / "t"
+    named = [dataclasses.replace(report(), id=text) for text in odd]
+    named[1:1] = [dataclasses.replace(report(), id="1")] * 40
+    skipped = dataclasses.replace(report().alleles[1], alt="T")
+    scored = [
+        ScoredContext(dataclasses.replace(gene("G1"), symbol="NA", site_offset=offset), Status.OK, "", {})
+        for offset in ("+5", "5")
+    ]
+    alleles = dataclasses.replace(report().alleles[0], alt="T", contexts=tuple(scored)), skipped
     writer = opened(TsvAdapter(), path)
-    writer.write([dataclasses.replace(report(), id=text) for text in odd])
+    writer.write([*named, dataclasses.replace(report(), chrom="X", id="x", ref="T", alleles=alleles)])
     writer.finish()
     writer.publish()
-    [line] = re.findall(r"pandas\.(read_csv\(.*?\))`", (ROOT / "docs" / "formats.md").read_text())
-    table = eval(f"pandas.{line}", {"pandas": pandas, "path": path})
-    assert list(table["ID"][::3]) == list(odd.values())
-    assert len(table) == 3 * len(odd) and table["LLR"].iloc[0] == -1.2346
-    same = polars.read_csv(path, separator="\t", comment_prefix="#", infer_schema=False)
-    assert same["ID"].to_list() == table["ID"].to_list()
+    return [cell for cell in ("a%231%22b", *["1"] * 40, *list(odd.values())[1:], "x") for _ in range(3)]
+
+
+@pytest.mark.parametrize("reader", ["pandas", "polars"])
+def test_the_documented_readers_read_odd_text_and_every_type(reader, tmp_path):
+    """Text is neither lost nor a formula, numbers are numbers, a sign stays."""
+    cells = odd_table(path := tmp_path / "t")
+    [line] = re.findall(rf"^{reader}\.read_csv\(.*\)$", (ROOT / "docs" / "formats.md").read_text(), re.MULTILINE)
+    table = eval(line, {"pandas": pandas, "polars": polars, "path": path})
+    assert list(table["ID"]) == cells
+    assert (table["LLR"][0], table["POS"][0]) == (-1.2346, 100)
+    assert [list(table[name])[-3:-1] for name in ("CHROM", "ALT", "SYMBOL", "SITE_OFFSET")] == [
+        ["X", "X"], ["T", "T"], ["NA", "NA"], ["+5", "5"],
+    ]  # fmt: skip
+    assert table["GENE"].isnull().sum() if reader == "pandas" else table["GENE"].null_count() == len(cells) // 3
+
+
+@pytest.mark.skipif(shutil.which("Rscript") is None, reason="R not installed")
+def test_the_documented_line_of_r_reads_odd_text_and_every_type(tmp_path):
+    cells = odd_table(path := tmp_path / "t")
+    [lines] = re.findall(r"^```r\n(.*?)```", (ROOT / "docs" / "formats.md").read_text(), re.MULTILINE | re.DOTALL)
+    shown = 'c("ID", "CHROM", "ALT", "SYMBOL", "SITE_OFFSET", "LLR")'
+    script = tmp_path / "read.R"
+    script.write_text(
+        f'path <- "{path}"\n{lines}write.table(table[, {shown}], quote = FALSE, sep = "\\t", col.names = FALSE)\n'
+    )
+    done = subprocess.run(["Rscript", str(script)], capture_output=True, text=True, check=True)
+    rows = [line.split("\t")[1:] for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == cells
+    assert [row[1:5] for row in rows[-3:-1]] == [["X", "T", "NA", "+5"], ["X", "T", "NA", "5"]]
+    assert rows[0][5] == "-1.2346" and rows[2][5] == "NA"
 
 
 def test_parquet_rows(tmp_path):
