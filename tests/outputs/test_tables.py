@@ -71,8 +71,8 @@ def odd_table(path):
 def test_the_documented_readers_read_odd_text_and_every_type(reader, tmp_path):
     """Text is neither lost nor a formula, numbers are numbers, a sign stays."""
     cells = odd_table(path := tmp_path / "t")
-    [line] = re.findall(rf"^{reader}\.read_csv\(.*\)$", (ROOT / "docs" / "formats.md").read_text(), re.MULTILINE)
-    table = eval(line, {"pandas": pandas, "polars": polars, "path": path})
+    [lines] = re.findall(rf"^{reader}\.read_csv\($.*?^\)$", (ROOT / "docs" / "formats.md").read_text(), re.M | re.S)
+    table = eval(lines, {"pandas": pandas, "polars": polars, "path": path})
     assert list(table["ID"]) == cells
     assert (table["LLR"][0], table["POS"][0]) == (-1.2346, 100)
     assert [list(table[name])[-3:-1] for name in ("CHROM", "ALT", "SYMBOL", "SITE_OFFSET")] == [
@@ -84,7 +84,7 @@ def test_the_documented_readers_read_odd_text_and_every_type(reader, tmp_path):
 @pytest.mark.skipif(shutil.which("Rscript") is None, reason="R not installed")
 def test_the_documented_line_of_r_reads_odd_text_and_every_type(tmp_path):
     cells = odd_table(path := tmp_path / "t")
-    [lines] = re.findall(r"^```r\n(.*?)```", (ROOT / "docs" / "formats.md").read_text(), re.MULTILINE | re.DOTALL)
+    [lines] = re.findall(r"^```r\n(.*?)```", (ROOT / "docs" / "formats.md").read_text(), re.M | re.S)
     shown = 'c("ID", "CHROM", "ALT", "SYMBOL", "SITE_OFFSET", "LLR")'
     script = tmp_path / "read.R"
     script.write_text(
