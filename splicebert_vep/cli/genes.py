@@ -10,7 +10,7 @@ from typing import Any
 import cloup
 
 from ..files import check_place
-from ..genome.gene_build import DEFAULT_BIOTYPES, BuildReport, compile_genes, load_table, read_contig_lengths
+from ..genome.gene_build import DEFAULT_BIOTYPES, BuildReport, compile_genes, load_table, read_contig_lengths, read_mane
 from ..genome.gene_table import CHOICES, GeneTable
 from .options import PATH, json_option, print_json, print_table, say, shortened
 
@@ -53,6 +53,11 @@ def genes() -> None:
     "--mane-from", metavar="NAME|FILE",
     help="Report the MANE Select transcripts of this table (grch38, or a file) where IN has them.",
 )  # fmt: skip
+@cloup.option(
+    "--mane", metavar="FILE", type=PATH,
+    help="MANE's summary (MANE.GRCh38.v1.5.summary.txt.gz): RefSeq names of Ensembl's transcripts, so that "
+    "NM_007294.4:c.68A>G is found. Default: those of --mane-from.",
+)  # fmt: skip
 @cloup.option("--contig-lengths", metavar="FAI", type=PATH, help="Contig lengths: name, TAB, length, as in a .fai.")
 def build(
     annotation: str,
@@ -62,6 +67,7 @@ def build(
     assembly: str | None,
     biotypes: tuple[str, ...],
     mane_from: str | None,
+    mane: str | None,
     contig_lengths: str | None,
 ) -> None:
     """Compile an annotation into a gene table.
@@ -77,6 +83,7 @@ def build(
         assembly=assembly,
         biotypes=biotypes,
         mane_from=load_table(mane_from) if mane_from else None,
+        refseq=read_mane(mane) if mane else None,
         contig_lengths=read_contig_lengths(Path(contig_lengths)) if contig_lengths else None,
         report=report,
     )
@@ -120,6 +127,7 @@ def _describe(table: GeneTable) -> dict[str, object]:
         "genes": len(table),
         "genes_by_biotype": dict(Counter(table.biotypes).most_common()),
         "genes_by_transcript_choice": dict(Counter(CHOICES[row] for row in table.choice.tolist()).most_common()),
+        "refseq_names": sum(name is not None for name in table.refseq_ids),
         "exons": len(table.exon_start),
         "splice_sites": {"donor": int(donors.sum()), "acceptor": int((1 - donors).sum())},
         "contigs": list(table.contigs),

@@ -258,6 +258,7 @@ def compile_genes(
     assembly: str | None = None,
     biotypes: Collection[str] = DEFAULT_BIOTYPES,
     mane_from: GeneTable | None = None,
+    refseq: Mapping[str, str] | None = None,
     contig_lengths: Mapping[str, int] | None = None,
     report: BuildReport | None = None,
 ) -> GeneTable:
@@ -270,6 +271,8 @@ def compile_genes(
         assembly: the assembly's name; by default as the file says, None when it says nothing.
         biotypes: gene biotypes to keep, literally as in the file. Where the file has none, all genes are kept.
         mane_from: a transcript that is the MANE Select one in this table (by id without version) counts as such.
+        refseq: RefSeq's transcript by that of Ensembl, both with versions, from ``read_mane``; by default those of
+            ``mane_from``.
         contig_lengths: nt by contig under any naming; they win over the file's own.
         report: gets the counts of what was kept and left out.
 
@@ -292,6 +295,9 @@ def compile_genes(
     reported, choice = _choose(found, gene_of, exons, coding, mane_from)
     cds_start, cds_end = _extent(coding, coding.transcript, len(gene_of))
 
+    if refseq is None and mane_from is not None:
+        pairs = zip(mane_from.transcript_ids, mane_from.refseq_ids, strict=True)
+        refseq = {transcript: name for transcript, name in pairs if name}
     genes = [found.genes[row] for row in loci.row]
     contigs = sorted({gene.contig for gene in genes})
     exon_gene, exon_start, exon_end, exon_flags = _unite(exons, gene_of[exons.transcript], reported, loci.strand)
@@ -311,6 +317,7 @@ def compile_genes(
         symbols=tuple(gene.symbol for gene in genes),
         biotypes=tuple(gene.biotype for gene in genes),
         transcript_ids=tuple(found.transcripts[row].id for row in reported.tolist()),
+        refseq_ids=_refseq_ids(found, reported, exons, refseq or {}),
         choice=choice,
         cds_start=cds_start[reported],
         cds_end=cds_end[reported],
@@ -319,6 +326,29 @@ def compile_genes(
         exon_end=exon_end,
         exon_flags=exon_flags,
     )
+
+
+def read_mane(path: str | Path) -> dict[str, str]:
+    """Read RefSeq's transcript by Ensembl's from MANE's summary (MANE.GRCh38.v1.5.summary.txt.gz), plain or gzip.
+
+    Raises:
+        AnnotationError: unreadable, or without the two columns.
+    """
+    path = Path(path)
+    pairs: dict[str, str] = {}
+    with _open(path) as handle:
+        columns = handle.readline().lstrip("#").rstrip("\n").split("\t")
+        try:
+            ensembl, refseq = columns.index("Ensembl_nuc"), columns.index("RefSeq_nuc")
+            for line in handle:
+                cells = line.rstrip("\n").split("\t")
+                pairs[cells[ensembl]] = cells[refseq]
+        except (ValueError, IndexError) as error:
+            raise AnnotationError(
+                "The file is not MANE's summary.", needed="columns Ensembl_nuc and RefSeq_nuc", found=str(error),
+                where=f"{path}, line {len(pairs) + 2}", remedy="give MANE.GRCh38.vN.summary.txt.gz of NCBI",
+            ) from error  # fmt: skip
+    return pairs
 
 
 def read_contig_lengths(path: str | Path) -> dict[str, int]:
@@ -710,6 +740,21 @@ def _choose(
     order = np.lexsort((by_id, -lengths, rank, gene_of[rows]))
     first = order[np.unique(gene_of[rows][order], return_index=True)[1]]
     return rows[first], rank[first]
+
+
+def _refseq_ids(
+    found: _Annotation, reported: Ints, exons: _Intervals, refseq: Mapping[str, str]
+) -> tuple[str | None, ...]:
+    """Return RefSeq's name of each reported transcript.
+
+    A transcript whose exons leave out a base or two, as Ensembl writes a ribosome's frameshift, gets none: RefSeq's
+    sequence has these bases, and its positions count them.
+    """
+    gap = exons.start[1:] - exons.end[:-1]
+    same = exons.transcript[1:] == exons.transcript[:-1]
+    cut = {found.transcripts[row].id for row in exons.transcript[1:][same & (gap < SHORTEST_INTRON)].tolist()}
+    ids = [found.transcripts[row].id for row in reported.tolist()]
+    return tuple(None if one in cut else refseq.get(one) for one in ids)
 
 
 def _unite(exons: _Intervals, gene: Ints, reported: Ints, strand: Ints) -> tuple[Ints, Ints, Ints, Ints]:

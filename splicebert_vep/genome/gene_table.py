@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ _KIND = "splicebert-vep gene table"
 _FORMAT = 2
 _PARQUET, _ZIP = b"PAR1", b"PK\x03\x04"  # what a table begins with; format 1 was an npz
 _TEXTS = ("contig", "gene_id", "symbol", "biotype", "transcript_id", "choice")
+_REFSEQ = "refseq"  # column of later tables; no gene context holds it, so that the digest leaves it out
 _NUMBERS = ("start", "end", "strand", "cds_start", "cds_end")
 _LISTS = ("exon_offset", "exon_length", "exon_flags")
 
@@ -49,6 +50,8 @@ class GeneTable:
         gene_start, gene_end: (G,).
         gene_strand: (G,) 1 or -1.
         gene_ids, symbols, biotypes, transcript_ids: G each.
+        refseq_ids: RefSeq's transcript that equals the reported one base by base (MANE), with its version, G; None
+            where there is none or none is known.
         choice: (G,) indices into ``CHOICES``.
         cds_start, cds_end: (G,) from the first to the last coding base (stop codon included) of the reported
             transcript; both -1 when it is not coding.
@@ -70,6 +73,7 @@ class GeneTable:
     symbols: tuple[str | None, ...]
     biotypes: tuple[str, ...]
     transcript_ids: tuple[str, ...]
+    refseq_ids: tuple[str | None, ...]
     choice: Ints
     cds_start: Ints
     cds_end: Ints
@@ -85,7 +89,8 @@ class GeneTable:
     def digest(self) -> str:
         """SHA-256 (hex) of all that can change a gene context: genes, transcripts, exons and contig names.
 
-        Name, source, assembly, contig lengths, the kind of file and the order of the source's lines do not enter.
+        Name, source, assembly, contig lengths, RefSeq's ids, the kind of file and the order of the source's lines do
+        not enter.
         """
         whole = hashlib.sha256(f"{_KIND} 1".encode())
         texts = {
@@ -136,7 +141,7 @@ class GeneTable:
         gene_start = np.repeat(self.gene_start, np.diff(self.exon_offsets))
         values = (
             [self.contigs[row] for row in self.gene_contig.tolist()], self.gene_ids, self.symbols, self.biotypes,
-            self.transcript_ids, [CHOICES[row] for row in self.choice.tolist()],
+            self.transcript_ids, [CHOICES[row] for row in self.choice.tolist()], self.refseq_ids,
             self.gene_start, self.gene_end, self.gene_strand, self.cds_start, self.cds_end,
             *(
                 pa.ListArray.from_arrays(offsets, pa.array(column, pa.int32()))
@@ -144,12 +149,16 @@ class GeneTable:
                 for column in (self.exon_start - gene_start, self.exon_end - self.exon_start, self.exon_flags)
             ),
         )  # fmt: skip
-        kinds = [pa.string()] * len(_TEXTS) + [pa.int32()] * len(_NUMBERS) + [pa.list_(pa.int32())] * len(_LISTS)
+        kinds = (
+            [pa.string()] * len((*_TEXTS, _REFSEQ))
+            + [pa.int32()] * len(_NUMBERS)
+            + [pa.list_(pa.int32())] * len(_LISTS)
+        )
         about = {
             "format": _FORMAT, "name": self.name, "source": self.source, "assembly": self.assembly,
-            "digest": self.digest, "contig_lengths": dict(self.contig_lengths),
+            "digest": self.digest, _REFSEQ: _digest(self.refseq_ids), "contig_lengths": dict(self.contig_lengths),
         }  # fmt: skip
-        fields = [pa.field(*pair) for pair in zip((*_TEXTS, *_NUMBERS, *_LISTS), kinds, strict=True)]
+        fields = [pa.field(*pair) for pair in zip((*_TEXTS, _REFSEQ, *_NUMBERS, *_LISTS), kinds, strict=True)]
         text = json.dumps(about)
         schema = pa.schema(fields, {_KIND: text, "seal": hashlib.sha256(text.encode()).hexdigest()})
         numbers = (*_NUMBERS, *(f"{label}.list.element" for label in _LISTS))
@@ -191,7 +200,8 @@ class GeneTable:
                 )  # fmt: skip
             found = _decode(table, about)
             seal = hashlib.sha256(text).hexdigest().encode()  # older tables, as the built-in ones, have none
-            if found.digest != about["digest"] or written.get(b"seal", seal) != seal:
+            same = found.digest == about["digest"] and about.get(_REFSEQ) in (None, _digest(found.refseq_ids))
+            if not same or written.get(b"seal", seal) != seal:
                 raise ValueError("contents that differ from the digest written with them")
         except (
             pa.ArrowException, KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError, MemoryError,
@@ -227,8 +237,13 @@ def _bytes(path: Path, count: int = -1) -> bytes:
         ) from error
 
 
+def _digest(identifiers: Sequence[str | None]) -> str:
+    return hashlib.sha256("\n".join(one or "" for one in identifiers).encode()).hexdigest()
+
+
 def _decode(table: Any, about: Mapping[str, Any]) -> GeneTable:
     contigs, gene_ids, symbols, biotypes, transcript_ids, choices = (table[label].to_pylist() for label in _TEXTS)
+    refseq_ids = table[_REFSEQ].to_pylist() if _REFSEQ in table.column_names else [None] * len(gene_ids)
     start, end, strand, cds_start, cds_end = (table[label].to_numpy().astype(np.int64) for label in _NUMBERS)
     lists = [table[label].combine_chunks() for label in _LISTS]
     offset, length, flags = (column.values.to_numpy().astype(np.int64) for column in lists)
@@ -249,6 +264,7 @@ def _decode(table: Any, about: Mapping[str, Any]) -> GeneTable:
         symbols=tuple(symbols),
         biotypes=tuple(biotypes),
         transcript_ids=tuple(transcript_ids),
+        refseq_ids=tuple(refseq_ids),
         choice=np.array([CHOICES.index(word) for word in choices], dtype=np.int64),
         cds_start=cds_start,
         cds_end=cds_end,

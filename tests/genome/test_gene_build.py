@@ -11,7 +11,7 @@ import pytest
 
 from factories import ENSEMBL_GFF3, ENSEMBL_GTF, GENCODE_GFF3, REFSEQ_GFF3, choice_gff3, tabbed, write_text
 from splicebert_vep.errors import AnnotationError
-from splicebert_vep.genome.gene_build import BuildReport, compile_genes, load_table, read_contig_lengths
+from splicebert_vep.genome.gene_build import BuildReport, compile_genes, load_table, read_contig_lengths, read_mane
 from splicebert_vep.genome.gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED
 
 A, D, R = HAS_ACCEPTOR, HAS_DONOR, REPORTED
@@ -147,6 +147,28 @@ def test_mane_from_another_table_counts_without_the_version(tmp_path: Path, olde
     table = compile_genes(path, mane_from=newer)
     assert table.transcript_ids == (older,)
     assert CHOICES[int(table.choice[0])] == "MANE_Select"
+
+
+def test_refseq_names_are_of_the_very_version(tmp_path: Path) -> None:
+    summary = tmp_path / "mane.txt.gz"
+    lines = ["#NCBI_GeneID\tRefSeq_nuc\tEnsembl_nuc\tMANE_status", "1\tNM_1.5\tENST1.2\tMANE Select"]
+    summary.write_bytes(gzip.compress("\n".join(lines).encode()))
+    names = read_mane(summary)
+    assert names == {"ENST1.2": "NM_1.5"}
+    same, other = (write_text(tmp_path, choice_gff3((f"ENST1.{v}", "MANE_Select", 30)), f"{v}.gff3") for v in (2, 3))
+    table = compile_genes(same, refseq=names)
+    assert table.refseq_ids == ("NM_1.5",)
+    assert table.digest == compile_genes(same).digest  # no gene context holds it
+    table.save(tmp_path / "x.genes.parquet")
+    assert load_table(tmp_path / "x.genes.parquet").refseq_ids == ("NM_1.5",)
+    assert compile_genes(same, mane_from=table).refseq_ids == ("NM_1.5",)
+    assert compile_genes(other, refseq=names).refseq_ids == (None,)
+    # Of exons with a gap of a base, positions of RefSeq's sequence, which has the base, are others.
+    cut = write_text(tmp_path, same.read_text().replace("101\t200", "101\t299"), "cut.gff3")
+    assert compile_genes(cut, refseq=names).refseq_ids == (None,)
+    summary.write_text("a\tb\n")
+    with pytest.raises(AnnotationError, match="MANE's summary"):
+        read_mane(summary)
 
 
 def test_a_gap_of_a_few_nt_is_no_intron(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from factories import ENSEMBL_GFF3, SHARED, reverse_complement, tabbed, write_te
 from splicebert_vep.cli.genes import genes
 from splicebert_vep.errors import AnnotationError
 from splicebert_vep.genome.contigs import is_mitochondrial
-from splicebert_vep.genome.gene_build import compile_genes, load_table
+from splicebert_vep.genome.gene_build import compile_genes, load_table, read_mane
 from splicebert_vep.genome.gene_table import CHOICES, REPORTED, GeneTable
 from splicebert_vep.genome.ids import stable_id
 from splicebert_vep.genome.reference import Reference
@@ -58,7 +58,7 @@ def test_load_table_names_what_it_accepts(tmp_path: Path) -> None:
         load_table(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["cut", "other parquet", "no parquet", "changed"])
+@pytest.mark.parametrize("damage", ["cut", "other parquet", "no parquet", "start", "refseq"])
 def test_a_file_that_is_no_table(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "x.genes.parquet"
     compile_genes(write_text(tmp_path, ENSEMBL_GFF3)).save(path)
@@ -70,8 +70,9 @@ def test_a_file_that_is_no_table(tmp_path: Path, damage: str) -> None:
         path.write_bytes(b"PAR1 and no more")
     else:
         table = pq.read_table(path)
-        at = table.schema.get_field_index("start")
-        pq.write_table(table.set_column(at, "start", pa.array([99, 2000], pa.int32())), path)
+        at = table.schema.get_field_index(damage)
+        values = pa.array([99, 2000], pa.int32()) if damage == "start" else pa.array(["NM_1.1", None], pa.string())
+        pq.write_table(table.set_column(at, damage, values), path)
     with pytest.raises(AnnotationError, match="not a compiled gene table"):
         load_table(path)
 
@@ -150,6 +151,7 @@ def test_built_in_tables(name: str, transcript: str, length: int, digest: str) -
     row = table.symbols.index("BRCA1")
     assert stable_id(table.gene_ids[row]) == "ENSG00000012048"
     assert (table.transcript_ids[row], CHOICES[int(table.choice[row])]) == (transcript, "MANE_Select")
+    assert table.refseq_ids[row] == ("NM_007294.4" if name == "GRCh38" else None)
     assert table.gene_strand[row] == -1
     # An exon always lies in its gene, and each gene has an exon of its reported transcript.
     owner = np.repeat(np.arange(len(table)), np.diff(table.exon_offsets))
@@ -188,5 +190,7 @@ def test_built_in_tables_are_what_the_compiler_makes(name: str, file: str, mane_
     path = DATA / "annotation" / file
     if not path.exists():
         pytest.skip("the project's shared annotation is absent")
-    table = compile_genes(path, mane_from=load_table(mane_from) if mane_from else None)
+    refseq = None if mane_from else read_mane(DATA / "annotation" / "MANE.GRCh38.v1.5.summary.txt.gz")
+    table = compile_genes(path, mane_from=load_table(mane_from) if mane_from else None, refseq=refseq)
     assert table.digest == load_table(name).digest
+    assert table.refseq_ids == load_table(name).refseq_ids
