@@ -10,6 +10,7 @@ from ..errors import BuildError
 
 #: chrUn_KI270302v1, chr1_KI270706v1_random, chr1_KI270762v1_alt; hg19 writes chr1_gl000191_random without a version.
 _UCSC_UNPLACED = re.compile(r"chr[0-9A-Za-z]+_([A-Za-z]{2}\d+)(?:v(\d+))?(?:_(?:random|alt|fix))?$")
+_ACCESSION = re.compile(r"(?:[NX][CGTW]_|[A-Z]{1,2})\d{5,}\.\d+")
 _HUMAN = [*map(str, range(1, 23)), "X", "Y"]
 _MOUSE = [*map(str, range(1, 20)), "X", "Y"]
 #: Versions of NC_000001 to 24 in GRCh38, and of NC_000067 to 87 in GRCm39; each earlier build has one less.
@@ -57,6 +58,8 @@ def _accessions() -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 _ACCESSIONS = dict(_accessions())
+#: RefSeq accession of every chromosome by assembly and Ensembl-like name.
+_REFSEQ = {place: accession for accession, place in _ACCESSIONS.items() if accession.startswith("NC_")}
 _SERIES = frozenset(accession.partition(".")[0] for accession in _ACCESSIONS)
 _BY_LENGTH = {
     (_HUMAN[rank], length): assembly for assembly, lengths in _LENGTHS.items() for rank, length in enumerate(lengths)
@@ -95,6 +98,17 @@ def accession_assembly(name: str) -> str | None:
         return _ACCESSIONS[name][0]
     series, dot, version = name.partition(".")
     return f"the assembly of {name}" if dot and version.isdecimal() and series in _SERIES else None
+
+
+def refseq_accession(contig: str, assembly: str | None) -> str | None:
+    """Return the accession with version that HGVS names a contig by, None where none is known.
+
+    It is RefSeq's of a chromosome, and the one that the name itself holds of an unplaced contig (chrUn_KI270302v1).
+    """
+    name = canonical_name(contig)
+    if (known := accession_assembly(contig)) is not None:
+        return contig if contig.startswith("NC_") else _REFSEQ.get((known, name))
+    return _REFSEQ.get((assembly or "", name)) or (name if _ACCESSION.fullmatch(name) else None)
 
 
 def known_assembly(words: str | None) -> str | None:

@@ -142,6 +142,10 @@ class GeneIndex:
         genes = sorted(self._touched(contig, start, end), key=lambda gene: (gene.gene_id, gene.start))
         return [gene.transcript() for gene in genes]
 
+    def transcript(self, row: int) -> Transcript:
+        """Return the reported transcript of the gene in a row of the table."""
+        return self._gene(row).transcript()
+
     def extent(self, context: GeneContext, contig: str, start: int, end: int) -> tuple[int, int]:
         """Return start and end of a gene that a span touches, 0-based half-open.
 
