@@ -297,10 +297,10 @@ def saturate(
 ) -> int:  # fmt: skip
     """Score every SNV of genes or regions into one VCF.
 
-    The file has one record per ALT with every key, as vcfanno and VEP's --custom read it; of several genes its flat
-    values are of one, as in 'annotate'. --emit flat,vep,parquet=FILE keeps all genes apart. Positions that are not A,
-    C, G or T, or in no gene, have no record. With --store the scores are kept too, and a run that was killed goes on
-    when it is run again.
+    The file has one record per ALT, as vcfanno and VEP's --custom read it; of several genes its flat values are of
+    one, as in 'annotate'. --emit flat,vep,parquet=FILE keeps all genes apart. Positions that are not A, C, G or T, or
+    in no gene, have no record. With --store the scores are kept too, and a run that was killed goes on when it is run
+    again.
     """
     from ..genome.places import Places
     from ..tools.saturate import Saturation

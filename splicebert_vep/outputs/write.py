@@ -172,8 +172,7 @@ def plan_outputs(
 class Outputs:
     """Write records and reports to every output of a plan; leave none behind when the block fails.
 
-    The first records, and the contig lengths of the reference by its own names, complete a header for BCF. With
-    ``whole`` every record has every key, a missing value as ``KEY=.``.
+    The first records, and the contig lengths of the reference by its own names, complete a header for BCF.
     """
 
     def __init__(
@@ -183,13 +182,11 @@ class Outputs:
         header: VcfHeader,
         first: Sequence[VcfRecord],
         contig_lengths: Mapping[str, int],
-        *,
-        whole: bool = False,
     ) -> None:
         self._run = run
         self._vcf: VcfWriter | None = None
         self._tables: list[TextFile | TableFile] = []
-        self._renderers = _renderers(plan.info, plan.origins, run, header, whole=whole)
+        self._renderers = _renderers(plan.info, plan.origins, run, header)
         try:
             if plan.info:
                 fields = [field for renderer in self._renderers for field in renderer.fields]
@@ -302,8 +299,6 @@ def _renderers(
     origins: Mapping[str, Origin],
     run: RunInfo,
     header: VcfHeader,
-    *,
-    whole: bool = False,
 ) -> list[_Renderer]:
     """Open the adapters for an input.
 
@@ -334,7 +329,7 @@ def _renderers(
                 one = f"use one of them at a time; {remedy(origin.plugin)}"
                 raise PluginError(problem, where=f"hook {origin.hook}, --emit", remedy=one)
             owners[field.key] = origin
-        encoder = InfoEncoder(fields, whole=whole)
+        encoder = InfoEncoder(fields)
         renderers.append(_Renderer(renderer, origin, encoder, fields, merging=isinstance(adapter, MergingAdapter)))
     stale = [key for key, field in known.items() if key not in owners and _MERGED.search(field.description)]
     if adapters and stale:

@@ -83,8 +83,8 @@ def saturate(
 ) -> tuple[Counter[str], Counter[str]]:  # fmt: skip
     """Score every allele of some places into a VCF; return counts of positions and alleles, and records by status.
 
-    A record is an allele and has every key. Flat values are of one gene, chosen as ``annotate`` chooses it.
-    With a store in the annotator, a run that was killed goes on when it is run again.
+    A record is an allele, and a missing value has no key. Flat values are of one gene, chosen as ``annotate`` chooses
+    it. With a store in the annotator, a run that was killed goes on when it is run again.
 
     Args:
         output: path that ends in ``.vcf.gz``; it appears whole or not at all.
@@ -115,7 +115,7 @@ def saturate(
     lines.append("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO")
     bare = VcfHeader(tuple(f"{line}\n".encode("utf-8", "surrogateescape") for line in lines))
     plugins.run_started(run)
-    with Outputs(plan, run, bare, (), reference.lengths, whole=True) as outputs:
+    with Outputs(plan, run, bare, (), reference.lengths) as outputs:
         lines_by_pos = _by_pos(_lines(asked, annotator, counts, progress))
         while chunk := list(islice(lines_by_pos, _BLOCK)):
             texts = (f"{one.allele.contig}\t{one.pos}\t.\t{one.ref}\t{one.alt}\t.\t.\t.\n" for one in chunk)

@@ -53,13 +53,12 @@ class InfoEncoder:
     """Print annotations as INFO items, by the definitions of their fields.
 
     A field whose description holds ``Format: A|B`` carries entries: their text comes with ``|`` between
-    subfields and escaped within them, so it is checked and not escaped again. A missing value of a record's only ALT
-    has no item, or ``KEY=.`` where the keys of a record are to be ``whole``. A float has 4 decimals, or 6 significant
-    digits below 0.001; other text is escaped as Ensembl VEP does.
+    subfields and escaped within them, so it is checked and not escaped again. A field without any value has no item:
+    vcfanno reads ``KEY=.`` of a number as 0. A float has 4 decimals, or 6 significant digits below 0.001; other text
+    is escaped as Ensembl VEP does.
     """
 
-    def __init__(self, fields: Sequence[InfoField], *, whole: bool = False) -> None:
-        self._missing = "." if whole else None
+    def __init__(self, fields: Sequence[InfoField]) -> None:
         self._fields = {field.key: field for field in fields}
         # per field: begin of the item, printer of a value, whether it has one value per ALT
         self._plans = {field.key: (f"{field.key}=", _printer(field), field.number == "A") for field in fields}
@@ -84,8 +83,6 @@ class InfoEncoder:
                     [value] = values
                     if value is not None:
                         items.append(begin + show(value))
-                    elif self._missing:
-                        items.append(begin + self._missing)
                 elif values.count(None) < count:
                     items.append(begin + ",".join(["." if value is None else show(value) for value in values]))
         except (KeyError, TypeError, ValueError) as error:

@@ -123,6 +123,37 @@ def test_vcfanno_carries_scores_to_the_same_alleles(folder):
         assert float(value) == pytest.approx(every[key][1], abs=1e-4), key
 
 
+@needs("vcfanno")
+def test_vcfanno_takes_no_missing_value_of_a_saturated_file_for_a_zero(folder, run):
+    """An insertion has no LLR, an allele that the file lacks has nothing; the value of its own allele is carried."""
+    place = folder / "saturated"
+    place.mkdir()
+    where = ("--region", "chr17:43047641-43047642", "--indels", "-R", folder / "ref.fa", "--backend", "null")
+    assert run("saturate", *where, "-O", place / "scored.split.vcf.gz")[0] == 0
+    every = {}
+    with pysam.VariantFile(str(place / "scored.split.vcf.gz")) as file:
+        for record in file:
+            every[record.pos, record.ref, record.alts[0]] = dict(record.info)
+    lines = [f"chr17\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\tGT\t0/1\n" for pos, ref, alt in every]
+    head = '##fileformat=VCFv4.2\n##contig=<ID=chr17>\n##FORMAT=<ID=GT,Number=1,Type=String,Description="g">\n'
+    names = "\t".join(["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", "S"]) + "\n"
+    (place / "other.vcf").write_text(head + names + "".join(lines) + lines[-1].replace("4304764", "4304774"))
+    told = subprocess.run(
+        ["vcfanno", "-base-path", str(place), str(RECIPES / "vcfanno.toml"), str(place / "other.vcf")],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    (place / "annotated.vcf").write_bytes(told.stdout)
+    numbers = ("SpliceBERT_LLR", "SpliceBERT_KL_CTX", "SpliceBERT_KL_SS")
+    with pysam.VariantFile(str(place / "annotated.vcf")) as file:
+        *found, absent = list(file)
+    assert len(found) == len(every) and not absent.info.keys()
+    for record in found:
+        own = every[record.pos, record.ref, record.alts[0]]
+        assert ("SpliceBERT_LLR" in own) == (len(record.ref) == len(record.alts[0]))
+        assert [record.info.get(key) for key in numbers] == [own.get(key) for key in numbers]
+        assert record.info["SpliceBERT_STATUS"] == own["SpliceBERT_STATUS"]
+
+
 @needs("bcftools", "genmod")
 def test_genmod_gives_points_for_a_score(folder):
     recipe(folder, "genmod.sh", "in.vcf.gz", "ref.fa", "genmod")

@@ -102,7 +102,7 @@ def test_a_deletion_that_leaves_no_room_for_flanks_is_left_out(run, tmp_path, ti
     assert "FAILED" not in err
 
 
-def test_a_record_for_every_allele_with_the_flat_gene_and_every_key(run, tmp_path):
+def test_a_record_for_every_allele_with_the_flat_gene_and_no_key_without_a_value(run, tmp_path):
     """Consumers that join by allele mixed the genes of several records; other layouts have each gene's own values."""
     out, table, again = tmp_path / "out.vcf.gz", tmp_path / "t.parquet", tmp_path / "again.vcf"
     words = ["--region", TWO_GENES, *NULL, "--emit", f"flat,vep,parquet={table}", "-O", out]
@@ -113,14 +113,14 @@ def test_a_record_for_every_allele_with_the_flat_gene_and_every_key(run, tmp_pat
     order = [(int(row[1]), row[3], row[4]) for row in rows]
     assert order == sorted(order) and len(set(order)) == len(rows) == 3 * 10
     assert {info(row[7])["SpliceBERT_NGENES"] for row in rows} == {"2"}
-    keys = {line.split("ID=")[1].split(",")[0] for line in text_of(out).splitlines() if line.startswith("##INFO")}
-    assert all(info(row[7]).keys() == keys for row in rows) and "SpliceBERT_KL_SS" in keys
+    assert all("SpliceBERT_KL_SS" in info(row[7]) for row in rows)
+    assert not any("." in info(row[7]).values() for row in rows)  # vcfanno reads it as 0
     assert {entry.split("|")[4] for row in rows for entry in info(row[7])["SpliceBERT"].split(",")} == {"+", "-"}
     found = pq.read_table(table).to_pylist()
     assert len(found) == 60 and len({(row["POS"], row["ALT"], row["GENE"]) for row in found}) == 60
     assert run("annotate", out, *NULL, "--emit", "flat", "-O", again)[0] == 0
     for own, row in zip(rows, records(again.read_text()), strict=True):
-        assert given(own).items() >= info(row[7]).items()
+        assert info(own[7]).items() >= info(row[7]).items()
     table.unlink()
     sequence = "".join(gzip.decompress(FASTA.read_bytes()).decode().upper().splitlines()[1:])
     with pysam.TabixFile(str(out)) as indexed:
@@ -144,14 +144,7 @@ def test_it_says_what_annotate_says(run, tmp_path):
     for line in again.read_text().splitlines():
         if line.startswith("##INFO"):
             assert own[line.split(",")[0]] == line
-    assert [row[:7] + [given(row)] for row in body(out)] == [
-        row[:7] + [info(row[7])] for row in records(again.read_text())
-    ]
-
-
-def given(row):
-    """The values that are not missing."""
-    return {key: value for key, value in info(row[7]).items() if value != "."}
+    assert body(out) == records(again.read_text())
 
 
 def test_overlapping_places_give_every_allele_once(run, tmp_path):
@@ -235,7 +228,7 @@ def test_what_failed_is_told_and_not_stored(run, tmp_path, monkeypatch):
     assert code == 0 and "by status: FAILED 153, OK 297" in err
     failed = [info(row[7]) for row in body(out)][:153]
     assert {one["SpliceBERT_REASON"] for one in failed} == {"no_luck&_50%%3B_sorry"}
-    assert all(one["SpliceBERT_SYMBOL"] == "BRCA1" and one["SpliceBERT_KL_CTX"] == "." for one in failed)
+    assert all(one["SpliceBERT_SYMBOL"] == "BRCA1" and "SpliceBERT_KL_CTX" not in one for one in failed)
     with ScoreStore(store) as opened:
         assert opened.count(opened.spaces()[0]) == 297
 
