@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from splicebert_vep_spec import Allele, Backend, FieldSpec, GeneContext, Interval, Skipped, Status, Value
 
+from ..consequence.outcomes import Consequence, Effect, Outcome, sentence
 from ..errors import LabelError, require
 from ..files import whole_or_not
 from ..genome.reference import Reference
@@ -482,3 +484,120 @@ def draw_precision_recall(
         axes.set_axis_off()
     with whole_or_not(path) as temporary:
         figure_.savefig(temporary, format="png", dpi=120)
+
+
+# ---- consequences against what was seen in RNA ---------------------------------------------------------------------
+
+_ALTERNATIVE = frozenset({Effect.EXON_EXTENSION, Effect.EXON_TRUNCATION})
+_KINDS_SEEN = {
+    "skip": frozenset({Effect.EXON_SKIPPING}),
+    "alternative donor": _ALTERNATIVE,
+    "alternative acceptor": _ALTERNATIVE,
+    "retention": frozenset({Effect.INTRON_RETENTION}),
+    "multiple": _ALTERNATIVE | {Effect.EXON_SKIPPING},
+}
+_SITE_SEEN = re.compile(r"(\d+) ?nt (up|down)stream from (?:the )?([35])' ?ss")
+_OBSERVED = ("hgvs", "chrom", "pos", "ref", "alt", "strand", "affects_splicing", "effect", "observation",
+             "acceptor_gained", "donor_gained")  # fmt: skip
+
+
+class ObservedSplicing(NamedTuple):
+    """A variant and what was seen in RNA, as Strauch et al. 2022 (10.1371/journal.pone.0269159) collected it.
+
+    Args:
+        pos: 1-based, as in VCF.
+        label: ``none`` where splicing is normal, else the file's word for the effect.
+        site: 0-based exonic base of the new site that was used; None where none is given.
+        size: nt that the exon gains by it, as the observation has it; None where none is given.
+    """
+
+    name: str
+    chrom: str
+    pos: int
+    ref: str
+    alt: str
+    strand: str
+    label: str
+    observation: str
+    site: int | None
+    size: int | None
+
+    def right(self, outcome: Outcome) -> bool:
+        """Tell whether an outcome is of the kind that was seen."""
+        return outcome.kind in _KINDS_SEEN[self.label]
+
+    def exact(self, outcome: Outcome) -> bool:
+        """Tell whether an outcome uses the new site that was seen."""
+        by_site = self.site is not None and any(site.position == self.site for site in outcome.sites)
+        return outcome.kind in _ALTERNATIVE and (by_site or (self.size is not None and outcome.size == self.size))
+
+
+def read_observed(path: Path) -> list[ObservedSplicing]:
+    """Read a TSV of variants with RNA evidence; further columns are left alone.
+
+    Raises:
+        LabelError: not such a file, or a row that cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle, delimiter="\t")
+            if missing := [column for column in _OBSERVED if column not in (reader.fieldnames or ())]:
+                problem = f"The observed effects lack columns: {', '.join(missing)}."
+                raise LabelError(problem, needed=", ".join(_OBSERVED), where=str(path))
+            return [_observed(row, number, path) for number, row in enumerate(reader, start=2)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError("The observed effects cannot be read.", found=str(error), where=str(path)) from error
+
+
+def _observed(row: dict[str, str], line: int, path: Path) -> ObservedSplicing:
+    label = row["effect"] if row["affects_splicing"] == "1" else "none"
+    if label == "normal" and (found := re.search("Alternative ([35])'", row["observation"])):
+        label = "alternative donor" if found[1] == "5" else "alternative acceptor"
+    gained = row["acceptor_gained"] or row["donor_gained"]
+    try:
+        if label != "none" and label not in _KINDS_SEEN:
+            raise ValueError(f"effect {label!r}")
+        site = int(float(gained)) - 1 if gained and label in ("alternative donor", "alternative acceptor") else None
+        size = None
+        if label != "multiple" and (seen := _SITE_SEEN.search(row["observation"])):
+            size = int(seen[1]) * (1 if (seen[2] == "down") == (seen[3] == "5") else -1)
+        return ObservedSplicing(
+            row["hgvs"], row["chrom"], int(row["pos"]), row["ref"], row["alt"], row["strand"], label,
+            row["observation"], site, size,
+        )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise LabelError(
+            "A row of the observed effects cannot be read.", needed=f"an effect of {', '.join(_KINDS_SEEN)} or normal",
+            found=str(error), where=f"{path}, line {line}",
+        ) from error  # fmt: skip
+
+
+def compare_consequences(pairs: Sequence[tuple[ObservedSplicing, Consequence]]) -> str:
+    """Return how consequences agree with RNA: figures, a table of effects by label, and every disagreement."""
+    affected = [(seen, found) for seen, found in pairs if seen.label != "none"]
+    normal = [found for seen, found in pairs if seen.label == "none"]
+    sites = [(seen, found) for seen, found in affected if seen.site is not None or seen.size is not None]
+    counts = {
+        "the right kind is the first outcome": [bool(f.outcomes) and s.right(f.outcomes[0]) for s, f in affected],
+        "the right kind is among the outcomes": [any(map(s.right, f.outcomes)) for s, f in affected],
+        "the very site is among the outcomes": [any(map(s.exact, f.outcomes)) for s, f in sites],
+        "no effect where RNA is normal": [found.effect is Effect.NO_EFFECT for found in normal],
+    }
+    lines = [f"{what}: {sum(hits)} of {len(hits)} ({sum(hits) / len(hits):.1%})" for what, hits in counts.items() if hits]
+    effects = [effect for effect in Effect if any(found.effect is effect for _, found in pairs)]
+    lines += ["", "\t".join(["seen in RNA", *effects])]
+    for label in ("none", *_KINDS_SEEN):
+        row = [found.effect for seen, found in pairs if seen.label == label]
+        if row:
+            lines.append("\t".join([label, *(str(row.count(effect)) for effect in effects)]))
+    lines.append("")
+    for seen, found in pairs:
+        if seen.label == "none":
+            agrees = found.effect is Effect.NO_EFFECT
+        else:
+            agrees = bool(found.outcomes) and seen.right(found.outcomes[0])
+            if seen.site is not None or seen.size is not None:
+                agrees = agrees and any(map(seen.exact, found.outcomes))
+        if not agrees:
+            lines.append(f"{seen.name}\tseen: {seen.label}, {seen.observation or '-'}\tfound: {sentence(found)}")
+    return "\n".join(lines)
