@@ -583,7 +583,9 @@ def compare_consequences(pairs: Sequence[tuple[ObservedSplicing, Consequence]]) 
         "the very site is among the outcomes": [any(map(s.exact, f.outcomes)) for s, f in sites],
         "no effect where RNA is normal": [found.effect is Effect.NO_EFFECT for found in normal],
     }
-    lines = [f"{what}: {sum(hits)} of {len(hits)} ({sum(hits) / len(hits):.1%})" for what, hits in counts.items() if hits]
+    lines = [
+        f"{what}: {sum(hits)} of {len(hits)} ({sum(hits) / len(hits):.1%})" for what, hits in counts.items() if hits
+    ]
     effects = [effect for effect in Effect if any(found.effect is effect for _, found in pairs)]
     lines += ["", "\t".join(["seen in RNA", *effects])]
     for label in ("none", *_KINDS_SEEN):

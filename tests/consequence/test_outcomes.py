@@ -81,10 +81,15 @@ class Gene:
         return normalise("1", start, anchor + ref, anchor + alt, self.fetch)
 
     def run(
-        self, allele: tuple[int, str, str], changes: dict[str, float],
-        gains: dict[tuple[str, int], float] | None = None, *, before: dict[str, float] | None = None, known: tuple[tuple[str, int], ...] = (),
+        self,
+        allele: tuple[int, str, str],
+        changes: dict[str, float],
+        gains: dict[tuple[str, int], float] | None = None,
+        *,
+        before: dict[str, float] | None = None,
+        known: tuple[tuple[str, int], ...] = (),
         others: dict[tuple[str, int], tuple[float, float]] | None = None,
-    ) -> Consequence:  # fmt: skip
+    ) -> Consequence:
         """Return the consequence of an allele.
 
         Args:

@@ -10,6 +10,7 @@ import pytest
 
 from factories import SHARED, FakeReference
 from oracle import Oracle, random_transformers, revcomp
+from splicebert_vep.consequence.outcomes import Consequence, Effect, Outcome, Site
 from splicebert_vep.errors import LabelError, SettingsError
 from splicebert_vep.model.backend import TorchBackend
 from splicebert_vep.model.bert import VOCABULARY
@@ -23,8 +24,10 @@ from splicebert_vep.train.evaluate import (
     WITHOUT_SITES,
     BenchRow,
     LabelledVariant,
+    compare_consequences,
     judge,
     read_labelled,
+    read_observed,
     score_labelled,
 )
 from splicebert_vep_spec import BackendOptions, FieldSpec, Interval, Skipped, Status
@@ -248,3 +251,53 @@ def test_a_model_of_one_window_length_does_not_score_rows_of_another(model):
             [variant(600, sequence=GENOME[500:700].encode(), sequence_start=500)], {},
             SimpleNamespace(info=fixed, forward=backend.forward), plan(), "own",
         )  # fmt: skip
+
+
+OBSERVED_HEAD = (
+    "hgvs\tchrom\tpos\tref\talt\tstrand\taffects_splicing\teffect\tobservation\tacceptor_gained\tdonor_gained\n"
+)
+#: A skip; a new site given by position and one by words; a kind in words only; two of normal RNA.
+OBSERVED = [
+    ("a", "1", "skip", "Exon 2 skipped", "", ""),
+    ("b", "1", "alternative donor", "Use of a cryptic site 22 nt upstream from 5' ss", "", "101.0"),
+    ("c", "1", "alternative acceptor", "Use of a cryptic site 7 nt upstream from 3' ss", "", ""),
+    ("d", "1", "normal", "Exonic Alternative 5' Splice Site", "", ""),
+    ("e", "0", "normal", "No change", "", ""),
+    ("f", "0", "normal", "", "", ""),
+]
+
+
+def test_consequences_are_compared_with_rna(tmp_path):
+    path = tmp_path / "seen.tsv"
+    rows = ("\t".join([name, "1", "90", "A", "C", "+", *rest]) + "\n" for name, *rest in OBSERVED)
+    path.write_text(OBSERVED_HEAD + "".join(rows))
+    seen = read_observed(path)
+    assert [(one.label, one.site, one.size) for one in seen[:4]] == [
+        ("skip", None, None), ("alternative donor", 100, -22), ("alternative acceptor", None, 7),
+        ("alternative donor", None, None),
+    ]  # fmt: skip
+
+    def found(kind: Effect, size: int, position: int = 0) -> Consequence:
+        site = Site("donor", position, 2, "new", 0.0, 0.9)
+        return Consequence(kind, (Outcome(kind, 0.9, (2, 2), size, (site,), None, ""),))
+
+    skip, none = found(Effect.EXON_SKIPPING, -30), Consequence(Effect.NO_EFFECT)
+    answers = [skip, found(Effect.EXON_TRUNCATION, -21, 100), found(Effect.EXON_EXTENSION, 8), skip, none, skip]
+    lines = compare_consequences(list(zip(seen, answers, strict=True))).splitlines()
+    assert lines[:4] == [
+        "the right kind is the first outcome: 3 of 4 (75.0%)",
+        "the right kind is among the outcomes: 3 of 4 (75.0%)",
+        "the very site is among the outcomes: 1 of 2 (50.0%)",
+        "no effect where RNA is normal: 1 of 2 (50.0%)",
+    ]
+    assert lines[5:10] == [
+        "seen in RNA\texon_skipping\texon_extension\texon_truncation\tNO_EFFECT",
+        "none\t1\t0\t0\t1",
+        "skip\t1\t0\t0\t0",
+        "alternative donor\t1\t0\t1\t0",
+        "alternative acceptor\t0\t1\t0\t0",
+    ]
+    assert [line.partition("\t")[0] for line in lines[11:]] == ["c", "d", "f"]
+    path.write_text(OBSERVED_HEAD.replace("\teffect", ""))
+    with pytest.raises(LabelError):
+        read_observed(path)
