@@ -144,9 +144,10 @@ class Outcome:
         support: the weakest premise, 0 to 1; of site_loss and site_gain the change of p.
         exons: first and last number of the exons that are skipped, or twice that of the exon that changes; of
             a pseudoexon or retained intron those of the exons on both sides.
-        size: nt that the mRNA gains, negative where it loses them; 0 where that is not known.
+        size: nt that splicing adds to the mRNA, negative where it leaves them out; 0 where that is not known.
         sites: that it rests on, those no longer used first.
-        protein: None where the result is not known (site_loss, site_gain).
+        protein: None where it is not known: of site_loss and site_gain, and where the CDS is not a whole one and loses
+            an end.
         hgvs: r. name without the transcript; empty where it is not known.
     """
 
@@ -187,7 +188,7 @@ class SplicedTranscript:
     """
 
     def __init__(self, transcript: Transcript, known: Mapping[str, Set[int]], fetch: Fetch) -> None:
-        self.transcript, self._fetch = transcript, fetch
+        self.transcript, self.fetch = transcript, fetch
         self.plus = transcript.strand == "+"
         self.exons = [self.turned(exon.start, exon.end) for exon in transcript.exons]
         self.starts, self.ends = np.array(self.exons, dtype=np.int64).T
@@ -203,7 +204,8 @@ class SplicedTranscript:
         if transcript.cds:
             low, high = self.turned(transcript.cds.start, transcript.cds.end)
             start, end = self.coding = self._along(low), self._along(high - 1) + 1
-            self.codons = tuple(tuple(map(self._base, range(at, at + 3))) for at in (start, end - 3))
+            if end - start >= 3:
+                self.codons = tuple(tuple(map(self._base, range(at, at + 3))) for at in (start, end - 3))
             self.protein = _whole_protein(self.mrna[start:end])
 
     def turned(self, start: int, end: int) -> tuple[int, int]:
@@ -212,7 +214,7 @@ class SplicedTranscript:
 
     def bases(self, start: int, end: int) -> bytes:
         """Return REF's bases of a turned stretch."""
-        found = self._fetch(*self.turned(start, end))
+        found = self.fetch(*self.turned(start, end))
         return found if self.plus else other_strand(found)
 
     def _along(self, base: int) -> int:
@@ -232,8 +234,8 @@ class SplicedTranscript:
 class _Changed:
     """An allele in a transcript's direction, and where REF's boundaries are in ALT."""
 
-    def __init__(self, spliced: SplicedTranscript, allele: Allele, fetch: Fetch) -> None:
-        placed = in_transcript(allele, spliced.transcript.strand, fetch)
+    def __init__(self, spliced: SplicedTranscript, allele: Allele) -> None:
+        placed = in_transcript(allele, spliced.transcript.strand, spliced.fetch)
         self._spliced = spliced
         self.start, self.end = spliced.turned(placed.start, placed.end)
         alt = placed.alt.encode("ascii")
@@ -335,7 +337,7 @@ class _Edit(NamedTuple):
     after: int = 0
 
 
-def consequence(spliced: SplicedTranscript, allele: Allele, answers: Answers, fetch: Fetch) -> Consequence:
+def consequence(spliced: SplicedTranscript, allele: Allele, answers: Answers) -> Consequence:
     """Return what an allele does to a transcript.
 
     Only sites within the answers are judged: they should reach as far as an allele can change one.
@@ -343,20 +345,19 @@ def consequence(spliced: SplicedTranscript, allele: Allele, answers: Answers, fe
     Args:
         allele: normalised.
         answers: of a splice-site model; see ``Answers``.
-        fetch: of the allele's contig.
 
     Raises:
         ValueError: the answers do not hold the allele, or their lengths do not fit it.
     """
-    return _Case(spliced, allele, answers, fetch).consequence()
+    return _Case(spliced, allele, answers).consequence()
 
 
 class _Case:
     """One allele of one transcript."""
 
-    def __init__(self, spliced: SplicedTranscript, allele: Allele, answers: Answers, fetch: Fetch) -> None:
-        self._spliced, self._allele, self._fetch = spliced, allele, fetch
-        self._change = change = _Changed(spliced, allele, fetch)
+    def __init__(self, spliced: SplicedTranscript, allele: Allele, answers: Answers) -> None:
+        self._spliced, self._allele = spliced, allele
+        self._change = change = _Changed(spliced, allele)
         size = len(answers.ref)
         if len(answers.alt) != size - allele.shift:
             raise ValueError(f"answers of {len(answers.alt)} positions of ALT: needed {size - allele.shift}")
@@ -544,10 +545,11 @@ class _Case:
         start, stop = spliced.exons[exon]
         exons = self._exons()
         low, high, _ = exons[exon]
+        within = change.shift != 0 and change.start < x < change.alt_end  # new bases, that REF has no place for
         if site.kind == DONOR:
             exons[exon] = (low, x, None)
             size = x - end.at
-            if end.gone and x > change.start:
+            if x > change.start and (end.gone or (within and size < 0)):
                 edit = _Edit(exons, (change.start, stop), (change.start, x), exon)
             elif size > 0:
                 edit = _Edit(exons, inserted=(end.at, x), after=exon)
@@ -556,7 +558,7 @@ class _Case:
         else:
             exons[exon] = (x, high, None)
             size = end.at - x
-            if end.gone and x < change.alt_end:
+            if x < change.alt_end and (end.gone or (within and size < 0)):
                 edit = _Edit(exons, (start, change.end), (x, change.alt_end), exon - 1)
             elif size > 0:
                 edit = _Edit(exons, inserted=(x, end.at), after=exon - 1)
@@ -699,8 +701,10 @@ class _Case:
                 found.append(begins[exon] + at - edit.exons[exon][0])
             return found[0] if found == list(range(found[0], found[0] + 3)) else None
 
-        if not spliced.codons:
+        if spliced.coding is None:
             return Protein(Frame.NON_CODING)
+        if not spliced.codons:
+            return None
         first, last = spliced.codons
         return _product(spliced, mrna, codon(first), codon(last), begins[-2])
 
@@ -746,7 +750,7 @@ class _Case:
         (start, end), *more = zip(spliced.starts[touched].tolist(), spliced.ends[touched].tolist(), strict=True)
         if more or change.start < start or change.end > end or (change.start < high and change.end > low):
             return None
-        name = transcript_name(self._allele, spliced.transcript, self._fetch)
+        name = transcript_name(self._allele, spliced.transcript, spliced.fetch)
         return None if name is None else name.partition(":")[2][2:].translate(_RNA)
 
     def _bases_of(self, start: int, end: int) -> Iterator[str]:
@@ -871,8 +875,8 @@ def _shared(one: bytes, other: bytes) -> int:
 def _protein_name(ref: str, alt: str, frame: Frame) -> tuple[str, int]:
     """Return the p. name of a change, and the index of the first amino acid that differs; both end with ``*``."""
     first = _shared(ref.encode("ascii"), alt.encode("ascii"))
-    if first == len(alt) == len(ref):
-        return "p.(=)", first
+    if first == len(alt):
+        return "p.(=)" if len(alt) == len(ref) else "p.?", first
 
     def at(index: int) -> str:
         return f"{_THREE[ref[index]]}{index + 1}"

@@ -116,7 +116,7 @@ class Gene:
         for kind, place in [*((site[0], self.base(site)) for site in SITES[: 2 * len(self.exons) - 2]), *known]:
             sites["acceptor" if kind == "A" else "donor"].add(self._interval(place, place + 1)[0])
         spliced = SplicedTranscript(self.transcript, sites, self.fetch)
-        return consequence(spliced, self.allele(*allele), Answers(0, ref, alt), self.fetch)
+        return consequence(spliced, self.allele(*allele), Answers(0, ref, alt))
 
 
 @pytest.fixture(params=["+", "-"])
@@ -294,6 +294,13 @@ def test_duplication_at_an_acceptor_makes_a_second_one(gene):
     assert found.outcomes[0].support == pytest.approx(0.6 / (0.6 + SEEN))
 
 
+def test_donor_within_an_insertion(gene):
+    start = gene.exons[1][0]  # GCT GCT + AGGT + GCT ...: the exon ends after AG, c.25 and more are missing
+    found = gene.run((start + 6, "", "AGGT"), {"D2": 0.1}, {("D", start + 7): 0.8})
+    expected = ("frameshift", "p.(Ala9Argfs*?)", None, None)  # AG+G, then ACG
+    assert first(found) == ("exon_truncation", (2, 2), -26, "r.25_48delins[ag]", expected)
+
+
 def test_deletion_across_an_exon_end(gene):
     end = gene.exons[1][1]  # the last T and GT go; GC AAGT remains
     found = gene.run((end - 1, "TGT", ""), {"D2": 0.0}, {("D", end + 1): 0.8})
@@ -325,6 +332,19 @@ def test_ends_of_the_coding_sequence(gene, exons, coding, exon, protein):
     gene = Gene("+" if gene.plus else "-", exons, coding)
     found = gene.run(donor_snv(gene, exon), {f"A{exon}": 0.0, f"D{exon}": 0.0})
     assert first(found)[-1] == protein
+
+
+def test_mrna_that_ends_within_the_last_codon_has_no_name_of_its_protein(gene):
+    gene = Gene("+" if gene.plus else "-", [*EXONS[:4], "TAA"], (10, 166))
+    found = gene.run(acceptor_snv(gene, 5), {"A5": 0.0}, {("A", gene.base("A5") + 1): 0.8})
+    assert first(found)[-1] == ("stop_lost", "p.?", None, None)
+
+
+def test_cds_of_two_bases_is_no_cds(gene):
+    gene = Gene("+" if gene.plus else "-", coding=(10, 12))
+    found = gene.run(donor_snv(gene, 2), {"A2": 0.0, "D2": 0.0})
+    assert found.effect is Effect.EXON_SKIPPING
+    assert found.outcomes[0].protein is None
 
 
 def test_transcript_without_a_cds(gene):
@@ -364,9 +384,9 @@ def test_answers_that_do_not_fit(gene):
     spliced = SplicedTranscript(gene.transcript, {"acceptor": set(), "donor": set()}, gene.fetch)
     allele = gene.allele(gene.exons[1][1], "G", "T")
     with pytest.raises(ValueError, match="ALT"):
-        consequence(spliced, allele, Answers(0, np.zeros((700, 2)), np.zeros((699, 2))), gene.fetch)
+        consequence(spliced, allele, Answers(0, np.zeros((700, 2)), np.zeros((699, 2))))
     with pytest.raises(ValueError, match="hold"):
-        consequence(spliced, allele, Answers(0, np.zeros((9, 2)), np.zeros((9, 2))), gene.fetch)
+        consequence(spliced, allele, Answers(0, np.zeros((9, 2)), np.zeros((9, 2))))
 
 
 def test_sentences(gene):
