@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status, Value
 
+from .consequence.hgvs import FoundName, HgvsName, Names, read_variant
 from .errors import SettingsError
 from .files import check_outputs
 from .genome.gene_build import is_built_in, load_table
@@ -46,6 +48,7 @@ from .vcf.write import Kind
 _CHUNKS_HELD = 8  # read at most so far ahead of the first score to tell the build
 
 R = TypeVar("R", bound=Record)
+log = logging.getLogger(__name__)
 
 
 class GuardedChunks(Generic[R]):
@@ -167,6 +170,7 @@ class Annotator:
         self.genes = GeneIndex(table)
         self._engine = Engine(self.backend, flank=shape.flank, batch_tokens=settings.batch_tokens)
         self.reference = Reference(reference, assembly=table.assembly)  # last: a FASTA may take a minute to index
+        self._names = Names(self.genes, self.reference)
         self.choice_plan = with_choice(self.plan, scorers, origins)
         self._run: RunInfo | None = None
         self.scoring = Scoring(self.reference, self.genes, shape, self._engine, self.plan, self.choice_plan)
@@ -224,8 +228,9 @@ class Annotator:
         """Score variants given by hand.
 
         Args:
-            variants: one, ``"chr17-43071077-T-C"`` or a ``Variant``; or any number of them, or of
-                (chrom, 1-based pos, ref, alt), in an iterable; or a DataFrame with columns CHROM, POS, REF, ALT.
+            variants: one, ``"chr17-43071077-T-C"``, an HGVS name as ``lookup`` takes it, or a ``Variant``; or any
+                number of them, or of (chrom, 1-based pos, ref, alt), in an iterable; or a DataFrame with columns CHROM,
+                POS, REF, ALT.
             joins: other programs' scores that are added, from ``open_joins``; they stay open.
 
         Returns:
@@ -234,12 +239,26 @@ class Annotator:
 
         Raises:
             BuildError: FASTA and annotation, or FASTA and 20 or more variants, are not of one build.
-            SettingsError: a variant cannot be read.
+            SettingsError: a variant cannot be read, or a name is not found.
         """
         if isinstance(variants, str | Variant):
             [result] = self._results([variants], joins)
             return result
         return self._results(variants, joins)
+
+    def lookup(self, name: str | HgvsName) -> FoundName:
+        """Return the variant that an HGVS name means, and a note where the name does not say its transcript exactly.
+
+        Args:
+            name: c. or n. of a reported transcript (``NM_007294.4:c.5467+2T>G``, ``NM_007294.4(BRCA1):c.``,
+                ``ENST00000357654.9:c.``, ``BRCA1:c.``) or g. of a contig (``NC_000017.11:g.``).
+
+        Raises:
+            SettingsError: it cannot be read, its transcript or position is not there, or its bases are not the FASTA's.
+            BuildError: its accession is of another assembly.
+        """
+        self.check_usable()
+        return self._names.find(name)
 
     def open_joins(self, join: Sequence[str]) -> Joins:
         """Open other programs' scores for ``score``; close them with the block.
@@ -371,12 +390,23 @@ class Annotator:
         guard = BuildGuard(
             {}, self.reference, self.genes, self._table_name, whole_file=False, lengths_trusted=trusted
         )  # fmt: skip
-        chunks = GuardedChunks(map(as_variant, each_of(variants)), self.settings.chunk_records, guard)
+        chunks = GuardedChunks(map(self._as_variant, each_of(variants)), self.settings.chunk_records, guard)
         fields = tuple(joins.run.fields) if joins else self.plan.fields
         for chunk in chunks:
             reports = self._report(chunk)
             for report in joins.add(chunk, reports) if joins else reports:
                 yield ScoredVariant(report, fields)
+
+    def _as_variant(self, given: VariantLike) -> Variant:
+        if not isinstance(given, str):
+            return as_variant(given)
+        read = read_variant(given)
+        if isinstance(read, Variant):
+            return read
+        found = self.lookup(read)
+        if found.note:
+            log.warning("%s: %s", given, found.note)
+        return found.variant
 
     def to_json(self) -> dict[str, Any]:
         """Return the arguments that open an annotator of the same scores on another machine that has the same files."""

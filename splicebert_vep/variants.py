@@ -63,7 +63,7 @@ class Variant:
         match = _VARIANT.match(text.strip())
         if match is None:
             needed = "CHROM-POS-REF-ALT with one ALT and a 1-based position, e.g. chr17-43071077-T-C"
-            remedy = "CHROM:POS:REF:ALT and CHROM:POSREF>ALT are read too; rsIDs, HGVS c. and p. and SPDI are not"
+            remedy = "CHROM:POS:REF:ALT, CHROM:POSREF>ALT and, by score and plot, HGVS names are read too; SPDI is not"
             raise SettingsError("A variant could not be read.", needed=needed, found=repr(text), remedy=remedy)
         return cls(match["chrom"], int(match["pos"].replace(",", "")), match["ref"], match["alt"])
 
@@ -99,7 +99,7 @@ class Region:
 
 
 VariantLike = str | Variant | tuple[str, int, str, str]
-"""``"chr17-43071077-T-C"``, a ``Variant``, or (chrom, 1-based pos, ref, alt)."""
+"""``"chr17-43071077-T-C"``, an HGVS name, a ``Variant``, or (chrom, 1-based pos, ref, alt)."""
 
 
 def each_of(given: Iterable[VariantLike]) -> Iterable[VariantLike]:

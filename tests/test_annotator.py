@@ -125,6 +125,15 @@ def test_a_cut_reference_is_scored_when_a_person_vouches_for_its_build(session_c
                 assert "TrustBuild" not in opened.run.provenance
 
 
+def test_names_are_scored_as_variants(null, caplog):
+    [named, plain] = null.score(["BRCA1:c.5467+2T>G", "17-43047641-A-C"])
+    assert (named.allele, named.values) == (plain.allele, plain.values)
+    assert "read on ENST00000357654.9" in caplog.text
+    assert null.lookup("NM_007294.4:c.5467+2T>G") == (Variant("chr17", 43047641, "A", "C"), "")
+    with pytest.raises(SettingsError, match="no gene or transcript"):
+        null.score("BRCA11:c.5467+2T>G")
+
+
 def test_an_accession_of_another_assembly_is_told(null, tmp_path):
     assert null.score("NC_000017.11:g.43047641A>C").status is Status.OK
     for name in ("NC_000017.10", "NC_000017.9", "NC_000083.7", "CM000679.1", "NC_060941.1"):

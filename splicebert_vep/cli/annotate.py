@@ -207,6 +207,7 @@ def _check_strict(summary: Summary, strict: Sequence[str]) -> int:
 _SCORE_EPILOG = """\b
 Examples:
   splicebert-vep score chr17-43071077-T-C 17:43049195:C:T -R GRCh38.fa
+  splicebert-vep score 'NM_007294.4:c.5467+2T>G' 'BRCA1:c.4096+3A>G' -R GRCh38.fa
   splicebert-vep score 17-41197701-G-A -R GRCh37.fa -A grch37 --scores LLR,KL_SS
   splicebert-vep score 17-43047641-A-C -R GRCh38.fa --json | jq '.rows[0].KL_SS'
   splicebert-vep score 17-43047641-A-C -R GRCh38.fa --join spliceai=spliceai_scores.vcf.gz
@@ -214,22 +215,29 @@ Examples:
 
 
 @cloup.command(epilog=_SCORE_EPILOG)
-@cloup.argument("variants", metavar="CHROM-POS-REF-ALT...", nargs=-1, required=True)
+@cloup.argument("variants", metavar="VARIANT...", nargs=-1, required=True)
 @cloup.option_group("Input and output", reference_option, annotation_option, join_option, store_option, json_option)
 @computed_options
 @machine_options
 def score(variants: tuple[str, ...], join: tuple[str, ...], as_json: bool, **model: Any) -> int:
     """Score variants given by hand.
 
-    POS is 1-based as in VCF, so do not give SPDI; chr17, 17 and NC_000017.11 are the same contig. JSON has the
-    columns of 'annotate --emit tsv' in full precision.
+    A VARIANT is CHROM-POS-REF-ALT, POS 1-based as in VCF, so do not give SPDI; chr17, 17 and NC_000017.11 are the
+    same contig. Or it is an HGVS name, in quotes: c. or n. of a reported transcript by its RefSeq or Ensembl id or by
+    the gene's symbol, or g. of a chromosome. JSON has the columns of 'annotate --emit tsv' in full precision.
     """
+    from ..consequence.hgvs import FoundName, read_variant
+
     words = [
         word for given in variants for word in re.split(r"(?<=[^\d\s]),\s*", given) if word
     ]  # not within 43,047,641
-    asked = [Variant.parse(word) for word in words]  # before the seconds that a model takes
+    read = [read_variant(word) for word in words]  # before the seconds that a model takes
     with open_annotator(**model) as annotator, annotator.open_joins(join) as joins:
         introduce(annotator.backend.info, annotator.note)
+        found = [FoundName(one, "") if isinstance(one, Variant) else annotator.lookup(one) for one in read]
+        asked = [one.variant for one in found]
+        for note in dict.fromkeys(one.note for one in found if one.note):
+            say(note)
         rows: list[object] = []
         status: Counter[Status] = Counter()
         for result in annotator.score(asked, joins=joins):

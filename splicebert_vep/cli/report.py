@@ -188,15 +188,19 @@ def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:
     The variant is given as for 'score'. From top to bottom: exons and introns in transcript direction; how much the
     model's expectation of each base changes; its probabilities of A, C, G, T at the splice sites and the variant.
     """
+    from ..consequence.hgvs import FoundName, read_variant
     from ..tools.drawing import check_picture, save
     from ..tools.plot import draw, profile
 
-    asked = Variant.parse(variant)
+    read = read_variant(variant)
     check_picture(target)
     check_targets([target], model)
     check_place(target)
     with open_annotator(**model) as annotator:
         introduce(annotator.backend.info)
+        asked, note = FoundName(read, "") if isinstance(read, Variant) else annotator.lookup(read)
+        if note:
+            say(note)
         save(draw(profile(annotator, asked, gene)), target)
     say(f"wrote {target}")
 

@@ -302,7 +302,7 @@ class HgvsName(NamedTuple):
         Raises:
             SettingsError: any other text.
         """
-        name = _PREDICTED.sub("", text.strip())
+        name = re.sub(r"(?<=\d),(?=\d{3})", "", _PREDICTED.sub("", text.strip()))  # 43,047,641
         found = _NAMED.fullmatch(name)
         if found is None or _NO_PLACE.match(name):
             raise SettingsError("A name could not be read.", needed=_FORMS, found=repr(text), remedy=_why_not(text))
@@ -347,6 +347,15 @@ def _why_not(text: str) -> str:
     if "?" in change or "(" in change:
         return "positions must be known: uncertain ones and predicted changes are not scored"
     return "one substitution, del, dup, ins, delins, inv, =, or a repeat as CAG[23], with bases A, C, G, T"
+
+
+def read_variant(text: str) -> Variant | HgvsName:
+    """Read a variant, or an HGVS name, whose variant ``Names`` finds.
+
+    Raises:
+        SettingsError: neither can be read.
+    """
+    return HgvsName.parse(text) if is_hgvs(text) else Variant.parse(text)
 
 
 class FoundName(NamedTuple):

@@ -1,6 +1,7 @@
 """Variants given by hand, as a table and as JSON."""
 
 import json
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -48,3 +49,30 @@ def test_a_list_pasted_with_commas_is_a_list(run, given):
 def test_a_list_pasted_with_spaces_is_not_read_as_a_contig(run):
     code, _, err = run("score", "17-43047641-A-C 17:43045803:C:T", *NULL)
     assert (code, "A variant could not be read" in err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("NM_007294.4:c.5467+1T>G", "FASTA has G"), ("rs80358061", "dbSNP"), ("BRCA1:p.Arg71Gly", "protein"),
+        ("NM_007294.3:c.9999A>G", "c.1 to c.5592"), ("NM_000059.4:c.68A>G", "does not lie on|no contig"),
+    ],
+)  # fmt: skip
+def test_a_name_that_cannot_be_scored_is_told_why(run, name, told):
+    code, _, err = run("score", name, *NULL)
+    assert (code, bool(re.search(told, err))) == (3, True), err
+
+
+def test_hgvs_names_are_the_variants_that_they_mean(run):
+    # BRCA1 lies on -: c.5467+2 is 17:43047641, T>G there is A>C here.
+    names = ["NM_007294.4:c.5467+2T>G", "NM_007294.4(BRCA1):c.5467+2T>G (p.?)", "ENST00000357654.9:c.5467+2T>G"]
+    names += ["BRCA1:c.5467+2T>G", "NM_007294.3:c.5467+2T>G", "NC_000017.11:g.43047641A>C", "17-43047641-A-C"]
+    code, out, err = run("score", *names, *NULL, "--json")
+    assert code == 0
+    rows = json.loads(out)["rows"]
+    assert [(row["POS"], row["REF"], row["ALT"], row["STATUS"]) for row in rows] == [(43047641, "A", "C", "OK")] * 7
+    assert "BRCA1 is read on ENST00000357654.9 (NM_007294.4)" in err
+    assert "NM_007294.3 is read as NM_007294.4, another version" in err
+    assert run("score", "NC_000017.10:g.41199658A>C", *NULL)[0] == 4  # GRCh37
+    code, out, _ = run("score", "BRCA1:c.5467=", *NULL, "--json")
+    assert (code, json.loads(out)["rows"][0]["STATUS"]) == (0, "NO_CHANGE")

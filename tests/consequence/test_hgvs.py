@@ -10,7 +10,15 @@ from random import Random
 import pytest
 
 from factories import FASTA, SHARED, reverse_complement, write_text
-from splicebert_vep.consequence.hgvs import Coordinates, Names, genomic_name, is_hgvs, transcript_name
+from splicebert_vep.consequence.hgvs import (
+    Coordinates,
+    HgvsName,
+    Names,
+    Place,
+    genomic_name,
+    is_hgvs,
+    transcript_name,
+)
 from splicebert_vep.errors import BuildError, SettingsError
 from splicebert_vep.genome.gene_build import compile_genes, load_table
 from splicebert_vep.genome.gene_index import GeneIndex, Transcript
@@ -203,6 +211,10 @@ def test_other_ways_to_write_a_change(found_by, change: str, start: int, ref: st
 def test_transcripts_by_any_name(found_by, reference: str, note: str) -> None:
     strand, names, fasta = found_by
     assert back(names, fasta, f"{reference}:c.1A>G") == (allele(strand, 15, "A", "G"), note)
+
+
+def test_a_position_may_have_commas() -> None:
+    assert HgvsName.parse("NC_000017.11:g.43,047,641A>C").first == Place(43047641)
 
 
 @pytest.mark.parametrize("name", ["NC_000017.11:g.16=", "chr17:g.16_18=", "ALPHA:c.1=", "ALPHA:c.8_13ATC[2]"])
