@@ -12,7 +12,7 @@ import secrets
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,14 +76,19 @@ class Destination:
         if self.temporary is not None and self.final is not None:
             with reporting(self.name):
                 os.replace(self.temporary, self.final)
-            _release(self.temporary)
+            self.release()
+
+    def release(self) -> None:
+        """Let go of the temporary name, whose file has another one now or is gone."""
+        if self.temporary in _CLAIMED:
+            os.close(_CLAIMED.pop(self.temporary))
 
     def discard(self) -> None:
         """Remove what was written under the temporary name."""
         if self.temporary is not None:
             with suppress(OSError):  # nothing is there, or whoever wrote it has met and told the same error
                 self.temporary.unlink()
-            _release(self.temporary)
+            self.release()
 
 
 _CLAIMED: dict[Path, int] = {}  # temporary file -> descriptor that holds its lock
@@ -121,11 +126,6 @@ def _in_use(temporary: Path, left: Path) -> bool:
     finally:
         os.close(handle)
     return False
-
-
-def _release(temporary: Path) -> None:
-    if temporary in _CLAIMED:
-        os.close(_CLAIMED.pop(temporary))
 
 
 @contextmanager
@@ -207,7 +207,7 @@ def reporting(where: Path | str) -> Iterator[None]:
 
 
 class Output:
-    """An output of a run: ``finish`` completes it, ``publish`` gives it its name, ``abort`` removes what has none.
+    """An output of a run: ``finish`` completes it, ``publish_all`` gives it its name, ``abort`` removes what has none.
 
     All outputs of a run are finished before the first is published, so that an output that fails leaves none behind.
     """
@@ -221,9 +221,11 @@ class Output:
         with reporting(self.name):
             self.to.sync()
 
-    def publish(self) -> None:
-        """Put the file under its final name; raises OutputError."""
-        self.to.publish()
+    def renames(self) -> list[tuple[Path | None, Path]]:
+        """Return what publishing does: a file and its final name, or None and the name of a file that goes away."""
+        if self.to.temporary is None or self.to.final is None:
+            return []  # a pipe or a device has all of it already
+        return [(self.to.temporary, self.to.final)]
 
     def abort(self) -> None:
         """Remove what is not published."""
@@ -265,6 +267,58 @@ class ByteOutput(Output):
             with suppress(OSError):  # the disk may be what failed, and that error is on its way to the user
                 self._raw.close()
         super().abort()
+
+
+def publish_all(outputs: Sequence[Output]) -> None:
+    """Give the files of finished outputs their final names: all of them or, where one cannot be renamed, none.
+
+    Files that had the names before come back then; a process that is killed between two renames leaves the first.
+
+    Raises:
+        OutputError: a file could not be renamed. It names the files that the file system, without hard links, could
+            not bring back.
+    """
+    done: list[tuple[Path, Path, bool]] = []  # a final name, another name of the file that had it, whether one had it
+    links: list[Path] = []
+    try:
+        for output in outputs:
+            with reporting(output.name):
+                for temporary, final in output.renames():
+                    had, before = final.exists(), temporary_name(final)
+                    links.append(before)
+                    with suppress(OSError):
+                        os.link(final, before)
+                    if temporary is None:
+                        final.unlink(missing_ok=True)
+                    else:
+                        os.replace(temporary, final)
+                    done.append((final, before, had))
+    except OutputError as error:
+        if replaced := _undone(done):
+            error.found += f"; replaced already: {', '.join(replaced)}"
+        raise
+    except BaseException:
+        _undone(done)
+        raise
+    finally:
+        for before in links:
+            before.unlink(missing_ok=True)
+    for output in outputs:
+        output.to.release()
+
+
+def _undone(done: Sequence[tuple[Path, Path, bool]]) -> list[str]:
+    """Put back the files that had final names before; return the names where that failed."""
+    failed = []
+    for final, before, had in reversed(done):
+        try:
+            if had:
+                os.replace(before, final)
+            else:
+                final.unlink(missing_ok=True)
+        except OSError:
+            failed.append(str(final))
+    return failed
 
 
 _BESIDE = (".tbi", ".csi", ".fai", ".gzi", "-wal", "-shm")  # indexes, and the parts of an open store

@@ -18,7 +18,7 @@ import splicebert_vep
 from factories import FASTA, VCF, Point, plugin
 from splicebert_vep import Annotator, ScoredVariant, Settings, SpliceBertError, Variant
 from splicebert_vep.cli import main as program
-from splicebert_vep.errors import BuildError, PluginError, SettingsError
+from splicebert_vep.errors import BuildError, OutputError, PluginError, SettingsError
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep_spec import Status, TableAdapter, TableWriter
 
@@ -315,6 +315,35 @@ def test_what_the_package_exports_is_there():
     assert set(splicebert_vep.__all__) <= set(dir(splicebert_vep))
     with pytest.raises(AttributeError, match="no attribute 'annotate'"):
         splicebert_vep.annotate  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["out.vcf", "out.vcf.gz"])
+def test_outputs_of_a_run_get_their_names_together_or_not_at_all(null, tmp_path, name):
+    out, other = tmp_path / name, tmp_path / "out.tsv"
+    out.write_bytes(b"of an earlier run")
+    (tmp_path / f"{name}.tbi").write_bytes(b"its index")
+
+    def block(*_):
+        other.mkdir(exist_ok=True)  # the last output finds a folder under its name
+
+    with pytest.raises(OutputError) as told:
+        null.annotate(VCF, out, emit=["flat", f"jsonl={tmp_path / 'out.jsonl'}", f"tsv={other}"], progress=block)
+    assert told.value.where == str(other) and "already" not in told.value.found
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert left == {name: b"of an earlier run", f"{name}.tbi": b"its index"}
+
+
+def test_a_file_that_cannot_come_back_is_named(null, tmp_path, monkeypatch):
+    out, other = tmp_path / "out.vcf", tmp_path / "out.tsv"
+    out.write_bytes(b"of an earlier run")
+    monkeypatch.setattr("os.link", no_links)
+    with pytest.raises(OutputError, match="replaced already: .*out.vcf"):
+        null.annotate(VCF, out, emit=["flat", f"tsv={other}"], progress=lambda *_: other.mkdir(exist_ok=True))
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.vcf"]
+
+
+def no_links(*_):
+    raise PermissionError("a file system without hard links")
 
 
 def test_memory_of_a_record_does_not_grow_with_ref_times_alts(null, tmp_path):

@@ -18,7 +18,7 @@ import cloup
 from splicebert_vep_spec import Status
 
 from ..errors import suggestion, visible
-from ..files import check_outputs, check_place
+from ..files import check_outputs
 from ..progress import ProgressBar, progress_bar
 from ..variants import Variant
 from .options import (
@@ -128,8 +128,6 @@ def annotate(
     files = [*filter(None, (word.partition("=")[2] for word in emit)), *([summary_file] if summary_file else [])]
     check_targets([target, *files], model, *_joined(join))
     check_outputs(files, [given])  # the VCF may replace the input VCF
-    if summary_file:
-        check_place(summary_file)
     with open_annotator(**model) as annotator:
         introduce(annotator.backend.info, annotator.note)
         gc.freeze()  # model and genes stay for the whole run: no collection need look at them

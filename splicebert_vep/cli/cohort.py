@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
-from ..files import check_outputs, reporting
+from ..files import reporting
 from ..progress import progress_bar
 from .options import (
     PATH,
     REMOVED,
     annotation_option,
+    check_targets,
     clock,
     computed_options,
     dask_option,
@@ -163,7 +164,7 @@ def diff_command(old: str, new: str, output: str | None, threshold: float) -> No
     from ..tools.diff import TABLE, compare, write_changes
 
     if output is not None:
-        check_outputs([output], [os.path.join(run, TABLE) if os.path.isdir(run) else run for run in (old, new)])
+        check_targets([output], {}, *(os.path.join(run, TABLE) if os.path.isdir(run) else run for run in (old, new)))
     found = compare(old, new, threshold)
     rows = [("field", "rows in both", f"changed by more than {threshold:g}", "largest change")]
     for one in found.fields:

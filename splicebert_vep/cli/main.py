@@ -147,8 +147,8 @@ class PluginCommand(click.Command):
 
 #: Exit code of a fault of this program (EX_SOFTWARE of sysexits.h).
 FAULT_CODE = 70
-#: Why stdout or a file cannot take what is written.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG}
+#: Why stdout or a file cannot take what is written. Outputs of too long a name are told by ``check_targets``.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 _SIGINT_CODE = 128 + signal.SIGINT
 _EPILOG = """\b
 Examples:
@@ -261,6 +261,9 @@ def _run(arguments: Sequence[str] | None) -> int:
             _forget_stdout()
             fail(describe(OutputError("The output could not be written.", found=str(error))))
             return OutputError.exit_code
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            fail(describe(SettingsError("The name of a file that is to be read is too long.", found=str(error))))
+            return SettingsError.exit_code
         if isinstance(failure := model_failure(error), OutOfMemory):  # torch's own error is a RuntimeError
             fail(describe(failure))
             return failure.exit_code

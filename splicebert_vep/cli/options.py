@@ -16,7 +16,7 @@ import cloup
 from splicebert_vep_spec import BackendInfo, Status
 
 from ..errors import SpliceBertError, visible
-from ..files import check_outputs
+from ..files import check_outputs, check_place
 from ..model.registry import MODELS
 from ..progress import dumb_terminal
 from ..settings import Settings
@@ -122,14 +122,23 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
-def print_table(rows: Iterable[Sequence[str]], indent: str = "", *, wrap: bool = False) -> None:
-    """Print rows in columns as wide as they need to be; ``wrap`` breaks the last column at the terminal's edge."""
-    cells = [(*row[:-1], visible(row[-1])) for row in rows]  # the first may be coloured, the last may be of others
-    widths = [max(len(click.unstyle(cell)) for cell in column) for column in zip(*cells, strict=True)]
+def print_table(
+    rows: Iterable[Sequence[str]], indent: str = "", *, wrap: bool = False, colours: Mapping[str, str] = {}
+) -> None:
+    """Print rows in columns as wide as they need to be.
+
+    Args:
+        wrap: break the last column at the terminal's edge.
+        colours: of words in the first column.
+    """
+    cells = [tuple(map(visible, row)) for row in rows]  # any may be of others
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
-        padding = (width + 2 - len(click.unstyle(cell)) for cell, width in zip(row, widths, strict=True))
-        head = indent + "".join(cell + " " * room for cell, room in zip(row[:-1], padding, strict=False))
-        used = len(click.unstyle(head))
+        padded = [f"{cell:<{width + 2}}" for cell, width in zip(row[:-1], widths, strict=False)]
+        used = len(indent) + sum(map(len, padded))
+        if padded and row[0] in colours:
+            padded[0] = click.style(row[0], fg=colours[row[0]]) + padded[0][len(row[0]) :]
+        head = indent + "".join(padded)
         lines = [row[-1]]
         if wrap:
             room = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST) - used
@@ -222,10 +231,15 @@ dask_option = cloup.option(
 
 
 def check_targets(targets: Iterable[str], options: Mapping[str, Any], *inputs: str | None) -> None:
-    """See that no output replaces what a run reads by the shared options, or one of these inputs.
+    """See, before hours of work, that outputs can be made, and that none replaces what a run reads.
+
+    Args:
+        options: the shared options by name, of which some are inputs.
+        inputs: more of them.
 
     Raises:
         SettingsError: an output would.
+        OutputError: its folder is not there, read-only or full, or its name too long.
     """
     from ..genome.gene_build import is_built_in
     from ..model.registry import model_folders
@@ -236,7 +250,10 @@ def check_targets(targets: Iterable[str], options: Mapping[str, Any], *inputs: s
         *map(options.get, ("reference", "calibration", "store")),
         genes if genes and not is_built_in(genes) else None,
     ]
+    targets = list(targets)
     check_outputs(targets, filter(None, read), model_folders(options.get("model"), options.get("splice_model")))
+    for path in targets:
+        check_place(path)
 
 
 def open_annotator(**options: Any) -> Annotator:

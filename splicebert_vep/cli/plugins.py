@@ -159,7 +159,8 @@ def doctor(reference: str | None, annotation: str, model: str, device: str, as_j
         found += findings
         if not as_json:
             put(click.style(group, bold=True))
-            print_table(((_state(finding), finding.name, _text(finding)) for finding in findings), "  ", wrap=True)
+            rows = ((finding.state, finding.name, _text(finding)) for finding in findings)
+            print_table(rows, "  ", wrap=True, colours=_COLOURS)
     failed = [finding for finding in found if finding.state == "FAIL"]
     warned = [finding for finding in found if finding.state == "warn"]
     if as_json:
@@ -167,10 +168,6 @@ def doctor(reference: str | None, annotation: str, model: str, device: str, as_j
     else:
         put(f"{len(found)} checks: {len(failed)} failed, {len(warned)} with a warning")
     return _BROKEN_CODE if failed else 0
-
-
-def _state(finding: Finding) -> str:
-    return click.style(finding.state, fg=_COLOURS[finding.state])
 
 
 def _text(finding: Finding) -> str:

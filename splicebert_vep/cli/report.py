@@ -12,7 +12,6 @@ import cloup
 from click.core import ParameterSource
 
 from ..errors import SettingsError, suggestion
-from ..files import check_place
 from ..progress import progress_bar
 from ..variants import Variant
 from ..version import __version__
@@ -81,8 +80,6 @@ def report(
         raise click.UsageError("stdin has no name: give --sample")
     if sample is not None and os.path.basename(sample) != sample:
         raise click.UsageError("--sample is part of a file name, which has no slash")
-    if target is not None:
-        check_place(target)
     from ..files import whole_or_not
     from ..tools.report.collect import AnnotatedVcf, collect
     from ..tools.report.multiqc import write_multiqc
@@ -195,7 +192,6 @@ def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:
     read = read_variant(variant)
     check_picture(target)
     check_targets([target], model)
-    check_place(target)
     with open_annotator(**model) as annotator:
         introduce(annotator.backend.info)
         asked, note = FoundName(read, "") if isinstance(read, Variant) else annotator.lookup(read)
@@ -253,8 +249,6 @@ def map_(
         check_table(path)
     for path in filter(None, (picture, dependency_picture)):
         check_picture(path)
-    for path in outputs:
-        check_place(path)
     pairs = dependency is not None or dependency_picture is not None
     with open_annotator(**model) as annotator:
         maps.check_scores(score, annotator.plan.fields)

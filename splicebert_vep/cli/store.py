@@ -10,7 +10,6 @@ import click
 import cloup
 
 from ..errors import StoreError
-from ..files import check_outputs
 from ..progress import progress_bar
 from .options import (
     PATH,
@@ -146,7 +145,7 @@ def export(path: str, target: str, space: int | None) -> None:
     """
     from ..store.exchange import export_space
 
-    check_outputs([target], [path])
+    check_targets([target], {}, path)
     with _open(path) as opened:
         chosen = _chosen(opened, space) if space or opened.spaces() else None  # nothing was scored yet
         say(f"{target}: {export_space(opened, chosen, target):,} rows")
@@ -307,7 +306,7 @@ def saturate(
     from ..tools.saturate import saturate as run
     from ..tools.workers import alleles_per_second, dask_workers
 
-    check_targets([output], model, store, bed)
+    check_targets([output, *filter(None, (word.partition("=")[2] for word in emit))], model, store, bed)
     if dask and model["threads"] is None:
         model["threads"] = 1  # of each worker
     with open_annotator(**model, store=None if dry_run else store) as annotator, progress_bar() as progress:

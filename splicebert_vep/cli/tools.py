@@ -200,8 +200,6 @@ def oligo(
         check_table(table)
     if picture is not None:
         check_picture(picture)
-    for path in outputs:
-        files.check_place(str(path))
     with _without_scores(reference=reference, window=window, **model) as annotator:
         head, note = None, ""
         if splice_model != "none":

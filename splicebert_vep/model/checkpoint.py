@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ _SPARE_BYTES = 1 << 24  # so much larger than four times its file a network may 
 DAMAGED = (
     OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError,
     ArithmeticError, ImportError, MemoryError, struct.error, pickle.UnpicklingError, SafetensorError,
+    zipfile.BadZipFile,
 )  # fmt: skip
 _OWN = ("head.", "classifier.")  # parameters of a fine-tuned head, whose keys are their names
 
@@ -303,6 +305,21 @@ class _WeightsFile:
         return ModelError(f"{problem}.", needed=needed, found=found, where=str(self._file), remedy=remedy)
 
 
+def _check_unpacked(file: Path) -> None:
+    """See that a zip of torch's, which stores tensors as they are, is no larger in memory than on disk.
+
+    Raises:
+        ValueError, BadZipFile: its entries are compressed or overlap, or it is no whole zip.
+    """
+    with file.open("rb") as handle:
+        if handle.read(4) != b"PK\x03\x04":
+            return  # the older form: one pickle, and tensors as they are
+        with zipfile.ZipFile(handle) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    if size > file.stat().st_size:
+        raise ValueError(f"entries of {size:,} bytes, compressed or overlapping, where torch compresses none")
+
+
 def read_weights(file: Path) -> dict[str, Tensor]:
     """Read tensors by name; a pickle that holds anything else is refused.
 
@@ -312,6 +329,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
+        _check_unpacked(file)
         loaded: dict[str, Tensor] = torch.load(file, weights_only=True, map_location="cpu")
     except DAMAGED as error:
         # Only torch's first line: it goes on to recommend loading with code execution.

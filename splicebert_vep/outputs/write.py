@@ -25,7 +25,7 @@ from splicebert_vep_spec import (
 from splicebert_vep_spec.values import INFO_FIELD_NEEDED, is_info_field
 
 from ..errors import PluginError, SettingsError, suggestion
-from ..files import ByteOutput, Output, check_outputs, reporting
+from ..files import ByteOutput, Output, check_outputs, publish_all, reporting
 from ..plugins import Origin, remedy
 from ..vcf.header import VcfHeader
 from ..vcf.info import InfoEncoder, UnfitError
@@ -237,8 +237,7 @@ class Outputs:
         try:
             for output in self._all():
                 output.finish()
-            for output in self._all():
-                output.publish()
+            publish_all(self._all())
         except BaseException:
             self._abort()
             raise

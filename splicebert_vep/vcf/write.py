@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from typing import Literal
 import pysam
 
 from ..errors import OutputError, VcfError
-from ..files import ByteOutput, reporting
+from ..files import ByteOutput, publish_all
 from .bcf import BcfConverter, BcfDictionary
 from .header import VcfHeader
 from .info import foreign_keys, splice_info
@@ -109,7 +108,7 @@ class VcfWriter(ByteOutput):
             return
         try:
             self.finish()
-            self.publish()
+            publish_all([self])
         except BaseException:
             self.abort()
             raise
@@ -145,15 +144,14 @@ class VcfWriter(ByteOutput):
         for suffix in INDEXES if self.to.temporary is not None else ():
             Path(f"{self.to.temporary}{suffix}").unlink(missing_ok=True)
 
-    def publish(self) -> None:
-        """Put file and index under their final names; nothing to do for stdout, pipes and devices."""
-        with reporting(self.name):
-            if self._kind != "vcf" and self.to.temporary is not None:
-                for suffix in INDEXES:  # an index of an earlier file must never stand beside the new file
-                    Path(f"{self.to.final}{suffix}").unlink(missing_ok=True)
-            super().publish()
-            if self._index is not None:
-                os.replace(self._index, f"{self.to.final}{self._index.suffix}")
+    def renames(self) -> list[tuple[Path | None, Path]]:
+        """Return the file and its index with their final names; none for stdout, pipes and devices."""
+        renames = super().renames()
+        if renames and self._kind != "vcf":  # an index of an earlier file must never stand beside the new file
+            stale: list[tuple[Path | None, Path]] = [(None, Path(f"{self.to.final}{suffix}")) for suffix in INDEXES]
+            index = self._index
+            renames = [*stale, *renames, *([(index, Path(f"{self.to.final}{index.suffix}"))] if index else [])]
+        return renames
 
     def abort(self) -> None:
         """Give the output up: write nothing more and remove what is there, unless it is published."""

@@ -236,6 +236,11 @@ def test_a_full_device_is_an_error(tmp_path, output_type):
         ["plot", "17-43047641-A-C", *NULL, "-o", "OUT.svg"],
         ["genes", "build", "in.gtf", "-O", "OUT"],
         ["report", "in.vcf", "-o", "OUT"],
+        ["annotate", VCF, "-R", FASTA, "--model", "nowhere", "-O", "OUT"],  # told before the model is opened
+        ["annotate", VCF, "-R", FASTA, "--model", "nowhere", "--emit", "tsv=OUT"],
+        ["saturate", "--gene", "BRCA1", "-R", FASTA, "--model", "nowhere", "--emit", "parquet=OUT", "-O", "x.vcf.gz"],
+        ["store", "export", "nowhere.sqlite", "-O", "OUT"],
+        ["cohort", "diff", "nowhere", "nowhere", "-O", "OUT"],
     ],
     ids=lambda words: f"{words[0]} {words[-2]}",
 )

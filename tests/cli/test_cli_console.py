@@ -1,5 +1,6 @@
 """What a user sees of the program: help, errors on one screen, colour on a terminal only."""
 
+import errno
 import json
 import os
 import pty
@@ -240,6 +241,23 @@ def test_control_characters_of_others_are_shown_as_such(run, monkeypatch, capfd)
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "a\\x1b[2Jb" in run("genes", "info", "a\x1b[2Jb")[2]
     assert r"a\x1b[2Jb" in run("score", "--a\x1b[2Jb")[2]
+
+
+def test_a_table_shows_control_characters_of_every_column_and_colours_words_only(capsys, monkeypatch):
+    monkeypatch.setattr(console, "put", lambda text: print(text))
+    console.print_table([("ok", "a\x1b[2J", "b\r"), ("o\x1b[31mk", "c", "d")], colours={"ok": "green"})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == click.style("ok", fg="green") + "          a\\x1b[2J  b\\r"
+    assert second == "o\\x1b[31mk  c         d"
+
+
+def test_too_long_a_name_of_a_file_that_is_read_is_an_input_error(run, monkeypatch):
+    def read(*_, **__):
+        raise OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300)
+
+    monkeypatch.setattr(program.cli, "main", read)
+    code, _, err = run("score")
+    assert code == 3 and "too long" in err
 
 
 def test_a_fault_of_the_program_is_told_with_a_code_of_its_own(run, monkeypatch):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +353,24 @@ def test_a_flipped_or_cut_pickle_never_ends_in_a_traceback(tmp_path: Path, seed:
     file.write_bytes(data[: len(data) if seed % 3 else rng.randrange(len(data))])
     with pytest.raises(ModelError):
         load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("bomb", ["compressed", "overlapping"])
+def test_a_pickle_that_unpacks_to_more_than_its_file_is_refused(tmp_path: Path, bomb: str) -> None:
+    file = write(tmp_path, BERT, {QUERY: torch.zeros(1 << 20)}) / "pytorch_model.bin"
+    method = zipfile.ZIP_DEFLATED if bomb == "compressed" else zipfile.ZIP_STORED
+    with zipfile.ZipFile(file) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+        if bomb == "overlapping":  # one piece of the file under two names
+            [entry] = [entry for entry in archive.infolist() if entry.file_size > 1 << 20]
+            archive.filelist.append(copy.copy(entry))
+            archive.filelist[-1].filename = "archive/data/9"
+    with pytest.raises(ModelError) as told:
+        load_checkpoint(tmp_path)
+    assert "where torch compresses none" in told.value.found
 
 
 class Payload:

@@ -13,6 +13,7 @@ import pytest
 
 from factories import ROOT, RUN, gene, report
 from splicebert_vep.errors import OutputError, SettingsError
+from splicebert_vep.files import publish_all
 from splicebert_vep.outputs.tables import JsonlAdapter, ParquetAdapter, TsvAdapter
 from splicebert_vep.outputs.write import TableFile, TextFile
 from splicebert_vep.plugins import Origin
@@ -31,7 +32,7 @@ def written(adapter, path, times=1):
         writer.write([report()])
     writer.finish()
     assert not path.exists()
-    writer.publish()
+    publish_all([writer])
     assert list(path.parent.iterdir()) == [path]
     return path
 
@@ -63,7 +64,7 @@ def odd_table(path):
     writer = opened(TsvAdapter(), path)
     writer.write([*named, dataclasses.replace(report(), chrom="X", id="x", ref="T", alleles=alleles)])
     writer.finish()
-    writer.publish()
+    publish_all([writer])
     return [cell for cell in ("a%231%22b", *["1"] * 40, *list(odd.values())[1:], "x") for _ in range(3)]
 
 
