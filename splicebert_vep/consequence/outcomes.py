@@ -47,7 +47,7 @@ THRESHOLD = 0.2
 #: Outcomes with a smaller support are left out; known sites of other transcripts, and the other end of a new exon, are
 #: looked for down to this p(ALT).
 FAINT = 0.05
-#: nt: lengths of a new exon, and by how much an exon with an intact site is made longer at most.
+#: nt: lengths of a new exon, and by how much an exon becomes longer at most.
 SHORTEST_NEW, LONGEST_NEW = 20, 500
 #: nt: a stop that lies further than this upstream of the last junction of exons leads to decay of the mRNA.
 NMD_DISTANCE = 50
@@ -305,16 +305,16 @@ class _Changed:
 
 
 class _End(NamedTuple):
-    """One end of an exon that is a splice site within the answers.
+    """One end of an exon that is a splice site.
 
     Args:
-        site: of the reported transcript.
+        site: of the reported transcript; None where it is not within the answers.
         at: its boundary in ALT; the allele's start where ``gone``.
         others: sites of ALT that can take its place, with their boundaries.
         kept: share of its use that is left to it or to one of these; None where p(REF) is too small to tell.
     """
 
-    site: Site
+    site: Site | None
     at: int
     gone: bool
     others: tuple[tuple[int, Site], ...]
@@ -438,7 +438,7 @@ class _Case:
         return found
 
     def _end_of(self, kind: str, exon: int) -> _End | None:
-        """Return one end of an exon; None where it is no splice site or not within the answers."""
+        """Return one end of an exon; None where it is no splice site."""
         key = (kind, exon)
         if key not in self._known_end:
             self._known_end[key] = self._make_end(kind, exon)
@@ -447,14 +447,16 @@ class _Case:
     def _make_end(self, kind: str, exon: int) -> _End | None:
         row = exon - _FIRST[kind]
         sites = self._spliced.sites[kind]
-        if not 0 <= row < len(sites) or not self._inside(sites[row : row + 1])[0]:
+        if not 0 <= row < len(sites):
             return None
         boundary, at, gone = int(sites[row]), int(self._at[kind][row]), bool(self._gone[kind][row])
+        others = tuple((x, self._site(kind, x, exon)) for x in self._replacements(kind, exon, at, gone))
+        if not self._low < boundary < self._high:
+            return _End(None, at, gone, others, None)
         before = float(self._ref[kind][boundary - self._low])
         after = 0.0 if gone else float(self._alt[kind][at - self._low])
         base = boundary if kind == ACCEPTOR else boundary - 1
         site = Site(kind, self._spliced.turned(base, base + 1)[0], exon + 1, "reported", before, after)
-        others = tuple((x, self._site(kind, x, exon)) for x in self._replacements(kind, exon, at, gone))
         best = max([after, *(other.after for _, other in others)])
         return _End(site, at, gone, others, min(1.0, best / before) if before >= THRESHOLD else None)
 
@@ -492,14 +494,14 @@ class _Case:
             near |= (starts < change.end) & (ends > change.start)
             for row in np.flatnonzero(near & self._inside(sites)).tolist():
                 end = self._end_of(kind, row + first)
-                if end and end.kept is None:
+                if end and end.site and end.kept is None:
                     found.append(end.site)
         return tuple(found)
 
     def _changed_sites(self) -> tuple[Site, ...]:
         """Return the sites that are lost, of any transcript, and those that are gained."""
         found = [(self._at[kind][exon - _FIRST[kind]], end.site) for kind in KINDS for exon in self._lost[kind]
-                 if (end := self._end_of(kind, exon))]  # fmt: skip
+                 if (end := self._end_of(kind, exon)) and end.site]  # fmt: skip
         for kind in KINDS:
             gained = self._gained[kind]
             for x in gained:
@@ -535,7 +537,9 @@ class _Case:
                     continue
                 far = self._end_of(DONOR if kind == ACCEPTOR else ACCEPTOR, exon)
                 for x, site in end.others:
-                    premises = [site.after, site.after / (site.after + end.site.after)]
+                    premises = [site.after]
+                    if end.site:
+                        premises.append(site.after / (site.after + end.site.after))
                     if far and far.kept is not None:
                         premises.append(far.kept)
                     yield self._with_site(exon, end, x, site, min(premises))
@@ -568,7 +572,8 @@ class _Case:
             low, high, _ = exons[exon]
             size = high - low - (stop - start)
         kind = Effect.EXON_EXTENSION if size > 0 else Effect.EXON_TRUNCATION
-        return self._outcome(kind, support, (exon, exon), size, (end.site, site), edit)
+        sites = (end.site, site) if end.site else (site,)
+        return self._outcome(kind, support, (exon, exon), size, sites, edit)
 
     def _skips(self) -> Iterator[Outcome]:
         """Yield an outcome for every run of exons that are skipped together, an exon with a lost site among them."""
@@ -602,7 +607,7 @@ class _Case:
         size = spliced.offsets[first] - spliced.offsets[last + 1]
         edit = _Edit([*exons[:first], *exons[last + 1 :]], (spliced.exons[first][0], spliced.exons[last][1]))
         ends = [self._end_of(kind, exon) for exon in range(first, last + 1) for kind in KINDS]
-        sites = tuple(end.site for end in ends if end)
+        sites = tuple(end.site for end in ends if end and end.site)
         return self._outcome(Effect.EXON_SKIPPING, min(premises), (first, last), size, sites, edit)
 
     def _retentions(self) -> Iterator[Outcome]:
@@ -610,7 +615,9 @@ class _Case:
         introns = {*self._lost[DONOR], *(exon - 1 for exon in self._lost[ACCEPTOR])}
         for intron in sorted(introns):
             donor, acceptor = self._end_of(DONOR, intron), self._end_of(ACCEPTOR, intron + 1)
-            if donor is None or acceptor is None or donor.kept is None or acceptor.kept is None:
+            if donor is None or acceptor is None or not donor.site or not acceptor.site:
+                continue
+            if donor.kept is None or acceptor.kept is None:
                 continue
             exons = self._exons()
             low, high = donor.at, acceptor.at
@@ -656,9 +663,9 @@ class _Case:
 
     def _unexplained(self) -> Outcome:
         """Return the largest change of a site, whose result is not seen."""
-        lost = [end for kind in KINDS for exon in self._lost[kind] if (end := self._end_of(kind, exon))]
-        if lost:
-            site = max((end.site for end in lost), key=lambda site: site.before - site.after)
+        ends = [self._end_of(kind, exon) for kind in KINDS for exon in self._lost[kind]]
+        if lost := [end.site for end in ends if end and end.site]:
+            site = max(lost, key=lambda site: site.before - site.after)
             return self._outcome(Effect.SITE_LOSS, site.before - site.after, (site.exon - 1,) * 2, 0, (site,), None)
         gained = [self._site(kind, x, self._exon_of(kind, x)) for kind in KINDS for x in self._gained[kind]]
         site = max(gained, key=lambda site: site.after - site.before)

@@ -89,6 +89,7 @@ class Gene:
         before: dict[str, float] | None = None,
         known: tuple[tuple[str, int], ...] = (),
         others: dict[tuple[str, int], tuple[float, float]] | None = None,
+        within: tuple[int, int] | None = None,
     ) -> Consequence:
         """Return the consequence of an allele.
 
@@ -98,6 +99,7 @@ class Gene:
             before: p(REF) of the transcript's sites where it is not ``SEEN``.
             known: sites of other transcripts, by kind and base along REF.
             others: p(REF) and p(ALT) of places that both have, before the allele.
+            within: start and end, along REF, of the answers; all of the contig unless given.
         """
         at, old, new = allele
         ref, alt = np.zeros((len(self.text), 2)), np.zeros((len(self.text) - len(old) + len(new), 2))
@@ -110,13 +112,15 @@ class Gene:
             alt[place, "AD".index(kind)] = p
         for (kind, place), (p, q) in (others or {}).items():
             ref[place, "AD".index(kind)], alt[place, "AD".index(kind)] = p, q
+        low, high = within or (0, len(ref))
+        ref, alt = ref[low:high], alt[low : high + len(alt) - len(ref)]
         if not self.plus:
             ref, alt = ref[::-1], alt[::-1]
         sites = {"acceptor": set(), "donor": set()}
         for kind, place in [*((site[0], self.base(site)) for site in SITES[: 2 * len(self.exons) - 2]), *known]:
             sites["acceptor" if kind == "A" else "donor"].add(self._interval(place, place + 1)[0])
         spliced = SplicedTranscript(self.transcript, sites, self.fetch)
-        return consequence(spliced, self.allele(*allele), Answers(0, ref, alt))
+        return consequence(spliced, self.allele(*allele), Answers(self._interval(low, high)[0], ref, alt))
 
 
 @pytest.fixture(params=["+", "-"])
@@ -207,6 +211,18 @@ def test_pseudoexon(gene):
     expected = ("in_frame", f"p.(Ala16_Asp17ins{'Pro' * 14})", None, False)
     assert first(found) == ("pseudoexon", (2, 3), 42, "r.48_49ins[48+101_48+142]", expected)
     assert found.outcomes[0].support == 0.6
+
+
+def test_sites_beyond_the_answers_neither_support_nor_hide_an_outcome(gene):
+    start, end = gene.exons[3]
+    found = gene.run((start + 41, "T", "A"), {}, {("D", start + 40): 0.7}, within=(start + 10, end - 10))
+    assert names(found) == [("exon_truncation", (4, 4), -44, "r.110_153del")]
+    assert (found.outcomes[0].support, len(found.outcomes[0].sites)) == (0.7, 1)
+    # seen without its partner, a lost donor skips the exon as far as the donor says
+    start, end = gene.exons[1]
+    found = gene.run(donor_snv(gene, 2), {"A2": 0.9, "D2": 0.1}, within=(start + 10, end + 20))
+    assert names(found) == [("exon_skipping", (2, 2), -30, "r.19_48del")]
+    assert found.outcomes[0].support == pytest.approx(1 - 0.1 / SEEN)
 
 
 def test_retained_intron(gene):
