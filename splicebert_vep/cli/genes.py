@@ -56,7 +56,7 @@ def genes() -> None:
 @cloup.option(
     "--mane", metavar="FILE", type=PATH,
     help="MANE's summary (MANE.GRCh38.v1.5.summary.txt.gz): RefSeq names of Ensembl's transcripts, so that "
-    "NM_007294.4:c.68A>G is found. Default: those of --mane-from.",
+    "NM_007294.4:c.68A>G is found. Others come from --mane-from, where positions are equal.",
 )  # fmt: skip
 @cloup.option("--contig-lengths", metavar="FAI", type=PATH, help="Contig lengths: name, TAB, length, as in a .fai.")
 def build(

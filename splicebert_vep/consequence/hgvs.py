@@ -399,6 +399,10 @@ class Names:
                 remedy="check the transcript",
             )  # fmt: skip
         if name.system == "n" and where.coding is not None:
+            if not name.reference.startswith(stable_id(transcript.transcript_id)):  # its first base may be another
+                raise SettingsError(
+                    f"{name.reference} is coding: its names have c.", found=name.text, remedy="give the c. name"
+                )
             where = coordinates(transcript._replace(cds=None))  # n. counts from the first base of any transcript
         edges = where.base(name.first), where.base(name.last)
         return FoundName(self._variant(name, contig, edges, plus=where.plus), note)

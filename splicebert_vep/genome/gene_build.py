@@ -12,7 +12,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 from urllib.parse import unquote
@@ -271,8 +271,8 @@ def compile_genes(
         assembly: the assembly's name; by default as the file says, None when it says nothing.
         biotypes: gene biotypes to keep, literally as in the file. Where the file has none, all genes are kept.
         mane_from: a transcript that is the MANE Select one in this table (by id without version) counts as such.
-        refseq: RefSeq's transcript by that of Ensembl, both with versions, from ``read_mane``; by default those of
-            ``mane_from``.
+        refseq: RefSeq's transcript by that of Ensembl, both with versions, from ``read_mane``; others come from
+            ``mane_from``, for transcripts that have the same positions there, of any version.
         contig_lengths: nt by contig under any naming; they win over the file's own.
         report: gets the counts of what was kept and left out.
 
@@ -295,15 +295,12 @@ def compile_genes(
     reported, choice = _choose(found, gene_of, exons, coding, mane_from)
     cds_start, cds_end = _extent(coding, coding.transcript, len(gene_of))
 
-    if refseq is None and mane_from is not None:
-        pairs = zip(mane_from.transcript_ids, mane_from.refseq_ids, strict=True)
-        refseq = {transcript: name for transcript, name in pairs if name}
     genes = [found.genes[row] for row in loci.row]
     contigs = sorted({gene.contig for gene in genes})
     exon_gene, exon_start, exon_end, exon_flags = _unite(exons, gene_of[exons.transcript], reported, loci.strand)
     own = ContigNames([*found.contig_lengths, *contigs])
     given = {own.find(contig) or contig: length for contig, length in (contig_lengths or {}).items()}
-    return GeneTable(
+    table = GeneTable(
         name=name or path.name.split(".")[0],
         source=source or path.name,
         assembly=assembly or found.assembly,
@@ -317,7 +314,7 @@ def compile_genes(
         symbols=tuple(gene.symbol for gene in genes),
         biotypes=tuple(gene.biotype for gene in genes),
         transcript_ids=tuple(found.transcripts[row].id for row in reported.tolist()),
-        refseq_ids=_refseq_ids(found, reported, exons, refseq or {}),
+        refseq_ids=(None,) * len(genes),
         choice=choice,
         cds_start=cds_start[reported],
         cds_end=cds_end[reported],
@@ -326,6 +323,7 @@ def compile_genes(
         exon_end=exon_end,
         exon_flags=exon_flags,
     )
+    return replace(table, refseq_ids=_refseq_ids(table, refseq or {}, mane_from))
 
 
 def read_mane(path: str | Path) -> dict[str, str]:
@@ -742,19 +740,48 @@ def _choose(
     return rows[first], rank[first]
 
 
-def _refseq_ids(
-    found: _Annotation, reported: Ints, exons: _Intervals, refseq: Mapping[str, str]
-) -> tuple[str | None, ...]:
+def _refseq_ids(table: GeneTable, refseq: Mapping[str, str], like: GeneTable | None) -> tuple[str | None, ...]:
     """Return RefSeq's name of each reported transcript.
 
     A transcript whose exons leave out a base or two, as Ensembl writes a ribosome's frameshift, gets none: RefSeq's
     sequence has these bases, and its positions count them.
+
+    Args:
+        refseq: names by transcript id.
+        like: a table whose names are taken for transcripts of equal id without version and equal positions.
     """
-    gap = exons.start[1:] - exons.end[:-1]
-    same = exons.transcript[1:] == exons.transcript[:-1]
-    cut = {found.transcripts[row].id for row in exons.transcript[1:][same & (gap < SHORTEST_INTRON)].tolist()}
-    ids = [found.transcripts[row].id for row in reported.tolist()]
-    return tuple(None if one in cut else refseq.get(one) for one in ids)
+    other = dict(zip(map(stable_id, like.transcript_ids), range(len(like)), strict=True)) if like else {}
+
+    def name_of(row: int) -> str | None:
+        identifier = table.transcript_ids[row]
+        name, twin = refseq.get(identifier), other.get(stable_id(identifier))
+        if name is None and like and twin is not None and like.refseq_ids[twin]:
+            name = like.refseq_ids[twin] if _positions(table, row) == _positions(like, twin) else None
+        return name if name and (_introns(table, row) >= SHORTEST_INTRON).all() else None
+
+    return tuple(map(name_of, range(len(table))))
+
+
+def _introns(table: GeneTable, row: int) -> Ints:
+    start, end = table.reported_exons(row)
+    return start[1:] - end[:-1]
+
+
+def _positions(table: GeneTable, row: int) -> tuple[bool, list[int]]:
+    """Return where c. positions (n., where it is not coding) meet introns and the end of the coding sequence.
+
+    Transcripts of equal positions have equal names; the ends of c.-1 and c.*1 onwards need not be the same.
+    """
+    start, end = table.reported_exons(row)
+    first, last = int(table.cds_start[row]), int(table.cds_end[row])
+    if table.gene_strand[row] < 0:
+        start, end, first, last = -end[::-1], -start[::-1], -last, -first
+    coding = bool(table.cds_start[row] >= 0)
+    ends = np.cumsum(end - start)
+    if not coding:
+        return False, ends[:-1].tolist()
+    inside = [int(np.clip(np.minimum(end, at) - start, 0, None).sum()) for at in (first, last)]
+    return True, [*(ends[:-1] - inside[0]).tolist(), inside[1] - inside[0]]
 
 
 def _unite(exons: _Intervals, gene: Ints, reported: Ints, strand: Ints) -> tuple[Ints, Ints, Ints, Ints]:

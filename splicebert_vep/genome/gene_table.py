@@ -50,8 +50,8 @@ class GeneTable:
         gene_start, gene_end: (G,).
         gene_strand: (G,) 1 or -1.
         gene_ids, symbols, biotypes, transcript_ids: G each.
-        refseq_ids: RefSeq's transcript that equals the reported one base by base (MANE), with its version, G; None
-            where there is none or none is known.
+        refseq_ids: RefSeq's transcript with its version (MANE), G, whose c. (n., where it is not coding) positions are
+            those of the reported one; None where there is none or none is known.
         choice: (G,) indices into ``CHOICES``.
         cds_start, cds_end: (G,) from the first to the last coding base (stop codon included) of the reported
             transcript; both -1 when it is not coding.
@@ -111,6 +111,12 @@ class GeneTable:
             whole.update(f"\n{label} {len(data)}\n".encode())
             whole.update(data)
         return whole.hexdigest()
+
+    def reported_exons(self, row: int) -> tuple[Ints, Ints]:
+        """Return starts and ends of the exons of a gene's reported transcript, by position."""
+        rows = slice(int(self.exon_offsets[row]), int(self.exon_offsets[row + 1]))
+        own = (self.exon_flags[rows] & REPORTED) > 0
+        return self.exon_start[rows][own], self.exon_end[rows][own]
 
     def splice_sites(self) -> Ints:
         """Return every distinct donor and acceptor dinucleotide, (4, S).

@@ -193,8 +193,8 @@ def test_a_name_is_its_allele(found_by, start: int, ref: str, alt: str, name: st
 )  # fmt: skip
 def test_other_ways_to_write_a_change(found_by, change: str, start: int, ref: str, alt: str) -> None:
     strand, names, reference = found_by
-    system = "n" if change.startswith("10+1") else "c"
-    assert back(names, reference, f"NM_000001.5(ALPHA):{system}.{change}") == (allele(strand, start, ref, alt), "")
+    of = "ENST00000000001.2:n" if change.startswith("10+1") else "NM_000001.5(ALPHA):c"
+    assert back(names, reference, f"{of}.{change}") == (allele(strand, start, ref, alt), "")
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,9 @@ def test_no_change(found_by, name: str) -> None:
         ("ALPHA:c.4+1A>G", "last base of an exon"), ("ALPHA:c.5-1A>G", "first base of an exon"),
         ("ALPHA:c.5+12G>T", "at most 11 nt"), ("ALPHA:c.*5+1A>G", "last base of an exon"),
         ("ALPHA:c.21A>G", "c.1 to c.20"), ("ALPHA:c.-6A>G", "c.-1 to c.-5"), ("ALPHA:c.*6A>G", "c.*1 to c.*5"),
-        ("ALPHA:c.0A>G", "c.1 to c.20"), ("ALPHA:n.31A>G", "n.1 to n.30"), ("ALPHA:n.*1A>G", "no positions"),
+        ("ALPHA:c.0A>G", "c.1 to c.20"), ("ENST00000000001.2:n.31A>G", "n.1 to n.30"),
+        ("NM_000001.5:n.10+1G>T", "its names have c."), ("ALPHA:n.10+1G>T", "its names have c."),
+        ("ALPHA:n.*1A>G", "no positions"),
         ("NC_000017.11:g.16+1A>G", "no offsets"), ("NC_000017.11:g.74A>G", "73 nt"), ("NC_000017.11:g.0A>G", "73 nt"),
         ("ALPHA:c.5_1del", "behind"), ("ALPHA:c.1_3insA", "neighbouring"), ("ALPHA:c.1_2A>G", "FASTA has AT"),
         ("ALPHB:c.1A>G", "ALPHA?"), ("NM_000002.1:c.1A>G", "MANE Select"),
@@ -260,7 +262,7 @@ def test_a_transcript_that_is_not_coding_takes_no_c(tmp_path: Path) -> None:
     (tmp_path / "x.fa").write_text(f">chr17\n{sequence('+')}\n")
     with Reference(tmp_path / "x.fa") as reference:
         names = Names(GeneIndex(table), reference)
-        assert names.find("ALPHA:n.10+1G>T").variant.pos == 21
+        assert names.find("ALPHA:n.10+1G>T").variant.pos == 21  # of a transcript that is not coding
         with pytest.raises(SettingsError, match="not coding"):
             names.find("ALPHA:c.10+1G>T")
 

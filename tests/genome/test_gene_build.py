@@ -171,6 +171,35 @@ def test_refseq_names_are_of_the_very_version(tmp_path: Path) -> None:
         read_mane(summary)
 
 
+@pytest.mark.parametrize("strand", "+-")
+@pytest.mark.parametrize(
+    ("exons", "cds", "same"),
+    [
+        ([(101, 200), (301, 400), (501, 600)], (151, 550), True),
+        ([(91, 200), (301, 400), (501, 650)], (151, 550), True),  # longer outer ends move no position of c.
+        ([(101, 200), (302, 400), (501, 600)], (151, 550), False),  # an intron elsewhere
+        ([(101, 200), (301, 400), (501, 600)], (151, 553), False),  # c.*1 elsewhere
+        ([(101, 200), (301, 400), (501, 600)], (148, 550), False),  # c.1 elsewhere
+        ([(101, 200), (301, 400)], (151, 350), False),
+        ([(101, 200), (301, 400), (501, 600)], None, False),
+    ],
+)
+def test_refseq_names_of_another_build_need_equal_positions(tmp_path: Path, strand, exons, cds, same) -> None:
+    def text(identifier, exons, cds):
+        spans = [("exon", one) for one in exons] + ([("CDS", cds)] if cds else [])
+        ends = f"{exons[0][0]} {exons[-1][1]} . {strand} ."
+        head = [f"1 x gene {ends} ID=g;gene_id=G;biotype=protein_coding", f"1 x mRNA {ends} ID=t;Parent=g;"
+                f"transcript_id={identifier};tag=MANE_Select"]  # fmt: skip
+        return "\n".join(head + [f"1 x {kind} {a} {b} . {strand} . Parent=t" for kind, (a, b) in spans])
+
+    first = write_text(tmp_path, text("ENST00000000001.2", [(101, 200), (301, 400), (501, 600)], (151, 550)))
+    newer = compile_genes(first, refseq={"ENST00000000001.2": "NM_1.5"})
+    if strand == "-":  # the mirrored numbers
+        exons, cds = [(701 - b, 701 - a) for a, b in exons[::-1]], cds and (701 - cds[1], 701 - cds[0])
+    older = write_text(tmp_path, text("ENST00000000001", exons, cds), "older.gff3")
+    assert compile_genes(older, mane_from=newer).refseq_ids == ("NM_1.5" if same else None,)
+
+
 def test_a_gap_of_a_few_nt_is_no_intron(tmp_path: Path) -> None:
     text = """
     1 x gene 101 400 . + . ID=g;gene_id=G;biotype=protein_coding

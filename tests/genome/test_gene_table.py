@@ -151,7 +151,7 @@ def test_built_in_tables(name: str, transcript: str, length: int, digest: str) -
     row = table.symbols.index("BRCA1")
     assert stable_id(table.gene_ids[row]) == "ENSG00000012048"
     assert (table.transcript_ids[row], CHOICES[int(table.choice[row])]) == (transcript, "MANE_Select")
-    assert table.refseq_ids[row] == ("NM_007294.4" if name == "GRCh38" else None)
+    assert table.refseq_ids[row] == "NM_007294.4"
     assert table.gene_strand[row] == -1
     # An exon always lies in its gene, and each gene has an exon of its reported transcript.
     owner = np.repeat(np.arange(len(table)), np.diff(table.exon_offsets))
