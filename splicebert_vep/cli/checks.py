@@ -168,7 +168,7 @@ def _reference(reference: str, annotation: str) -> Iterator[Found]:
     with Reference(reference) as fasta:
         bases = sum(fasta.lengths.values())
         yield fasta.path.name, "ok", f"{len(fasta.lengths):,} contigs, {bases:,} nt"
-        yield "index", "ok", str(fasta.index)
+        yield "index", "ok" if fasta.index else "warn", str(fasta.index or "made in every run: no cache can be written")
         try:
             table = load_table(annotation)
         except AnnotationError:  # told under "genes"
@@ -199,24 +199,40 @@ def _plugins() -> Iterator[Found]:
 
 
 def _disk() -> Iterator[Found]:
-    cache = cache_root()
-    found = f"{cache}, {_size(cache) / 1e6:,.1f} MB used" if cache.is_dir() else f"{cache}, made when it is needed"
-    there = _nearest(cache)
-    if not there.is_dir():
-        remedy = "move that file away, or set SPLICEBERT_VEP_CACHE to a folder of yours"
-        yield "cache", "FAIL", f"{found}; {there} is a file", remedy
-        there = there.parent
-    elif not _writable(there):
+    folders = {}
+    try:
+        folders["temporary files"] = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        remedy = "set TMPDIR to a folder of yours, or write VCF"
+        yield "temporary files", "warn", "no folder for them, which BCF output needs", remedy
+    with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+        folders["this folder"] = Path.cwd()
+    try:
+        cache = cache_root()
+    except SettingsError as error:
         remedy = "set SPLICEBERT_VEP_CACHE to a folder of yours, or keep a .fai beside every FASTA"
-        yield "cache", "warn", f"{found}; {there} may not be written to", remedy
+        yield "cache", "warn", folded(error.problem), remedy
     else:
-        yield "cache", "ok", found
-    folders = {"cache": there, "temporary files": Path(tempfile.gettempdir()), "this folder": Path.cwd()}
+        there = _nearest(cache)
+        yield _cache(cache, there)
+        folders["cache"] = there if there.is_dir() else there.parent
     for name, folder in folders.items():
         free = shutil.disk_usage(folder).free
         enough = free >= _ROOM_WANTED
         remedy = "" if enough else f"free {_ROOM_WANTED / 1e9:.0f} GB, or use another folder"
         yield f"free: {name}", "ok" if enough else "warn", f"{free / 1e9:,.1f} GB in {folder}", remedy
+
+
+def _cache(cache: Path, there: Path) -> Found:
+    """Return the finding about a cache; ``there`` is the nearest part of its path that exists."""
+    found = f"{cache}, {_size(cache) / 1e6:,.1f} MB used" if cache.is_dir() else f"{cache}, made when it is needed"
+    if not there.is_dir():
+        remedy = "move that file away, or set SPLICEBERT_VEP_CACHE to a folder of yours"
+        return "cache", "FAIL", f"{found}; {there} is a file", remedy
+    if not _writable(there):
+        remedy = "set SPLICEBERT_VEP_CACHE to a folder of yours, or keep a .fai beside every FASTA"
+        return "cache", "warn", f"{found}; {there} may not be written to", remedy
+    return "cache", "ok", found
 
 
 def _writable(folder: Path) -> bool:

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import ctypes
 import gzip
 import hashlib
 import json
+import logging
 import os
 import struct
 import sys
 import threading
 import zlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pysam
 
-from ..errors import FastaError, OutputError
-from ..files import cache_root, temporary_name, whole_or_not
+from ..errors import FastaError, OutputError, SettingsError
+from ..files import cache_root, destination, whole_or_not
 from .contigs import ContigNames
+
+log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 18  # nt; neighbouring windows come from one block
 _NEW_INDEX = "remove the .fai (and .gzi) file beside the FASTA and run again"
 _LONGEST_HEADER = 1 << 16  # bytes that are read between two sequences
 _BLOCKS_KEPT = 64  # 16 MB at most, whatever the genome's size
-_indexing = threading.Lock()  # samtools keeps the state of its option parser in global variables
+_IN_MEMORY = Path("/proc/self/fd")  # where files in memory have names
 pysam.set_verbosity(0)  # errors are raised here; htslib would print them to stderr as well
 
 
@@ -35,7 +40,8 @@ class Reference:
     """Read upper-case bases by contig name and 0-based half-open interval.
 
     The ``.fai`` (and ``.gzi``) beside the FASTA is used when it is there and not older than it; otherwise an index is
-    made in the user's cache, so that a read-only folder works. Safe to share between threads, not between processes.
+    made in the user's cache, so that a read-only folder works, or in memory where the cache cannot be written either.
+    Safe to share between threads, not between processes.
 
     Args:
         path: FASTA, plain or compressed by bgzip; soft-masked (lower-case) sequence is fine.
@@ -47,13 +53,15 @@ class Reference:
 
     def __init__(self, path: str | Path, *, assembly: str | None = None) -> None:
         self.path = Path(path)
-        indexes = _find_or_make_indexes(self.path, compressed=_check_format(self.path))
-        _refuse_repeated_names(self.path, indexes)
-        self.index = indexes[0]  #: the ``.fai`` in use: beside the FASTA, or in the cache
-        try:
-            self._fasta = pysam.FastaFile(str(self.path), *map(str, indexes))
-        except (OSError, ValueError) as error:
-            raise FastaError("The reference cannot be opened.", found=str(error), where=str(self.path)) from error
+        with contextlib.ExitStack() as in_memory:
+            indexes = _find_or_make_indexes(self.path, in_memory, compressed=_check_format(self.path))
+            _refuse_repeated_names(self.path, indexes)
+            try:
+                self._fasta = pysam.FastaFile(str(self.path), *map(str, indexes))  # it reads them whole
+            except (OSError, ValueError) as error:
+                raise FastaError("The reference cannot be opened.", found=str(error), where=str(self.path)) from error
+        #: The ``.fai`` in use, beside the FASTA or in the cache; None where no cache can be written.
+        self.index = None if indexes[0].parent == _IN_MEMORY else indexes[0]
         self.lengths: dict[str, int] = dict(zip(self._fasta.references, self._fasta.lengths, strict=True))
         if not self.lengths:
             raise FastaError("The reference holds no sequence.", needed="a FASTA", where=str(self.path))
@@ -100,8 +108,8 @@ class Reference:
 
     def digest(self) -> str:
         """Return the SHA-256 of the FASTA file as it is on disk; remembered in the cache by path, size and time."""
-        memory = _cache_stem(self.path).with_suffix(".sha256")
-        if memory.exists():
+        memory = _cache_file(self.path, ".sha256")
+        if memory and memory.exists():
             return memory.read_text(encoding="ascii").strip()
         with self.path.open("rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
@@ -115,7 +123,7 @@ class Reference:
             KeyError, FastaError: as ``fetch``.
         """
         if contig not in self._md5:
-            memory = _cache_stem(self.path).with_suffix(".md5.json")
+            memory = _cache_file(self.path, ".md5.json")
             self._md5.update(_read_memory(memory))
             if contig not in self._md5:
                 digest = hashlib.md5(usedforsecurity=False)
@@ -181,46 +189,77 @@ def _check_format(path: Path) -> bool:
     return False
 
 
-def _find_or_make_indexes(path: Path, *, compressed: bool) -> list[Path]:
-    """Return the ``.fai`` (and ``.gzi``) of a FASTA: those beside it when they are not older, else in the cache."""
+def _find_or_make_indexes(path: Path, in_memory: contextlib.ExitStack, *, compressed: bool) -> list[Path]:
+    """Return the ``.fai`` (and ``.gzi``) of a FASTA: those beside it when they are not older, else in the cache.
+
+    Where no cache can be written, as in a read-only container, they are in memory until ``in_memory`` is closed.
+    """
     suffixes = (".fai", ".gzi") if compressed else (".fai",)
     beside = [Path(f"{path}{suffix}") for suffix in suffixes]
     age = path.stat().st_mtime_ns
     if all(index.exists() and index.stat().st_mtime_ns >= age for index in beside):
         return beside
-    stem = _cache_stem(path)
-    cached = [stem.with_suffix(suffix) for suffix in suffixes]
-    if all(index.exists() for index in cached):
+    cached = [file for suffix in suffixes if (file := _cache_file(path, suffix))]
+    if cached and all(index.exists() for index in cached):
         return cached
+    # Two processes may index the same FASTA at once: each makes its own and the last rename wins.
+    outputs, place = [destination(index) for index in cached], str(cached[0].parent) if cached else ""
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
+        if not cached:
+            raise OSError("there is no home folder")
+        cached[0].parent.mkdir(parents=True, exist_ok=True)
+        made = [output.claim() for output in outputs]
+        made[0].touch()
     except OSError as error:
+        outputs, place = [], "memory"
+        made = _files_in_memory(path, in_memory, suffixes, error)
+    try:
+        if _htslib().fai_build3(*(os.fsencode(file) for file in (path, *made)), *[None] * (not compressed)) != 0:
+            raise FastaError(
+                "The reference cannot be indexed.",
+                needed=f"sequences of lines of one length without empty lines between them, and room in {place}",
+                found=_uneven(path), where=str(path),
+                remedy="wrap its lines anew, e.g. with seqtk seq -l 60, or download it again",
+            )  # fmt: skip
+        for output in outputs:
+            output.publish()
+    finally:
+        for output in outputs:
+            output.discard()
+    return cached if outputs else made
+
+
+def _htslib() -> ctypes.CDLL:
+    """Return pysam's htslib: ``pysam.faidx`` has the same, behind a file for its messages in a temporary folder."""
+    library = ctypes.CDLL(pysam.libchtslib.__file__)
+    library.fai_build3.argtypes = [ctypes.c_char_p] * 3  # FASTA, .fai and, where it is compressed, .gzi
+    return library
+
+
+def _files_in_memory(
+    path: Path, stack: contextlib.ExitStack, suffixes: Sequence[str], why: OSError
+) -> list[Path]:  # fmt: skip
+    """Return files in memory, one a suffix, that go with the stack; only Linux has them.
+
+    Raises:
+        FastaError: this system has no such files.
+    """
+    found = f"{why.strerror or why}{f': {why.filename}' if why.filename else ''}"
+    if not hasattr(os, "memfd_create"):
         raise FastaError(
             "The reference has no up-to-date index and none can be made.",
             needed=f"{path.name}.fai beside the FASTA (and .gzi for bgzip), or a cache that can be written",
-            found=f"{error.strerror}: {stem.parent}", where=str(path),
+            found=found, where=str(path),
             remedy="run samtools faidx on the FASTA, or set SPLICEBERT_VEP_CACHE to a folder of yours",
-        ) from error  # fmt: skip
-    # Two processes may index the same FASTA at once: each makes its own and the last rename wins.
-    made = [temporary_name(index) for index in cached]
-    options = ["--fai-idx", str(made[0])] + (["--gzi-idx", str(made[1])] if compressed else [])
-    try:
-        with _indexing:
-            words: list[Any] = [os.fsencode(word) for word in (str(path), *options)]  # pysam encodes UTF-8 only
-            pysam.faidx(*words)
-        for temporary, index in zip(made, cached, strict=True):
-            os.replace(temporary, index)
-    except (pysam.utils.SamtoolsError, OSError) as error:
-        raise FastaError(
-            "The reference cannot be indexed.",
-            needed=f"sequences of lines of one length without empty lines between them, and room in {stem.parent}",
-            found=_uneven(path) if isinstance(error, pysam.utils.SamtoolsError) else str(error), where=str(path),
-            remedy="wrap its lines anew, e.g. with seqtk seq -l 60, or download it again",
-        ) from error  # fmt: skip
-    finally:
-        for temporary in made:
-            temporary.unlink(missing_ok=True)
-    return cached
+        )  # fmt: skip
+    log.warning(
+        "no cache can be written (%s): %s is indexed in every run; keep its .fai%s beside it, "
+        "or set SPLICEBERT_VEP_CACHE to a folder of yours", found, path, " and .gzi" if len(suffixes) > 1 else "",
+    )  # fmt: skip
+    handles = [os.memfd_create(f"{path.name}{suffix}") for suffix in suffixes]
+    for handle in handles:
+        stack.callback(os.close, handle)
+    return [_IN_MEMORY / str(handle) for handle in handles]
 
 
 def _uneven(path: Path) -> str:
@@ -242,8 +281,8 @@ def _uneven(path: Path) -> str:
 
 def _refuse_repeated_names(path: Path, indexes: list[Path]) -> None:
     """Raise FastaError for a second sequence of one name: htslib leaves it out, so it lies between two of the index."""
-    memory = _cache_stem(path).with_suffix(".names")
-    if memory.exists():  # a bgzip file of some thousand sequences takes a second
+    memory = _cache_file(path, ".names")
+    if memory and memory.exists():  # a bgzip file of some thousand sequences takes a second
         return
     blocks = [(0, 0)]  # of bgzip: where each begins in the text and in the file
     try:
@@ -275,14 +314,18 @@ def _refuse_repeated_names(path: Path, indexes: list[Path]) -> None:
     _remember(memory, "each is there once\n")
 
 
-def _remember(memory: Path, text: str) -> None:
+def _remember(memory: Path | None, text: str) -> None:
+    if memory is None:
+        return
     with contextlib.suppress(OSError, OutputError):  # remembering is a convenience; what is remembered is at hand
         memory.parent.mkdir(parents=True, exist_ok=True)
         with whole_or_not(memory) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 
-def _read_memory(memory: Path) -> dict[str, str]:
+def _read_memory(memory: Path | None) -> dict[str, str]:
+    if memory is None:
+        return {}
     try:
         found: dict[str, str] = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not there yet, or not ours
@@ -290,11 +333,17 @@ def _read_memory(memory: Path) -> dict[str, str]:
     return found
 
 
-def _cache_stem(path: Path) -> Path:
-    """Name cache files after the FASTA's path, size and times, so that a changed file never meets an old index."""
+def _cache_file(path: Path, suffix: str) -> Path | None:
+    """Name a cache file after the FASTA's path, size and times, so that a changed file never meets an old index.
+
+    None is for a user who has no home folder and named none.
+    """
     real = path.resolve()
     stat = real.stat()
     # The time of the inode's change as well: rsync and cp -p keep the time of the content's.
     about = f"{real}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\0{stat.st_ino}"
     key = hashlib.sha256(os.fsencode(about)).hexdigest()[:32]
-    return cache_root() / "fasta" / key
+    try:
+        return cache_root() / "fasta" / f"{key}{suffix}"
+    except SettingsError:
+        return None

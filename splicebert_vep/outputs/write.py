@@ -81,6 +81,7 @@ class TableFile(Output):
         try:
             with origin.guarding("open"), reporting(self.name):
                 temporary = self.to.claim()
+                temporary.touch()  # says why, where it cannot be made
                 os.utime(temporary, (0, 0))  # so that ``finish`` sees whether the adapter wrote
                 self._writer = adapter.open(str(temporary), run)
         except BaseException:

@@ -9,6 +9,7 @@ import contextlib
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -56,6 +57,11 @@ class BcfConverter:
         self._out = out
         self._error: Exception | None = None
         self._said = b""
+        try:
+            tempfile.gettempdir()  # where pysam keeps what htslib says
+        except FileNotFoundError as error:
+            problem, remedy = "BCF needs a folder for temporary files.", f"set TMPDIR to one, or {_WRITE_VCF}"
+            raise OutputError(problem, found=str(error.strerror), where=out.name, remedy=remedy) from error
         pipe = subprocess.PIPE
         with reporting(out.name):
             child = subprocess.Popen([sys.executable, "-P", "-c", _PROGRAM], stdin=pipe, stdout=pipe, stderr=pipe)

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import random
+from pathlib import Path
 
 import pysam
 import pytest
@@ -154,3 +155,38 @@ def test_a_file_that_is_no_fasta_is_refused(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(FastaError, match=message):
         Reference(path)
+
+
+@pytest.mark.parametrize("kind", ["plain", "packed"])
+@pytest.mark.parametrize("why", ["no home", "below a file"])
+def test_where_no_cache_can_be_written_the_index_is_in_memory(kind, why, request, tmp_path, monkeypatch, caplog):
+    path = request.getfixturevalue(kind)
+    before = set(tmp_path.iterdir())
+    if why == "no home":
+        monkeypatch.delenv("SPLICEBERT_VEP_CACHE")
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        monkeypatch.setattr(Path, "home", no_home)
+    else:
+        monkeypatch.setenv("SPLICEBERT_VEP_CACHE", str(path / "cache"))
+    open_files = len(os.listdir("/proc/self/fd"))
+    with Reference(path) as reference:
+        assert reference.index is None
+        assert reference.fetch("chr1", 262_140, 262_150).decode() == CHR1[262_140:262_150].upper()
+        assert reference.md5("chr1") == hashlib.md5(CHR1.upper().encode()).hexdigest()
+        assert reference.digest() == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert set(tmp_path.iterdir()) == before and len(os.listdir("/proc/self/fd")) == open_files
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_what_a_killed_run_left_of_an_index_goes(plain, cache):
+    with Reference(plain) as reference:
+        index = reference.index
+    left = cache / f".{index.name}.1-00000000.tmp"
+    index.rename(left)
+    with Reference(plain) as reference:
+        assert reference.index == index
+    assert not left.exists()
