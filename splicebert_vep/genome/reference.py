@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 import pysam
+import pysam.libchtslib
 
 from ..errors import FastaError, OutputError, SettingsError
 from ..files import cache_root, destination, whole_or_not
