@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 import pysam
-import pysam.libchtslib
+import pysam.libchtslib as htslib
 
 from ..errors import FastaError, OutputError, SettingsError
 from ..files import cache_root, destination, whole_or_not
@@ -231,7 +231,7 @@ def _find_or_make_indexes(path: Path, in_memory: contextlib.ExitStack, *, compre
 
 def _htslib() -> ctypes.CDLL:
     """Return pysam's htslib: ``pysam.faidx`` has the same, behind a file for its messages in a temporary folder."""
-    library = ctypes.CDLL(pysam.libchtslib.__file__)
+    library = ctypes.CDLL(htslib.__file__)
     library.fai_build3.argtypes = [ctypes.c_char_p] * 3  # FASTA, .fai and, where it is compressed, .gzi
     return library
 
