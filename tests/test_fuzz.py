@@ -248,14 +248,44 @@ def printed(path: Path) -> list[bytes]:
 
 
 def text_records(world: World, folder: Path, seed: int, count: int) -> None:
-    """Odd records through text."""
+    """Odd records through text, some under an odd header, into INFO, entries of CSQ and tables."""
     source, out = folder / "in.vcf", folder / "out.vcf"
     rng = random.Random(f"text {seed}")
     before = vcf(rng, source, world.bases, count, tame=False)
-    code = world.annotate(source, out, "--emit", rng.choice(("flat", "vep", "flat,vep")))
-    assert code in (0, 4), world.said
-    if not code:
+    odd = seed % 3 == 0
+    if odd:
+        head, columns, body = source.read_bytes().partition(b"#CHROM")
+        source.write_bytes(odd_header(rng, head) + columns + body)
+    tables = [f"{kind}={folder / kind}" for kind in ("tsv", "jsonl", "parquet") if rng.random() < 0.3]
+    words = [rng.choice(("flat", "vep", "flat,vep", "flat,csq")), *tables]
+    code = world.annotate(source, out, "--emit", ",".join(words))
+    assert not code or code in (3, 4) and (odd or "csq" in words[0]), world.said
+    if code:
+        assert sorted(path.name for path in folder.iterdir()) == ["in.vcf"]
+        return
+    if "csq" not in words[0]:
         check_text(before, records_of(out))
+    if (folder / "jsonl").exists():
+        rows = [json.loads(text) for text in (folder / "jsonl").read_text().splitlines()[1:]]
+        alts = [one.split(b"\t")[4] for one in before]
+        assert len(rows) >= sum(alt.count(b",") + 1 for alt in alts if alt not in (b"", b"."))
+
+
+CSQ = b'##INFO=<ID=S,Number=.,Type=String,Description="Consequence annotations. Format: Allele|Gene|SYMBOL|X">\n'
+
+
+def odd_header(rng: random.Random, head: bytes) -> bytes:
+    """Return the lines of a header with some left out, doubled, moved, damaged or odd."""
+    first, *lines = head.splitlines(keepends=True)
+    for _ in range(rng.randrange(1, 4)):
+        at = rng.randrange(len(lines))
+        lines[at : at + 1] = rng.choice((
+            [], [lines[at]] * 2, [damaged(rng, lines[at])], [CSQ], [CSQ.replace(b"S,", b"U,"), lines[at]],
+            [b"##INFO=<ID=SpliceBERT,Number=1,Type=Integer,Description=\xff>\n", lines[at]], [lines[at][:-2] + b"\n"],
+            [b"##contig=<ID=c1,length=9999999999999999999999>\n"], [b"##x=" + b"<" * 5000 + b"\n", lines[at]],
+            [b"##\n"],
+        ))  # fmt: skip
+    return first + b"".join(lines)
 
 
 def bcf_records(world: World, folder: Path, seed: int, count: int) -> None:
