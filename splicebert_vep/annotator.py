@@ -46,6 +46,7 @@ from .vcf.read import open_vcf
 from .vcf.write import Kind
 
 _CHUNKS_HELD = 8  # read at most so far ahead of the first score to tell the build
+_LETTERS = 1 << 25  # a chunk of records with half a million samples ends there
 
 R = TypeVar("R", bound=Record)
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class GuardedChunks(Generic[R]):
 
     Args:
         records: in their order.
-        size: records in a chunk.
+        size: records in a chunk, which has fewer where they are long.
         guard: the build guard.
 
     Raises:
@@ -93,9 +94,17 @@ class GuardedChunks(Generic[R]):
         return self._guard.finish()
 
     def _read(self) -> Iterator[list[R]]:
-        while chunk := list(islice(self._records, self._size)):
+        while chunk := list(self._next()):
             self._guard.observe((record.chrom, record.pos, record.ref) for record in chunk)
             yield chunk
+
+    def _next(self) -> Iterator[R]:
+        letters = 0
+        for record in islice(self._records, self._size):
+            yield record
+            letters += record.size
+            if letters > _LETTERS:
+                return
 
 
 _EXPECTED = 0.1  # share of ALTs; the build guard stops at as many mismatches, but cannot tell where the FASTA holds N

@@ -43,6 +43,11 @@ class Variant:
         """The one ALT, as records have several."""
         return (self.alt,)
 
+    @property
+    def size(self) -> int:
+        """The letters of REF and ALT."""
+        return len(self.ref) + len(self.alt)
+
     def info(self) -> dict[str, str]:
         """Nothing, where records have INFO."""
         return {}

@@ -17,6 +17,7 @@ import pytest
 import splicebert_vep
 from factories import FASTA, VCF, Point, plugin
 from splicebert_vep import Annotator, ScoredVariant, Settings, SpliceBertError, Variant
+from splicebert_vep.annotator import GuardedChunks
 from splicebert_vep.cli import main as program
 from splicebert_vep.errors import BuildError, OutputError, PluginError, SettingsError
 from splicebert_vep.genome.reference import Reference
@@ -344,6 +345,14 @@ def test_a_file_that_cannot_come_back_is_named(null, tmp_path, monkeypatch):
 
 def no_links(*_):
     raise PermissionError("a file system without hard links")
+
+
+def test_a_chunk_of_long_records_has_fewer_of_them(null):
+    long = "A" * (1 << 24)  # two are as much as a chunk holds
+    given = [Variant("17", 43047641, "A", alt) for alt in ("C", "G", long, long, "T", "AC", "AG", "AT")]
+    chunks = GuardedChunks(iter(given), 4, null.guard())
+    assert [len(chunk) for chunk in chunks] == [4, 4]
+    assert [len(chunk) for chunk in GuardedChunks(iter(given[2:]), 4, null.guard())] == [2, 4]
 
 
 def test_memory_of_a_record_does_not_grow_with_ref_times_alts(null, tmp_path):

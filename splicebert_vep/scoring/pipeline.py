@@ -47,6 +47,8 @@ class Record(Protocol):
     def ref(self) -> str: ...
     @property
     def alts(self) -> tuple[str, ...]: ...
+    @property
+    def size(self) -> int: ...  # letters that it holds
 
 
 class ScoringLike(Protocol):

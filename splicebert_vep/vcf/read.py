@@ -79,6 +79,11 @@ class VcfRecord:
             return f"{self._source}: record {self.number}"
         return f"{self._source}:{self._header_lines + self.number}"
 
+    @property
+    def size(self) -> int:
+        """The bytes of all columns, those of the samples included."""
+        return sum(map(len, self._columns))
+
     def columns(self) -> list[bytes]:
         """Return the first 8 columns and, where there are more, the rest as one, without line end."""
         return self._columns.copy()
