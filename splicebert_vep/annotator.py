@@ -421,6 +421,8 @@ class Annotator:
         """Return the arguments that open an annotator of the same scores on another machine that has the same files."""
         asked, given = self.settings, self._annotation
         model, splice_model = asked.model, asked.splice_model
+        if splice_model == "auto" and self.delta.model:  # the other machine may have other plugins
+            splice_model = self.delta.model.name
         return {
             **asdict(asked),
             "reference": os.path.abspath(self.reference.path),

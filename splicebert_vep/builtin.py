@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from splicebert_vep_spec import Adapter, Backend, JoinAdapter, Scorer, SequenceScorer, hookimpl
+from splicebert_vep_spec import Adapter, Backend, JoinAdapter, Scorer, SequenceScorer, SpliceModel, hookimpl
 
 from .joins.spliceai import OpenSpliceAiJoin, PangolinJoin, SpliceAiJoin
 from .joins.table import TableJoin
 from .model.backend import TorchBackend
-from .model.null import NullBackend
+from .model.null import NullBackend, NullSpliceModel
+from .model.tuned import WindowSpliceModel
 from .outputs.csq import CsqAdapter
 from .outputs.flat import FlatAdapter
 from .outputs.tables import JsonlAdapter, ParquetAdapter, TsvAdapter
@@ -24,8 +25,13 @@ def register_backends() -> Sequence[type[Backend]]:
 
 
 @hookimpl
+def register_splice_models() -> Sequence[type[SpliceModel]]:
+    return [WindowSpliceModel, NullSpliceModel]
+
+
+@hookimpl
 def register_scorers() -> Sequence[Scorer | SequenceScorer]:
-    return [LikelihoodScorer(), DivergenceScorer(), EmbeddingScorer(), DeltaScorer()]
+    return [DeltaScorer(), LikelihoodScorer(), DivergenceScorer(), EmbeddingScorer()]
 
 
 @hookimpl

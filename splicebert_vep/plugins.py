@@ -6,7 +6,7 @@ import os
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
@@ -39,6 +39,7 @@ from splicebert_vep_spec import (
 from splicebert_vep_spec.values import NAME_NEEDED, is_name
 
 from .errors import PluginError, SettingsError, SpliceBertError, suggestion
+from .model.registry import DEFAULT_SPLICE_MODEL, PREFERRED_SPLICE_MODEL
 from .settings import RESERVED_COMMANDS, RESERVED_FIELDS
 from .version import __version__
 
@@ -164,27 +165,42 @@ class GuardedSpliceModel(SpliceModel):
         if not isinstance(model, SpliceModel) or not isinstance(getattr(model, "info", None), SpliceModelInfo):
             found = type(model).__qualname__
             raise origin.broken("open", needed="a SpliceModel with a SpliceModelInfo", found=found)
-        self.info, self.reach = model.info, model.reach
+        self.info, self.reach, self.name, self.version = model.info, model.reach, model.name, model.version
+        self.farthest, self.distance, self.sees_gene_only = model.farthest, model.distance, model.sees_gene_only
 
-    def alternatives(self, tokens: Any, edits: Sequence[Edit]) -> tuple[Any, list[Any]]:
-        """Return the answers of the model.
+    def takes(self, edit: Edit) -> bool:
+        """Tell whether the model can answer for an edit."""
+        with self._origin.guarding("takes"):
+            return self._model.takes(edit)
+
+    def along(self, tokens: Any) -> Any:
+        """Return the model's answers along a sequence; raises as ``alternatives``."""
+        with self._origin.guarding("along", passing=(RuntimeError, MemoryError)):
+            found = np.asarray(self._model.along(tokens), dtype=np.float64)
+        return self._checked([found], [(len(tokens) - 2 * self.reach, 2)], "along")[0]
+
+    def alternatives(self, tokens: Any, edits: Sequence[Edit]) -> list[tuple[Any, Any]]:
+        """Return the model's answers around edits.
 
         Raises:
-            RuntimeError: the pass failed, or gave values that are not finite.
+            RuntimeError, MemoryError: the pass failed, or gave values that are not finite.
             PluginError: the model raised anything else, or returned other shapes or values below 0 or above 1.
         """
-        with self._origin.guarding("alternatives", passing=(RuntimeError,)):
-            ref, alts = self._model.alternatives(tokens, edits)
-            answers = [np.asarray(answer, dtype=np.float64) for answer in (ref, *alts)]
-        shapes = [(len(tokens) - 2 * self.reach, 2), *((edit.count, 2) for edit in edits)]
+        with self._origin.guarding("alternatives", passing=(RuntimeError, MemoryError)):
+            pairs = [tuple(pair) for pair in self._model.alternatives(tokens, edits)]
+            answers = [np.asarray(answer, dtype=np.float64) for pair in pairs for answer in pair]
+        found = self._checked(answers, [(count, 2) for edit in edits for count in edit.counts], "alternatives")
+        return list(zip(found[::2], found[1::2], strict=True))
+
+    def _checked(self, answers: list[Any], shapes: list[tuple[int, int]], method: str) -> list[Any]:
         if [answer.shape for answer in answers] != shapes:
             found = ", ".join(str(answer.shape) for answer in answers[:5])
-            raise self._origin.broken("alternatives", needed=f"arrays of shapes {shapes[:5]}", found=found)
+            raise self._origin.broken(method, needed=f"arrays of shapes {shapes[:5]}", found=found)
         if not all(np.isfinite(answer).all() for answer in answers):
             raise RuntimeError("the splice-site model returned values that are not finite")
         if any(answer.size and not -1e-6 <= answer.min() <= answer.max() <= 1 + 1e-6 for answer in answers):
-            raise self._origin.broken("alternatives", needed="probabilities, 0 to 1", found="values outside of that")
-        return answers[0], answers[1:]
+            raise self._origin.broken(method, needed="probabilities, 0 to 1", found="values outside of that")
+        return answers
 
 
 def one_line(error: BaseException) -> str:
@@ -286,16 +302,24 @@ class Plugins:
             return GuardedBackend(known[name].open(options), origin)
 
     def open_splice_model(self, name: str, options: BackendOptions) -> SpliceModel:
-        """Return the splice-site model of a plugin, ready to run.
+        """Return a splice-site model, ready to run.
+
+        Args:
+            name: of a plugin's or a built-in model; ``auto`` is CI-SpliceAI where its plugin is installed, else the
+                bundled model; any other is the folder of a model of ``finetune splice-sites``.
+            options: device and threads.
 
         Raises:
-            KeyError: no plugin has a model of that name.
-            SettingsError: it refused the options.
+            ModelError: there is no such folder, or it holds no such model.
+            SettingsError: the model refused the options.
             PluginError: it broke the contract.
         """
-        origin = self.origins("splice model")[name]
+        if name == "auto":
+            name = PREFERRED_SPLICE_MODEL if PREFERRED_SPLICE_MODEL in self.splice_models else DEFAULT_SPLICE_MODEL
+        kind = name if name in self.splice_models else DEFAULT_SPLICE_MODEL
+        origin = self.origins("splice model")[kind]
         with origin.guarding("open"):
-            return GuardedSpliceModel(self.splice_models[name].open(options), origin)
+            return GuardedSpliceModel(self.splice_models[kind].open(replace(options, model=name)), origin)
 
     def run_started(self, run: RunInfo) -> None:
         """Tell every plugin that a run begins."""
@@ -506,12 +530,14 @@ def _checked(item: Any, plugin: str, hook: str) -> Origin:
 
 
 def _fields(scorer: Scorer | SequenceScorer, origin: Origin) -> Sequence[FieldSpec]:
-    """Return the fields of a scorer, each a number per ALT."""
+    """Return the fields of a scorer, each a value per ALT; of a scorer of the model's outputs a number."""
     with origin.guarding("fields"):
         fields = scorer.fields
     if not isinstance(fields, Sequence) or not fields:
         raise origin.broken("fields", needed="a tuple or list of FieldSpec, not empty", found=repr(fields))
     for spec in fields:
-        if not isinstance(spec, FieldSpec) or spec.number != "A" or spec.type == "String":
-            raise origin.broken("fields", needed="FieldSpec with number A and type Float or Integer", found=repr(spec))
+        texts = isinstance(scorer, SequenceScorer)
+        if not isinstance(spec, FieldSpec) or spec.number != "A" or (spec.type == "String" and not texts):
+            types = "Float, Integer or String" if texts else "Float or Integer"
+            raise origin.broken("fields", needed=f"FieldSpec with number A and type {types}", found=repr(spec))
     return fields

@@ -23,8 +23,8 @@ class Space:
     Args:
         score_digest: of model, window, engine and score version, see ``splicebert_vep.provenance``.
         annotation_digest: of the gene annotation.
-        columns: what a row holds: ``FIELD=scorer/version`` as it was asked for, in ``( )`` what was computed only where
-            it had to choose between genes.
+        columns: what a row holds: ``FIELD=scorer/version`` as it was asked for, ``FIELD:String=...`` for words, in
+            ``( )`` what was computed only where it had to choose between genes.
         provenance: of the run that made the space.
     """
 
@@ -86,7 +86,15 @@ def space_of(provenance: Mapping[str, str], asked: Sequence[str], computed: Sequ
 
 def field_of(column: str) -> str:
     """Return the field that a column holds."""
-    return column.strip("()").partition("=")[0]
+    return column.strip("()").partition("=")[0].removesuffix(_TEXT)
+
+
+def is_text(column: str) -> bool:
+    """Tell whether a column holds words."""
+    return column.strip("()").partition("=")[0].endswith(_TEXT)
+
+
+_TEXT = ":String"
 
 
 _NOT_ZERO_SHOT = "delta scores by a model trained on annotated splice sites"

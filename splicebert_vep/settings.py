@@ -9,7 +9,7 @@ from typing import Any
 from splicebert_vep_spec import BackendInfo, FieldSpec
 
 from .errors import SettingsError
-from .model.registry import DEFAULT_MODEL, DEFAULT_SPLICE_MODEL
+from .model.registry import DEFAULT_MODEL, DEFAULT_SPLICE_MODEL, PREFERRED_SPLICE_MODEL
 from .sequence.windows import WindowShape
 
 #: Raised by one whenever the same input can give another score; named under "Scores" in CHANGELOG.md.
@@ -38,9 +38,11 @@ RESERVED_FIELDS = (
 ZERO_SHOT, DELTA = "zero-shot", "delta"
 GROUPS = (ZERO_SHOT, DELTA)
 
-#: Farthest that a delta score looks, nt; by a model of ``finetune`` less: it sees 510 nt, and its answer for a base
-#: needs those around it.
-FARTHEST, FARTHEST_IN_WINDOW = 5000, 100
+#: Farthest that a delta score looks, nt.
+FARTHEST = 5000
+
+#: When a gain at an annotated site and a loss elsewhere are set to 0: never, or before or after the largest is taken.
+MASKS = ("none", "after", "before")
 
 #: Names of the program's own commands, which no plugin may take.
 RESERVED_COMMANDS = (
@@ -86,8 +88,8 @@ class Settings:
     )
     threads: int | None = _knob(None, "CPU threads. Default: torch's choice.", metavar="N", least=1)
     scores: tuple[str, ...] = _knob(
-        (), "Scores to compute, e.g. LLR,KL_CTX; 'plugins' shows all. zero-shot, the default: all but DELTA_P, "
-        "KL_MAX, KL_MAX_POS, delta and percentiles. delta: all delta scores. PCTL_LLR, PCTL_KL_CTX: percentiles.",
+        (), "Scores to compute, e.g. DS_MAX,KL_SS; 'plugins' shows all. delta: those of a splice-site model, and "
+        "zero-shot: those of SpliceBERT, are the default. PCTL_LLR, PCTL_KL_CTX: percentiles.",
         metavar="FIELD,...",
     )  # fmt: skip
     calibration: str | None = _knob(
@@ -95,17 +97,23 @@ class Settings:
         metavar="FILE", path=True,
     )  # fmt: skip
     splice_model: str = _knob(
-        DEFAULT_SPLICE_MODEL,
-        "Model of the delta scores: the bundled one, a plugin's such as cispliceai, or 'model' of a run of 'finetune "
-        "splice-sites'.",
+        "auto",
+        "Model of the delta scores: a name of 'plugins', or 'model' of a run of 'finetune splice-sites'. auto is "
+        f"{PREFERRED_SPLICE_MODEL} where its plugin is installed, else {DEFAULT_SPLICE_MODEL}.",
         metavar="NAME|FOLDER",
     )
-    delta_distance: int = _knob(
-        50, f"How far from POS delta scores look, 1 to {FARTHEST}; to {FARTHEST_IN_WINDOW} with a model of 'finetune'.",
-        metavar="NT", provenance="DeltaDistance",
+    delta_distance: int | None = _knob(
+        None, f"How far around the allele delta scores look, 1 to {FARTHEST}, as far as the model sees. Default: the "
+        "model's own.",
+        metavar="NT", least=1, short="-D",
     )  # fmt: skip
-    masked: bool = _knob(
-        False, "Delta scores: a gain at an annotated site, and a loss where none is annotated, count 0.",
+    mask: str = _knob(
+        "none", "Delta scores: a gain at an annotated site, and a loss where none is annotated, count 0; before the "
+        "largest is taken, or after, as in SpliceAI. 0 is none, 1 is after.",
+        choices=MASKS, short="-M", words={"0": "none", "1": "after"},
+    )  # fmt: skip
+    outside: bool = _knob(
+        False, "Delta scores: show the genome's own bases outside of the gene to a model that was made for N there.",
     )  # fmt: skip
     window: int = _knob(510, "Bases that the model sees at once.", metavar="NT", provenance="Window")
     flank: int = _knob(100, "Bases on each side of the allele that count.", metavar="NT", provenance="Flank")
@@ -127,7 +135,9 @@ class Settings:
             needed = "--flank of at least 1 and --window of at least 2 x flank + 1"
             found = f"--window {self.window} --flank {self.flank}"
             raise SettingsError("The window has no room for the flanks.", needed=needed, found=found)
-        if not 1 <= self.delta_distance <= FARTHEST:
+        if self.mask not in MASKS:
+            raise SettingsError(f"--mask {self.mask} is no mask.", needed=" or ".join(MASKS))
+        if self.delta_distance is not None and not 1 <= self.delta_distance <= FARTHEST:
             raise SettingsError(f"--delta-distance {self.delta_distance}: delta scores look 1 to {FARTHEST} nt far.")
         if (self.batch_tokens is not None and self.batch_tokens < 1) or self.chunk_records < 1:
             raise SettingsError("Batch tokens and chunk records must be at least 1.")

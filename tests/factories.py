@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import json
+import math
 import random
 import subprocess
 import sys
@@ -20,7 +22,6 @@ import torch
 
 from oracle import random_transformers, revcomp
 from splicebert_vep import Annotator
-from splicebert_vep.errors import BackendError
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.model.bert import BertConfig, SpliceBert
 from splicebert_vep.model.checkpoint import save_checkpoint
@@ -49,6 +50,8 @@ from splicebert_vep_spec import (
     RecordReport,
     RunInfo,
     ScoredContext,
+    SpliceModel,
+    SpliceModelInfo,
     Status,
     hookimpl,
 )
@@ -153,117 +156,143 @@ def write_genome(
 # Delta scores for tests: a model whose answers can be worked out by hand, and the definition on plain strings.
 
 
-SPELLED = "....." + "NACGT"  # of token ids
-EVENTS = {"DS_AG": (0, 1), "DS_AL": (0, -1), "DS_DG": (1, 1), "DS_DL": (1, -1)}  # column, and gain or loss
+SPELLED = "NNNNN" + "NACGT"  # of token ids
+REACH = 7  # nt on each side that a rule sees
+EVENTS = {"AG": (0, 1), "AL": (0, -1), "DG": (1, 1), "DL": (1, -1)}  # column, and gain or loss
 
 
-def mixed(window: str, at: int) -> tuple[float, float]:
-    """p(acceptor) and p(donor) from seven bases and the place in the window, so that no misalignment goes unseen."""
-    around = [SPELLED.index(base) for base in (f"NNN{window}NNN")[at : at + 7]]
-    acceptor = sum(weight * one for weight, one in zip((3, 7, 1, 9, 4, 2, 8), around, strict=True)) + 31 * at
-    donor = sum(weight * one for weight, one in zip((5, 2, 9, 1, 6, 3, 7), around, strict=True)) + 17 * at
-    return acceptor % 97 / 200, donor % 89 / 200
+def mixed(seen: str) -> tuple[float, float]:
+    """p(acceptor) and p(donor) of the middle of fifteen bases: others for every seven, so nothing goes unseen."""
+    code = functools.reduce(lambda code, base: 5 * code + "NACGT".index(base), seen[REACH - 3 : REACH + 4], 1)
+    return (1 + math.sin(code)) / 4, (1 + math.cos(code)) / 4
 
 
-def spelled(window: str, at: int) -> tuple[float, float]:
+def spelled(seen: str) -> tuple[float, float]:
     """A donor is the base before GTAAGT, an acceptor that after TTTCAG: .9 there, .01 elsewhere."""
     return (
-        0.9 if window[max(0, at - 6) : at] == "TTTCAG" else 0.01,
-        0.9 if window[at + 1 : at + 7] == "GTAAGT" else 0.01,
+        0.9 if seen[REACH - 6 : REACH] == "TTTCAG" else 0.01,
+        0.9 if seen[REACH + 1 : REACH + 7] == "GTAAGT" else 0.01,
     )
 
 
-class StandIn:
-    """A splice-site model of one of these rules.
+class StandIn(SpliceModel):
+    """A splice-site model of one rule, which remembers the sequences that it was shown.
 
     Args:
-        rule: of a window and a place in it.
-        fails_on: bases; a window that holds them makes it fail.
+        rule: p(acceptor) and p(donor) of the middle one of fifteen bases.
+        fails_on: bases; a changed sequence that holds them makes it fail.
+        error: that it fails with.
     """
 
-    name, weights_sha256, architecture, digest, quality = "stand-in", "5" * 64, "strings", "5" * 64, ""
+    name, version, reach = "stand-in", "1", REACH
+    info = SpliceModelInfo("stand-in 1", "5" * 64, "BSD-3-Clause", "none", "", "cpu")
 
-    def __init__(self, rule=mixed, *, window=510, batch_tokens=2048, fails_on=None):
-        self.rule, self.window, self.batch_tokens, self.fails_on = rule, window, batch_tokens, fails_on
-        self.calls = []
+    def __init__(self, rule=mixed, *, fails_on=None, error=RuntimeError):
+        self.rule, self.fails_on, self.error = rule, fails_on, error
+        self.shown = []
 
-    def probabilities(self, tokens, positions=None):
-        assert tokens.shape[1] == self.window + 2
-        self.calls.append(len(tokens))
-        texts = ["".join(SPELLED[token] for token in row[1:-1]) for row in tokens]
-        if self.fails_on and any(self.fails_on in text for text in texts):
-            raise BackendError("the device went away")
-        p = np.zeros((*positions.shape, 3))
-        for row, text in enumerate(texts):
-            for column, token in enumerate(positions[row]):
-                p[row, column, 1:] = self.rule(text, int(token) - 1)
-        p[:, :, 0] = 1 - p[:, :, 1:].sum(axis=2)
-        return p
+    def along(self, tokens):
+        return self._answers(letters_of(tokens))
+
+    def alternatives(self, tokens, edits):
+        ref = letters_of(tokens)
+        self.shown.append(ref)
+        found = []
+        for edit in edits:
+            low, high = edit.start - edit.left - REACH, edit.end + edit.right + REACH
+            assert low >= 0 and high <= len(ref)
+            alt = ref[low : edit.start] + letters_of(edit.bases) + ref[edit.end : high]
+            if self.fails_on and self.fails_on in alt:
+                raise self.error("the device went away")
+            found.append((self._answers(ref[low:high]), self._answers(alt)))
+        return found
+
+    def _answers(self, text):
+        count = len(text) - 2 * REACH
+        return np.array([self.rule(text[at : at + 2 * REACH + 1]) for at in range(count)], dtype=float).reshape(-1, 2)
 
 
-def plain(genome, pos, ref, alt, strand, *, rule=mixed, distance=50, width=510, sites=None):
-    """Delta scores of a record as bcftools norm writes it, base by base on strings; None where no window fits.
+def letters_of(tokens) -> str:
+    return "".join(SPELLED[token] for token in tokens)
+
+
+def placings(genome: str, start: int, old: str, new: str) -> list[int]:
+    """Every start at which as many bases out and in give the same changed sequence; of an equal length its own."""
+    if old and new:
+        return [start]
+    changed = genome[:start] + new + genome[start + len(old) :]
+    return [
+        at
+        for at in range(max(0, start - 400), start + 400)
+        if genome[:at] + changed[at : at + len(new)] + genome[at + len(old) :] == changed
+    ]
+
+
+def plain(genome, pos, ref, alt, strand, *, rule=mixed, distance=50, mask="none", sites=None, reported=None):
+    """Delta scores of a record as bcftools norm writes it, base by base on strings, with all other fields.
 
     Args:
         pos: 1-based.
-        sites: 0-based positions of annotated acceptors and donors, for masked scores.
+        sites: 0-based positions of annotated acceptors and donors.
+        reported: those of the reported transcript.
     """
     anchor = 0 if len(ref) == len(alt) or ref[0] != alt[0] else 1
-    first, old, new = pos - 1 + anchor, ref[anchor:], alt[anchor:]
-    last, grown = first + len(old), len(new) - len(old)
-    assert genome[first:last] == old
-    flank = max(100, distance + 1)
+    start, old, new = pos - 1 + anchor, ref[anchor:], alt[anchor:]
+    grown = len(new) - len(old)
+    assert genome[start : start + len(old)] == old
+    changed = genome[:start] + new + genome[start + len(old) :]
+    places = placings(genome, start, old, new)
+    margin = distance + (grown != 0)
+    span = range(min(places) - margin, max(places) + len(old) + margin)
 
-    def fits(at):
-        return (
-            at >= 0
-            and at - grown >= 0
-            and at + width <= len(genome)
-            and at - grown + width <= len(genome)
-            and first - flank >= at
-            and last <= at + width
-            and first + len(new) + flank <= at + width
-        )
+    def read(text, at):
+        seen = "".join(text[i] if 0 <= i < len(text) else "N" for i in range(at - REACH, at + REACH + 1))
+        return rule(reverse_complement(seen) if strand == "-" else seen)
 
-    wanted = first - (width - max(len(old), len(new))) // 2
-    possible = [at for at in range(len(genome)) if fits(at)]
-    if not possible or last + flank > len(genome) or set(genome[first - flank : last + flank]) - set("ACGT"):
-        return None
-    start = min(possible, key=lambda at: abs(at - wanted))
-    changed = genome[:first] + new + genome[last:]
+    before = {at: read(genome, at) for at in span}
+    ways = []
+    for place in places:
+        after = {}
+        for at in span:
+            gone = grown and place <= at < place + len(old)
+            after[at] = (0.0, 0.0) if gone else read(changed, at if at < place + len(old) else at + grown)
+        inserted = [read(changed, place + i) for i in range(len(new))] if grown else []
+        for beside in (place - 1, place + len(old)):
+            way = dict(after)
+            way[beside] = tuple(max(values) for values in zip(after[beside], *inserted, strict=True))
+            ways.append(way)
 
-    def read(text, window_start, position):
-        window = text[window_start : window_start + width]
-        at = position - window_start
-        if strand == "-":
-            window, at = window[::-1].translate(COMPLEMENT), width - 1 - at
-        return rule(window, at)
+    def changes(way):
+        return [abs(way[at][column] - before[at][column]) for at in span for column in (0, 1)]
 
-    before, after = [], []
-    for place in range(pos - 1 - distance, pos + distance):
-        if place < first:
-            before.append(read(genome, start, place))
-            after.append(read(changed, start, place))
-        elif place < last and grown:  # deleted
-            before.append(read(genome, start, place))
-            after.append((0.0, 0.0))
-        elif place < last:
-            before.append(read(genome, start, place))
-            after.append(read(changed, start, place))
-        else:  # the same place in the window on both sides
-            before.append(read(genome, start - grown, place))
-            after.append(read(changed, start, place + grown))
-        if place == first - 1 and grown:
-            inserted = [read(changed, start, first + k) for k in range(len(new))]
-            after[-1] = tuple(max(column) for column in zip(after[-1], *inserted, strict=True))
-    found = {}
+    after = min(ways, key=lambda way: (max(changes(way)), sum(changes(way))))
+    found, rows = {}, {}
     for event, (column, sign) in EVENTS.items():
-        sizes = [sign * (b[column] - a[column]) for a, b in zip(before, after, strict=True)]
-        at = sizes.index(max(sizes))
-        hidden = sites is not None and ((pos - 1 - distance + at in sites[column]) == (sign > 0))
-        found[event] = 0.0 if hidden else max(0.0, sizes[at])
-        found[event.replace("DS", "DP")] = at - distance
-    found["DS_MAX"] = max(found[event] for event in EVENTS)
+        sizes = {at: sign * (after[at][column] - before[at][column]) for at in span}
+        hidden = {at: mask != "none" and (at in sites[column]) == (sign > 0) for at in span}
+        if mask == "before":
+            sizes = {at: 0.0 if hidden[at] else size for at, size in sizes.items()}
+        at = max(span, key=lambda at, sizes=sizes: sizes[at])
+        found[f"DS_{event}"] = 0.0 if hidden[at] else max(0.0, sizes[at])
+        found[f"DP_{event}"], found[f"POS_{event}"], rows[event] = at + 1 - pos, at + 1, at
+    found["DS_MAX"] = max(found[f"DS_{event}"] for event in EVENTS)
+    for change, events in (("LOSS", ("AL", "DL")), ("GAIN", ("AG", "DG"))):
+        event = max(events, key=lambda event: found[f"DS_{event}"])
+        at, column = rows[event], EVENTS[event][0]
+        if found[f"DS_{event}"] > 0:
+            found[f"{change}_P_REF"], found[f"{change}_P_ALT"] = before[at][column], after[at][column]
+            if sites:
+                told = "other_transcript" if at in sites[column] else "novel"
+                found[f"{change}_ANNOTATED"] = "reported" if at in reported[column] else told
+    if reported:
+        first, last = min(places), max(places) + len(old) - 1
+        away = sorted(
+            (max(first - at, at - last, 0), before[at][column])
+            for column in (0, 1)
+            for at in reported[column]
+            if max(first - at, at - last, 0) <= distance
+        )
+        found["LOSS_JUDGED"] = "NO_SITE" if not away else "JUDGED" if away[0][1] >= 0.1 else "NOT_JUDGEABLE"
     return found
 
 

@@ -65,7 +65,7 @@ def broken(install, *points):
 def test_built_ins_come_first_and_plugins_after(install):
     install(Point("mine", scorers(Echo())))
     loaded = plugins.load_plugins()
-    assert [scorer.name for scorer in loaded.scorers] == ["likelihood", "divergence", "embedding", "delta", "echo"]
+    assert [scorer.name for scorer in loaded.scorers] == ["delta", "likelihood", "divergence", "embedding", "echo"]
     assert loaded.versions == {"mine": "2.5"}
     assert {"torch", "null"} <= set(loaded.backends)
     assert {"flat", "vep", "tsv", "jsonl", "parquet"} <= set(loaded.adapters)

@@ -38,6 +38,7 @@ class CiSpliceAi(ResidualSpliceModel):
     """p(acceptor) and p(donor) by CI-SpliceAI, from 5,000 nt on each side; weights CC BY 4.0."""
 
     name, version = "cispliceai", "1"
+    distance, sees_gene_only = 200, True
 
     @classmethod
     def open(cls, options: BackendOptions) -> CiSpliceAi:

@@ -231,7 +231,7 @@ class SequenceScorer(Named):
     @abstractmethod
     def score_alleles(
         self, alleles: Sequence[tuple[Allele, GeneContext]], bases: Bases, fields: frozenset[str]
-    ) -> Mapping[str, Sequence[float | int | Skipped | None]]:
+    ) -> Mapping[str, Sequence[float | int | str | Skipped | None]]:
         """Return one value per allele x gene for every asked field id, in their order; None is missing.
 
         ``Skipped`` of status FAILED stands where the computation itself failed: the allele then has that status in that
@@ -246,6 +246,22 @@ class SequenceScorer(Named):
 
 
 @dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Shares of labelled alleles at or above a threshold of DS_MAX, as measured with the model's own settings.
+
+    Args:
+        threshold: of DS_MAX.
+        harmful, harmless: shares, 0 to 1, of the alleles that affect splicing and of those that do not.
+        labelled: the set with its counts, e.g. ``143 variants with RNA evidence, 76 of them harmful``.
+    """
+
+    threshold: float
+    harmful: float
+    harmless: float
+    labelled: str
+
+
+@dataclass(frozen=True, slots=True)
 class SpliceModelInfo:
     """Everything about a splice-site model that provenance and a report have to name.
 
@@ -256,6 +272,7 @@ class SpliceModelInfo:
         citation: of the paper, with its DOI.
         quality: one sentence on how good the model was measured to be; empty when nothing is known.
         device: device kind, e.g. ``cpu``.
+        operating_points: where it was measured; the first is the one that a summary names.
     """
 
     model: str
@@ -264,38 +281,50 @@ class SpliceModelInfo:
     citation: str
     quality: str
     device: str
+    operating_points: tuple[OperatingPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change of a sequence, and the answers wanted of the changed sequence.
+    """A change of a sequence, and how far around it answers are wanted.
 
     Args:
         start, end: index of the first token that gives way, and of the first that stays; equal for an insertion.
-        bases: tokens in their place; none for a deletion.
-        first, count: index, in the changed sequence, of the first nucleotide asked for, and how many.
+        bases: tokens in their place, A, C, G, T, or MASK where a base is hidden; none for a deletion.
+        left, right: nucleotides before the change and behind it.
     """
 
     start: int
     end: int
     bases: tuple[int, ...]
-    first: int
-    count: int
+    left: int
+    right: int
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Number of answers wanted, of the sequence as it was and of the changed one."""
+        around = self.left + self.right
+        return around + self.end - self.start, around + len(self.bases)
 
 
 class SpliceModel(Named):
     """Tell p(acceptor), an exon's first base, and p(donor), its last, of nucleotides (``--splice-model NAME``).
 
-    A plugin registers the class; ``open`` makes an object of it. The answer for a nucleotide depends on the ``reach``
-    nucleotides on each side of it and on no other, as that of a network of convolutions does.
+    A plugin registers the class; ``open`` makes an object of it.
 
     Attributes:
         info: names, licence and digest.
-        reach: nt.
+        reach: nt on each side of a nucleotide that its answer may depend on.
+        farthest: nt from a change that delta scores can look, at most (``--delta-distance``).
+        distance: nt from a change that delta scores look by default.
+        sees_gene_only: the model was made for sequences that are N outside of the gene.
     """
 
     info: SpliceModelInfo
     reach: int
+    farthest: int = 5000
+    distance: int = 50
+    sees_gene_only: bool = False
 
     @classmethod
     def open(cls, options: BackendOptions) -> SpliceModel:
@@ -306,17 +335,34 @@ class SpliceModel(Named):
         """
         return cls()
 
+    def takes(self, edit: Edit) -> bool:
+        """Tell whether the model can answer for an edit; unless overridden, within twice ``farthest``.
+
+        An edit that can stand at many places asks for answers around all of them.
+        """
+        return max(edit.left, edit.right) <= 2 * self.farthest
+
     @abstractmethod
-    def alternatives(self, tokens: Any, edits: Sequence[Edit]) -> tuple[Any, Sequence[Any]]:
-        """Return p(acceptor) and p(donor) along a sequence, and of the nucleotides that each edit asks for.
+    def along(self, tokens: Any) -> Any:
+        """Return p(acceptor) and p(donor) along a sequence, (L - 2 reach, 2) float64.
+
+        Answers are of every nucleotide with ``reach`` others on both sides. Raises as ``alternatives``.
 
         Args:
             tokens: (L,) uint8 numpy array in transcript orientation; N stands for a base that nobody knows.
-            edits: each alone is applied to ``tokens``; none asks for a nucleotide within ``reach`` of an end.
+        """
+
+    @abstractmethod
+    def alternatives(self, tokens: Any, edits: Sequence[Edit]) -> Sequence[tuple[Any, Any]]:
+        """Return p(acceptor) and p(donor) around each edit, of the sequence as it is and as the edit changes it.
+
+        Args:
+            tokens: as for ``along``.
+            edits: each alone is applied to ``tokens``; none asks for a nucleotide within ``reach`` of an end, and the
+                model ``takes`` each.
 
         Returns:
-            (L - 2 reach, 2) float64 numpy array, of every nucleotide with ``reach`` others on both sides, and an array
-            (count, 2) an edit.
+            Two float64 numpy arrays for each edit, (left + end - start + right, 2) and (left + bases + right, 2).
 
         Raises:
             RuntimeError, MemoryError: the pass failed; alleles that it fails on alone become FAILED. Where memory is

@@ -350,14 +350,15 @@ def _check_unique(name: str, keys: Sequence[str]) -> None:
 class _FieldsConformance(_Conformance):
     """Checks of scorers of both kinds."""
 
+    _types: tuple[str, ...] = ("Float", "Integer")
     _subject, _example = "scorer", "MyScorer()"
 
-    def test_its_fields_are_numbers_per_alt(self) -> None:
+    def test_its_fields_are_one_value_per_alt(self) -> None:
         fields = self._item.fields
         for field in fields:
             assert isinstance(field, FieldSpec), f"{field!r} in fields; needed FieldSpec objects"
             assert field.number == "A", f"{field.id} has number {field.number!r}; a score is one value per ALT: 'A'"
-            assert field.type in ("Float", "Integer"), f"{field.id} has type {field.type}; needed Float or Integer"
+            assert field.type in self._types, f"{field.id} has type {field.type}; needed {' or '.join(self._types)}"
         _check_unique("fields", [field.id for field in fields])
         assert list(fields) == list(self._item.fields), "fields differ from one look to the next"
 
@@ -378,38 +379,53 @@ class SpliceModelConformance(_Conformance):
     model: SpliceModel
     array: Callable[..., Any]
 
-    def _answers(self, tokens: Sequence[int], *edits: Edit) -> tuple[Any, Sequence[Any]]:
-        ref, alts = self._item.alternatives(self.array(tokens, dtype="uint8"), edits)
+    def _along(self, tokens: Sequence[int]) -> list[list[float]]:
+        found = self._item.along(self.array(tokens, dtype="uint8"))
         needed = (len(tokens) - 2 * self._item.reach, 2)
-        assert tuple(ref.shape) == needed, f"answers for REF of shape {tuple(ref.shape)}; needed {needed}"
-        return ref, alts
+        assert tuple(found.shape) == needed, f"answers of shape {tuple(found.shape)}; needed {needed}"
+        return found.tolist()  # type: ignore[no-any-return]
 
     def _sequence(self, length: int) -> list[int]:
         return random.Random(length).choices((A, C, G, T), k=length)
 
     def test_answers_are_probabilities(self) -> None:
-        ref, _ = self._answers(self._sequence(2 * self._item.reach + 20))
-        assert all(0 <= p <= 1 for row in ref.tolist() for p in row), "an answer below 0 or above 1"
-        assert all(sum(row) <= 1 + 1e-6 for row in ref.tolist()), "p(acceptor) + p(donor) above 1"
+        found = self._along(self._sequence(2 * self._item.reach + 20))
+        assert all(0 <= p <= 1 for row in found for p in row), "an answer below 0 or above 1"
+        assert all(sum(row) <= 1 + 1e-6 for row in found), "p(acceptor) + p(donor) above 1"
 
-    def test_an_edit_has_the_answers_of_the_changed_sequence(self) -> None:
-        reach = self._item.reach
-        tokens = self._sequence(2 * reach + 60)
-        at = reach + 30
+    def test_an_edit_has_as_many_answers_as_it_asks_for(self) -> None:
+        for edit, ref, alt in self._edited():
+            for answers, count in zip((ref, alt), edit.counts, strict=True):
+                assert tuple(answers.shape) == (count, 2), f"{edit}: answers of shape {answers.shape}, not {count}"
+
+    def test_a_change_to_the_same_bases_has_the_same_answers(self) -> None:
+        at = self._item.reach + 30
+        tokens = self._sequence(2 * self._item.reach + 60)
+        same = Edit(at, at + 3, tuple(tokens[at : at + 3]), 10, 10)
+        [(ref, alt)] = self._item.alternatives(self.array(tokens, dtype="uint8"), [same])
+        assert _near(ref.tolist(), alt.tolist()), "the same bases in their own place have other answers"
+
+    def test_an_edit_has_the_same_answers_among_others_and_alone(self) -> None:
+        tokens = self.array(self._sequence(2 * self._item.reach + 60), dtype="uint8")
+        for edit, *answers in self._edited():
+            [alone] = self._item.alternatives(tokens, [edit])
+            for one, other in zip(answers, alone, strict=True):
+                assert _near(one.tolist(), other.tolist()), f"{edit}: other answers than alone"
+
+    def _edited(self) -> list[tuple[Edit, Any, Any]]:
+        at = self._item.reach + 30
         edits = [
-            Edit(at, at + gone, bases, reach + 10, 30) for gone, bases in ((1, (T,)), (0, (A, C)), (3, ()), (2, (G,)))
+            Edit(at, at + gone, bases, 20, 10 + i)
+            for i, (gone, bases) in enumerate(((1, (T,)), (0, (A, C)), (3, ()), (2, (G,))))
         ]
-        _, alts = self._answers(tokens, *edits)
-        for edit, alt in zip(edits, alts, strict=True):
-            whole, _ = self._answers([*tokens[:at], *edit.bases, *tokens[edit.end :]])
-            wanted = whole[edit.first - reach :][: edit.count].tolist()
-            assert tuple(alt.shape) == (30, 2), f"{edit}: answers of shape {tuple(alt.shape)}; needed (30, 2)"
-            near = [
-                abs(a - b) < 1e-5
-                for one, two in zip(alt.tolist(), wanted, strict=True)
-                for a, b in zip(one, two, strict=True)
-            ]
-            assert all(near), f"{edit}: other answers than for the changed sequence itself"
+        tokens = self.array(self._sequence(2 * self._item.reach + 60), dtype="uint8")
+        answers = self._item.alternatives(tokens, edits)
+        assert len(answers) == len(edits), f"{len(answers)} answers to {len(edits)} edits"
+        return [(edit, *pair) for edit, pair in zip(edits, answers, strict=True)]
+
+
+def _near(some: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> bool:
+    return all(abs(a - b) < 1e-5 for one, two in zip(some, others, strict=True) for a, b in zip(one, two, strict=True))
 
 
 class ScorerConformance(_FieldsConformance):
@@ -496,9 +512,10 @@ def _lists(value: Any) -> Any:
 class SequenceScorerConformance(_FieldsConformance):
     """Subclass it and set ``scorer = MyScorer()``."""
 
+    _types = ("Float", "Integer", "String")
     scorer: SequenceScorer
 
-    def test_it_returns_one_number_or_none_per_allele_of_every_kind(self) -> None:
+    def test_it_returns_one_value_or_none_per_allele_of_every_kind(self) -> None:
         for asked in self._choices():
             self._score(sample_alleles(MadeUpBases()), asked)
         self._score([], self._all())
@@ -513,20 +530,26 @@ class SequenceScorerConformance(_FieldsConformance):
                 values = (together[field][i], alone[field][0], backwards[field][-1 - i])
                 assert len(set(values)) == 1, f"{field} of {allele[0]} among others, alone, in another order: {values}"
 
-    def _score(
-        self, alleles: Sequence[tuple[Allele, GeneContext]], asked: frozenset[str]
-    ) -> dict[str, list[float | int | None]]:
+    def _score(self, alleles: Sequence[tuple[Allele, GeneContext]], asked: frozenset[str]) -> dict[str, list[Value]]:
         answer = self._item.score_alleles(alleles, MadeUpBases(), asked)
         assert answer.keys() == asked, f"asked for {sorted(asked)}, got {sorted(answer)}"
         for field, values in answer.items():
             assert len(values) == len(alleles), f"{len(values)} values of {field} for {len(alleles)} alleles"
             for value in values:
                 assert not isinstance(value, Skipped), f"{field} failed: {value.reason}"
-                finite = value is None or math.isfinite(value)
+                if field in self._texts():
+                    assert value is None or isinstance(value, str), f"{field} is {value!r}; needed words, or None"
+                    continue
+                finite = value is None or (isinstance(value, float | int) and math.isfinite(value))
                 assert finite, f"{field} is {value}; needed a number, or None where missing"
                 whole = field not in self._integers() or value is None or value == int(value)
                 assert whole, f"{field} is {value}, no Integer"
-        return {field: list(values) for field, values in answer.items()}
+        return {
+            field: [value for value in values if not isinstance(value, Skipped)] for field, values in answer.items()
+        }
+
+    def _texts(self) -> set[str]:
+        return {field.id for field in self._item.fields if field.type == "String"}
 
 
 class _AdapterConformance(_Conformance):

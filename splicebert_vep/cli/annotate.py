@@ -96,15 +96,10 @@ Stop a workflow when the input does not fit the reference:
 )  # fmt: skip
 @computed_options
 @machine_options
-@cloup.option_group(
-    "Compatibility with SpliceAI",
-    cloup.option("-D", "distance", metavar="N", help="Accepted, without effect."),
-    cloup.option("-M", "mask", metavar="N", help="Accepted, without effect."),
-)
 def annotate(
     source: str | None, source_option: str | None, target: str, output_type: str | None, emit: tuple[str, ...],
     join: tuple[str, ...], region: str | None, strict: tuple[str, ...],
-    summary_file: str | None, distance: str | None, mask: str | None, **model: Any,
+    summary_file: str | None, **model: Any,
 ) -> int:  # fmt: skip
     """Annotate a VCF or BCF with SpliceBERT scores.
 
@@ -121,10 +116,6 @@ def annotate(
         from ..vcf.read import open_vcf
 
         open_vcf(given)  # says what is wrong, before the seconds that model and reference take
-    ignored = [flag for flag, value in (("-D", distance), ("-M", mask)) if value is not None]
-    if ignored:
-        said = "accepted for SpliceAI's command lines, no effect here; --delta-distance and --masked set delta scores"
-        say(f"{' and '.join(ignored)}: {said}")
     files = [*filter(None, (word.partition("=")[2] for word in emit)), *([summary_file] if summary_file else [])]
     check_targets([target, *files], model, *_joined(join))
     check_outputs(files, [given])  # the VCF may replace the input VCF

@@ -159,6 +159,7 @@ REMOVED = {
     "cohort plan": "'cohort run --dry-run' counts what is new; other machines score parts, see docs/recipes",
     "cohort work": "'cohort run' scores; give --dask for many machines, or split the sites as docs/recipes do",
     "--evidence": "no threshold of a zero-shot score was measured; read its value beside SpliceAI_DS_MAX (--join)",
+    "--masked": "--mask after masks as SpliceAI does, --mask before ahead of the maximum",
     "--mode": "every window runs whole; leave it out",
     "--radius": "every window runs whole; leave it out",
     "--window-mode": "every window is centred on its allele; leave it out",
@@ -182,10 +183,11 @@ def knob(name: str, **changes: Any) -> Callable[[Any], Any]:
     field = _KNOBS[name]
     about = dict(field.metadata)
     words, least, is_path = about.pop("choices", None), about.pop("least", None), about.pop("path", False)
+    short, other_words = about.pop("short", None), about.pop("words", {})
     del about["provenance"]
     about |= {"default": field.default, "show_default": field.default not in (None, False)}
     if words:
-        about["type"] = click.Choice(words)
+        about["type"] = _Choice(words, other_words)
     elif least is not None:
         about["type"] = click.IntRange(least)
     elif is_path:
@@ -194,19 +196,32 @@ def knob(name: str, **changes: Any) -> Callable[[Any], Any]:
         about |= {"is_flag": True, "show_default": False}
     elif isinstance(field.default, tuple):
         about |= {"multiple": True, "callback": split_words, "show_default": False}
-    option: Callable[[Any], Any] = cloup.option(f"--{name.replace('_', '-')}", **about | changes)
+    names = [f"--{name.replace('_', '-')}", *([short] if short else [])]
+    option: Callable[[Any], Any] = cloup.option(*names, **about | changes)
     return option
+
+
+class _Choice(click.Choice[str]):
+    """A choice that other programs' words for it are understood of, too."""
+
+    def __init__(self, choices: Sequence[str], others: Mapping[str, str]) -> None:
+        super().__init__(choices)
+        self._others = others
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(self._others.get(value, value), param, ctx)
 
 
 _KNOBS = {field.name: field for field in fields(Settings)}
 model_option, device_option = knob("model"), knob("device")
-splice_model_option, delta_distance_option = knob("splice_model"), knob("delta_distance")
+splice_model_option = knob("splice_model")
+delta_options = [splice_model_option, knob("delta_distance"), knob("mask"), knob("outside")]
 
 #: For commands that know which scores they need.
 window_options = cloup.option_group("What is computed", knob("window"), knob("flank"), knob("trust_build"))
 computed_options = cloup.option_group(
-    "What is computed", knob("scores"), knob("calibration"), splice_model_option, delta_distance_option, knob("masked"),
-    knob("window"), knob("flank"), knob("trust_build"),
+    "What is computed", knob("scores"), *delta_options, knob("calibration"), knob("window"), knob("flank"),
+    knob("trust_build"),
 )  # fmt: skip
 machine_options = cloup.option_group(
     "Model and machine", model_option, knob("backend"), device_option, knob("precision"), knob("batch_tokens"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 import cloup
 
 from .. import files
-from ..model.registry import DEFAULT_SPLICE_MODEL
 from ..progress import progress_bar
 from ..settings import LEAST
 from .options import (
@@ -173,8 +173,7 @@ Examples:
 @cloup.option_group(
     "What is computed",
     knob("window"),
-    cloup.option("--splice-model", default=DEFAULT_SPLICE_MODEL, show_default=True, metavar="NAME|FOLDER|none",
-                 help="Model of 'finetune splice-sites': its p of each site is reported too, and ranked by."),
+    knob("splice_model", metavar="NAME|FOLDER|none", help="Its p of each site is reported too, and ranked by."),
 )  # fmt: skip
 @machine_options
 def oligo(
@@ -190,7 +189,7 @@ def oligo(
     """
     outputs = [path for path in (table, picture) if path not in (None, "-")]
     check_targets(outputs, {**model, "splice_model": splice_model}, reference)
-    from ..model.tuned import SpliceSiteModel
+    from ..scoring.delta import open_splice_model
     from ..tools.drawing import check_picture, save
     from ..tools.oligo import oligos_of, table_of
     from ..tools.oligo_picture import draw_oligos
@@ -203,9 +202,9 @@ def oligo(
     with _without_scores(reference=reference, window=window, **model) as annotator:
         head, note = None, ""
         if splice_model != "none":
-            head = SpliceSiteModel.open(splice_model, model["device"], model["threads"])
-            quality = head.quality or "quality not measured"
-            note = f"splice-site model {head.name}, {head.weights_sha256[:12]}; {quality}"
+            head = open_splice_model(annotator.plugins, replace(annotator.settings, splice_model=splice_model))
+            quality = head.info.quality or "quality not measured"
+            note = f"splice-site model {head.info.model}, {head.info.sha256[:12]}; {quality}"
         introduce(annotator.backend.info, note)
         with progress_bar() as progress:
             found = oligos_of(

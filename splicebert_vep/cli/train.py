@@ -429,10 +429,10 @@ Examples:
 @cloup.option("--flank", default=100, show_default=True, metavar="NT", help="Bases on each side that count.")
 @cloup.option(
     "--scores", "named", multiple=True, callback=options.split_words, metavar="FIELD,...",
-    help="Scores to judge; delta: the delta scores. Default: all that have a direction, but delta scores.",
+    help="Scores to judge, e.g. DS_MAX,KL_SS; delta: the delta scores. Default: all of SpliceBERT with a direction.",
 )  # fmt: skip
 @options.splice_model_option
-@options.delta_distance_option
+@options.knob("delta_distance")
 @cloup.option("--resamples", type=click.IntRange(10), default=1000, show_default=True, help="For the intervals.")
 @cloup.option("--picture", type=PATH, metavar="FILE.png", help="Draw the precision-recall curves.")
 @cloup.option("--rows", "rows_file", type=PATH, metavar="FILE.tsv", help="Write every row's scores.")
@@ -442,7 +442,7 @@ Examples:
 @json_option
 def evaluate(
     labelled: str, references: tuple[str, ...], harmful_below: float, protocols: tuple[BenchProtocol, ...],
-    window: int, flank: int, named: tuple[str, ...], splice_model: str, delta_distance: int, resamples: int,
+    window: int, flank: int, named: tuple[str, ...], splice_model: str, delta_distance: int | None, resamples: int,
     picture: str | None, rows_file: str | None, model: str, device: str, threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure how well scores rank harmful SNVs.

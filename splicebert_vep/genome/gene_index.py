@@ -24,7 +24,7 @@ first intronic base; one between the intronic bases 4 and 5 is +4; one between t
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
@@ -57,6 +57,10 @@ class Exon(NamedTuple):
     reported: bool
 
 
+SiteBases = Mapping[str, Set[int]]
+"""0-based positions of the exonic bases beside splice sites, by ``acceptor`` (an exon's first) and ``donor`` (last)."""
+
+
 class Transcript(NamedTuple):
     """A gene's reported transcript; coordinates are 0-based half-open on the forward strand.
 
@@ -74,6 +78,16 @@ class Transcript(NamedTuple):
     strand: str
     exons: tuple[Interval, ...]
     cds: Interval | None
+
+    def site_bases(self) -> SiteBases:
+        """Return where its splice sites are."""
+        first, last = (lambda exon: exon.start), (lambda exon: exon.end - 1)
+        if self.strand == "-":
+            first, last = last, first
+        return {
+            "acceptor": frozenset(map(first, self.exons[1:])),
+            "donor": frozenset(map(last, self.exons[:-1])),
+        }  # fmt: skip
 
 
 class GeneIndex:
@@ -156,7 +170,7 @@ class GeneIndex:
         gene = self._gene_of(context, contig, start, end)
         return gene.start, gene.end
 
-    def site_bases(self, context: GeneContext, contig: str, start: int, end: int) -> dict[str, frozenset[int]]:
+    def site_bases(self, context: GeneContext, contig: str, start: int, end: int) -> SiteBases:
         """Return where the splice sites of a gene's transcripts are, as 0-based positions of exonic bases.
 
         ``acceptor`` holds the first base of every exon with an acceptor, ``donor`` the last of every one with a donor.
@@ -167,6 +181,10 @@ class GeneIndex:
             # The exon lies on the left of a donor on +, and of an acceptor on -.
             bases[kind].add(site.start - 1 if (kind == "donor") == (strand == "+") else site.end)
         return {kind: frozenset(found) for kind, found in bases.items()}
+
+    def transcript(self, context: GeneContext, contig: str, start: int, end: int) -> Transcript:
+        """Return a gene's reported transcript; arguments as for ``extent``."""
+        return self._gene_of(context, contig, start, end).transcript()
 
     def _gene_of(self, context: GeneContext, contig: str, start: int, end: int) -> _Gene:
         """Return the gene that gave a context; a long span can touch two genes of one id."""

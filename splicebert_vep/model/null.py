@@ -1,15 +1,27 @@
-"""The null backend: deterministic, without weights; it replaces the network in tests of plumbing, plugins and speed.
+"""The null backend and splice-site model: without weights, for tests of plumbing, plugins and speed.
 
-Its outputs depend on a token and its two neighbours only, so a score from them is meaningless; the header says so.
+Their outputs depend on a token and its two neighbours only, so a score from them is meaningless; the header says so.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from splicebert_vep_spec import Backend, BackendInfo, BackendOptions, BackendOutput
+from splicebert_vep_spec import (
+    Backend,
+    BackendInfo,
+    BackendOptions,
+    BackendOutput,
+    Edit,
+    SpliceModel,
+    SpliceModelInfo,
+)
+
+from ..sequence.tokens import Tokens
 
 _VOCABULARY = 10
 _HIDDEN = 8
@@ -58,3 +70,32 @@ class NullBackend(Backend):
         code = 100 * framed[:, :-2] + 10 * framed[:, 1:-1] + framed[:, 2:]
         at = torch.from_numpy(np.take_along_axis(code, positions, 1))
         return BackendOutput(self._logits[at], self._hidden[at])
+
+
+class NullSpliceModel(SpliceModel):
+    """Answer from a fixed table of (previous, own, next) tokens (``--splice-model null``)."""
+
+    name, version, reach = "null", "1", 1
+    info = SpliceModelInfo("null", "none", "none", "none", "no model: the numbers are placeholders, not scores", "cpu")
+
+    def __init__(self) -> None:
+        cells = np.arange(2 * 1000, dtype=np.float64).reshape(1000, 2)
+        self._p = (1 + np.sin(cells * 1.6180339887)) / 4  # (1000, 2), by 100 before + 10 own + after
+
+    def along(self, tokens: Tokens) -> NDArray[np.float64]:
+        """Return p(acceptor) and p(donor), (L - 2, 2)."""
+        wide = tokens.astype(np.int64)
+        found: NDArray[np.float64] = self._p[100 * wide[:-2] + 10 * wide[1:-1] + wide[2:]]
+        return found
+
+    def alternatives(
+        self, tokens: Tokens, edits: Sequence[Edit]
+    ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Return the answers around each edit, before and after it."""
+        found = []
+        for edit in edits:
+            low, high = edit.start - edit.left - 1, edit.end + edit.right + 1
+            bases = np.array(edit.bases, dtype=np.uint8)
+            alt = np.concatenate([tokens[low : edit.start], bases, tokens[edit.end : high]])
+            found.append((self.along(tokens[low:high]), self.along(alt)))
+        return found

@@ -93,25 +93,36 @@ class ResidualSpliceModel(SpliceModel):
         self._device = device
         self._networks = [_Network(stack, device) for stack in stacks]
 
-    @torch.inference_mode()
-    def alternatives(self, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
-        """Return the answers for REF, (L - 2 reach, 2), and for each edit those it wants, (count, 2); float64.
+    def along(self, tokens: Tokens) -> Probabilities:
+        """Return p(acceptor) and p(donor), (L - 2 reach, 2) float64; raises as ``alternatives``."""
+        return self._run(tokens, ())[0]
+
+    def alternatives(self, tokens: Tokens, edits: Sequence[Edit]) -> list[tuple[Probabilities, Probabilities]]:
+        """Return the answers around each edit, before and after it.
 
         The REF pass is shared by all edits. It holds about 4 kB a nucleotide, of one network at a time.
 
         Raises:
             BackendError: the networks failed, e.g. for want of memory.
         """
+        ref, alts = self._run(tokens, edits)
+        first = [edit.start - edit.left - self.reach for edit in edits]
+        return [
+            (ref[at : at + edit.counts[0]], alt) for at, edit, alt in zip(first, edits, alts, strict=True)
+        ]  # fmt: skip
+
+    @torch.inference_mode()
+    def _run(self, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
         try:
             with full_precision(self._device):
-                return self._run(tokens, edits)
+                return self._averaged(tokens, edits)
         except (RuntimeError, MemoryError) as error:
             raise model_failure(error) from error
 
-    def _run(self, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
+    def _averaged(self, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
         groups = list(_alike(edits, _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH))
         ref = np.zeros((len(tokens) - 2 * self.reach, 2))
-        alts = [np.zeros((edit.count, 2)) for edit in edits]
+        alts = [np.zeros((edit.counts[1], 2)) for edit in edits]
         one_hot = _one_hot(tokens[None], self._device)
         for network in self._networks:  # one after the other, for memory
             values = network.values(one_hot)
@@ -163,12 +174,12 @@ class _Network:
         return answers
 
     def answers_by_reach(self, ref: Sequence[torch.Tensor], edits: Sequence[Edit]) -> Probabilities:
-        """Return p(acceptor) and p(donor), (B, count, 2), of edits that are alike: see ``_alike``.
+        """Return p(acceptor) and p(donor) behind the change, (B, n, 2), of edits that are alike: see ``_alike``.
 
         Coordinates are ALT's, counted from the start of the change.
         """
-        first, inserted = edits[0].first - edits[0].start, len(edits[0].bases)
-        last, shift = first + edits[0].count, inserted - (edits[0].end - edits[0].start)
+        first, inserted = -edits[0].left, len(edits[0].bases)
+        last, shift = inserted + edits[0].right, inserted - (edits[0].end - edits[0].start)
         reach = self.reaches[-1]
 
         def computed(k: int) -> tuple[int, int]:
@@ -238,7 +249,7 @@ def _alike(edits: Sequence[Edit], size: int) -> Iterator[list[int]]:
     """Yield numbers of edits that one pass can take together: as many bases out and in, and the same answers wanted."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for i, edit in enumerate(edits):
-        shape = (edit.end - edit.start, len(edit.bases), edit.first - edit.start, edit.count)
+        shape = (edit.end - edit.start, len(edit.bases), edit.left, edit.right)
         groups.setdefault(shape, []).append(i)
     for numbers in groups.values():
         left = iter(numbers)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "splicebert-mini"
 DEFAULT_SPLICE_MODEL = "splicebert-mini-splice-sites"
+#: The splice-site model that is taken where its plugin is installed.
+PREFERRED_SPLICE_MODEL = "cispliceai"
 
 _BUNDLED = Path(__file__).parent / "bundled"
 _RECORD = "pulled.json"

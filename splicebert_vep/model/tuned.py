@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from splicebert_vep_spec import BackendOptions, Edit, SpliceModel, SpliceModelInfo
+
 from ..errors import BackendError, ModelError, SettingsError, model_failure
 from ..sequence.tokens import Tokens, encode, with_special
 from .backend import choose_device, full_precision, suited_tokens
@@ -32,6 +34,7 @@ class TunedModel:
         digest: SHA-256 (hex) of both.
         quality: measured quality in a sentence or two; empty when it was not measured.
         batch_tokens: tokens in one call that suit the device.
+        device: where it runs.
     """
 
     task: ClassVar[str]
@@ -39,7 +42,7 @@ class TunedModel:
     def __init__(self, folder: Path, device: torch.device) -> None:
         loaded = load_classifier(folder, self.task)
         self._model = loaded.model.to(device)
-        self._device = device
+        self.device = device
         self.name = folder.name
         self.labels = loaded.about.labels
         self.window = loaded.about.window
@@ -73,9 +76,9 @@ class TunedModel:
             problem = f"The window has {width} nt, the model was fine-tuned for {self.window}."
             raise SettingsError(problem, remedy="cut the sequence in windows")
         try:
-            with full_precision(self._device):
-                at = None if positions is None else torch.from_numpy(positions.astype(np.int64)).to(self._device)
-                logits = self._model(torch.from_numpy(tokens.astype(np.int64)).to(self._device), at).cpu().double()
+            with full_precision(self.device):
+                at = None if positions is None else torch.from_numpy(positions.astype(np.int64)).to(self.device)
+                logits = self._model(torch.from_numpy(tokens.astype(np.int64)).to(self.device), at).cpu().double()
         except (RuntimeError, MemoryError) as error:
             raise model_failure(error) from error
         if not torch.isfinite(logits).all():
@@ -115,6 +118,8 @@ class NucleotideModel(TunedModel):
 #: last: the convention of SpliceAI (Jaganathan et al. 2019, 10.1016/j.cell.2018.12.015).
 SPLICE_LABELS = NO_SITE, ACCEPTOR, DONOR = "neither", "acceptor", "donor"
 SPLICE_SITES = "splice-sites"
+_CONTEXT = 50  # nt that a splice site's answer needs on both sides of it, at least
+_CITATION = "Chen et al. 2024, Briefings in Bioinformatics, 10.1093/bib/bbae163 (the base model's method)"
 
 
 class SpliceSiteModel(NucleotideModel):
@@ -127,6 +132,104 @@ class SpliceSiteModel(NucleotideModel):
     def open(cls, folder: str | Path = DEFAULT_SPLICE_MODEL, device: str = "auto", threads: int | None = None) -> Self:
         """Load the bundled model by its name, or that of a folder; see ``TunedModel.open``."""
         return super().open(resolve_splice_model(folder), device, threads)
+
+
+class WindowSpliceModel(SpliceModel):
+    """A model of ``finetune splice-sites``, which sees windows of W nt, as a splice-site model.
+
+    An edit lies in the middle of its windows. The answers behind a change of length are read, for the sequence as it
+    was, from a window that is shifted by that length: a base and its counterpart stand at one place of their windows.
+    """
+
+    name, version = DEFAULT_SPLICE_MODEL, "1"
+    farthest = 100
+
+    def __init__(self, model: SpliceSiteModel, licence: str) -> None:
+        self._model = model
+        self.reach = model.window
+        self.info = SpliceModelInfo(model.name, model.digest, licence, _CITATION, model.quality, model.device.type)
+
+    @classmethod
+    def open(cls, options: BackendOptions) -> WindowSpliceModel:
+        """Open the bundled model by its name, or that of a folder.
+
+        Raises:
+            ModelError: the folder is not there, or is not that of such a model, or its windows are narrow.
+        """
+        model = SpliceSiteModel.open(options.model, options.device, options.threads)
+        least = 2 * (cls.farthest + _CONTEXT) + 1
+        if model.window < least:
+            problem = f"The splice-site model sees too little: delta scores need windows of {least} nt."
+            raise ModelError(problem, found=f"{model.window} nt", where=options.model)
+        return cls(model, "BSD-3-Clause" if options.model == DEFAULT_SPLICE_MODEL else "not stated")
+
+    def takes(self, edit: Edit) -> bool:
+        """Tell whether the edit and all that it asks for lie in one window, with ``_CONTEXT`` nt on both sides."""
+        size = max(edit.end - edit.start, len(edit.bases))
+        before = self._before(size)
+        return edit.left + _CONTEXT <= before and edit.right + _CONTEXT <= self.reach - before - size
+
+    def along(self, tokens: Tokens) -> Probabilities:
+        """Return p(acceptor) and p(donor), (L - 2 W, 2), read in the middle half of windows; raises as the model."""
+        width, step = self.reach, max(1, self.reach // 2)
+        count = len(tokens) - 2 * width
+        start = width - (width - step) // 2  # of the first window; it is read from `width` on
+        cut = [tokens[at : at + width] for at in range(start, start + count, step)]
+        at = np.tile(np.arange(width - start, width - start + step), (len(cut), 1))
+        found = [self._answers(np.stack(cut[i : i + self._per_call]), at[i : i + self._per_call])
+                 for i in range(0, len(cut), self._per_call)]  # fmt: skip
+        return np.concatenate([np.zeros((0, 2)), *(answer.reshape(-1, 2) for answer in found)])[:count]
+
+    def alternatives(self, tokens: Tokens, edits: Sequence[Edit]) -> list[tuple[Probabilities, Probabilities]]:
+        """Return the answers around each edit, before and after it; each distinct window runs once.
+
+        Raises:
+            BackendError: the model failed, or its answer is not finite.
+        """
+        width = self.reach
+        cut: list[Tokens] = []
+        befores = []
+        for edit in edits:
+            size = len(edit.bases)
+            before = self._before(max(edit.end - edit.start, size))
+            first, behind = edit.start - before, edit.end - before - size
+            alt = [tokens[first : edit.start], np.array(edit.bases, dtype=np.uint8), tokens[edit.end : behind + width]]
+            cut += [tokens[first : first + width], np.concatenate(alt), tokens[behind : behind + width]]
+            befores.append(before)
+        if not edits:
+            return []
+        distinct, ids = np.unique(np.stack(cut), axis=0, return_inverse=True)
+        low = min(before - edit.left for before, edit in zip(befores, edits, strict=True))
+        high = max(
+            before + max(edit.end - edit.start, len(edit.bases)) + edit.right
+            for before, edit in zip(befores, edits, strict=True)
+        )
+        read = np.tile(np.arange(low, high), (len(distinct), 1))
+        answers = np.concatenate(
+            [
+                self._answers(distinct[i : i + self._per_call], read[i : i + self._per_call])
+                for i in range(0, len(distinct), self._per_call)
+            ]
+        )
+        found = []
+        for i, (before, edit) in enumerate(zip(befores, edits, strict=True)):
+            left, alt, right = (answers[ids.ravel()[3 * i + k]] for k in range(3))
+            start, size = before - low, len(edit.bases)
+            ref = [left[start - edit.left : start + edit.end - edit.start], right[start + size :][: edit.right]]
+            found.append((np.concatenate(ref), alt[start - edit.left : start + size + edit.right]))
+        return found
+
+    @property
+    def _per_call(self) -> int:
+        return max(1, self._model.batch_tokens // (self.reach + 2))
+
+    def _before(self, size: int) -> int:
+        return (self.reach - size) // 2
+
+    def _answers(self, windows: Tokens, at: NDArray[np.integer]) -> Probabilities:
+        """Return p(acceptor) and p(donor) of windows (N, W) at indices (N, P) of their nucleotides, (N, P, 2)."""
+        found: Probabilities = self._model.probabilities(with_special(windows), at + 1)[:, :, 1:]  # past [CLS]
+        return found
 
 
 #: Labels of the task, in the order of its probabilities.

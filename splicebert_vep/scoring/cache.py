@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import cast
 
 from splicebert_vep_spec import Allele, GeneContext, ScoredContext, Skipped, Status, Value
 
@@ -44,7 +43,7 @@ class RowCodec:
         self._n_frac = self._fields.index(N_FRAC.id)
 
     def row(self, gene: str, outcome: ScoredContext) -> StoredScores:
-        values = tuple(cast(float | None, outcome.values.get(field)) for field in self._fields)
+        values = tuple(outcome.values.get(field) for field in self._fields)
         return StoredScores(gene, str(outcome.status), outcome.reason, values)
 
     def outcomes(self, contexts: Sequence[GeneContext], rows: Sequence[StoredScores]) -> Outcomes | None:

@@ -1,13 +1,17 @@
 """Delta scores: the largest gain and loss of a splice site near an allele, by a splice-site model.
 
-A model of ``finetune`` sees REF and ALT in windows; a plugin's model of convolutions sees whole stretches of a gene,
-with N outside of it. Once p(acceptor) and p(donor) are there, the scores are computed by one code.
+The scores are those of SpliceAI (Jaganathan et al. 2019, 10.1016/j.cell.2018.12.015), but a change of an RNA has
+one score on both strands: an insertion or deletion that can stand at several places of a repeat, and inserted bases
+that could be counted with the base on either side of them, are judged in each of these ways, and the one that changes
+least counts. Positions are compared from ``distance`` before all these places to ``distance`` behind them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,21 +28,16 @@ from splicebert_vep_spec import (
     SequenceScorer,
     Skipped,
     SpliceModel,
+    SpliceModelInfo,
     Status,
 )
 
-from ..errors import BackendError, ModelError, OutOfMemory, SettingsError, model_failure
-from ..genome.gene_index import GeneIndex
-from ..model.engine import distinct
-from ..model.registry import resolve_splice_model
-from ..model.tuned import ACCEPTOR, DONOR, SpliceSiteModel
-from ..model.tuned import SPLICE_LABELS as LABELS
+from ..errors import BackendError, OutOfMemory, SettingsError, model_failure
+from ..genome.gene_index import GeneIndex, SiteBases
 from ..plugins import Plugins
-from ..sequence import windows
-from ..sequence.alleles import written_pos
-from ..sequence.tokens import Tokens, encode, reverse_complement, with_special
-from ..sequence.windows import Index, Mask, Windows, WindowShape
-from ..settings import DELTA, FARTHEST_IN_WINDOW, Settings
+from ..sequence.alleles import placements, written_pos
+from ..sequence.tokens import Tokens, encode, reverse_complement
+from ..settings import DELTA, MASKS, Settings
 from .plan import asked_scores
 
 Probabilities = NDArray[np.float64]
@@ -47,97 +46,18 @@ Probabilities = NDArray[np.float64]
 EVENTS = {"AG": "acceptor", "AL": "acceptor", "DG": "donor", "DL": "donor"}
 #: Columns of a comparison.
 KINDS = ("acceptor", "donor")
+#: An annotated site with a smaller p(REF) is one that the model does not see: its loss cannot be judged.
+FLOOR = 0.1
 
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where REF and ALT are read for the 2 D + 1 positions around POS, by genomic position.
-
-    Args:
-        position: (2D+1,) genomic, 0-based.
-        index: (2D+1,) index of ALT where the base is not deleted; in windows also that of REF.
-        right: (2D+1,) the base lies behind a change of length; in windows REF is read from the shifted REF window.
-        deleted: (2D+1,) ALT has no such base.
-        inserted: window indices of ALT's bases that have no place in REF; none for alleles of equal length.
-        anchor: which of the positions is the base before the span, that the inserted bases are counted with.
-    """
-
-    position: Index
-    index: Index
-    right: Mask
-    deleted: Mask
-    inserted: Index
-    anchor: int
-
-
-@dataclass(frozen=True, slots=True)
-class Extreme:
-    """The largest gain or loss: its size, 0 where there is none, and nt from POS towards larger coordinates."""
-
-    score: float
-    offset: int
-
-
-def places_of(allele: Allele, start: int, width: int, distance: int, *, minus: bool) -> Places:
-    """Say where to read the positions POS - D to POS + D of an allele whose windows of W bases start at ``start``.
-
-    Args:
-        minus: the gene is on the reverse strand, and its windows are turned.
-    """
-    pos = written_pos(allele) - 1
-    position = np.arange(pos - distance, pos + distance + 1, dtype=np.int64)
-    changes_length = allele.shift != 0
-    right = changes_length & (position >= allele.end)
-    deleted = changes_length & (position >= allele.start) & (position < allele.end)
-    index = position - start - np.where(right, allele.shift, 0)
-    inserted = allele.start - start + np.arange(len(allele.alt) if changes_length else 0, dtype=np.int64)
-    if minus:
-        index, inserted = width - 1 - index, width - 1 - inserted
-    return Places(position, index, right, deleted, inserted, allele.start - 1 - pos + distance)
-
-
-def gains(places: Places, before: Probabilities, alt: Probabilities) -> Probabilities:
-    """Return p in ALT minus p in REF of acceptor and donor at every position, (2D+1, 2).
-
-    Args:
-        before: (2D+1, 2) p(acceptor) and p(donor) of REF at the positions.
-        alt: (W, 2) those along ALT.
-    """
-    after = np.where(places.deleted[:, None], 0.0, alt[np.where(places.deleted, 0, places.index)])
-    if len(places.inserted):
-        after[places.anchor] = np.maximum(after[places.anchor], alt[places.inserted].max(axis=0))
-    found: Probabilities = after - before
-    return found
-
-
-def extremes(places: Places, change: Probabilities, annotated: Mapping[str, Set[int]] | None) -> dict[str, Extreme]:
-    """Return the largest gain and loss of either kind of site, by event; of equal ones the smallest coordinate's.
-
-    Args:
-        change: of ``gains``.
-        annotated: positions of annotated sites by kind. Where one is given, the largest gain counts 0 if it is at such
-            a site, and the largest loss if it is not; None is unmasked.
-    """
-    middle = len(places.position) // 2
-    found = {}
-    for event, kind in EVENTS.items():
-        gain = event.endswith("G")
-        sizes = change[:, KINDS.index(kind)] * (1 if gain else -1)
-        at = int(sizes.argmax())
-        at_site = annotated is not None and int(places.position[at]) in annotated[kind]
-        hidden = annotated is not None and at_site == gain
-        found[event] = Extreme(0.0 if hidden else max(0.0, float(sizes[at])), at - middle)
-    return found
-
+#: Words of LOSS_ANNOTATED and GAIN_ANNOTATED, and of LOSS_JUDGED.
+REPORTED, OTHER, NOVEL = "reported", "other_transcript", "novel"
+JUDGED, NOT_JUDGEABLE, NO_SITE = "JUDGED", "NOT_JUDGEABLE", "NO_SITE"
 
 #: Raised by one whenever the same model and settings can give another value.
-VERSION = "1"
+VERSION = "2"
 MAXIMUM = "DS_MAX"
 
-_NAMES = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
-_COLUMNS = [LABELS.index(label) for label in (ACCEPTOR, DONOR)]
-
-#: Longest stretch of POS that one REF pass serves, nt: it holds about 4 kB a nucleotide.
+#: Longest stretch of alleles that one REF pass serves, nt: it holds about 4 kB a nucleotide.
 STRETCH = 2000
 
 Genes = Callable[[], GeneIndex]
@@ -145,71 +65,120 @@ Genes = Callable[[], GeneIndex]
 
 
 @dataclass(frozen=True, slots=True)
-class SpliceModelName:
-    """A splice-site model: name, digest of all that changes an answer, and its words in descriptions of fields."""
+class Around:
+    """Answers of a splice-site model around an allele, along the forward strand.
 
-    name: str
-    digest: str
-    made: str
-
-
-def shape_of(window: int, distance: int) -> WindowShape:
-    """Return how windows of a splice-site model are laid out: as those of other scores, and no smaller flank.
-
-    An indel's POS is one before its span, so the farthest position is D + 1 from it.
+    Args:
+        start: genomic position, 0-based, of the first answer of both.
+        left, right: the leftmost and the rightmost place of the allele.
+        ref: (n, 2) p(acceptor) and p(donor) of the reference.
+        alt: (n - left.shift, 2) those of the changed sequence.
     """
-    return WindowShape(window, max(FARTHEST_IN_WINDOW, distance + 1))
+
+    start: int
+    left: Allele
+    right: Allele
+    ref: Probabilities
+    alt: Probabilities
+
+    def aligned(self) -> Probabilities:
+        """Return ALT's answers at the positions of REF, (n, 2): of all ways to align them the one that changes least.
+
+        A deleted base has 0; inserted bases count with a base beside them, if theirs is the larger. Of two ways with
+        the same largest change the one with the smaller sum of changes counts.
+        """
+        gone, new = len(self.left.ref), len(self.left.alt)
+        if gone == new:
+            return self.alt
+        best, least = self.alt, (np.inf, np.inf)
+        for first in range(self.left.start - self.start, self.right.start - self.start + 1):
+            behind = first + gone
+            after = np.concatenate([self.alt[:first], np.zeros((gone, 2)), self.alt[first + new :]])
+            inserted = self.alt[first : first + new]
+            for anchor in (first - 1, behind) if new else (first - 1,):
+                found = after.copy()
+                if new:
+                    found[anchor] = np.maximum(found[anchor], inserted.max(axis=0))
+                changes = np.abs(found - self.ref)
+                cost = float(changes.max()), float(changes.sum())
+                if cost < least:
+                    best, least = found, cost
+        return best
+
+
+class Extreme(NamedTuple):
+    """The largest gain or loss of a kind of site: its size, 0 where there is none, and its row among the answers."""
+
+    score: float
+    row: int
+
+
+def extremes(around: Around, after: Probabilities, annotated: SiteBases | None, mask: str) -> dict[str, Extreme]:
+    """Return the largest gain and loss of either kind of site, by event; of equal ones that of the smallest coordinate.
+
+    Args:
+        after: of ``Around.aligned``.
+        annotated: positions of annotated sites by kind; needed unless ``mask`` is ``none``.
+        mask: a gain at an annotated site and a loss elsewhere count 0: ``before`` the largest is taken, or, as
+            SpliceAI does, ``after``.
+    """
+    change = after - around.ref
+    found = {}
+    for event, kind in EVENTS.items():
+        gain = event.endswith("G")
+        sizes = change[:, KINDS.index(kind)] * (1 if gain else -1)
+        if mask != "none" and annotated is not None:
+            rows = np.array([at - around.start for at in annotated[kind]], dtype=np.int64)
+            at_site = np.zeros(len(sizes), dtype=bool)
+            at_site[rows[(rows >= 0) & (rows < len(sizes))]] = True
+            masked = np.where(at_site == gain, 0.0, sizes)
+            if mask == "before":
+                sizes = masked
+        row = int(sizes.argmax())
+        score = masked[row] if mask == "after" and annotated is not None else sizes[row]
+        found[event] = Extreme(max(0.0, float(score)), row)
+    return found
 
 
 class DeltaScorer(SequenceScorer):
-    """DS_AG, DS_AL, DS_DG, DS_DL, DS_MAX and where they are, DP_*: defined as SpliceAI's, see docs/scores.md.
+    """DS_MAX, DS_AG, DS_AL, DS_DG, DS_DL, their places DP_*, and what the largest gain and loss are of.
 
     Args:
-        distance: D, how far from POS the largest gain and loss are looked for, nt.
-        masked: a gain at an annotated site, and a loss where none is annotated, count 0.
-        about: which model it is of; None until a run asks for it.
+        settings: distance, mask, and whether the model sees bases outside of the gene; see ``Settings``.
         model: the splice-site model; None until a run asks for delta scores.
-        genes: annotated sites, which masked scores read, and ends of genes, beyond which a model of convolutions sees
-            N; without it such a model sees the genome's own bases.
-        batch_tokens: upper bound of tokens in one forward call; None takes the number that suits the device.
+        genes: annotated sites and ends of genes; without it fields about annotated sites are missing.
     """
 
     name = DELTA
 
     def __init__(
-        self,
-        distance: int = 50,
-        masked: bool = False,
-        about: SpliceModelName | None = None,
-        model: SpliceSiteModel | SpliceModel | None = None,
-        genes: Genes | None = None,
-        batch_tokens: int | None = None,
+        self, settings: Settings | None = None, model: SpliceModel | None = None, genes: Genes | None = None
     ) -> None:
-        self._distance, self._masked = distance, masked
-        self._model, self._genes, self._batch_tokens = model, genes, batch_tokens
-        self.about = about
-        of = f"+{about.digest[:12]}-D{distance}-M{int(masked)}" if about else ""
-        self.version = VERSION + of
-        self.fields = _fields(distance, masked, about)
+        asked = settings or Settings()
+        self._model, self._genes, self._mask = model, genes, asked.mask
+        self.distance = asked.delta_distance or (model.distance if model else 0)
+        self._outside = asked.outside or not (model and model.sees_gene_only)
+        of = f"D{self.distance}-M{MASKS.index(self._mask)}-O{int(self._outside)}"
+        self.version = f"{VERSION}+{model.info.sha256[:12]}-{of}" if model else VERSION
+        self.fields = _fields(self.distance, self._mask, model.info if model else None)
 
     def score_alleles(
         self, alleles: Sequence[tuple[Allele, GeneContext]], bases: Bases, fields: frozenset[str]
-    ) -> Mapping[str, Sequence[float | int | Skipped | None]]:
-        """Return values by field; None where no window fits, FAILED where the model failed.
+    ) -> Mapping[str, Sequence[float | int | str | Skipped | None]]:
+        """Return values by field; None where the model's window does not hold the allele, FAILED where it failed.
 
         Raises:
-            Refused: no model was opened.
+            Refused: no model was opened, or masked scores were asked for without an annotation.
         """
         if self._model is None:
             raise Refused("Delta scores need a splice-site model: an Annotator opens one where they are asked for.")
-        if isinstance(self._model, SpliceModel):
-            genes = self._genes() if self._genes else None
-            changes = _InStretches(self._model, self._distance, genes).changes(alleles, bases)
-        else:
-            changes = _InWindows(self._model, self._distance, self._batch_tokens).changes(alleles, bases)
+        if self._mask != "none" and self._genes is None:
+            raise Refused("Masked delta scores need a gene annotation.")
+        genes = self._genes() if self._genes else None
+        looked = look_around(self._model, alleles, bases, genes, self.distance, outside=self._outside)
         rows = [
-            change if isinstance(change, Skipped) or change is None else self._values(allele, gene, *change)
-            for (allele, gene), change in zip(alleles, changes, strict=True)
+            self._values(one, gene, genes) if isinstance(one, Around) else one
+            for (_, gene), one in zip(alleles, looked, strict=True)
         ]
         return {
             field: [row.get(field) if isinstance(row, Mapping) else row for row in rows]
@@ -217,223 +186,198 @@ class DeltaScorer(SequenceScorer):
             if field in fields
         }
 
-    def _values(
-        self, allele: Allele, gene: GeneContext, places: Places, change: Probabilities
-    ) -> dict[str, float | int]:
-        annotated = None
-        if self._masked:
-            if self._genes is None:
-                raise Refused("Masked delta scores need a gene annotation.")
-            annotated = self._genes().site_bases(gene, allele.contig, allele.start, allele.end)
-        found = extremes(places, change, annotated)
-        scores = {f"DS_{event}": one.score for event, one in found.items()}
-        offsets = {f"DP_{event}": one.offset for event, one in found.items()}
-        pos = written_pos(allele)
-        positions = {f"POS_{event}": pos + one.offset for event, one in found.items()}
-        return {**scores, MAXIMUM: max(scores.values()), **offsets, **positions}
+    def _values(self, around: Around, gene: GeneContext, genes: GeneIndex | None) -> dict[str, float | int | str]:
+        allele, after = around.left, around.aligned()
+        place = (gene, allele.contig, allele.start, allele.end)
+        annotated = genes.site_bases(*place) if genes else None
+        found = extremes(around, after, annotated, self._mask)
+        positions = {event: around.start + one.row for event, one in found.items()}
+        values: dict[str, float | int | str] = {f"DS_{event}": one.score for event, one in found.items()}
+        values[MAXIMUM] = max(one.score for one in found.values())
+        values |= {f"DP_{event}": at + 1 - written_pos(allele) for event, at in positions.items()}
+        values |= {f"POS_{event}": at + 1 for event, at in positions.items()}
+        reported = genes.transcript(*place).site_bases() if genes else None
+        for change, events in (("LOSS", ("AL", "DL")), ("GAIN", ("AG", "DG"))):
+            event = max(events, key=lambda one: found[one].score)
+            if found[event].score <= 0:
+                continue
+            kind, row = EVENTS[event], found[event].row
+            for side, p in (("REF", around.ref), ("ALT", after)):
+                values[f"{change}_P_{side}"] = float(p[row, KINDS.index(kind)])
+            if annotated is not None and reported is not None:
+                at = positions[event]
+                known = OTHER if at in annotated[kind] else NOVEL
+                values[f"{change}_ANNOTATED"] = REPORTED if at in reported[kind] else known
+        if reported is not None:
+            values["LOSS_JUDGED"] = judged(around, reported, self.distance)
+        return values
 
 
-Change = tuple[Places, Probabilities] | Skipped | None
-"""Places of an allele and ``gains`` there; how the model failed; or None where no window fits."""
+def judged(around: Around, reported: SiteBases, distance: int) -> str:
+    """Tell whether the loss of a site of the reported transcript can be judged: of the nearest, the one an allele hits.
+
+    Returns:
+        NO_SITE where none lies within ``distance``, NOT_JUDGEABLE where p(REF) of the nearest is below ``FLOOR``.
+    """
+    near = []
+    for column, kind in enumerate(KINDS):
+        for at in reported[kind]:
+            away = max(around.left.start - at, at - around.right.end + 1, 0)
+            if away <= distance:
+                near.append((away, float(around.ref[at - around.start, column])))
+    if not near:
+        return NO_SITE
+    return JUDGED if min(near)[1] >= FLOOR else NOT_JUDGEABLE
 
 
-class _InWindows:
-    """Compare REF and ALT in windows: cut them, run each distinct one once."""
+def look_around(
+    model: SpliceModel,
+    asked: Sequence[tuple[Allele, GeneContext]],
+    bases: Bases,
+    genes: GeneIndex | None,
+    distance: int,
+    *,
+    outside: bool,
+) -> list[Around | Skipped | None]:
+    """Return the model's answers around each allele x gene; None where its window does not hold the allele.
 
-    def __init__(self, model: SpliceSiteModel, distance: int, batch_tokens: int | None) -> None:
-        self._model, self._distance = model, distance
-        self._shape = shape_of(model.window, distance)
-        self._per_call = max(1, (batch_tokens or model.batch_tokens) // (model.window + 2))
+    One REF pass serves all alleles of a stretch of a gene.
 
-    def changes(self, asked: Sequence[tuple[Allele, GeneContext]], bases: Bases) -> list[Change]:
-        """Return the change of each allele x gene; None where no window fits."""
-        changes: list[Change] = [None] * len(asked)
-        if not asked:
-            return changes
-        cut, row_of = self._cut(dict.fromkeys(allele for allele, _ in asked), bases)
-        there = [k for k, (allele, _) in enumerate(asked) if allele in row_of]
-        if not there:
-            return changes
-        pairs = windows.pair(cut, [row_of[asked[k][0]] for k in there], [asked[k][1] for k in there])
-        start = (cut.start[row_of[asked[k][0]]] for k in there)
-        places = [
-            places_of(asked[k][0], int(at), self._shape.width, self._distance, minus=minus)
-            for k, at, minus in zip(there, start, pairs.minus.tolist(), strict=True)
-        ]
-        every = np.concatenate([pairs.ref, pairs.ref_right, pairs.alt])
-        ids, first = distinct(every)
-        answers, failed = self._answers(every[first], ids, np.tile(_reach(places), (3, 1)))
-        for i, k in enumerate(there):
-            own = ids[i :: len(there)].tolist()  # of REF, shifted REF and ALT
-            why = next((failed[n] for n in own if n in failed), None)
-            ref, ref_right, alt = (answers[n] for n in own)
-            at = places[i].index
-            before = np.where(places[i].right[:, None], ref_right[at], ref[at])
-            changes[k] = why or (places[i], gains(places[i], before, alt))
-        return changes
+    Args:
+        distance: nt on both sides of every place where the allele can stand; one more where its length changes.
+        outside: whether the model sees the genome's own bases outside of the gene, or N.
 
-    def _cut(self, alleles: Iterable[Allele], bases: Bases) -> tuple[Windows, Mapping[Allele, int]]:
-        """Return windows, and the row of every allele that has one without N near its span."""
-        short = [
-            allele
-            for allele in alleles
-            if windows.check_length(max(len(allele.ref), len(allele.alt)), self._shape) is None
-        ]
-        placed, cut = windows.place_and_cut(short, bases.lengths, bases.fetch, self._shape)
-        fitting = [short[i] for i in np.flatnonzero(placed.fits).tolist()]
-        return cut, {allele: i for i, allele in enumerate(fitting) if cut.clean[i]}
-
-    def _answers(self, tokens: Tokens, ids: Index, reach: Index) -> tuple[Probabilities, Mapping[int, Skipped]]:
-        """Return p(acceptor) and p(donor) along each distinct window, (n, W, 2), and the numbers of those that failed.
-
-        Args:
-            tokens: (n, W) distinct windows.
-            ids: (m,) which of them each of m windows is.
-            reach: (m, 2) first and last window index that each of the m is read at; the rest is NaN.
-        """
-        low, high = np.full(len(tokens), self._shape.width), np.zeros(len(tokens), dtype=np.int64)
-        np.minimum.at(low, ids, reach[:, 0])
-        np.maximum.at(high, ids, reach[:, 1] + 1)
-        answers = np.full((*tokens.shape, len(_COLUMNS)), np.nan)
-        failed: dict[int, Skipped] = {}
-        waiting = np.split(np.arange(len(tokens)), range(self._per_call, len(tokens), self._per_call))
+    Raises:
+        OutOfMemory: a single allele does not fit.
+    """
+    lookout = _Lookout(model, bases, distance)
+    by_extent: dict[tuple[str, str, tuple[int, int]], list[int]] = {}
+    for k, (allele, gene) in enumerate(asked):
+        extent = (0, bases.lengths[allele.contig])
+        if genes and not outside:
+            extent = genes.extent(gene, allele.contig, allele.start, allele.end)
+        by_extent.setdefault((gene.strand, allele.contig, extent), []).append(k)
+    found: list[Around | Skipped | None] = [None] * len(asked)
+    for (strand, contig, extent), numbers in by_extent.items():
+        of_allele: dict[Allele, list[int]] = {}
+        for k in numbers:
+            of_allele.setdefault(asked[k][0], []).append(k)
+        waiting = list(_stretches(list(of_allele)))
         while waiting:
-            call = waiting.pop()
-            read = np.arange(low[call].min(), high[call].max())
-            positions = np.tile(read + 1, (len(call), 1))  # past [CLS]
+            together = waiting.pop()
             try:
-                p = self._model.probabilities(with_special(tokens[call]), positions)
-            except BackendError as error:
-                if len(call) == 1 and isinstance(error, OutOfMemory):
-                    raise
-                if len(call) == 1:
-                    failed[int(call[0])] = Skipped(Status.FAILED, f"delta scores: {error}")
-                else:  # until the window that it fails on stands alone
-                    waiting += np.array_split(call, 2)
-            else:
-                answers[call[:, None], read] = p[:, :, _COLUMNS]
-        return answers, failed
+                answers = lookout.along(together, contig, extent, minus=strand == "-")
+            except (RuntimeError, MemoryError, BackendError) as error:
+                failure = model_failure(error)
+                if len(together) > 1:  # until the allele that it fails on stands alone
+                    half = len(together) // 2
+                    waiting += [together[:half], together[half:]]
+                    continue
+                if isinstance(failure, OutOfMemory):
+                    raise failure from error
+                answers = [Skipped(Status.FAILED, f"delta scores: {failure}")]
+            for allele, answer in zip(together, answers, strict=True):
+                for k in of_allele[allele]:
+                    found[k] = answer
+    return found
 
 
-class _InStretches:
-    """Compare REF and ALT along stretches of a gene; one REF pass serves all alleles of a stretch."""
+@dataclass(frozen=True, slots=True)
+class _Lookout:
+    model: SpliceModel
+    bases: Bases
+    distance: int
 
-    def __init__(self, model: SpliceModel, distance: int, genes: GeneIndex | None) -> None:
-        self._model, self._distance, self._genes = model, distance, genes
-
-    def changes(self, asked: Sequence[tuple[Allele, GeneContext]], bases: Bases) -> list[Change]:
-        """Return the change of each allele x gene."""
-        by_gene: dict[tuple[str, str, tuple[int, int]], list[int]] = {}
-        for k, (allele, gene) in enumerate(asked):
-            extent = (0, bases.lengths[allele.contig])
-            if self._genes:
-                extent = self._genes.extent(gene, allele.contig, allele.start, allele.end)
-            by_gene.setdefault((gene.strand, allele.contig, extent), []).append(k)
-        changes: list[Change] = [None] * len(asked)
-        for (strand, contig, extent), numbers in by_gene.items():
-            waiting = list(_stretches(numbers, [written_pos(asked[k][0]) for k in numbers]))
-            while waiting:
-                together = waiting.pop()
-                alleles = [asked[k][0] for k in together]
-                try:
-                    found = self._along(alleles, contig, extent, bases, minus=strand == "-")
-                except (RuntimeError, MemoryError, BackendError) as error:
-                    failure = model_failure(error)
-                    if len(together) == 1 and isinstance(failure, OutOfMemory):
-                        raise failure from error
-                    if len(together) == 1:
-                        changes[together[0]] = Skipped(Status.FAILED, f"delta scores: {failure}")
-                    else:  # until the allele that it fails on stands alone
-                        waiting += [part.tolist() for part in np.array_split(together, 2)]
-                else:
-                    for k, change in zip(together, found, strict=True):
-                        changes[k] = change
-        return changes
-
-    def _along(
-        self, alleles: Sequence[Allele], contig: str, extent: tuple[int, int], bases: Bases, *, minus: bool
-    ) -> list[Change]:
-        """Return the changes of neighbouring alleles of one gene."""
-        reach = self._model.reach
-        at = [written_pos(allele) - 1 - self._distance for allele in alleles]  # the first position compared
-        places = [
-            places_of(allele, start, 0, self._distance, minus=False) for allele, start in zip(alleles, at, strict=True)
-        ]
-        first = min(at) - reach
-        last = max(at) + 2 * self._distance + 1  # past the last position compared
-        last = max(max(last, allele.end) + max(allele.shift, 0) for allele in alleles)
-        tokens = _read(bases, contig, first, last + reach, extent)
+    def along(
+        self, alleles: Sequence[Allele], contig: str, extent: tuple[int, int], *, minus: bool
+    ) -> list[Around | Skipped | None]:
+        """Return the answers around neighbouring alleles of one gene."""
+        fetch = partial(self.bases.fetch, contig)
+        placed = [placements(allele, fetch) for allele in alleles]
+        margins = [self.distance + (allele.shift != 0) for allele in alleles]
+        first = min(left.start - margin for (left, _), margin in zip(placed, margins, strict=True)) - self.model.reach
+        last = max(right.end + margin for (_, right), margin in zip(placed, margins, strict=True)) + self.model.reach
+        tokens = stretch_tokens(self.bases, contig, first, last, extent)
         edits = [
-            _edit(allele, start, one, first, len(tokens), minus=minus)
-            for allele, start, one in zip(alleles, at, places, strict=True)
+            _edit(left, right, margin, first, len(tokens), minus=minus)
+            for (left, right), margin in zip(placed, margins, strict=True)
         ]
-        ref, alts = self._model.alternatives(reverse_complement(tokens) if minus else tokens, edits)
-        turned = slice(None, None, -1 if minus else 1)
-        ref = ref[turned]
-        return [
-            (one, gains(one, ref[one.position - first - reach], alt[turned]))
-            for one, alt in zip(places, alts, strict=True)
-        ]
+        taken = [i for i, edit in enumerate(edits) if self.model.takes(edit)]
+        along = reverse_complement(tokens) if minus else tokens
+        found: list[Around | Skipped | None] = [None] * len(alleles)
+        for i, pair in zip(taken, self.model.alternatives(along, [edits[i] for i in taken]), strict=True):
+            ref, alt = (answers[::-1] if minus else answers for answers in pair)
+            left, right = placed[i]
+            found[i] = Around(left.start - margins[i], left, right, ref, alt)
+        return found
 
 
-def _stretches(numbers: Sequence[int], positions: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the numbers of alleles whose positions lie within ``STRETCH`` of the first of them."""
-    order = sorted(range(len(numbers)), key=lambda i: positions[i])
+def _stretches(alleles: Sequence[Allele]) -> Iterator[list[Allele]]:
+    """Yield alleles of one contig that lie within ``STRETCH`` of the first of them."""
+    order = sorted(alleles, key=lambda allele: allele.start)
     while order:
-        near = [i for i in order if positions[i] - positions[order[0]] <= STRETCH]
-        yield [numbers[i] for i in near]
+        near = [allele for allele in order if allele.start - order[0].start <= STRETCH]
+        yield near
         order = order[len(near) :]
 
 
-def _read(bases: Bases, contig: str, start: int, end: int, extent: tuple[int, int]) -> Tokens:
-    """Return the tokens of [start, end) of the forward strand; N outside the gene and beyond the contig's ends."""
+def stretch_tokens(bases: Bases, contig: str, start: int, end: int, extent: tuple[int, int]) -> Tokens:
+    """Return the tokens of [start, end) of the forward strand; N outside of the extent and beyond the contig's ends."""
     low, high = max(start, extent[0], 0), min(end, extent[1], bases.lengths[contig])
     return encode(b"N" * (low - start) + bases.fetch(contig, low, high) + b"N" * (end - high))
 
 
-def _edit(allele: Allele, start: int, places: Places, first: int, length: int, *, minus: bool) -> Edit:
-    """Return an allele as an edit of a stretch.
+def _edit(left: Allele, right: Allele, margin: int, first: int, length: int, *, minus: bool) -> Edit:
+    """Return an allele as an edit of a stretch, at its last place in the transcript.
 
     Args:
-        start: genomic position of ALT's first nucleotide that is read.
+        left, right: the leftmost and the rightmost place of the allele on the forward strand.
+        margin: nt before the leftmost and behind the rightmost place that are asked for.
         first, length: genomic position of the stretch's first token, and how many tokens it has.
     """
-    alt = encode(allele.alt.encode())
-    count = int(max([places.index[~places.deleted].max(), *places.inserted])) + 1
-    if not minus:
-        return Edit(allele.start - first, allele.end - first, tuple(alt.tolist()), start - first, count)
-    return Edit(
-        first + length - allele.end,
-        first + length - allele.start,
-        tuple(reverse_complement(alt).tolist()),
-        length - allele.shift - (start - first) - count,
-        count,
-    )
+    far = margin + right.start - left.start
+    if minus:
+        alt = reverse_complement(encode(left.alt.encode()))
+        return Edit(first + length - left.end, first + length - left.start, tuple(alt.tolist()), far, margin)
+    return Edit(right.start - first, right.end - first, tuple(encode(right.alt.encode()).tolist()), far, margin)
 
 
-def _reach(places: Sequence[Places]) -> Index:
-    """Return the first and last window index that each allele x gene reads, (n, 2)."""
-    every = [np.concatenate([one.index, one.inserted]) for one in places]
-    return np.array([(index.min(), index.max()) for index in every], dtype=np.int64)
+_NAMES = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
 
 
-def _fields(distance: int, masked: bool, about: SpliceModelName | None) -> tuple[FieldSpec, ...]:
+def _fields(distance: int, mask: str, info: SpliceModelInfo | None) -> tuple[FieldSpec, ...]:
     """Return the fields; descriptions name model, distance and mask, so every header has them."""
-    model = about.made if about else "SpliceBERT fine-tuned on splice sites (a splice-site model)"
-    made = f"{model}, within {distance} nt of POS, {'masked' if masked else 'not masked'}"
+    model = info.model if info else "a splice-site model"
+    reach = f"within {distance} nt" if distance else "within --delta-distance"
+    made = f"{model}, {reach}, {'not masked' if mask == 'none' else f'masked {mask} the maximum'}"
+    floor = f"p(REF) of the nearest site of the reported transcript is below {FLOOR:g}"
+    kinds = f"{REPORTED} (a site of the reported transcript), {OTHER} or {NOVEL}"
+    largest = FieldSpec(
+        MAXIMUM, "A", "Float", f"Largest of the four delta scores, 0 to 1; sort by it: {made}", "higher"
+    )  # fmt: skip
     scores = [
-        FieldSpec(f"DS_{event}", "A", "Float", f"Delta score, {_NAMES[event]}, 0 to 1: {made}", "higher", default=False)
-        for event in EVENTS
+        FieldSpec(f"DS_{event}", "A", "Float", f"Delta score, {words}, 0 to 1: {made}", "higher")
+        for event, words in _NAMES.items()
     ]
-    largest = f"Largest of the four delta scores, 0 to 1: {made}"
-    places = [
+    offsets = [
         FieldSpec(
             f"DP_{event}", "A", "Integer",
-            f"Where DS_{event} is, nt from the record's POS towards larger coordinates: {made}",
-            default=False, from_pos=True,
+            f"Where DS_{event} is, nt from the record's POS towards larger coordinates: {made}", from_pos=True,
         )
         for event in EVENTS
     ]  # fmt: skip
+    sides = []
+    for change in ("loss", "gain"):
+        name, site = change.upper(), f"the site of the largest {change}"
+        sides += [
+            FieldSpec(f"{name}_P_REF", "A", "Float", f"p(REF) of {site}: {made}"),
+            FieldSpec(f"{name}_P_ALT", "A", "Float", f"p(ALT) of {site}: {made}"),
+            FieldSpec(f"{name}_ANNOTATED", "A", "String", f"Annotation of {site}: {kinds}"),
+        ]
+    judgement = FieldSpec(
+        "LOSS_JUDGED", "A", "String",
+        f"{JUDGED}; {NOT_JUDGEABLE} where {floor}: no loss of it can be seen; {NO_SITE} {reach}",
+    )  # fmt: skip
     positions = [
         FieldSpec(
             f"POS_{event}", "A", "Integer", f"Where DS_{event} is, 1-based on the contig whatever POS becomes: {made}",
@@ -441,7 +385,7 @@ def _fields(distance: int, masked: bool, about: SpliceModelName | None) -> tuple
         )
         for event in EVENTS
     ]  # fmt: skip
-    return (*scores, FieldSpec(MAXIMUM, "A", "Float", largest, "higher", default=False), *places, *positions)
+    return (largest, *scores, *offsets, *sides, judgement, *positions)
 
 
 NAME, SHA256 = "SpliceModel", "SpliceModelSHA256"
@@ -456,17 +400,20 @@ class Delta:
     Args:
         scorers: in their order.
         provenance: of delta scores; empty where none are asked for.
+        model: the splice-site model; None where no delta scores are asked for.
     """
 
     scorers: tuple[AnyScorer, ...]
     provenance: Mapping[str, str]
+    model: SpliceModel | None = None
 
     @property
     def note(self) -> str:
         """Say which model the delta scores come from; empty where none are asked for."""
         if not self.provenance:
             return ""
-        masked = ", masked" if self.provenance["DeltaMasked"] == "yes" else ""
+        mask = self.provenance["DeltaMask"]
+        masked = "" if mask == "none" else f", masked {mask} the maximum"
         first, dot, rest = self.provenance["SpliceModelQuality"].partition(". ")
         quality = f"{first}; docs/models.md has the figures" if dot and rest else first
         within = f"within {self.provenance['DeltaDistance']} nt{masked}"
@@ -481,53 +428,36 @@ def open_delta(plugins: Plugins, settings: Settings, genes: Genes | None = None)
 
     Raises:
         ModelError: the folder does not hold such a model, or one of narrow windows.
-        SettingsError: the device is not there, or a plugin's model refused.
+        SettingsError: the device is not there, the model refused, or it does not look so far.
     """
-    scorers, name = plugins.scorers, settings.splice_model
+    scorers = plugins.scorers
     if not _is_asked(scorers, settings):
         return Delta(tuple(scorers), {})
-    model: SpliceSiteModel | SpliceModel
-    if name in plugins.splice_models:
-        model = plugins.open_splice_model(name, BackendOptions(name, settings.device, settings.threads))
-        info = model.info
-        about = SpliceModelName(info.model, info.sha256, info.model)
-        sha256, quality = info.sha256, info.quality
-        origin = {"SpliceModelLicence": info.licence, "SpliceModelCitation": info.citation}
-    else:
-        model = _open_in_windows(settings)
-        made = f"SpliceBERT fine-tuned on splice sites (model {model.name})"
-        about = SpliceModelName(model.name, model.digest, made)
-        sha256, quality = model.weights_sha256, model.quality
-        origin = {"SpliceModelArchitecture": model.architecture}
-    provenance = {
-        NAME: about.name,
-        SHA256: sha256,
-        **origin,
-        "SpliceModelQuality": quality or "quality not measured",
-        **settings.provenance("delta_distance"),
-        "DeltaMasked": "yes" if settings.masked else "no",
-    }
-    scorer = DeltaScorer(settings.delta_distance, settings.masked, about, model, genes, settings.batch_tokens)
-    chosen = tuple(scorer if isinstance(one, DeltaScorer) else one for one in scorers)
-    return Delta(chosen, provenance)
-
-
-def _open_in_windows(settings: Settings) -> SpliceSiteModel:
-    folder = resolve_splice_model(settings.splice_model)
-    model = SpliceSiteModel.open(folder, settings.device, settings.threads)
-    shape = shape_of(model.window, settings.delta_distance)
-    if settings.delta_distance > FARTHEST_IN_WINDOW:
+    model = open_splice_model(plugins, settings)
+    if (settings.delta_distance or 0) > model.farthest:
         raise SettingsError(
-            f"Model {model.name} sees too little for --delta-distance {settings.delta_distance}: it takes 1 to "
-            f"{FARTHEST_IN_WINDOW}. A model of convolutions sees more, e.g. --splice-model cispliceai."
+            f"Model {model.info.model} sees too little for --delta-distance {settings.delta_distance}: it takes 1 to "
+            f"{model.farthest}. A model of convolutions sees more, e.g. --splice-model cispliceai."
         )
-    if shape.longest_span < 1:
-        raise ModelError(
-            f"The splice-site model sees too little: delta scores need windows of {2 * shape.flank + 1} nt, not "
-            f"{model.window}.",
-            where=str(folder),
-        )
-    return model
+    scorer, info = DeltaScorer(settings, model, genes), model.info
+    provenance = {
+        NAME: info.model,
+        SHA256: info.sha256,
+        "SpliceModelLicence": info.licence,
+        "SpliceModelCitation": info.citation,
+        "SpliceModelQuality": info.quality or "quality not measured",
+        "DeltaDistance": str(scorer.distance),
+        "DeltaMask": settings.mask,
+        "DeltaOutside": "N" if model.sees_gene_only and not settings.outside else "genome",
+    }
+    chosen = tuple(scorer if isinstance(one, DeltaScorer) else one for one in scorers)
+    return Delta(chosen, provenance, model)
+
+
+def open_splice_model(plugins: Plugins, settings: Settings) -> SpliceModel:
+    """Open the splice-site model of a run; with the null backend ``auto`` is the null model, which costs nothing."""
+    name = "null" if (settings.splice_model, settings.backend) == ("auto", "null") else settings.splice_model
+    return plugins.open_splice_model(name, BackendOptions(name, settings.device, settings.threads))
 
 
 def _is_asked(scorers: Sequence[AnyScorer], settings: Settings) -> bool:

@@ -32,6 +32,8 @@ _TOGETHER = 4096  # alleles whose windows are in memory at a time
 #: Longest span, in nt, of an allele that is TOO_LONG and normalised all the same: thousands of ALTs would each hold a
 #: copy of a REF of a million bases.
 _WRITTEN = 1000
+#: DS_MAX from which a gene comes first in flat output, whatever the place of the allele in it.
+DISTURBED = 0.2
 
 
 class Record(Protocol):
@@ -305,10 +307,11 @@ def needs_choice(contexts: Sequence[GeneContext]) -> bool:
 
 
 def in_order(outcomes: Sequence[ScoredContext]) -> tuple[ScoredContext, ...]:
-    """Order outcomes for flat output: as the genes, then the larger KL_CTX, then the gene id.
+    """Order outcomes for flat output.
 
-    Genes of one strand have one window and so one KL_CTX; it is read off the first of them, because batches may give
-    it other last digits for each.
+    A gene whose splicing the allele disturbs, by a DS_MAX of ``DISTURBED`` or more, comes first, the most disturbed of
+    several; then the order of the genes, the larger KL_CTX, and the gene id. Genes of one strand have one window and so
+    one KL_CTX; it is read off the first of them, because batches may give it other last digits for each.
     """
     if len(outcomes) == 1:
         return tuple(outcomes)
@@ -319,8 +322,10 @@ def in_order(outcomes: Sequence[ScoredContext]) -> tuple[ScoredContext, ...]:
         if outcome.context and isinstance(kl_ctx, float):
             of_strand.setdefault(outcome.context.strand, kl_ctx)
 
-    def order(outcome: ScoredContext) -> tuple[tuple[bool, bool], float]:
+    def order(outcome: ScoredContext) -> tuple[float, tuple[bool, bool], float]:
         assert outcome.context is not None
-        return _preference(outcome.context), -of_strand.get(outcome.context.strand, -math.inf)
+        ds_max = outcome.values.get("DS_MAX")
+        disturbed = -ds_max if isinstance(ds_max, float) and ds_max >= DISTURBED else 0.0
+        return disturbed, _preference(outcome.context), -of_strand.get(outcome.context.strand, -math.inf)
 
     return tuple(sorted(by_id, key=order))

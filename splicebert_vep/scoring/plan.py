@@ -26,7 +26,7 @@ from splicebert_vep_spec.values import INTEGER_MAX, INTEGER_MIN
 from ..errors import SettingsError, suggestion
 from ..model.engine import EngineBatch, ReadBack
 from ..plugins import Origin
-from ..settings import CHOICE, DELTA, GROUPS, N_FRAC, PERCENTILES, ZERO_SHOT, Settings
+from ..settings import CHOICE, DELTA, GROUPS, N_FRAC, PERCENTILES, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,14 @@ class PlannedScorer:
 
     def is_integer(self, field: str) -> bool:
         """Tell whether a field's values are whole numbers."""
-        return any(known.id == field and known.type == "Integer" for known in self.scorer.fields)
+        return self._type(field) == "Integer"
+
+    def is_text(self, field: str) -> bool:
+        """Tell whether a field's values are words."""
+        return self._type(field) == "String"
+
+    def _type(self, field: str) -> str:
+        return next(known.type for known in self.scorer.fields if known.id == field)
 
     def needs(self) -> frozenset[str]:
         """Return the outputs of the model that these fields need; none for a SequenceScorer.
@@ -82,8 +89,12 @@ class ScorePlan:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return the scores with who computes them, ``FIELD=scorer/version``: columns of a store."""
-        return tuple(f"{name}={one.scorer.name}/{one.scorer.version}" for one in self.scorers for name in one.fields)
+        """Return the scores with who computes them, ``FIELD=scorer/version`` or ``FIELD:String=...``: store columns."""
+        return tuple(
+            f"{name}{':String' if one.is_text(name) else ''}={one.scorer.name}/{one.scorer.version}"
+            for one in self.scorers
+            for name in one.fields
+        )
 
     @property
     def offsets(self) -> frozenset[str]:
@@ -93,20 +104,16 @@ class ScorePlan:
 
 def asked_scores(scorers: Sequence[Scorer | SequenceScorer], settings: Settings) -> frozenset[str]:
     """Return the names that a run asks for, known or not: groups are taken apart, of a percentile it is the score."""
-    default = {field.id for scorer in scorers for field in scorer.fields if field.default}
-    groups = {
-        ZERO_SHOT: default,
-        DELTA: {
-            field.id
-            for scorer in scorers
-            if scorer.name == DELTA
-            for field in scorer.fields
-            if field.from_pos or field.direction != "none"  # POS_* by name only
-        },
-    }
+    default = {
+        group: {
+            field.id for scorer in scorers if (scorer.name == DELTA) == (group == DELTA)
+            for field in scorer.fields if field.default
+        }
+        for group in GROUPS
+    }  # fmt: skip
     asked = set[str]()
-    for name in settings.scores or (ZERO_SHOT,):
-        asked |= groups.get(name, {PERCENTILES.get(name, name)})
+    for name in settings.scores or GROUPS:
+        asked |= default.get(name, {PERCENTILES.get(name, name)})
     return frozenset(asked)
 
 
@@ -187,7 +194,7 @@ def scored_by_sequence(
 
     Raises:
         SettingsError: a scorer refused.
-        PluginError: it returned a field it was not asked for, another number of values, or no numbers.
+        PluginError: it returned a field it was not asked for, another number of values, or values of another type.
     """
     found: list[dict[str, Value]] = [{} for _ in alleles]
     failed: dict[int, Skipped] = {}
@@ -210,13 +217,19 @@ def scored_by_sequence(
                 if isinstance(value, Skipped) and value.status == Status.FAILED:
                     failed.setdefault(i, value)
                 else:
-                    found[i][field] = _number(value, field, planned)
+                    found[i][field] = _value(value, field, planned)
     return [failed.get(i, values) for i, values in enumerate(found)]
 
 
-def _number(value: object, field: str, planned: PlannedScorer) -> Value:
+def _value(value: object, field: str, planned: PlannedScorer) -> Value:
     if value is None:
         return None
+    if planned.is_text(field):
+        if not isinstance(value, str):
+            raise planned.origin.broken(
+                "score_alleles", needed="words, None where missing", found=f"{field} is {value!r}"
+            )
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise planned.origin.broken(
             "score_alleles", needed="finite numbers, None where missing", found=f"{field} is {value!r}"

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ..errors import StoreError
 from ..files import whole_or_not
-from ..provenance import Space
+from ..provenance import Space, is_text
 from .store import AlleleKey, ScoreStore, StoredScores
 
 # Format 2 has digests: check sums of Parquet are of pages, and a flipped bit in the footer gives other columns.
@@ -45,7 +45,8 @@ def export_space(store: ScoreStore, space: Space | None, path: str | Path) -> in
         "provenance": dict(space.provenance),
         "contigs": store.contigs(space),
     }
-    fields = _KEY + [(column, pa.float64()) for column in (space.columns if space else ())]
+    columns = space.columns if space else ()
+    fields = _KEY + [(column, pa.string() if is_text(column) else pa.float64()) for column in columns]
     schema = pa.schema(fields, {b"format": _FORMAT})
     count, digests = 0, list[str]()
     with (
@@ -53,8 +54,8 @@ def export_space(store: ScoreStore, space: Space | None, path: str | Path) -> in
     ):  # fmt: skip
         for batch in _batched(store.rows(space) if space else ()):
             rows = [(name, *key, one.gene, one.status, one.reason, *one.values) for name, key, one in batch]
-            columns = zip(*rows, strict=True)
-            arrays = [pa.array(list(v), kind.type) for v, kind in zip(columns, schema, strict=True)]
+            values = zip(*rows, strict=True)
+            arrays = [pa.array(list(v), kind.type) for v, kind in zip(values, schema, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
             count += len(rows)
             digests.append(_digest(rows))

@@ -24,7 +24,7 @@ from zlib import crc32
 import numpy as np
 
 from ..errors import OutputError, StoreError
-from ..provenance import Space
+from ..provenance import Space, is_text
 
 FORMAT = 1
 _APPLICATION = 0x53424550  # "SBEP"
@@ -211,7 +211,7 @@ class StoredScores(NamedTuple):
     gene: str
     status: str
     reason: str
-    values: tuple[float | None, ...]
+    values: tuple[float | str | None, ...]
 
 
 class ScoreStore:
@@ -279,7 +279,7 @@ class ScoreStore:
                 continue
             of_contig = list(group)
             for first in range(0, len(of_contig), _BLOCK):
-                self._find_block(contig, of_contig[first : first + _BLOCK], keys, len(space.columns), found)
+                self._find_block(contig, of_contig[first : first + _BLOCK], keys, space, found)
         return found
 
     def add(
@@ -334,7 +334,7 @@ class ScoreStore:
                 "AND (start, change, gene) > (?, ?, ?) ORDER BY start, change, gene LIMIT ?",
                 (contig, *last, _BLOCK),
             ):
-                values = self._decoded(contig, block, len(space.columns))
+                values = self._decoded(contig, block, space)
                 if block[0][:3] <= last:
                     raise damaged(self.path, f"a row at {block[0][0]} (0-based) in the wrong place")
                 last = block[-1][:3]
@@ -407,7 +407,7 @@ class ScoreStore:
         return [] if told == ["ok"] else told
 
     def _find_block(
-        self, contig: int, block: Sequence[int], keys: Sequence[AlleleKey], columns: int,
+        self, contig: int, block: Sequence[int], keys: Sequence[AlleleKey], space: Space,
         found: list[list[StoredScores]],
     ) -> None:  # fmt: skip
         parameters: list[object] = []
@@ -415,7 +415,7 @@ class ScoreStore:
             _, start, ref, alt = keys[i]
             parameters += (start, f"{ref}>{alt}")
         rows = self.select(_lookup(len(block)), (*parameters, contig))
-        decoded, genes = self._decoded(contig, rows, columns), self._genes
+        decoded, genes = self._decoded(contig, rows, space), self._genes
         for (start, change, gene, status, reason, _, _, i), row in zip(rows, decoded, strict=True):
             if (start, change) != (keys[block[i]].start, keys[block[i]].change):  # a flipped bit in an inner page
                 raise damaged(self.path, f"a row at {start} {change} (0-based) in the wrong place")
@@ -424,16 +424,24 @@ class ScoreStore:
 
     def _encoded(self, contig: int, key: AlleleKey, one: StoredScores) -> tuple[object, ...]:
         values = one.values if any(value is not None for value in one.values) else ()
-        data = np.array([math.nan if value is None else value for value in values], "<f8").tobytes()
+        numbers = [
+            math.nan if value is None else float(self._made_gene(value)) if isinstance(value, str) else value
+            for value in values
+        ]
+        data = np.array(numbers, "<f8").tobytes()
         reason, change = one.reason or None, key.change
         gene = self._made_gene(one.gene)
         # SQLite has no check sums of its own, and a flipped bit would be a wrong number that looks right.
         seal = crc32(data, crc32(f"{contig} {key.start} {change} {gene} {one.status} {reason}".encode()))
         return contig, key.start, change, gene, one.status, reason, data, seal
 
-    def _decoded(self, contig: int, rows: Sequence[tuple[Any, ...]], columns: int) -> list[tuple[float | None, ...]]:
+    def _decoded(
+        self, contig: int, rows: Sequence[tuple[Any, ...]], space: Space
+    ) -> list[tuple[float | str | None, ...]]:
         """Return the values of rows (start, change, gene, status, reason, data, seal, i); all missing where no data."""
+        columns = len(space.columns)
         none, whole = (None,) * columns, 8 * columns
+        texts = [i for i, column in enumerate(space.columns) if is_text(column)]
         for start, change, gene, status, reason, data, seal, _ in rows:
             if (
                 not isinstance(data, bytes)
@@ -445,7 +453,7 @@ class ScoreStore:
         values = np.frombuffer(b"".join(blobs), "<f8").reshape(-1, columns)
         partial = iter(np.isnan(values).any(axis=1).tolist())
         each = iter(values.tolist())
-        return [
+        found: list[tuple[float | str | None, ...]] = [
             none
             if not data
             else tuple([None if value != value else value for value in next(each)])
@@ -453,6 +461,16 @@ class ScoreStore:
             else tuple(next(each))
             for data in blobs
         ]
+        return [self._spelled(row, texts) for row in found] if texts else found
+
+    def _spelled(self, row: tuple[float | str | None, ...], texts: Sequence[int]) -> tuple[float | str | None, ...]:
+        """Put words in place of their numbers."""
+        values = list(row)
+        for i in texts:
+            number = values[i]
+            if isinstance(number, float):
+                values[i] = self._genes.get(int(number)) or self._gene(int(number))
+        return tuple(values)
 
     def _space_id(self, space: Space) -> int | None:
         if space not in self._space_ids:
@@ -514,7 +532,8 @@ class ScoreStore:
     ) -> StoreError:
         def told(one: StoredScores) -> str:
             names = [column.partition("=")[0] for column in space.columns]
-            values = ", ".join(f"{n} {v:.6g}" for n, v in zip(names, one.values, strict=True) if v is not None)
+            shown = [(n, v) for n, v in zip(names, one.values, strict=True) if v is not None]
+            values = ", ".join(f"{n} {v if isinstance(v, str) else f'{v:.6g}'}" for n, v in shown)
             return f"{one.status} {values}".strip()
 
         return StoreError(
@@ -562,6 +581,6 @@ def _agree(one: StoredScores, other: StoredScores, tolerance: float) -> bool:
     if one.status != other.status:
         return False
     return all(
-        a == b or (a is not None and b is not None and abs(a - b) <= tolerance)
+        a == b or (isinstance(a, int | float) and isinstance(b, int | float) and abs(a - b) <= tolerance)
         for a, b in zip(one.values, other.values, strict=True)
     )

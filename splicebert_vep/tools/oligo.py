@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from splicebert_vep_spec import MASK, A, GeneContext, Interval, N, Value
+from splicebert_vep_spec import MASK, A, Edit, GeneContext, Interval, N, SpliceModel, Value
 
 from ..annotator import Annotator
 from ..errors import SettingsError
@@ -22,9 +22,9 @@ from ..genome.gene_index import Exon, GeneIndex
 from ..genome.ids import stable_id
 from ..genome.places import Stretch, gene_places, region_stretches
 from ..genome.reference import Reference
-from ..model.tuned import SpliceSiteModel
+from ..scoring.delta import stretch_tokens
 from ..scoring.scorers import log_p
-from ..sequence.tokens import Tokens, letters, other_strand, with_special
+from ..sequence.tokens import Tokens, letters, other_strand, reverse_complement, with_special
 from ..sequence.windows import Index, Mask
 from .plot import is_named
 from .windows import answers, check_width, strand_tokens
@@ -37,11 +37,11 @@ SHORTEST, LONGEST = 15, 30  # nt of an oligo
 AROUND = 150  # nt on both sides of the exon or site
 LENGTHS = (18, 25)  # nt
 LONGEST_REGION = 5000  # nt
+_TOGETHER = 64  # stretches between two looks at the progress
 LOOP = 3  # nt: a hairpin has at least so many between its stems
 Kind = Literal["acceptor", "donor"]
-KINDS: tuple[Kind, ...] = ("acceptor", "donor")  # 5' to 3' of an exon
+KINDS: tuple[Kind, ...] = ("acceptor", "donor")  # 5' to 3' of an exon, and the columns of a splice-site model's answers
 _SITE = 2  # nt: the intronic dinucleotide
-_CLASS = {"acceptor": 1, "donor": 2}  # of a splice-site model's answer; 0 is neither
 _TYPICAL = {"donor": ("GT", "GC", "AT"), "acceptor": ("AG", "AC")}  # of GT-AG, GC-AG and AT-AC introns
 _SHOWN = 5  # exons in a message
 _CHUNK = 1 << 20  # nt of the FASTA that are searched at once
@@ -122,7 +122,7 @@ class Hidden:
     bases: str  # its two intronic nucleotides, 5' to 3'
     log_p: float  # sum over them of ln p, each masked, in the whole window; nats
     head: float | None  # p of the site's kind at the exon's nucleotide, in the whole window; None without such a model
-    window: tuple[int, int]  # genomic, 0-based half-open; the smaller of the two with a splice-site model
+    window: tuple[int, int]  # genomic, 0-based half-open
     unknown: int  # nucleotides of the window that are not A, C, G or T
     there: Mask  # (T,) which stretches lie wholly in the window
     log_p_hidden: Floats  # (T,) the same sum with the stretch hidden; NaN where not there
@@ -214,7 +214,7 @@ def oligos_of(
     annotator: Annotator, *, exon: str | int | None = None, gene: str | None = None, site: str | None = None,
     kind: str | None = None, strand: str | None = None, region: str | None = None, around: int = AROUND,
     lengths: tuple[int, int] = LENGTHS, step: int = 1, goal: str | None = None,
-    splice_model: SpliceSiteModel | None = None, measure: str | None = None, off_targets: bool = True,
+    splice_model: SpliceModel | None = None, measure: str | None = None, off_targets: bool = True,
     progress: Progress | None = None,
 ) -> Oligos:  # fmt: skip
     """Hide every k-mer around an exon or a splice site from the model, and rank them by what that does to the sites.
@@ -233,7 +233,7 @@ def oligos_of(
         lengths: the shortest and the longest oligo, within 15 to 30 nt.
         step: nt between the starts of neighbours of one length.
         goal: ``skip`` or ``include`` an exon, ``block`` or ``include`` a site; None is the first of the two.
-        splice_model: a model fine-tuned to tell splice sites.
+        splice_model: tells splice sites, e.g. ``annotator.delta.model``.
         measure: ranks the oligos, ``zero-shot`` or ``head``; None is ``head`` where there is a ``splice_model``.
         off_targets: search the FASTA for other places that hold the same sequence.
         progress: called with a task, how much of it is done, and how much there is.
@@ -279,7 +279,10 @@ def oligos_of(
         if progress:
             progress("windows with a stretch hidden", done, total)
 
-    found = [hide(one, start, length, annotator, splice_model, more) for one in aim.sites]
+    extent = (0, annotator.reference.lengths[aim.contig])
+    if splice_model and splice_model.sees_gene_only and aim.gene:
+        extent = annotator.genes.extent(aim.gene, aim.contig, aim.span.start, aim.span.end)
+    found = [hide(one, start, length, annotator, splice_model, extent, more) for one in aim.sites]
     if not any(one.there.any() for one in found):
         needed = " or ".join(f"{aim.contig}:{one.window[0] + 1}-{one.window[1]}" for one in found)
         problem = "No oligo of the region lies in the window of a splice site."
@@ -298,11 +301,9 @@ def oligos_of(
     run = annotator.run.provenance
     provenance = {
         **{key: run[key] for key in _PROVENANCE},
-        "SpliceModel": splice_model.name if splice_model else "none",
-        "SpliceModelSHA256": splice_model.weights_sha256 if splice_model else "none",
-        "SpliceModelArchitecture": splice_model.architecture if splice_model else "none",
-        "SpliceModelQuality": (splice_model.quality or "not measured") if splice_model else "none",
-        "SpliceModelWindow": str(splice_model.window) if splice_model else "none",
+        "SpliceModel": splice_model.info.model if splice_model else "none",
+        "SpliceModelSHA256": splice_model.info.sha256 if splice_model else "none",
+        "SpliceModelQuality": (splice_model.info.quality or "not measured") if splice_model else "none",
         "Target": aim.name, "Strand": aim.strand, "Region": f"{place.contig}:{place.start + 1}-{place.end}",
         "Lengths": f"{lengths[0]}-{lengths[1]}", "Step": str(step), "Goal": goal, "RankedBy": measure,
         "OffTargets": "exact matches in the FASTA, both strands" if off_targets else "not looked for",
@@ -503,14 +504,15 @@ class _Window:
 
 
 def hide(
-    site: Site, start: Index, length: Index, annotator: Annotator, splice_model: SpliceSiteModel | None = None,
-    progress: Callable[[int], None] | None = None,
+    site: Site, start: Index, length: Index, annotator: Annotator, splice_model: SpliceModel | None = None,
+    extent: tuple[int, int] | None = None, progress: Callable[[int], None] | None = None,
 ) -> Hidden:  # fmt: skip
     """Run a site's window with each of T stretches hidden in turn; a splice-site model gives ``head``.
 
     Args:
         start: (T,) genomic start of the stretches, 0-based.
         length: (T,) nt.
+        extent: genomic stretch beyond which the splice-site model sees N; None is the whole contig.
         progress: called with the number of windows that are done.
     """
     reference, backend = annotator.reference, annotator.backend
@@ -518,12 +520,14 @@ def hide(
     contig = f"{site.contig} of {len(model.tokens)} nt"
     if backend.info.fixed_window is not None:
         check_width(len(model.tokens), backend.info.fixed_window, backend.info.model, contig)
-    narrow, classes = model, None
+    there = np.asarray((start >= model.start) & (start + length <= model.end))
+    along, edits = model.tokens, list[tuple[Edit, int]]()
     if splice_model is not None:
-        classes = _Window(site, splice_model.window, reference)
-        check_width(len(classes.tokens), splice_model.window, splice_model.name, contig)
-        narrow = min(model, classes, key=lambda window: len(window.tokens))
-    there = np.asarray((start >= narrow.start) & (start + length <= narrow.end))
+        low, high = model.start - splice_model.reach, model.end + splice_model.reach
+        along = stretch_tokens(reference, site.contig, low, high, extent or (0, reference.lengths[site.contig]))
+        edits = [_hiding(site, at, nt, low, high) for at, nt in zip(start.tolist(), length.tolist(), strict=True)]
+        there &= [splice_model.takes(edit) for edit, _ in edits]
+        along = reverse_complement(along) if site.strand == "-" else along
     batch_tokens = annotator.settings.batch_tokens or backend.info.batch_tokens
     own = model.tokens[model.site].astype(np.int64) - A
 
@@ -547,16 +551,40 @@ def hide(
     masked[model.site] = MASK
     log_p_whole, log_p_hidden = run(model, masked, log_p_of_site)
     head, head_hidden = None, None
-    if classes is not None and splice_model is not None:
-        edge, column, probabilities = classes.edge + 1, _CLASS[site.kind], splice_model.probabilities  # past [CLS]
-        head, head_hidden = run(
-            classes, classes.tokens, lambda tokens: probabilities(tokens, np.full((len(tokens), 1), edge))[:, 0, column]
-        )
+    if splice_model is not None:
+        edge = model.end - 1 - site.edge if site.strand == "-" else site.edge - model.start  # among those answered for
+        column = KINDS.index(site.kind)
+        where = f"{site.kind}, {site.contig}:{site.edge + 1}"
+        head = float(answers(lambda: splice_model.along(along), where)[edge, column])
+        head_hidden = np.full(len(start), np.nan)
+        for some in np.array_split(np.flatnonzero(there), max(1, int(there.sum()) // _TOGETHER)):
+            asked = [edits[i] for i in some.tolist()]
+            if asked:
+                head_hidden[some] = head + answers(partial(_change_of_p, splice_model, along, asked, column), where)
+            if progress:
+                progress(len(some))
     if progress:
-        progress(int((~there).sum()) * (1 if classes is None else 2))  # nothing is run for these
+        progress(int((~there).sum()) * (1 if splice_model is None else 2))  # nothing is run for these
     unknown, bases = int((model.tokens == N).sum()), letters(model.tokens[model.site])
-    window = narrow.start, narrow.end
+    window = model.start, model.end
     return Hidden(site, bases, log_p_whole, head, window, unknown, there, log_p_hidden, head_hidden)
+
+
+def _hiding(site: Site, start: int, length: int, low: int, high: int) -> tuple[Edit, int]:
+    """Return a stretch as an edit of [low, high) that hides it, and which of its answers is the site's nucleotide."""
+    if site.strand == "-":
+        at, first = high - 1 - site.edge, high - start - length
+    else:
+        at, first = site.edge - low, start - low
+    last = first + length
+    edit = Edit(first, last, (MASK,) * length, max(0, first - at), max(0, at - last + 1))
+    return edit, at - first + edit.left
+
+
+def _change_of_p(model: SpliceModel, tokens: Tokens, asked: Sequence[tuple[Edit, int]], column: int) -> Floats:
+    """Return how much hiding each stretch changes p of the site, (n,)."""
+    found = model.alternatives(tokens, [edit for edit, _ in asked])
+    return np.array([alt[at, column] - ref[at, column] for (_, at), (ref, alt) in zip(asked, found, strict=True)])
 
 
 def _warnings(found: Hidden) -> Iterator[str]:

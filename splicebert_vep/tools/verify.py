@@ -89,8 +89,9 @@ def _verify_space(
 
 
 def _apart(old: StoredScores, new: StoredScores | None) -> float:
-    """Return the largest difference of two rows; infinite where status or missing values differ."""
+    """Return the largest difference of two rows; infinite where status, words or missing values differ."""
     if new is None or old.status != new.status:
         return math.inf
-    pairs = [(a, b) for a, b in zip(old.values, new.values, strict=True) if not (a is None and b is None)]
-    return max((math.inf if a is None or b is None else abs(a - b) for a, b in pairs), default=0.0)
+    pairs = [(a, b) for a, b in zip(old.values, new.values, strict=True) if a != b]
+    numbers = [(a, b) for a, b in pairs if isinstance(a, int | float) and isinstance(b, int | float)]
+    return math.inf if len(numbers) < len(pairs) else max((abs(a - b) for a, b in numbers), default=0.0)

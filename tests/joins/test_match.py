@@ -49,7 +49,7 @@ def rewritten(draw, change):
     shared = min(len(REFERENCE), len(other))
     prefix = next((i for i in range(shared) if REFERENCE[i] != other[i]), shared)
     suffix = next((i for i in range(shared) if REFERENCE[-1 - i] != other[-1 - i]), shared)
-    left = draw(st.integers(max(0, prefix - 30), prefix))
+    left = draw(st.integers(max(0, prefix - 30), min(prefix, shared - 1)))
     right = draw(st.integers(0, min(suffix, shared - left - (1 if len(other) != len(REFERENCE) else 0))))
     ref, alt = REFERENCE[left : len(REFERENCE) - right], other[left : len(other) - right]
     return (left + 1, ref, alt) if ref and alt else change

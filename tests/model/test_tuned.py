@@ -7,14 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from factories import tiny_model
+from factories import SPELLED, letters_of, tiny_model, write_model
 from splicebert_vep.errors import BackendError, ModelError, SettingsError
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.classifier import Classifier, FineTuned, load_classifier, save_classifier
 from splicebert_vep.model.tuned import SPLICE_LABELS as LABELS
 from splicebert_vep.model.tuned import SPLICE_SITES as TASK
-from splicebert_vep.model.tuned import BranchpointModel, SequenceModel, SpliceSiteModel, of_one_length, sequence_tokens
+from splicebert_vep.model.tuned import (
+    BranchpointModel,
+    SequenceModel,
+    SpliceSiteModel,
+    WindowSpliceModel,
+    of_one_length,
+    sequence_tokens,
+)
 from splicebert_vep.train.finetune import begin
+from splicebert_vep_spec import A, BackendOptions, Edit, T
+from splicebert_vep_spec.testing import SpliceModelConformance
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +139,118 @@ def test_answers_that_are_not_finite_are_a_failure_of_the_model(base, tmp_path):
         model._model.classifier.bias[1] = float("inf")
     with pytest.raises(BackendError, match="splice-sites model returned values that are not finite"):
         model.probabilities(tokens())
+
+
+# A splice-site model of windows. The answers of this one depend on the base, its neighbours and its place in a window.
+
+
+WINDOW = 301
+
+
+def answer(window: str, at: int, place: int = 1) -> tuple[float, float]:
+    around = [SPELLED[5:].index(base) for base in f"N{window}N"[at : at + 3]]
+    code = around[0] + 5 * around[1] + 25 * around[2] + 125 * place * at
+    return (1 + np.sin(code)) / 4, (1 + np.cos(code)) / 4
+
+
+class Windows:
+    """Stand in for the network; it remembers how many windows each call had."""
+
+    name, window, quality, digest, device = "windows", WINDOW, "", "5" * 64, torch.device("cpu")
+
+    def __init__(self, place=1, batch_tokens=4096):
+        self.place, self.batch_tokens, self.calls = place, batch_tokens, []
+
+    def probabilities(self, tokens, positions):
+        assert tokens.shape[1] == WINDOW + 2
+        self.calls.append(len(tokens))
+        found = np.zeros((*positions.shape, 3))
+        for row, read in enumerate(positions.tolist()):
+            text = letters_of(tokens[row, 1:-1])
+            found[row, :, 1:] = [answer(text, at - 1, self.place) for at in read]
+        return found
+
+
+class TestWindowSpliceModel(SpliceModelConformance):
+    model = WindowSpliceModel(Windows(), "BSD-3-Clause")
+    array = staticmethod(np.array)
+
+
+def some_tokens(length, seed=3):
+    return np.random.default_rng(seed).integers(A, T + 1, length).astype(np.uint8)
+
+
+def test_a_base_and_its_counterpart_stand_at_one_place_of_windows_around_the_edit():
+    tokens = some_tokens(1200)
+    text = letters_of(tokens)
+    edits = [
+        Edit(600, 600 + gone, tuple(some_tokens(put, put)), left, right)
+        for gone, put, left, right in (
+            (1, 1, 50, 50), (0, 1, 51, 51), (0, 12, 60, 51), (1, 0, 51, 51), (40, 0, 51, 60), (7, 2, 51, 51)
+        )
+    ]  # fmt: skip
+    model = WindowSpliceModel(Windows(), "BSD-3-Clause")
+    for edit, (ref, alt) in zip(edits, model.alternatives(tokens, edits), strict=True):
+        changed = text[: edit.start] + letters_of(edit.bases) + text[edit.end :]
+        grown = len(edit.bases) - (edit.end - edit.start)
+        first = edit.start - (WINDOW - max(edit.end - edit.start, len(edit.bases))) // 2  # of the window
+        wanted = [
+            answer(text[start : start + WINDOW], at - start)
+            for at in range(edit.start - edit.left, edit.end + edit.right)
+            for start in [first if at < edit.end else first - grown]
+        ]
+        assert ref == pytest.approx(np.array(wanted), abs=1e-12)
+        wanted = [
+            answer(changed[first : first + WINDOW], at - first)
+            for at in range(edit.start - edit.left, edit.end + grown + edit.right)
+        ]
+        assert alt == pytest.approx(np.array(wanted), abs=1e-12)
+    assert model.alternatives(tokens, []) == []
+
+
+@pytest.mark.parametrize("length", [2 * WINDOW, 2 * WINDOW + 1, 2 * WINDOW + 150, 1500])
+def test_along_a_sequence_every_answer_is_read_far_from_the_ends_of_its_window(length):
+    tokens = some_tokens(length)
+    model = WindowSpliceModel(Windows(place=0, batch_tokens=1), "BSD-3-Clause")
+    text = letters_of(tokens)
+    wanted = np.array([answer(text, at, 0) for at in range(WINDOW, length - WINDOW)]).reshape(-1, 2)
+    assert model.along(tokens) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_windows_that_are_the_same_run_once_in_calls_that_suit():
+    tokens = some_tokens(1200)
+    edits = [Edit(600, 601, (alt,), 50, 50) for alt in range(A, T + 1) if alt != tokens[600]] * 2
+    for tokens_in_call, calls in ((4096, [4]), (2 * (WINDOW + 2), [2, 2])):  # one REF and three ALTs
+        windows = Windows(batch_tokens=tokens_in_call)
+        WindowSpliceModel(windows, "BSD-3-Clause").alternatives(tokens, edits)
+        assert windows.calls == calls
+
+
+@pytest.mark.parametrize(
+    ("gone", "put", "side", "takes"),
+    [
+        (1, 1, 100, True),  # 150 nt before it in the window, 50 of them before the first answer
+        (1, 1, 101, False),
+        (0, 99, 51, True),  # 101 before, 50 of them before the first answer
+        (0, 100, 51, False),
+        (100, 0, 51, False),
+        (99, 99, 50, True),
+    ],
+)
+def test_an_answer_needs_fifty_nt_on_both_sides(gone, put, side, takes):
+    model = WindowSpliceModel(Windows(), "BSD-3-Clause")
+    assert model.takes(Edit(600, 600 + gone, (A,) * put, side, side)) == takes
+    assert model.farthest == 100
+
+
+def test_a_folder_with_narrow_windows_is_refused_and_another_has_no_stated_licence(tmp_path):
+    with pytest.raises(ModelError, match="301 nt"):
+        WindowSpliceModel.open(BackendOptions(str(write_model(tmp_path / "narrow", 2, window=300)), "cpu"))
+    model = WindowSpliceModel.open(BackendOptions(str(write_model(tmp_path / "wide", 2, window=301)), "cpu"))
+    assert (model.info.model, model.info.licence, model.reach) == ("wide", "not stated", 301)
+    bundled = WindowSpliceModel.open(BackendOptions(WindowSpliceModel.name, "cpu"))
+    assert (bundled.info.model, bundled.info.licence) == (WindowSpliceModel.name, "BSD-3-Clause")
+    assert bundled.info.quality
 
 
 @pytest.mark.parametrize("head", ["linear", "convolution"])

@@ -8,14 +8,17 @@ import cyvcf2
 import pyarrow.parquet as pq
 import pytest
 
-from factories import EXAMPLES, FASTA, NULL, StandIn, info, plain, records, unpacked, write_model
+from factories import EXAMPLES, FASTA, NULL, Point, StandIn, info, plain, plugin, records, unpacked, write_model
 from factories import snvs as every_snv
 from splicebert_vep import Annotator, Settings
+from splicebert_vep.errors import SettingsError
 from splicebert_vep.genome.reference import Reference
-from splicebert_vep.scoring import delta as opening
+from splicebert_vep.model.tuned import WindowSpliceModel
+from splicebert_vep_spec import BackendOptions
 
 DP = ("DP_AG", "DP_AL", "DP_DG", "DP_DL")
 DS = ("DS_AG", "DS_AL", "DS_DG", "DS_DL", "DS_MAX")
+WORDS = ("LOSS_ANNOTATED", "GAIN_ANNOTATED", "LOSS_JUDGED")
 DELTA = [*NULL, "--scores", "delta"]
 VARIANTS = ["chr17-43045061-C-T", "chr17-43045061-CC-TT", "chr17-43045061-C-CA", "chr17-43067617-TAAC-T"]
 
@@ -28,18 +31,19 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture
-def stand_in(monkeypatch, tmp_path):
-    """Put a stand-in in the place of any splice-site model; returns the options for it, and a list of those opened."""
+def stand_in(install):
+    """Install a stand-in as a splice-site model; returns the options for it, and a list of those opened."""
     opened = []
 
     def put(**options):
-        def opens(*_):
-            opened.append(StandIn(**options))
-            return opened[-1]
+        class Opening(StandIn):
+            @classmethod
+            def open(cls, _):
+                opened.append(cls(**options))
+                return opened[-1]
 
-        monkeypatch.setattr(opening.SpliceSiteModel, "open", opens)
-        (tmp_path / "head").mkdir(exist_ok=True)  # outputs may not lie in the folder of a model
-        return ["--splice-model", str(tmp_path / "head")], opened
+        install(Point("mine", plugin(register_splice_models=lambda: [Opening])))
+        return ["--splice-model", "stand-in"], opened
 
     return put
 
@@ -49,8 +53,8 @@ def table_rows(path):
     return list(csv.DictReader(text, delimiter="\t"))
 
 
-def annotator(model, *scores, distance=50, masked=False, **options):
-    settings = Settings(scores=scores or ("delta",), delta_distance=distance, masked=masked)
+def annotator(model, *scores, distance=50, mask="none", **options):
+    settings = Settings(scores=scores or ("delta",), delta_distance=distance, mask=mask)
     return Annotator(FASTA, backend="null", settings=settings, splice_model=model, device="cpu", **options)
 
 
@@ -196,12 +200,12 @@ def test_a_cohort_a_store_and_saturate_say_the_same(run, tmp_path, stand_in, wri
     rows = {(row["POS"], row["REF"], row["ALT"]): row for row in pq.read_table(folder / "cohort.parquet").to_pylist()}
     for allele in LEFT.values():
         assert {field: rows[allele][field] for field in DP} == {field: expected(*allele)[field] for field in DP}
-    calls = sum(len(model.calls) for model in opened)
+    calls = sum(len(model.shown) for model in opened)
     again = tmp_path / "again.vcf"
     code, _, err = run("annotate", path, *DELTA, *options, "--store", store, "-O", again)
     assert code == 0 and ", 0 scored" in err
     assert records(again.read_text()) == records(out.read_text())
-    assert sum(len(model.calls) for model in opened) == calls
+    assert sum(len(model.shown) for model in opened) == calls
     # The file of saturate has the normalised alleles' own records.
     computed = tmp_path / "region.vcf.gz"
     place = ["--region", "chr17:43067618-43067620", "--indels"]
@@ -221,6 +225,9 @@ def test_a_cohort_a_store_and_saturate_say_the_same(run, tmp_path, stand_in, wri
     [row] = records((tmp_path / "o.vcf").read_text())
     moved = 43067617 - 43067621
     assert [int(info(row[7])[f"SpliceBERT_{field}"]) for field in DP] == [scores[field] + moved for field in DP]
+    first = next(info(row[7]) for row in records(out.read_text()) if row[2] == "43067619ACA[1]")
+    told = {f"SpliceBERT_{word}": info(row[7]).get(f"SpliceBERT_{word}") for word in WORDS}
+    assert told == {word: first.get(word) for word in told} and told["SpliceBERT_LOSS_JUDGED"]
 
 
 def test_a_store_recalls_only_what_the_same_model_and_settings_computed(models, tmp_path):
@@ -236,7 +243,7 @@ def test_a_store_recalls_only_what_the_same_model_and_settings_computed(models, 
     )  # the same weights, with which the network answers otherwise
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"layer_norm_eps": 0.5}))
-    changed = [(models[0], {"distance": 20}), (models[0], {"masked": True}), (models[1], {}), (other, {})]
+    changed = [(models[0], {"distance": 20}), (models[0], {"mask": "after"}), (models[1], {}), (other, {})]
     for model, changes in changed:
         with annotator(model, store=store, **changes) as opened:
             assert [result.values for result in opened.score(VARIANTS)] != first
@@ -254,7 +261,7 @@ def test_store_verify_looks_at_what_the_same_model_computed(run, models, tmp_pat
     code, out, err = run("store", "verify", store, *options, "--splice-model", models[0])
     assert code == 0, err
     code, _, err = run("store", "verify", store, *options, "--splice-model", models[1])
-    assert code != 0 and "DS_AG=delta/1+" in err
+    assert code != 0 and "DS_MAX=delta/2+" in err
 
 
 def test_scores_depend_on_nothing_but_the_allele(models):
@@ -282,39 +289,74 @@ def test_zero_shot_scores_are_those_of_a_run_without_delta(models):
     with annotator(models[0], "zero-shot", "delta") as opened:
         both = [dict(result.values) for result in opened.score(VARIANTS)]
     assert [{name: values[name] for name in without[0]} for values in both] == without
-    assert set(both[0]) - set(without[0]) == {*DP, *DS}
+    assert {*DP, *DS} < set(both[0]) - set(without[0])
 
 
 def test_nothing_is_loaded_unless_it_is_asked_for(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(opening.SpliceSiteModel, "open", None)
+    monkeypatch.setattr(WindowSpliceModel, "open", None)
     out = tmp_path / "o.vcf"
     missing = ["--splice-model", tmp_path / "none"]
-    assert run("annotate", EXAMPLES / "brca1.vcf", *NULL, *missing, "-O", out)[0] == 0
+    assert run("annotate", EXAMPLES / "brca1.vcf", *NULL, "--scores", "zero-shot", *missing, "-O", out)[0] == 0
     assert "SpliceModel" not in out.read_text()
     assert run("plugins")[0] == 0
+    monkeypatch.undo()
     code, _, err = run("annotate", EXAMPLES / "brca1.vcf", *DELTA, *missing, "-O", out)
     assert code != 0 and "The splice-site model is not there" in err
 
 
-def test_the_header_says_what_made_the_scores(run, tmp_path, models):
-    from splicebert_vep.files import sha256_of
-
+@pytest.mark.parametrize("words", [("--delta-distance", "70", "--mask", "after"), ("-D", "70", "-M", "1")])
+def test_the_header_says_what_made_the_scores(run, tmp_path, models, words):
     out = tmp_path / "o.vcf"
     code, _, err = run(
-        "annotate", EXAMPLES / "brca1.vcf", *NULL, "--scores", "KL_CTX,delta", "--splice-model", models[0],
-        "--delta-distance", "70", "--masked", "-O", out,
+        "annotate", EXAMPLES / "brca1.vcf", *NULL, "--scores", "KL_CTX,delta", "--splice-model", models[0], *words,
+        "-O", out,
     )  # fmt: skip
-    assert code == 0 and "delta scores by sites1, within 70 nt, masked; quality not measured" in err
+    assert code == 0 and "delta scores by sites1, within 70 nt, masked after the maximum; quality not measured" in err
     text = out.read_text()
-    digest = sha256_of(models[0] / "model.safetensors")
-    for word in ("SpliceModel=", f'SpliceModelSHA256="{digest}"', 'DeltaDistance="70"', 'DeltaMasked="yes"'):
-        assert word in text or word.replace('"', "") in text, word
+    digest = WindowSpliceModel.open(BackendOptions(str(models[0]), "cpu")).info.sha256
+    said = {
+        "SpliceModel": "sites1", "SpliceModelSHA256": digest, "DeltaDistance": "70", "DeltaMask": "after",
+        "DeltaOutside": "genome",
+    }  # fmt: skip
+    for key, word in said.items():
+        assert f'{key}="{word}"' in text or f"{key}={word}" in text, key
     [line] = [line for line in text.splitlines() if line.startswith("##INFO=<ID=SpliceBERT_DS_AG,")]
-    for word in ("Number=A", "Type=Float", "fine-tuned", "sites1", "within 70 nt", ", masked", "0 to 1"):
+    for word in ("Number=A", "Type=Float", "sites1", "within 70 nt", ", masked after", "0 to 1"):
         assert word in line
     [line] = [line for line in text.splitlines() if line.startswith("##INFO=<ID=SpliceBERT_DP_AG,")]
     assert "Type=Integer" in line and "nt from the record's POS" in line
+    [line] = [line for line in text.splitlines() if line.startswith("##INFO=<ID=SpliceBERT_LOSS_JUDGED,")]
+    assert "Type=String" in line and "NOT_JUDGEABLE" in line
     assert "SpliceAI" not in text
+
+
+def test_by_default_the_model_of_the_installed_plugin_is_taken_or_the_bundled_one(install, stand_in):
+    def opened(backend="torch", **options):
+        with Annotator(FASTA, backend=backend, scores="DS_MAX", device="cpu", **options) as annotator:
+            told = annotator.run.provenance
+            return annotator.delta.model.name, told["DeltaDistance"], told["DeltaOutside"]
+
+    assert opened() == ("splicebert-mini-splice-sites", "50", "genome")
+    assert opened("null") == ("null", "50", "genome")
+
+    class Preferred(StandIn):
+        name, distance, sees_gene_only = "cispliceai", 200, True
+
+    install(Point("mine", plugin(register_splice_models=lambda: [Preferred])))
+    assert opened() == ("cispliceai", "200", "N")
+    assert opened(delta_distance=30, outside=True) == ("cispliceai", "30", "genome")
+    assert opened(splice_model="splicebert-mini-splice-sites")[0] == "splicebert-mini-splice-sites"
+
+
+@pytest.mark.parametrize(("distance", "farthest"), [(100, True), (101, False)])
+def test_a_model_of_windows_looks_a_hundred_nt_far(models, distance, farthest):
+    variant = "chr17-43067617-TAAC-T"
+    if farthest:
+        with annotator(models[0], distance=distance) as opened:
+            assert opened.score(variant)["DS_MAX"] is not None
+    else:
+        with pytest.raises(SettingsError, match="1 to 100"):
+            annotator(models[0], distance=distance)
 
 
 def test_a_model_that_fails_leaves_a_status_and_a_reason(run, tmp_path, stand_in, caplog):
@@ -338,7 +380,7 @@ def test_a_model_that_fails_leaves_a_status_and_a_reason(run, tmp_path, stand_in
 def test_a_splice_model_of_narrow_windows_is_refused(run, tmp_path):
     model = write_model(tmp_path / "narrow", 3, window=200)
     code, _, err = run("score", "chr17-43045061-C-T", *DELTA, "--splice-model", model)
-    assert code == 3 and "windows of 201 nt, not 200" in err
+    assert code == 3 and "windows of 301 nt" in err and "200 nt" in err
 
 
 def test_evaluate_judges_delta_scores_beside_the_others(run, tmp_path, models):

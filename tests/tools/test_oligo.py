@@ -3,6 +3,7 @@
 import math
 import random
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,10 +18,11 @@ from splicebert_vep.model.bert import BertConfig
 from splicebert_vep.model.classifier import Classifier, FineTuned, save_classifier
 from splicebert_vep.model.tuned import SPLICE_LABELS as LABELS
 from splicebert_vep.model.tuned import SPLICE_SITES as TASK
-from splicebert_vep.model.tuned import SpliceSiteModel
+from splicebert_vep.model.tuned import WindowSpliceModel
 from splicebert_vep.tools import oligo as tool
 from splicebert_vep.tools.oligo import COLUMNS, count_occurrences, longest_stem, self_complementarity
 from splicebert_vep.tools.oligo_picture import draw_oligos, mean_change
+from splicebert_vep_spec import BackendOptions, SpliceModel, SpliceModelInfo
 
 LENGTH, WIDTH = 1200, 120
 #: Exons of the gene, 0-based half-open; the second has AG before it and GT behind it.
@@ -211,58 +213,80 @@ def test_offsets_have_no_zero_and_region_words_run_with_the_transcript(annotator
         assert len(of) == 76
 
 
-class Share:
-    """A splice-site model whose p(donor) is half the share of bases that are seen, p(acceptor) a quarter of it."""
+class Share(SpliceModel):
+    """A splice-site model whose p(donor) is half the share of bases that are seen around a nucleotide.
 
-    name, weights_sha256, architecture, quality = "share", "0" * 64, "a share", "Measured: a share."
+    p(acceptor) is a quarter of it.
 
-    def __init__(self, genome, window=WIDTH):
-        self.window = window
-        self.genome = genome
-        self.asked = set()
+    Args:
+        farthest: nt from a hidden stretch that answers can be asked for.
+    """
 
-    def probabilities(self, tokens, positions):
-        assert tokens.dtype == np.uint8 and tokens.shape[1] == self.window + 2 and positions.shape == (len(tokens), 1)
-        assert (tokens[:, 0] == 2).all() and (tokens[:, -1] == 3).all()
-        answer = np.zeros((len(tokens), 1, 3))
-        for row, (line, at) in enumerate(zip(tokens, positions[:, 0], strict=True)):
-            hidden = (line == 4).sum()
-            if not hidden:
-                text = "".join(VOCAB[token - 5] for token in line[1:-1])
-                self.asked.add(self.genome.index(text) + int(at) - 1)
-            seen = 1 - hidden / self.window
-            answer[row, 0] = (1 - 0.75 * seen, 0.25 * seen, 0.5 * seen)
-        return answer
+    name, version, reach = "share", "1", 60
+    info = SpliceModelInfo("share 1", "0" * 64, "none", "none", "Measured: a share.", "cpu")
+
+    def __init__(self, farthest=5000):
+        self.within = farthest
+
+    def takes(self, edit):
+        return max(edit.left, edit.right) <= self.within
+
+    def along(self, tokens):
+        seen = np.array([(tokens[at : at + 121] != 4).mean() for at in range(len(tokens) - 120)])
+        return np.stack([seen / 4, seen / 2], axis=1)
+
+    def alternatives(self, tokens, edits):
+        found = []
+        for edit in edits:
+            hidden = tokens.copy()
+            hidden[edit.start : edit.end] = edit.bases
+            there = slice(edit.start - edit.left - 60, edit.end + edit.right + 60)
+            found.append((self.along(tokens[there]), self.along(hidden[there])))
+        return found
 
 
-def test_a_splice_model_is_asked_at_the_exons_edges_and_nothing_of_the_site_is_hidden_from_it(annotator, genome, found):
-    head = Share(genome)
-    asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=head, **FEW)
-    assert head.asked == {START, END - 1}
+#: The exon's nucleotide beside each site, and the p of the kind where all bases are seen.
+EDGES = {"acceptor": (START, 0.25), "donor": (END - 1, 0.5)}
+
+
+def by_share(oligo, kind):
+    """How much p changes when an oligo hides some of the 121 bases around the exon's nucleotide."""
+    edge, p = EDGES[kind]
+    return -p * max(0, min(oligo.end, edge + 61) - max(oligo.start, edge - 60)) / 121
+
+
+def test_a_splice_model_is_asked_at_the_exons_edges_and_nothing_of_the_site_is_hidden_from_it(annotator, found):
+    asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=Share(), **FEW)
     assert [one.head for one in asked.sites] == [0.25, 0.5]
     assert asked.measure == "head"
     for oligo in asked.oligos:
-        share = len(oligo) / WIDTH
-        expected = {kind: -share * (0.25 if kind == "acceptor" else 0.5) for kind in oligo.changes}
+        expected = {kind: by_share(oligo, kind) for kind in oligo.changes}
         assert {kind: one.head for kind, one in oligo.changes.items()} == pytest.approx(expected)
         assert oligo.head == pytest.approx(sum(expected.values())) and oligo.effect == pytest.approx(-oligo.head)
         assert oligo.log_p == pytest.approx(by_place(found)[(oligo.start, oligo.end)].log_p, abs=1e-5)
-    by_zero_shot = oligos_of(
-        annotator, exon=EXON, region=REGION, splice_model=Share(genome), measure="zero-shot", **FEW
-    )
+    by_zero_shot = oligos_of(annotator, exon=EXON, region=REGION, splice_model=Share(), measure="zero-shot", **FEW)
     assert [o.start for o in by_zero_shot.oligos if o.rank] == [o.start for o in found.oligos if o.rank]
 
 
-def test_a_smaller_window_of_the_splice_model_decides_what_has_a_value(annotator, genome):
-    asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=Share(genome, 60), **FEW)
-    # (60 - 2) // 2 = 29 nt before the site
-    assert [one.window for one in asked.sites] == [(469, 529), (531, 591)]
+def test_on_the_other_strand_a_splice_model_is_asked_at_the_same_nucleotides(work):
+    with opened(work, "other.fa", "other.gff3") as annotator:
+        place, region = (f"c1:{LENGTH - end + 1}-{LENGTH - start + 1}" for start, end in ((501, 560), (471, 590)))
+        asked = oligos_of(annotator, exon=place, region=region, splice_model=Share(), **FEW)
+    for oligo in asked.oligos:
+        mirrored = SimpleNamespace(start=LENGTH - oligo.end, end=LENGTH - oligo.start)
+        for kind, change in oligo.changes.items():
+            assert change.head == pytest.approx(by_share(mirrored, kind)), (kind, oligo)
+
+
+def test_what_a_splice_model_does_not_take_has_no_value(annotator):
+    asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=Share(30), **FEW)
     for oligo in asked.oligos:
         inside = {
             kind
-            for kind, (low, high) in {"acceptor": (469, 529), "donor": (531, 591)}.items()
-            if low <= oligo.start and oligo.end <= high
-        }
+            for kind, (edge, _) in EDGES.items()
+            if max(oligo.start - edge, edge - oligo.end + 1) <= 30
+            and SITES[kind][1][0] <= oligo.start and oligo.end <= SITES[kind][1][1]
+        }  # fmt: skip
         assert set(oligo.changes) == inside
         assert (oligo.status == "OUTSIDE_WINDOW") == (not inside)
         assert oligo.status != "OUTSIDE_WINDOW" or oligo.rank is oligo.effect is oligo.log_p is None
@@ -270,22 +294,23 @@ def test_a_smaller_window_of_the_splice_model_decides_what_has_a_value(annotator
 
 @pytest.fixture
 def head(tmp_path):
-    """A splice-site model of random weights, with a window of 100 nt, and its folder."""
+    """A splice-site model of random weights, with a window of 310 nt, and its folder."""
     torch.manual_seed(2)
-    network = Classifier(BertConfig(10, 16, 1, 2, 32, 128, 2, 1e-12, 100), 3)
+    network = Classifier(BertConfig(10, 16, 1, 2, 32, 312, 2, 1e-12, 310), 3)
     torch.nn.init.normal_(network.classifier.weight, std=2.0)
     folder = tmp_path / "head"
-    save_classifier(network, FineTuned(TASK, LABELS, 100, False, "random", "none"), folder)
+    save_classifier(network, FineTuned(TASK, LABELS, 310, False, "random", "none"), folder)
     return network.eval(), folder
 
 
-def test_a_real_splice_site_model_is_read_as_it_answers(annotator, genome, head):
+def test_a_model_of_windows_is_read_as_it_answers_to_windows_around_the_stretch(annotator, genome, head):
     network, folder = head
-    asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=SpliceSiteModel.open(folder, "cpu"), **FEW)
-    for kind, site, edge in (("acceptor", 498, 500), ("donor", 560, 559)):
-        low = site - 49
-        ids = [2, *(5 + VOCAB.index(base) for base in genome[low : low + 100]), 3]
+    model = WindowSpliceModel.open(BackendOptions(str(folder), "cpu"))
+    asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=model, **FEW)
+    for kind, (edge, _) in EDGES.items():
         for oligo in [oligo for oligo in asked.oligos if kind in oligo.changes][::7]:
+            low = oligo.start - (310 - len(oligo)) // 2
+            ids = [2, *(5 + VOCAB.index(base) for base in genome[low : low + 310]), 3]
             hidden = ids.copy()
             hidden[oligo.start - low + 1 : oligo.end - low + 1] = [4] * len(oligo)
             with torch.no_grad():
@@ -375,8 +400,9 @@ def test_a_contig_shorter_than_the_window_is_read_whole(work, genome, annotator)
     with opened(work, edited(work, "short.fa", genome[450:550]), width=200) as short:
         found = oligos_of(short, site="c1:51", kind="acceptor", strand="+", **FEW)
         assert found.sites[0].window == (0, 100)
-        with pytest.raises(SettingsError, match=r"windows of one length only"):
-            oligos_of(short, site="c1:51", kind="acceptor", strand="+", splice_model=Share(genome), **FEW)
+        # p(acceptor) of the base at index 50 of 100: of the 60 before it and behind it some are N, which Share sees
+        asked = oligos_of(short, site="c1:51", kind="acceptor", strand="+", splice_model=Share(), **FEW)
+        assert asked.sites[0].head == 0.25
 
 
 @pytest.mark.parametrize(("strand", "fasta", "position"), [("+", "c.fa", 560), ("-", "other.fa", LENGTH - 560 + 1)])
@@ -458,13 +484,13 @@ def test_an_annotation_that_cannot_tell_the_exon(work, genes, error, word):
             assert oligos_of(annotator, exon="c1:601-640", strand="+", **FEW).aim.gene is None
 
 
-def test_a_model_that_fails_or_answers_nonsense_ends_the_run(annotator, genome, monkeypatch):
+def test_a_model_that_fails_or_answers_nonsense_ends_the_run(annotator, monkeypatch):
     class Broken(Share):
-        def probabilities(self, tokens, positions):
-            return super().probabilities(tokens, positions) * np.nan
+        def along(self, tokens):
+            return super().along(tokens) * np.nan
 
     with pytest.raises(BackendError, match="not finite"):
-        oligos_of(annotator, exon=EXON, splice_model=Broken(genome), **FEW)
+        oligos_of(annotator, exon=EXON, splice_model=Broken(), **FEW)
 
     def fails(*_):
         raise RuntimeError("out of\nmemory")
@@ -575,9 +601,10 @@ def test_the_command_takes_a_splice_site_model_and_ranks_by_it(run, work, annota
     code, out, err = run(*words(work, "--exon", EXON, "--region", REGION, "--no-off-target", "--splice-model", folder))
     assert code == 0, err
     told = dict(line[3:].split("=", 1) for line in out.splitlines() if line.startswith("## "))
-    assert (told["RankedBy"], told["SpliceModel"], told["SpliceModelWindow"]) == ("head", "head", "100")
+    assert (told["RankedBy"], told["SpliceModel"]) == ("head", "head")
     assert f"splice-site model head, {told['SpliceModelSHA256'][:12]}; quality not measured" in err, err
-    asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=SpliceSiteModel.open(folder, "cpu"), **FEW)
+    model = WindowSpliceModel.open(BackendOptions(str(folder), "cpu"))
+    asked = oligos_of(annotator, exon=EXON, region=REGION, splice_model=model, **FEW)
     names, *lines = (line.split("\t") for line in out.splitlines() if not line.startswith("##"))
     rank, head_change = names.index("RANK"), names.index("DHEAD")
     assert [line[rank] for line in lines] == [str(oligo.rank or "") for oligo in asked.oligos]
