@@ -19,8 +19,8 @@ from common import MODEL, genome, lines, print_table, say
 from scipy.stats import mannwhitneyu
 
 from splicebert_vep import Annotator, Settings, Variant
-from splicebert_vep.model.registry import DEFAULT_SPLICE_MODEL
 from splicebert_vep.scoring.percentiles import region_class
+from splicebert_vep.settings import MASKS
 from splicebert_vep_spec import Status
 
 GENE = "BRCA1"
@@ -37,14 +37,14 @@ SCORES = {"LLR": -1, "PLLR": -1, "KL_CTX": 1, "KL_SS": 1, "DS_AG": 1, "DS_AL": 1
 @click.argument("vcf", type=Path)
 @genome
 @MODEL
-@click.option("--splice-model", default=DEFAULT_SPLICE_MODEL)
-@click.option("--delta-distance", default=50)
-@click.option("--masked", is_flag=True)
+@click.option("--splice-model", default="auto")
+@click.option("--delta-distance", type=int)
+@click.option("--mask", type=click.Choice(MASKS), default="none")
 def main(
-    vcf: Path, reference: str, annotation: str, model: str, splice_model: str, delta_distance: int, masked: bool
+    vcf: Path, reference: str, annotation: str, model: str, splice_model: str, delta_distance: int | None, mask: str
 ) -> None:
     """Print the table."""
-    settings = Settings(scores=tuple(SCORES), delta_distance=delta_distance, masked=masked)
+    settings = Settings(scores=tuple(SCORES), delta_distance=delta_distance, mask=mask)
     with Annotator(reference, annotation, model=model, splice_model=splice_model, settings=settings) as annotator:
         print_areas(annotator, vcf, lambda kind, said: said in CHOSEN.get(kind, ()), SCORES)
 

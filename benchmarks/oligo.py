@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import click
 import numpy as np
@@ -27,7 +28,7 @@ from common import MODEL, genome, print_table, say
 from scipy.stats import mannwhitneyu
 
 from splicebert_vep import Annotator, Oligo, Oligos, oligos_of
-from splicebert_vep.model.tuned import SpliceSiteModel
+from splicebert_vep.scoring.delta import open_splice_model
 from splicebert_vep.sequence.tokens import other_strand
 
 CLASSES = ("tract", "flank", "exon", "deep")
@@ -112,9 +113,10 @@ def main(
     reference: str, annotation: str, contig: str, model: str, splice_model: str | None, count: int, step: int
 ) -> None:
     """Print the distributions."""
-    head = SpliceSiteModel.open(splice_model) if splice_model else None
     every: list[dict[str, list[float]]] = []
-    with Annotator(reference, annotation, model=model) as annotator:
+    with Annotator(reference, annotation, model=model, scores="zero-shot") as annotator:
+        chosen_model = replace(annotator.settings, splice_model=splice_model or "auto")
+        head = open_splice_model(annotator.plugins, chosen_model) if splice_model else None
         info = annotator.backend.info
         chosen = list(exons(annotator, contig, count))
         for gene, number in chosen:
@@ -126,7 +128,7 @@ def main(
             expected = ", ".join(f"{one.site.kind} ln p {one.log_p:.2f} head {one.head}" for one in found.sites)
             say(f"{found.aim.name}: {expected}")
     measure = "p of the splice-site model" if head else "ln p, zero-shot"
-    click.echo(f"model {info.model}, splice-site model {head and head.name}; fall of {measure}, sum of the sites")
+    click.echo(f"model {info.model}, splice-site model {head and head.info.model}; fall of {measure}, sum of the sites")
     click.echo(f"{len(chosen)} exons of {contig}, {LENGTH}-mers in steps of {step} nt")
     rows = []
     for name in CLASSES:

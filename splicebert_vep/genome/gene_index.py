@@ -182,7 +182,7 @@ class GeneIndex:
             bases[kind].add(site.start - 1 if (kind == "donor") == (strand == "+") else site.end)
         return {kind: frozenset(found) for kind, found in bases.items()}
 
-    def transcript(self, context: GeneContext, contig: str, start: int, end: int) -> Transcript:
+    def reported_transcript(self, context: GeneContext, contig: str, start: int, end: int) -> Transcript:
         """Return a gene's reported transcript; arguments as for ``extent``."""
         return self._gene_of(context, contig, start, end).transcript()
 

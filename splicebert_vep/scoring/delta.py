@@ -196,7 +196,7 @@ class DeltaScorer(SequenceScorer):
         values[MAXIMUM] = max(one.score for one in found.values())
         values |= {f"DP_{event}": at + 1 - written_pos(allele) for event, at in positions.items()}
         values |= {f"POS_{event}": at + 1 for event, at in positions.items()}
-        reported = genes.transcript(*place).site_bases() if genes else None
+        reported = genes.reported_transcript(*place).site_bases() if genes else None
         for change, events in (("LOSS", ("AL", "DL")), ("GAIN", ("AG", "DG"))):
             event = max(events, key=lambda one: found[one].score)
             if found[event].score <= 0:

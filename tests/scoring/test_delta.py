@@ -31,7 +31,7 @@ def annotated(sites, reported=None, extent=(0, 10_000)):
 
     return SimpleNamespace(
         site_bases=lambda *_: named(sites), extent=lambda *_: extent,
-        transcript=lambda *_: SimpleNamespace(site_bases=lambda: named(reported or sites)),
+        reported_transcript=lambda *_: SimpleNamespace(site_bases=lambda: named(reported or sites)),
     )  # fmt: skip
 
 
@@ -327,11 +327,11 @@ def test_annotated_sites_are_the_exonic_bases_beside_them(tmp_path):
     }
     assert genes.site_bases(minus, "c", 350, 351) == {"acceptor": {200 - 1}, "donor": {301 - 1}}
     # of the reported transcript: the longer of P, the only one of M
-    assert genes.transcript(plus, "c", 350, 351).site_bases() == {
+    assert genes.reported_transcript(plus, "c", 350, 351).site_bases() == {
         "acceptor": {301 - 1, 501 - 1},
         "donor": {200 - 1, 400 - 1},
     }
-    assert genes.transcript(minus, "c", 350, 351).site_bases() == {"acceptor": {200 - 1}, "donor": {301 - 1}}
+    assert genes.reported_transcript(minus, "c", 350, 351).site_bases() == {"acceptor": {200 - 1}, "donor": {301 - 1}}
 
 
 @pytest.mark.parametrize("strand", "+-")
