@@ -128,11 +128,12 @@ def test_strict_ends_with_its_own_code(run, tmp_path):
     assert run("annotate", VCF, *NULL, "--strict", "FAILED", "-O", tmp_path / "o.vcf")[0] == 0
 
 
-def test_spliceai_command_lines_work(run):
-    code, out, err = run("annotate", "-I", VCF, "-O", "-", *NULL, "-A", "grch38", "-D", "50", "-M", "0")
+@pytest.mark.parametrize(("masked", "mask"), [("0", "none"), ("1", "after")])
+def test_spliceai_command_lines_work(run, masked, mask):
+    code, out, _ = run("annotate", "-I", VCF, "-O", "-", *NULL, "-A", "grch38", "-D", "30", "-M", masked)
     assert code == 0
-    assert err.count("-D and -M: accepted for SpliceAI's command lines, no effect here") == 1
-    assert out.startswith("##fileformat")
+    [line] = [line for line in out.splitlines() if line.startswith("##SpliceBERT_provenance")]
+    assert 'DeltaDistance="30"' in line and f'DeltaMask="{mask}"' in line
 
 
 @pytest.mark.parametrize(

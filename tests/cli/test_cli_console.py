@@ -65,7 +65,6 @@ def test_options_come_in_groups(run, command):
     _, out, _ = run(command, "--help")
     titles = re.findall(r"^(\w[\w ]+):\n  +-", out, re.MULTILINE)
     wanted = ["Input and output", "What is computed", "Model and machine"]
-    wanted += ["Compatibility with SpliceAI"] if command == "annotate" else []
     assert titles == [*wanted, "Other options"]
     assert command == "score" or "jsonl" in out
 
