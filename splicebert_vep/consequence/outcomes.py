@@ -389,10 +389,12 @@ class _Case:
             return Consequence(effect, changed=self._changed_sites(), unseen=unseen)
         found = [*self._alternative_sites(), *self._skips(), *self._retentions(), *self._pseudoexons()]
         found.sort(key=lambda one: (-one.support, abs(one.size), list(Effect).index(one.kind), one.exons))
-        if not found or found[0].support < THRESHOLD:
-            found = [self._unexplained(), *found]
-        else:
-            found = [one for one in found if one.support >= FAINT]
+        listed = [one for one in found if one.support >= FAINT]
+        if not listed or listed[0].support < THRESHOLD:
+            first = self._unexplained()
+            exon = first.exons[0]  # what could become of it is listed however faint
+            listed = [first, *(one for one in found if one.support >= FAINT or one.exons[0] <= exon <= one.exons[1])]
+        found = listed
         return Consequence(found[0].kind, tuple(found), self._changed_sites(), self._unseen())
 
     # ---- sites -----------------------------------------------------------------------------------------------------
@@ -587,28 +589,34 @@ class _Case:
                 high += 1
             for first in range(low, exon + 1):
                 for last in range(exon, high + 1):
-                    if (first, last) not in done:
-                        done.add((first, last))
-                        yield self._skip(first, last)
+                    if (first, last) in done:
+                        continue
+                    done.add((first, last))
+                    support = self._skip_support(first, last)
+                    if support >= FAINT or first == last:  # runs of many exons are many, and few can be
+                        yield self._skip(first, last, support)
 
     def _skipped(self, exon: int) -> float:
         """Return the weakest premise of an exon's being skipped, of those that can be told; 0 where none can."""
         ends = [self._end_of(kind, exon) for kind in KINDS]
         return min([1 - end.kept for end in ends if end and end.kept is not None], default=0.0)
 
-    def _skip(self, first: int, last: int) -> Outcome:
+    def _skip_support(self, first: int, last: int) -> float:
         premises = [self._skipped(exon) for exon in range(first, last + 1)]
         for kind, exon in ((DONOR, first - 1), (ACCEPTOR, last + 1)):
             end = self._end_of(kind, exon)
             if end and end.kept is not None:
                 premises.append(end.kept)
+        return min(premises)
+
+    def _skip(self, first: int, last: int, support: float) -> Outcome:
         exons = self._exons()
         spliced = self._spliced
         size = spliced.offsets[first] - spliced.offsets[last + 1]
         edit = _Edit([*exons[:first], *exons[last + 1 :]], (spliced.exons[first][0], spliced.exons[last][1]))
         ends = [self._end_of(kind, exon) for exon in range(first, last + 1) for kind in KINDS]
         sites = tuple(end.site for end in ends if end and end.site)
-        return self._outcome(Effect.EXON_SKIPPING, min(premises), (first, last), size, sites, edit)
+        return self._outcome(Effect.EXON_SKIPPING, support, (first, last), size, sites, edit)
 
     def _retentions(self) -> Iterator[Outcome]:
         """Yield an outcome for every intron with a lost site."""
@@ -617,7 +625,7 @@ class _Case:
             donor, acceptor = self._end_of(DONOR, intron), self._end_of(ACCEPTOR, intron + 1)
             if donor is None or acceptor is None or not donor.site or not acceptor.site:
                 continue
-            if donor.kept is None or acceptor.kept is None:
+            if donor.kept is None or acceptor.kept is None or (donor.gone and acceptor.gone):
                 continue
             exons = self._exons()
             low, high = donor.at, acceptor.at

@@ -106,8 +106,8 @@ class Gene:
         for site in SITES[: 2 * len(self.exons) - 2]:
             p, place, column = (before or {}).get(site, SEEN), self.base(site), "AD".index(site[0])
             ref[place, column] = p
-            shifted = place if place < at else place - len(old) + len(new)
-            alt[shifted, column] = changes.get(site, p)
+            if not at <= place < at + len(old) or len(old) == len(new):
+                alt[place if place < at else place - len(old) + len(new), column] = changes.get(site, p)
         for (kind, place), p in (gains or {}).items():
             alt[place, "AD".index(kind)] = p
         for (kind, place), (p, q) in (others or {}).items():
@@ -168,6 +168,14 @@ def test_neighbouring_exons_are_skipped_together_where_both_are_lost(gene):
     # Exon 3 alone is skipped where exon 2 is used still: its donor keeps .3 of .95.
     alone = next(one for one in found.outcomes if one.exons == (3, 3))
     assert (alone.hgvs, alone.support) == ("r.49_68del", pytest.approx(0.3 / SEEN))
+
+
+def test_deleted_exons_are_skipped(gene):
+    start, end = gene.exons[1][0] - 10, gene.exons[2][1] + 10
+    found = gene.run((start, gene.text[start:end], ""), {})
+    expected = ("frameshift", "p.(Ala7Profs*34)", 40, False)  # as where exon 3 alone is skipped, ten codons earlier
+    assert first(found) == ("exon_skipping", (2, 3), -50, "r.19_68del", expected)
+    assert found.outcomes[0].support == 1.0
 
 
 @pytest.mark.parametrize(
@@ -297,7 +305,7 @@ def test_deletion_of_one_of_two_equal_bases_at_a_donor():
     for strand in "+-":
         gene = Gene(strand, [EXONS[0], "GCT" * 9 + "GCG", *EXONS[2:]])
         end = gene.exons[1][1]
-        found = gene.run((end - 1, "G", ""), {"D2": 0.9})
+        found = gene.run((end - 1, "G", ""), {}, {("D", end - 2): 0.9})
         expected = ("frameshift", "p.(Asp17Thrfs*?)", None, None)
         assert first(found) == ("exon_truncation", (2, 2), -1, "r.48del", expected)
 
