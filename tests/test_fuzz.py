@@ -25,7 +25,7 @@ import pysam
 import pysam.bcftools
 import pytest
 
-from factories import tiny_model, write_tiny
+from factories import tabixed, tiny_model, write_tiny
 from splicebert_vep.cli import main as program
 
 DOCUMENTED = {0, 1, 2, 3, 4, 5}  # of commands that pull nothing, load no plugin and have no --strict
@@ -329,6 +329,15 @@ class Whole:
         assert world.annotate(folder / "whole.bcf", folder / "bcf.out.vcf") == 0
         assert world.run("genes", "build", world.options[3], "-O", folder / "whole.genes.parquet") == 0
         assert world.run("store", "export", folder / "scores.sqlite", "-O", folder / "scores.parquet") == 0
+        rows = []
+        for record in records_of(self.plain):
+            chrom, pos, _, ref, alts, *_ = record.decode().split("\t")
+            for alt in alts.split(","):
+                if set(alt) <= set("ACGT"):
+                    rows.append(f"{chrom} {pos} {ref} {alt} SpliceAI={alt}|ALPHA|0.{pos}|0|0|0|1|2|3|4")
+        tabixed(folder / "joined.vcf", rows)
+        code = world.annotate(self.plain, folder / "joined.out.vcf", "--join", f"spliceai={folder / 'joined.vcf.gz'}")
+        assert code == 0 and b"SpliceAI_DS_AG=0." in (folder / "joined.out.vcf").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -351,16 +360,26 @@ def damaged_vcf(world: World, folder: Path, seed: int) -> None:
 
 
 def damaged_scores(world: World, folder: Path, seed: int) -> None:
-    """A score store, its export and a gene table: the run's values are those of whole files, or it fails."""
+    """A store, its export, a gene table, scores to join and their index: the values of whole files, or an error."""
     rng = random.Random(f"scores {seed}")
-    name = ("scores.sqlite", "scores.parquet", "whole.genes.parquet")[seed % 3]
+    names = ("scores.sqlite", "scores.parquet", "whole.genes.parquet", "joined.vcf.gz", "joined.vcf.gz.tbi")
+    name = names[seed % 5]
+    shutil.copy(world.folder / "joined.vcf.gz", folder)
     file, store, out = folder / name, folder / "new.sqlite", folder / "out.vcf"
     file.write_bytes(damaged(rng, (world.folder / name).read_bytes()))
-    more = ["--store", file] if seed % 3 == 0 else ["--store", store] if seed % 3 == 1 else ["-A", file]
-    if seed % 3 == 1:
+    more = {
+        "scores.sqlite": ["--store", file],
+        "scores.parquet": ["--store", store],
+        "whole.genes.parquet": ["-A", file],
+    }
+    if name == "joined.vcf.gz":
+        shutil.copy(world.folder / f"{name}.tbi", folder)
+    elif name == "scores.parquet":
         world.run("store", "import", store, file)
-    if world.annotate(world.folder / "whole.vcf", out, *more) == 0:
-        assert records_of(out) == records_of(world.folder / "whole.out.vcf")
+    join = ["--join", f"spliceai={folder / 'joined.vcf.gz'}"]
+    if world.annotate(world.folder / "whole.vcf", out, *more.get(name, join)) == 0:
+        expected = "whole.out.vcf" if name in more else "joined.out.vcf"
+        assert records_of(out) == records_of(world.folder / expected)
 
 
 # Models of others.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -107,7 +108,7 @@ def _comment_and_skip(index: str) -> tuple[bytes, int]:
             remedy = "bcftools view -Oz, then tabix -p vcf"
             raise VcfError("A file to join is a BCF; VCF or a table is needed.", where=index, remedy=remedy)
         comment, skip = struct.unpack_from("<2i", head, at)
-    except (OSError, EOFError, struct.error) as error:
+    except (OSError, EOFError, zlib.error, struct.error) as error:
         raise _damaged(index, f"an index that cannot be read: {error}") from error
     return bytes([comment & 0xFF]), skip
 
@@ -120,6 +121,6 @@ def _head(path: str, comment: bytes, skip: int) -> tuple[str, ...]:
                 if number >= skip and not line.startswith(comment):
                     break
                 lines.append(line.decode("utf-8", "replace").rstrip("\r\n"))
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise _damaged(path, f"first lines that cannot be read: {error}") from error
     return tuple(lines)

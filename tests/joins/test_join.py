@@ -205,6 +205,10 @@ def spoil(kind, file):
         file.write_bytes(file.read_bytes()[:-30])
     elif kind == "index cut off":
         index.write_bytes(index.read_bytes()[:10])
+    elif kind in ("damaged", "index damaged"):  # an unknown type of block, in the byte after the head
+        target = file if kind == "damaged" else index
+        data = target.read_bytes()
+        target.write_bytes(data[:18] + b"\x07" + data[19:])
     elif kind == "index of nothing":
         index.write_bytes(b"TBI")
     elif kind in ("pipe", "pipe as index"):  # opened as a file, it waits for a writer for ever
@@ -226,6 +230,8 @@ def spoil(kind, file):
         ("gzip", "gunzip"),
         ("cut off", "cut off"),
         ("index cut off", "damaged"),
+        ("damaged", "damaged"),
+        ("index damaged", "damaged"),
         ("index of nothing", "damaged"),
         ("pipe", "no regular file"),
         ("pipe as index", "no regular file"),
