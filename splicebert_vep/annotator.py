@@ -31,6 +31,7 @@ from .model.registry import MODELS, model_folders
 from .outputs.tables import columns, rows
 from .outputs.write import Outputs, check_emit, plan_outputs
 from .plugins import Plugins, load_plugins
+from .progress import listening
 from .provenance import Space, provenance_of, scored_by, space_of
 from .results import ScoredVariant, Summary
 from .scoring.cache import StoredScoring
@@ -105,6 +106,59 @@ class GuardedChunks(Generic[R]):
             letters += record.size
             if letters > _LETTERS:
                 return
+
+
+class Meter:
+    """Tell how far a run is, also within a chunk.
+
+    Args:
+        tell: as ``progress`` of ``Annotator.annotate``.
+        share_read: gives the share of the input that was read, None where nobody knows.
+        passes: models that each allele goes through.
+    """
+
+    def __init__(
+        self, tell: Callable[[str, int, int | None, str], None] | None, share_read: Callable[[], float | None],
+        passes: int,
+    ) -> None:  # fmt: skip
+        self._tell, self._share_read, self._passes = tell, share_read, max(1, passes)
+        self._read = self._done = 0
+        self._at = ""
+
+    def count(self, records: Iterator[R]) -> Iterator[R]:
+        """Pass records on and count their ALTs."""
+        for record in records:
+            self._read += len(record.alts)
+            yield record
+
+    @contextlib.contextmanager
+    def during(self, chunk: Sequence[Record]) -> Iterator[None]:
+        """Listen to the models while a chunk is scored; an allele in several genes counts early, to the chunk's end."""
+        if self._tell is None:
+            yield
+            return
+        alts, heard = sum(len(record.alts) for record in chunk), 0.0
+
+        def hear(alleles: float) -> None:
+            nonlocal heard
+            heard += alleles
+            self._show(self._done + min(alts, int(heard / self._passes)))
+
+        with listening(hear):
+            yield
+
+    def finish(self, chunk: Sequence[Record]) -> None:
+        """Take note that a chunk is written."""
+        self._done += sum(len(record.alts) for record in chunk)
+        self._at = f"{chunk[-1].chrom}:{chunk[-1].pos:,}"
+        self._show(self._done)
+
+    def _show(self, done: int) -> None:
+        if self._tell is None:
+            return
+        share = self._share_read()
+        of = None if not share else self._read if share >= 1 else max(done, int(float(f"{self._read / share:.2g}")))
+        self._tell("alleles", done, of, self._at)
 
 
 _EXPECTED = 0.1  # share of ALTs; the build guard stops at as many mismatches, but cannot tell where the FASTA holds N
@@ -310,7 +364,7 @@ class Annotator:
         kind: Kind | None = None,
         region: str | None = None,
         join: Sequence[str] = (),
-        progress: Callable[[Summary, float | None], None] | None = None,
+        progress: Callable[[str, int, int | None, str], None] | None = None,
     ) -> Summary:
         """Annotate a VCF or BCF.
 
@@ -322,7 +376,8 @@ class Annotator:
             region: ``chr17``, ``chr17:100``, ``chr17:100-`` or ``chr17:100-200``, 1-based with both ends; only records
                 that lie in it are read and written.
             join: other programs' scores to add, ``NAME=FILE`` or ``NAME=info:KEY``.
-            progress: called after every chunk with the counts so far and the share of the input read, where known.
+            progress: called after every batch of a model with the word ``alleles``, how many are done, about how many
+                there are (None where the input is a pipe), and the place up to which all are written, ``CHROM:POS``.
 
         Raises:
             BuildError: VCF, FASTA and annotation are not of one build.
@@ -348,17 +403,19 @@ class Annotator:
             if where and where.chrom not in contigs and self.reference.find(where.chrom) is None:
                 problem = "The region lies on a contig that neither the VCF's header nor the FASTA knows."
                 raise SettingsError(problem, found=where.chrom)
-            records = _in_region(reader, where, self.reference)
+            passes = bool(self.plan.needs) + bool(self.delta.provenance)
+            meter = Meter(progress, reader.share_read, passes)
+            records = meter.count(_in_region(reader, where, self.reference))
             chunks = GuardedChunks(records, self.settings.chunk_records, self.guard(contigs))
             self.plugins.run_started(run)
             held, lengths = chunks.held(), self.reference.lengths
             with Outputs(plan, run, reader.header, held, lengths) as outputs:
                 for chunk in chunks:
-                    reports = tuple(joins.add(chunk, self._report(chunk)))
+                    with meter.during(chunk):
+                        reports = tuple(joins.add(chunk, self._report(chunk)))
                     summary.add(reports)
                     outputs.write(chunk, reports)
-                    if progress:
-                        progress(summary, reader.share_read())
+                    meter.finish(chunk)
                 summary.warnings += [*chunks.finish(), *joins.warnings(), *reader.warnings]
         if where and not summary.records:
             summary.warnings.append(f"no record lies in the region {region}")

@@ -9,7 +9,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +18,7 @@ from splicebert_vep_spec import Status
 
 from ..errors import suggestion, visible
 from ..files import check_outputs
-from ..progress import ProgressBar, progress_bar
+from ..progress import progress_bar
 from ..variants import Variant
 from .options import (
     PATH,
@@ -125,8 +124,7 @@ def annotate(
         kind: Any = _KINDS[output_type] if output_type else None
         with progress_bar() as bar:
             summary = annotator.annotate(
-                given, target, emit=emit or ("flat",), kind=kind, region=region, join=join,
-                progress=partial(_show, bar) if bar else None,
+                given, target, emit=emit or ("flat",), kind=kind, region=region, join=join, progress=bar,
             )  # fmt: skip
     if annotator.stored_scoring:
         about = annotator.stored_scoring
@@ -152,11 +150,6 @@ def _check_statuses(asked: Sequence[str]) -> None:
     if unknown:
         hint = suggestion(unknown, known) or f"one of {', '.join(known)}"
         raise click.UsageError(f"--strict: {', '.join(unknown)} is no status; {hint}")
-
-
-def _show(bar: ProgressBar, summary: Summary, share: float | None) -> None:
-    """Show the alleles so far on a bar, of as many as the share of the input read suggests."""
-    bar("alleles", summary.alleles, round(summary.alleles / share) if share else None)
 
 
 def _report(summary: Summary) -> None:

@@ -231,6 +231,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _run(arguments)
     except Terminated as ended:
         code = ended.code
+        if code == 128 + signal.SIGTERM:  # SIGHUP: the terminal may be gone
+            say("terminated; nothing unfinished was left under its final name")
     sys.exit(code)
 
 

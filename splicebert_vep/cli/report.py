@@ -124,8 +124,7 @@ def _draw(vcf: AnnotatedVcf, found: Collected, count: int, **given: Any) -> list
         with progress_bar() as progress:
             for picture in draw_pictures(rows, annotator, vcf.provenance):
                 pictures.append(picture)
-                if progress:
-                    progress("pictures", len(pictures), len(rows))
+                progress("pictures", len(pictures), len(rows))
     return pictures
 
 

@@ -27,6 +27,7 @@ from splicebert_vep_spec import (
 )  # fmt: skip
 
 from ..errors import BackendError, OutOfMemory, model_failure
+from ..progress import advance
 from ..sequence.alignment import Columns, Differences, align, differences
 from ..sequence.tokens import Tokens, with_special
 from ..sequence.windows import Index, Mask, WindowPairs
@@ -208,7 +209,9 @@ class Engine:
             return
         work = _Work(self, pairs, needs)
         for start, end in work.batches():
-            yield from self._attempt(work, start, end)
+            for found in self._attempt(work, start, end):
+                yield found
+                advance(len(found.rows) + len(found.failed))
 
     def _attempt(self, work: _Work, start: int, end: int) -> Iterator[EngineBatch]:
         """Run one batch; when the model fails, halve it until the allele that it fails on stands alone.

@@ -26,6 +26,7 @@ from torch.nn import functional
 from splicebert_vep_spec import NUCLEOTIDES, Edit, SpliceModel, SpliceModelInfo
 
 from ..errors import model_failure
+from ..progress import advance
 from ..sequence.tokens import Tokens
 from .backend import full_precision
 
@@ -131,6 +132,7 @@ class ResidualSpliceModel(SpliceModel):
                 answers = network.answers_by_reach(values, [edits[i] for i in numbers])
                 for i, answer in zip(numbers, answers, strict=True):
                     alts[i] += answer
+                advance(len(numbers) / len(self._networks))
         count = len(self._networks)
         return ref / count, [alt / count for alt in alts]
 

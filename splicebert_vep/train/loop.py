@@ -112,7 +112,8 @@ def open_machine(
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield Machine(chosen, half, Processes(dist.get_rank(), dist.get_world_size()), say, progress or _silent)
+        told = progress if progress and dist.get_rank() == 0 else _silent
+        yield Machine(chosen, half, Processes(dist.get_rank(), dist.get_world_size()), say, told)
     finally:
         dist.destroy_process_group()
 
