@@ -56,6 +56,24 @@ ODD = (
 )  # fmt: skip
 
 
+DECLARATION = """\
+files = ["joined.vcf.gz"]
+version = "1"
+
+[columns]
+chrom = "CHROM"
+pos = "POS"
+ref = "REF"
+alt = "ALT"
+base = 1
+
+[fields.TEXT]
+column = "INFO"
+type = "String"
+description = "a column"
+"""
+
+
 class World:
     """A small genome with its genes, and runs of the program on it in this process."""
 
@@ -336,6 +354,14 @@ class Whole:
                 if set(alt) <= set("ACGT"):
                     rows.append(f"{chrom} {pos} {ref} {alt} SpliceAI={alt}|ALPHA|0.{pos}|0|0|0|1|2|3|4")
         tabixed(folder / "joined.vcf", rows)
+        shutil.copy(world.options[1], folder / "g.fa")
+        pysam.tabix_compress(str(folder / "g.fa"), str(folder / "g.fa.gz"))
+        pysam.faidx(str(folder / "g.fa.gz"))
+        shutil.copy(world.options[3], folder / "g.gtf")
+        (folder / "places.bed").write_text("track name=x\nc1\t60\t80\tname\n\nc1\t100\t120\n")
+        for name in ("g.gtf", "places.bed"):
+            (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
+        (folder / "table.toml").write_text(DECLARATION)
         code = world.annotate(self.plain, folder / "joined.out.vcf", "--join", f"spliceai={folder / 'joined.vcf.gz'}")
         assert code == 0 and b"SpliceAI_DS_AG=0." in (folder / "joined.out.vcf").read_bytes()
 
@@ -382,6 +408,33 @@ def damaged_scores(world: World, folder: Path, seed: int) -> None:
         assert records_of(out) == records_of(world.folder / expected)
 
 
+def damaged_input(world: World, folder: Path, seed: int) -> None:
+    """A FASTA, its indexes, an annotation, a BED file and a declared table: they have no check sums for every byte."""
+    rng = random.Random(f"input {seed}")
+    files = ("g.fa.gz", "g.fa.gz.fai", "g.fa.gz.gzi", "g.gtf", "g.gtf.gz", "places.bed", "places.bed.gz", "table.toml")
+    for name in (*files, "joined.vcf.gz", "joined.vcf.gz.tbi"):
+        shutil.copy(world.folder / name, folder)
+    name = files[seed % len(files)]
+    (folder / name).write_bytes(damaged(rng, (folder / name).read_bytes()))
+    for index in ("g.fa.gz.fai", "g.fa.gz.gzi"):
+        os.utime(folder / index)  # not older than the FASTA
+    options = [
+        "-R",
+        folder / "g.fa.gz",
+        "-A",
+        folder / ("g.gtf.gz" if name == "g.gtf.gz" else "g.gtf"),
+        *world.options[4:],
+    ]
+    before = {path.name for path in folder.iterdir()}
+    if name.startswith("places"):
+        code = world.run("saturate", "--bed", folder / name, *options, "-O", folder / "out.vcf.gz")
+    else:
+        more = ["--join", f"X={folder / name}"] if name == "table.toml" else []
+        code = world.run("annotate", world.folder / "whole.vcf", *options, "-O", folder / "out.vcf.gz", *more)
+    made = {path.name for path in folder.iterdir()} - before
+    assert made == (set() if code else {"out.vcf.gz", "out.vcf.gz.tbi"}) or code == 0 and made == {"out.vcf.gz"}
+
+
 # Models of others.
 
 HOSTILE = (
@@ -418,6 +471,7 @@ ATTACKS = {
     "bcf": bcf_records,
     "files": damaged_vcf,
     "scores": damaged_scores,
+    "inputs": damaged_input,
     "models": hostile_model,
 }
 RECORDS = 100  # of a file in an attack on records
@@ -448,7 +502,7 @@ def under_attack(world: World, name: str, tmp_path: Path, *, first: int = 0, man
 
 
 @pytest.mark.parametrize(
-    ("name", "many"), [("text", 2000), ("bcf", 1000), ("files", 60), ("scores", 45), ("models", 40)]
+    ("name", "many"), [("text", 2000), ("bcf", 1000), ("files", 60), ("scores", 45), ("inputs", 48), ("models", 40)]
 )
 def test_attack(world, whole, tmp_path, name, many):
     assert under_attack(world, name, tmp_path, many=many, seconds=SECONDS)

@@ -309,7 +309,7 @@ def _refuse_repeated_names(path: Path, indexes: list[Path]) -> None:
                         f"The reference has two sequences called {name}.", needed="one sequence of each name",
                         where=str(path), remedy="take one of them out, or rename it, and remove the .fai",
                     )  # fmt: skip
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, LookupError, OverflowError, struct.error):
         return  # an index that lies is told where it is read
     _remember(memory, "each is there once\n")
 

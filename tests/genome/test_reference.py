@@ -102,6 +102,15 @@ def test_an_index_that_lies_is_refused(plain):
         reference.fetch("chrM", 4_000_000, 4_000_010)
 
 
+@pytest.mark.parametrize(
+    "line", ["chrM\t500", "chrM\t500\t18\t60", "chrM\t500\t99999999999999999999999\t60\t61", "\n\n"]
+)
+def test_an_index_whose_lines_are_damaged_is_refused(plain, line):
+    (plain.parent / "g.fa.fai").write_text(f"{line}\n")
+    with pytest.raises(FastaError), Reference(plain) as reference:
+        reference.fetch("chrM", 0, 10)
+
+
 def test_digest_is_that_of_the_file_and_is_remembered(plain, cache):
     expected = hashlib.sha256(plain.read_bytes()).hexdigest()
     for _ in range(2):
