@@ -174,6 +174,9 @@ class VcfReader:
                 remedy = "separate columns by tabs, or write the file again from its source"
                 problem = "A record and the header differ in their number of columns."
                 raise VcfError(problem, found=found, where=where, remedy=remedy)
+            if b"\0" in line:  # VCF 4.3, section 1.2; htslib takes the rest of such a line for absent
+                problem, where = "A record holds a null character.", f"{self.name}:{before + number}"
+                raise VcfError(problem, found=_excerpt(line), where=where, remedy=_AGAIN)
             yield VcfRecord(line, number, self.name, before)
             if not line.endswith(b"\n"):
                 told = f"{self.name}:{before + number}: the last line has no line end"

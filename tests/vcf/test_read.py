@@ -157,6 +157,7 @@ SITES = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n1
         (SITES + b"1\t5\t.\tA\n", "x.vcf:4"), (SITES + b"\n1\t5\t.\tA\tC\t.\t.\t.\n", "x.vcf:4"),
         (SITES + b"1\t5\t.\tA\tC\t.\t.\t.\tGT\n", "9 columns"), (SITES + b"1\t5\t.\tA", "cut off"),
         (SITES + b"1\tfive\t.\tA\tC\t.\t.\t.\n", "x.vcf:4"), (SITES + b"1\t-5\t.\tA\tC\t.\t.\t.\n", "POS"),
+        (SITES + b"1\t5\t.\tA\tC\t.\t.\tX=a\0b\n", "null character"),
         (SITES + b"1\t" + b"9" * 5000 + b"\t.\tA\tC\t.\t.\t.\n", "POS"),
     ],
 )  # fmt: skip
