@@ -113,7 +113,7 @@ def test_a_record_for_every_allele_with_the_flat_gene_and_no_key_without_a_value
     order = [(int(row[1]), row[3], row[4]) for row in rows]
     assert order == sorted(order) and len(set(order)) == len(rows) == 3 * 10
     assert {info(row[7])["SpliceBERT_NGENES"] for row in rows} == {"2"}
-    assert all("SpliceBERT_KL_SS" in info(row[7]) for row in rows)
+    assert all("SpliceBERT_KL_CTX" in info(row[7]) for row in rows)
     assert not any("." in info(row[7]).values() for row in rows)  # vcfanno reads it as 0
     assert {entry.split("|")[4] for row in rows for entry in info(row[7])["SpliceBERT"].split(",")} == {"+", "-"}
     found = pq.read_table(table).to_pylist()
