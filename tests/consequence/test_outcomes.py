@@ -16,12 +16,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from factories import REACH, StandIn
 from splicebert_vep.consequence.outcomes import Answers, Consequence, Effect, SplicedTranscript, consequence, sentence
 from splicebert_vep.genome.gene_index import Transcript
+from splicebert_vep.scoring.delta import look_around
 from splicebert_vep.sequence.alleles import normalise
 from splicebert_vep.sequence.tokens import other_strand
 from splicebert_vep_spec import Allele, Interval
@@ -80,6 +83,13 @@ class Gene:
         anchor = self.fetch(start - 1, start).decode()
         return normalise("1", start, anchor + ref, anchor + alt, self.fetch)
 
+    def spliced(self, known: tuple[tuple[str, int], ...] = ()) -> SplicedTranscript:
+        """Return the transcript prepared; ``known`` are sites of other transcripts, by kind and base along REF."""
+        sites = {"acceptor": set(), "donor": set()}
+        for kind, place in [*((site[0], self.base(site)) for site in SITES[: 2 * len(self.exons) - 2]), *known]:
+            sites["acceptor" if kind == "A" else "donor"].add(self._interval(place, place + 1)[0])
+        return SplicedTranscript(self.transcript, sites, self.fetch)
+
     def run(
         self,
         allele: tuple[int, str, str],
@@ -116,11 +126,7 @@ class Gene:
         ref, alt = ref[low:high], alt[low : high + len(alt) - len(ref)]
         if not self.plus:
             ref, alt = ref[::-1], alt[::-1]
-        sites = {"acceptor": set(), "donor": set()}
-        for kind, place in [*((site[0], self.base(site)) for site in SITES[: 2 * len(self.exons) - 2]), *known]:
-            sites["acceptor" if kind == "A" else "donor"].add(self._interval(place, place + 1)[0])
-        spliced = SplicedTranscript(self.transcript, sites, self.fetch)
-        return consequence(spliced, self.allele(*allele), Answers(self._interval(low, high)[0], ref, alt))
+        return consequence(self.spliced(known), self.allele(*allele), Answers(self._interval(low, high)[0], ref, alt))
 
 
 @pytest.fixture(params=["+", "-"])
@@ -398,6 +404,30 @@ def test_both_strands_give_the_same_outcomes_of_random_answers():
         assert (plus.effect, list(plus.outcomes)) == (minus.effect, turned)
         kinds |= {one.kind for one in plus.outcomes}
     assert kinds >= set(Effect) - {Effect.NO_EFFECT, Effect.NOT_JUDGEABLE}
+
+
+def cag_and_gtaagt(bases: str) -> tuple[float, float]:
+    """Return p(acceptor) behind CAG and p(donor) before GTAAGT, for the middle one of the bases that a model sees."""
+    return 0.9 * (bases[REACH - 3 : REACH] == "CAG"), 0.9 * (bases[REACH + 1 : REACH + 7] == "GTAAGT")
+
+
+@pytest.mark.parametrize(
+    ("exon", "offset", "ref", "alt", "expected"),
+    [
+        (2, 30, "G", "T", ("site_loss", (2, 2), 0, "")),
+        (4, 40, "", "GTAAGT", ("exon_truncation", (4, 4), -51, "r.109_153del")),
+        (3, 0, "", "CAG", ("exon_extension", (3, 3), 3, "r.48_49ins[cag]")),
+        (3, -3, "CAG", "", ("site_loss", (3, 3), 0, "")),
+        (2, 40, "CCC", "CAG", ("exon_extension", (3, 3), 287, "r.48_49ins[48+14_49-1]")),
+    ],
+)  # fmt: skip
+def test_answers_of_a_model_around_an_allele(gene, exon, offset, ref, alt, expected):
+    bases = SimpleNamespace(lengths={"1": len(gene.contig)}, fetch=lambda contig, start, end: gene.fetch(start, end))
+    allele = gene.allele(gene.exons[exon - 1][0] + offset, ref, alt)
+    asked = [(allele, SimpleNamespace(strand=gene.transcript.strand))]
+    [around] = look_around(StandIn(cag_and_gtaagt), asked, bases, None, 300, outside=True)
+    found = consequence(gene.spliced(), allele, Answers(around.start, around.ref, around.alt))
+    assert (found.effect, *first(found)[1:4]) == expected
 
 
 def position(there: int | None, length: int) -> int | None:
