@@ -390,7 +390,7 @@ class Annotator:
         plan = plan_outputs(
             emit, str(target), kind, adapters, origins, source=str(source), reference=str(self.reference.path)
         )
-        summary = Summary()
+        summary = Summary(self.delta.threshold)
         where = None if region is None else read_region(region, self.reference)
         began = time.monotonic()
         with (

@@ -10,6 +10,7 @@ from html import escape
 from splicebert_vep_spec import Allele, FieldSpec, GeneContext, RecordReport, ScoredContext, Status, Value, format_value
 
 from .errors import SettingsError
+from .settings import DISTURBED
 from .variants import Variant
 
 
@@ -118,8 +119,16 @@ class ScoredVariant:
 class Summary:
     """Count a run's records, ALTs, ALTs that FAILED in any gene and ALTs by status; hold its seconds, warnings and the
     provenance that the outputs have.
+
+    Args:
+        threshold: of DS_MAX, for ``disturbed``.
+        disturbed: ALTs with a DS_MAX of the threshold or more in any gene.
+        judged: ALTs that have a DS_MAX.
     """
 
+    threshold: float = DISTURBED
+    disturbed: int = 0
+    judged: int = 0
     records: int = 0
     alleles: int = 0
     records_without_alt: int = 0
@@ -132,6 +141,10 @@ class Summary:
     def add(self, reports: Sequence[RecordReport]) -> None:
         """Count a chunk; with several genes an ALT counts once, by the outcome that flat output shows."""
         alleles = [allele for report in reports for allele in report.alleles]
+        for allele in alleles:
+            found = [value for one in allele.contexts if isinstance(value := one.values.get("DS_MAX"), float)]
+            self.judged += bool(found)
+            self.disturbed += bool(found) and max(found) >= self.threshold
         self.failed += sum(any(one.status == Status.FAILED for one in allele.contexts) for allele in alleles)
         without = sum(not report.alleles for report in reports)
         self.records += len(reports)

@@ -41,6 +41,10 @@ GROUPS = (ZERO_SHOT, DELTA)
 #: Farthest that a delta score looks, nt.
 FARTHEST = 5000
 
+#: DS_MAX from which a gene comes first in flat output, whatever the place of the allele in it; and from which a run
+#: counts an allele as disturbing where its splice-site model was measured at no threshold.
+DISTURBED = 0.2
+
 #: When a gain at an annotated site and a loss elsewhere are set to 0: never, or before or after the largest is taken.
 MASKS = ("none", "after", "before")
 
@@ -48,7 +52,7 @@ MASKS = ("none", "after", "before")
 RESERVED_COMMANDS = (
     "annotate", "score", "cohort", "store", "saturate", "genes", "models", "calibrate", "corpus", "pretrain",
     "validate", "evaluate", "plugins", "doctor", "report", "plot", "map", "embed", "finetune",
-    "oligo",
+    "oligo", "top",
 )  # fmt: skip
 
 #: Random SNVs of a class that a table needs; with fewer a percentile means little.

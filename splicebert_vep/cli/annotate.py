@@ -129,7 +129,10 @@ def annotate(
     if annotator.stored_scoring:
         about = annotator.stored_scoring
         say(f"store {model['store']}: {about.known:,} alleles known, {about.scored:,} scored")
+    said = annotator.delta.outcome(summary.disturbed, summary.judged)
     _report(summary)
+    if said:
+        say(said)
     if summary_file:
         _write_summary(summary_file, summary)
     return _check_strict(summary, strict) or failed_code(summary.status)
@@ -169,6 +172,7 @@ def _write_summary(path: str, summary: Summary) -> None:
         "alleles": summary.alleles,
         "records_without_alt": summary.records_without_alt,
         "status": summary.by_status(),
+        "ds_max": {"threshold": summary.threshold, "at_or_above": summary.disturbed, "alleles": summary.judged},
         "seconds": round(summary.seconds, 3),
         "warnings": summary.warnings,
         "provenance": dict(summary.provenance),

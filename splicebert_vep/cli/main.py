@@ -26,7 +26,7 @@ from .genes import genes
 from .models import models
 from .options import REMOVED, describe, describe_usage, fail, folded, say, warn
 from .plugins import doctor, plugins
-from .report import map_, plot, report
+from .report import map_, plot, report, top
 from .store import saturate, store
 from .tools import calibrate, embed, oligo
 from .train import corpus, evaluate, finetune, pretrain, validate
@@ -175,7 +175,7 @@ Exit codes:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
-        cloup.Section("Look at results", [report, plot]),
+        cloup.Section("Look at results", [top, report, plot]),
         cloup.Section("Beyond zero-shot", [map_, embed, finetune, oligo]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),

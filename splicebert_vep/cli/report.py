@@ -11,7 +11,7 @@ import click
 import cloup
 from click.core import ParameterSource
 
-from ..errors import SettingsError, suggestion
+from ..errors import SettingsError, suggestion, visible
 from ..progress import progress_bar
 from ..variants import Variant
 from ..version import __version__
@@ -21,8 +21,11 @@ from .options import (
     check_targets,
     computed_options,
     introduce,
+    json_option,
     machine_options,
     open_annotator,
+    print_json,
+    print_table,
     reference_option,
     say,
     split_words,
@@ -198,6 +201,56 @@ def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:
             say(note)
         save(draw(profile(annotator, asked, gene)), target)
     say(f"wrote {target}")
+
+
+_TOP_EPILOG = """\b
+Examples:
+  splicebert-vep top out.vcf.gz
+  splicebert-vep annotate in.vcf -R GRCh38.fa | splicebert-vep top - -n 5
+"""
+
+
+@cloup.command(epilog=_TOP_EPILOG)
+@cloup.argument("source", metavar="IN", type=PATH)
+@cloup.option("-n", "--count", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="So many.")
+@json_option
+def top(source: str, count: int, as_json: bool) -> None:
+    """Print the most disturbing alleles of an annotated VCF or BCF, each with the reason.
+
+    Alleles are sorted by DS_MAX, and each is told for the gene that it disturbs most. The reason names the largest
+    loss and gain with p(REF) and p(ALT) of the site and its position on the contig.
+    """
+    from ..tools.report.collect import AnnotatedVcf
+    from ..tools.top import place, rank, reason
+
+    with AnnotatedVcf(source) as vcf:
+        found = rank(vcf, count)
+    if as_json:
+        print_json(
+            [
+                {
+                    "CHROM": row.chrom, "POS": row.pos, "ID": row.id, "REF": row.ref, "ALT": row.alt, "GENE": row.gene,
+                    "PLACE": place(row) or None, "DS_MAX": row.number("DS_MAX"), "REASON": reason(row),
+                }
+                for row in found.rows
+            ]
+        )  # fmt: skip
+    elif found.rows:
+        shown = [
+            [
+                visible(f"{row.chrom}-{row.pos}-{_cut(row.ref)}-{_cut(row.alt)}"), visible(row.gene or ""),
+                visible(place(row)), f"{row.number('DS_MAX') or 0:.2f}", reason(row),
+            ]
+            for row in found.rows
+        ]  # fmt: skip
+        print_table([["variant", "gene", "place", "DS_MAX", "reason"], *shown], wrap=True)
+    if without := sum(found.without.values()):
+        counts = ", ".join(f"{status} {number:,}" for status, number in found.without.most_common())
+        say(f"{without:,} of {found.alleles:,} ALTs have no DS_MAX: {counts}")
+
+
+def _cut(bases: str) -> str:
+    return bases if len(bases) <= 12 else f"{bases[:9]}...({len(bases)} nt)"
 
 
 _MAP_EPILOG = """\b

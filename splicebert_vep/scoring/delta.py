@@ -37,7 +37,7 @@ from ..genome.gene_index import GeneIndex, SiteBases
 from ..plugins import Plugins
 from ..sequence.alleles import placements, written_pos
 from ..sequence.tokens import Tokens, encode, reverse_complement
-from ..settings import DELTA, MASKS, Settings
+from ..settings import DELTA, DISTURBED, MASKS, Settings
 from .plan import asked_scores
 
 Probabilities = NDArray[np.float64]
@@ -418,6 +418,22 @@ class Delta:
         quality = f"{first}; docs/models.md has the figures" if dot and rest else first
         within = f"within {self.provenance['DeltaDistance']} nt{masked}"
         return f"delta scores by {self.provenance[NAME]}, {within}; {quality}"
+
+    @property
+    def threshold(self) -> float:
+        """DS_MAX from which an allele counts as disturbing: of the first operating point, else ``DISTURBED``."""
+        points = self.model.info.operating_points if self.model else ()
+        return points[0].threshold if points else DISTURBED
+
+    def outcome(self, disturbed: int, judged: int) -> str:
+        """Say by which column to sort, how many alleles reach the threshold, and how often labelled ones do."""
+        if self.model is None:
+            return ""
+        measured = f"{self.model.info.model} was measured at no threshold"
+        if points := self.model.info.operating_points:
+            one = points[0]
+            measured = f"of {one.labelled}: {one.harmful:.0%} of the harmful, {one.harmless:.0%} of the harmless"
+        return f"sort by {MAXIMUM}: {disturbed:,} of {judged:,} ALTs at or above {self.threshold:g} ({measured})"
 
 
 def open_delta(plugins: Plugins, settings: Settings, genes: Genes | None = None) -> Delta:

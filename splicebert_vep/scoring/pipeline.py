@@ -23,7 +23,7 @@ from ..model.engine import Engine
 from ..sequence import alleles as changes
 from ..sequence import windows
 from ..sequence.windows import WindowPairs, Windows, WindowShape
-from ..settings import N_FRAC
+from ..settings import DISTURBED, N_FRAC
 from .plan import ScorePlan, scored, scored_by_sequence
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,6 @@ _TOGETHER = 4096  # alleles whose windows are in memory at a time
 #: Longest span, in nt, of an allele that is TOO_LONG and normalised all the same: thousands of ALTs would each hold a
 #: copy of a REF of a million bases.
 _WRITTEN = 1000
-#: DS_MAX from which a gene comes first in flat output, whatever the place of the allele in it.
-DISTURBED = 0.2
 
 
 class Record(Protocol):
