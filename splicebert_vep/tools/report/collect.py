@@ -206,10 +206,14 @@ def _provenance(found: Sequence[dict[str, str]], where: str) -> dict[str, str]:
         ("ScoreDigest", "one model and one set of options"),
         ("AnnotationDigest", "one gene annotation"),
         ("Calibration", "one calibration table"),
+        ("SpliceModelSHA256", "one splice-site model"),
+        ("DeltaDistance", "one --delta-distance"),
+        ("DeltaMask", "one --mask"),
+        ("DeltaOutside", "--outside in all or none"),
     ):
         digests = {line.get(name, "none") for line in found}
-        if name == "Calibration":
-            digests.discard("none")  # a run without percentiles adds none of another table
+        if not name.endswith("Digest"):
+            digests.discard("none")  # a run without percentiles or delta scores adds none of another kind
         if len(digests) > 1:
             several = f"{name} {', '.join(sorted(digest[:12] for digest in digests))}"
             problem = f"The file holds the scores of several runs, and these are not comparable: {several}."
