@@ -19,7 +19,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from splicebert_vep.model.backend import choose_device
 from splicebert_vep.model.reach import Convolution, ResidualSpliceModel, ResidualStack, scale_and_shift
-from splicebert_vep_spec import BackendOptions, Refused, SpliceModel, SpliceModelInfo, hookimpl
+from splicebert_vep_spec import BackendOptions, OperatingPoint, Refused, SpliceModel, SpliceModelInfo, hookimpl
 
 WEIGHTS_OF = "1.2.2"
 #: SHA-256 of ``data/CI-SpliceAI.pb`` of that version: five networks whose answers are averaged.
@@ -31,6 +31,12 @@ CITATION = "Strauch et al. 2022, PLOS ONE, 10.1371/journal.pone.0269159"
 QUALITY = (
     "Measured: AUROC .992 on 280 variants with RNA evidence, indels among them (SpliceAI .981, distance to the exon "
     "alone .895). Its networks were trained on all chromosomes."
+)
+#: Of ``evaluate`` on the half of these variants that was for development, within 200 nt.
+_LABELLED = "143 variants with RNA evidence, 76 of them harmful"
+OPERATING_POINTS = tuple(
+    OperatingPoint(threshold, harmful / 76, harmless / 67, _LABELLED)
+    for threshold, harmful, harmless in ((0.2, 76, 5), (0.1, 76, 10), (0.5, 69, 1))
 )
 
 
@@ -53,7 +59,9 @@ class CiSpliceAi(ResidualSpliceModel):
         if digest != SHA256:
             raise Refused(f"{file} is not the file of cispliceai {WEIGHTS_OF}. Install it again: {_INSTALL}")
         device = choose_device(options.device)
-        info = SpliceModelInfo(f"CI-SpliceAI {WEIGHTS_OF}", digest, "CC BY 4.0", CITATION, QUALITY, device.type)
+        info = SpliceModelInfo(
+            f"CI-SpliceAI {WEIGHTS_OF}", digest, "CC BY 4.0", CITATION, QUALITY, device.type, OPERATING_POINTS
+        )
         return cls(info, list(stacks_of(content)), device)
 
 

@@ -20,8 +20,9 @@ from . import options
 from .options import PATH, device_option, json_option, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from ..settings import Settings
     from ..train.corpus import Source
-    from ..train.evaluate import BenchFigure, BenchProtocol, BenchRow, Estimate
+    from ..train.evaluate import BenchFigure, BenchProtocol, BenchRow, Estimate, ValidatedVariant
 
 _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 _threads_option = cloup.option(
@@ -409,6 +410,7 @@ Examples:
   splicebert-vep evaluate mine.tsv -R hg38.fa --model run/model --picture curves.png --rows scores.tsv
   splicebert-vep evaluate vexseq.tsv --harmful-below -24
   splicebert-vep evaluate mfass.tsv -R GRCh38=hg38.fa -R GRCh37=hg19.fa --scores zero-shot,delta
+  splicebert-vep evaluate rna_evidence.tsv -R hg38.fa --beside spliceai_max
 """
 
 
@@ -431,6 +433,11 @@ Examples:
     "--scores", "named", multiple=True, callback=options.split_words, metavar="FIELD,...",
     help="Scores to judge, e.g. DS_MAX,KL_SS; delta: the delta scores. Default: all of SpliceBERT with a direction.",
 )  # fmt: skip
+@cloup.option(
+    "--beside", "others", multiple=True, callback=options.split_words, metavar="COLUMN,...",
+    help="Columns of a table with affects_splicing that hold other programs' scores, higher = more harmful.",
+)  # fmt: skip
+@options.annotation_option
 @options.splice_model_option
 @options.knob("delta_distance")
 @cloup.option("--resamples", type=click.IntRange(10), default=1000, show_default=True, help="For the intervals.")
@@ -442,15 +449,16 @@ Examples:
 @json_option
 def evaluate(
     labelled: str, references: tuple[str, ...], harmful_below: float, protocols: tuple[BenchProtocol, ...],
-    window: int, flank: int, named: tuple[str, ...], splice_model: str, delta_distance: int | None, resamples: int,
-    picture: str | None, rows_file: str | None, model: str, device: str, threads: int | None, as_json: bool,
+    window: int, flank: int, named: tuple[str, ...], others: tuple[str, ...], annotation: str, splice_model: str,
+    delta_distance: int | None, resamples: int, picture: str | None, rows_file: str | None, model: str, device: str, threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure how well scores rank harmful SNVs.
+    """Measure how well scores rank harmful variants.
 
-    The SNVs are those of an assay of exon inclusion. TSV has the columns chrom pos ref alt strand exon_start exon_end
-    delta_psi (exon 0-based half-open), assembly where rows are of several, or those of Vex-seq's, whose rows carry
-    their sequence. Every figure stands beside that of the distance to the splice site on the same rows. Intervals are
-    the middle 95 % of bootstrap values.
+    TSV with the columns chrom pos ref alt affects_splicing (1 or 0), and effect where it says how: variants of any kind
+    with RNA evidence, scored as 'annotate' does, indels among them. Or SNVs of an assay of exon inclusion: TSV has the
+    columns chrom pos ref alt strand exon_start exon_end delta_psi (exon 0-based half-open), assembly where rows are of
+    several, or those of Vex-seq's, whose rows carry their sequence. Every figure stands beside that of the distance to
+    the splice site on the same rows. Intervals are the middle 95 % of bootstrap values.
     """
     from splicebert_vep_spec import BackendOptions, Scorer
 
@@ -461,6 +469,13 @@ def evaluate(
     from ..train import evaluate as bench
 
     require("sklearn", *(["matplotlib"] if picture else []))
+    if (validated := bench.read_validated(Path(labelled), others)) is not None:
+        settings = Settings(
+            model=model, device=device, threads=threads, window=window, flank=flank, scores=named,
+            splice_model=splice_model, delta_distance=delta_distance,
+        )  # fmt: skip
+        _evaluate_validated(validated, references, annotation, settings, others, resamples, picture, rows_file, as_json)
+        return
     variants = bench.read_labelled(Path(labelled))
     plugins = load_plugins()
     of_model = [scorer for scorer in plugins.scorers if isinstance(scorer, Scorer)]
@@ -501,9 +516,44 @@ def evaluate(
         _write_rows(Path(rows_file), rows, scores)
 
 
+def _evaluate_validated(
+    variants: list[ValidatedVariant], references: tuple[str, ...], annotation: str, settings: Settings,
+    others: tuple[str, ...], resamples: int, picture: str | None, rows_file: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    from splicebert_vep_spec import FieldSpec
+
+    from ..scoring.delta import MAXIMUM
+    from ..train import evaluate as bench
+
+    if len(references) != 1:
+        raise click.UsageError("variants with RNA evidence take one reference: -R FASTA")
+    with options.open_annotator(reference=references[0], annotation=annotation, settings=settings) as annotator:
+        options.introduce(annotator.backend.info, annotator.note)
+        rows = bench.score_validated(variants, annotator)
+        fields = (*annotator.plan.fields, *(FieldSpec(name, "A", "Float", "beside", "higher") for name in others))
+        about = {"model": asdict(annotator.backend.info), **annotator.delta.provenance}
+    _report_skipped("own", rows)
+    figures = bench.judge(rows, fields, "own", 0, resamples=resamples)
+    judged = {field.id for field in fields}
+    shares = [share for name in (MAXIMUM, *others) if name in judged for share in bench.operating_shares(rows, name)]
+    if as_json:
+        print_json({**about, "figures": [asdict(one) for one in figures], "shares": [asdict(one) for one in shares]})
+    else:
+        _print_figures(figures)
+        head = ("score", "effect", "harmful", "n", "missing", "median", *(f">= {at:g}" for at in bench.THRESHOLDS))
+        print_table([head, *((
+            one.score, one.kind, "yes" if one.harmful else "no", str(one.variants), str(one.missing),
+            f"{one.median:.2f}", *(f"{share:.1%}" for share in one.shares.values()),
+        ) for one in shares)])  # fmt: skip
+    if picture:
+        bench.draw_precision_recall(Path(picture), {"own": rows}, figures, bench.directed(fields), 0)
+    if rows_file:
+        _write_rows(Path(rows_file), {"own": rows}, [one.id for one in fields if one.direction != "none"])
+
+
 def _report_skipped(protocol: str, rows: Sequence[BenchRow]) -> None:
     skipped = Counter(row.skipped.status.value for row in rows if row.skipped)
-    unlabelled = sum(row.skipped is None and row.variant.effect is None for row in rows)
+    unlabelled = sum(row.skipped is None and row.harmful(0) is None for row in rows)
     counts = [f"{word} {number:,}" for word, number in sorted(skipped.items())]
     counts += [f"without effect {unlabelled:,}"] if unlabelled else []
     scored = len(rows) - sum(skipped.values()) - unlabelled
@@ -530,8 +580,7 @@ def _write_rows(path: Path, rows: Mapping[BenchProtocol, Sequence[BenchRow]], sc
         handle.write("\t".join(head) + "\n")
         for protocol, scored in rows.items():
             for row in scored:
-                one = row.variant
                 status = row.skipped.status.value if row.skipped else "OK"
-                about = (protocol, one.line, one.chrom, one.start + 1, one.ref, one.alt, one.effect, one.distance)
-                cells = (*about, int(one.in_site), status, *(row.values.get(score) for score in scores))
+                about = (protocol, *row.written, row.distance, int(row.in_site), status)
+                cells = (*about, *(row.values.get(score) for score in scores))
                 handle.write("\t".join(format_value(cell) for cell in cells) + "\n")

@@ -1,4 +1,4 @@
-"""Labelled SNVs of splicing assays: read them, score them in two protocols, and judge how scores rank them."""
+"""Labelled variants: read those of splicing assays and of RNA evidence, score them, and judge how scores rank them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from splicebert_vep_spec import Allele, Backend, FieldSpec, GeneContext, Interval, Skipped, Status, Value
 
+from ..annotator import Annotator
 from ..consequence.outcomes import Consequence, Effect, Outcome, sentence
-from ..errors import LabelError, require
+from ..errors import LabelError, SpliceBertError, require
 from ..files import whole_or_not
 from ..genome.reference import Reference
 from ..model.engine import Engine
@@ -27,6 +28,7 @@ from ..sequence import windows
 from ..sequence.tokens import other_strand
 from ..sequence.windows import WindowShape
 from ..settings import check_window
+from ..variants import Variant
 
 
 @contextmanager
@@ -141,6 +143,62 @@ def _row(row: dict[str, str], line: int, carries_sequence: bool, path: Path) -> 
         raise LabelError("A labelled variant cannot be read.", needed=needed, found=str(error), where=where) from error
 
 
+@dataclass(frozen=True, slots=True)
+class ValidatedVariant:
+    """A variant of any kind of which RNA evidence says whether it affects splicing.
+
+    Args:
+        line: in the file, from 1.
+        variant: as written.
+        affects: it affects splicing.
+        kind: how, e.g. ``skip``, in the file's words; ``normal`` where not.
+        others: scores of other programs by column; those missing left out.
+    """
+
+    line: int
+    variant: Variant
+    affects: bool
+    kind: str
+    others: Mapping[str, float]
+
+
+_VALIDATED = ("chrom", "pos", "ref", "alt", "affects_splicing")
+
+
+def read_validated(path: Path, others: Sequence[str] = ()) -> list[ValidatedVariant] | None:
+    """Read a TSV of variants with RNA evidence; None where it is no such table: it has no column affects_splicing.
+
+    Args:
+        others: columns with scores of other programs, higher = more harmful.
+
+    Raises:
+        LabelError: a column is missing, or a row cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle, delimiter="\t")
+            columns = reader.fieldnames or ()
+            if _VALIDATED[-1] not in columns:
+                return None
+            if missing := [column for column in (*_VALIDATED, *others) if column not in columns]:
+                raise LabelError(f"The labelled variants lack columns: {', '.join(missing)}.", where=str(path))
+            return [_validated(row, number, others, path) for number, row in enumerate(reader, start=2)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError("The labelled variants cannot be read.", found=str(error), where=str(path)) from error
+
+
+def _validated(row: dict[str, str], line: int, others: Sequence[str], path: Path) -> ValidatedVariant:
+    try:
+        variant = Variant(row["chrom"], int(row["pos"]), row["ref"], row["alt"])
+        affects = {"1": True, "0": False}[row["affects_splicing"]]
+        kind = row.get("effect") or ("affected" if affects else "normal")
+        return ValidatedVariant(line, variant, affects, kind, {name: float(row[name]) for name in others if row[name]})
+    except (ValueError, KeyError, TypeError, SpliceBertError) as error:
+        needed = "a position from 1, bases, 1 or 0 for affects_splicing, numbers or nothing for scores"
+        where = f"{path}, line {line}"
+        raise LabelError("A labelled variant cannot be read.", needed=needed, found=str(error), where=where) from error
+
+
 BenchProtocol = Literal["published", "own"]
 PROTOCOLS: tuple[BenchProtocol, ...] = ("published", "own")
 _BASES = (b"A", b"C", b"G", b"T")
@@ -152,11 +210,82 @@ LEAST_FLANK = 10
 
 @dataclass(frozen=True, slots=True)
 class BenchRow:
-    """A variant with its scores by field id, or the reason why it was not scored."""
+    """A variant with its scores by field id, or the reason why it was not scored.
 
-    variant: LabelledVariant
+    Args:
+        distance: nt from the exon's nearest edge, or from the nearest splice site of the reported transcript.
+        in_site: it lies in a dinucleotide of that exon, or touches one of the gene.
+    """
+
+    variant: LabelledVariant | ValidatedVariant
     values: Mapping[str, Value]
     skipped: Skipped | None = None
+    distance: int | None = None
+    in_site: bool = False
+
+    @property
+    def written(self) -> tuple[Value, ...]:
+        """Line of the file, contig, POS, REF, ALT and effect: a number, or in the words of RNA evidence."""
+        one = self.variant
+        if isinstance(one, ValidatedVariant):
+            return one.line, one.variant.chrom, one.variant.pos, one.variant.ref, one.variant.alt, one.kind
+        return one.line, one.chrom, one.start + 1, one.ref, one.alt, one.effect
+
+    def harmful(self, threshold: float) -> bool | None:
+        """Tell whether the variant is harmful, of an assay's by an effect below the threshold; None: nobody knows."""
+        if isinstance(self.variant, ValidatedVariant):
+            return self.variant.affects
+        return None if self.variant.effect is None else self.variant.effect < threshold
+
+
+def score_validated(variants: Sequence[ValidatedVariant], annotator: Annotator) -> list[BenchRow]:
+    """Score variants as ``annotate`` does, in the gene that flat output reports; one row each, in order."""
+    rows = []
+    for one, result in zip(variants, annotator.score([one.variant for one in variants]), strict=True):
+        skipped = None if result.status == Status.OK else Skipped(result.status, result.reason)
+        gene = result.gene
+        distance = gene.distance if gene else None
+        in_site = gene is not None and gene.site_hit is not None
+        rows.append(BenchRow(one, {**result.values, **one.others}, skipped, distance, in_site))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingShare:
+    """Share of the variants of a kind whose score is at or above a threshold; ``harmful`` says what the kind is."""
+
+    score: str
+    kind: str
+    harmful: bool
+    variants: int
+    missing: int
+    median: float
+    shares: Mapping[float, float]
+
+
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5)
+
+
+def operating_shares(rows: Sequence[BenchRow], score: str) -> list[OperatingShare]:
+    """Return the shares of all harmful and harmless variants with RNA evidence, then of each kind.
+
+    A variant without the score is below every threshold, and counted as missing.
+    """
+    groups: dict[tuple[str, bool], list[float | None]] = {("all", True): [], ("all", False): []}
+    for row in rows:
+        if isinstance(row.variant, ValidatedVariant):
+            value = row.values.get(score)
+            number = float(value) if isinstance(value, int | float) else None
+            for kind in ("all", row.variant.kind):
+                groups.setdefault((kind, row.variant.affects), []).append(number)
+    found = []
+    for (kind, harmful), values in groups.items():
+        if values:
+            numbers = np.array([-np.inf if value is None else value for value in values])
+            shares = {at: float((numbers >= at).mean()) for at in THRESHOLDS}
+            median = float(np.median(numbers))
+            found.append(OperatingShare(score, kind, harmful, len(values), values.count(None), median, shares))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,28 +332,34 @@ def score_labelled(
             of_shape[found.shape].append(i)
     for one in of_shape:
         check_window(one, backend.info)
-    rows = [BenchRow(v, {}, p if isinstance(p, Skipped) else None) for v, p in zip(variants, prepared, strict=True)]
+    rows = [_bench_row(v, {}, p if isinstance(p, Skipped) else None) for v, p in zip(variants, prepared, strict=True)]
     for one, members in of_shape.items():
         ready = [found for i in members if isinstance(found := prepared[i], _Prepared)]
         alleles = [found.allele for found in ready]
         cut = windows.cut(alleles, np.array([found.start for found in ready]), [found.bases for found in ready], one)
         for row in np.flatnonzero(~cut.clean).tolist():
-            rows[members[row]] = BenchRow(variants[members[row]], {}, windows.not_clean(one))
+            rows[members[row]] = _bench_row(variants[members[row]], {}, windows.not_clean(one))
         clean = np.flatnonzero(cut.clean).tolist()
         pairs = windows.pair(cut, clean, [_labelled_exon(variants[members[i]]) for i in clean])
         engine = Engine(backend, flank=one.flank)
         for done in scored(engine.run(pairs, plan.needs), plan):
             for row, reason in done.failed.items():
                 at = members[clean[row]]
-                rows[at] = BenchRow(variants[at], {}, Skipped(Status.FAILED, reason))
+                rows[at] = _bench_row(variants[at], {}, Skipped(Status.FAILED, reason))
             for row, values in done.values.items():
                 at = members[clean[row]]
-                rows[at] = BenchRow(variants[at], values)
-    _add_by_sequence(rows, prepared, plan)
+                rows[at] = _bench_row(variants[at], values)
+    _add_by_sequence(rows, variants, prepared, plan)
     return rows
 
 
-def _add_by_sequence(rows: list[BenchRow], prepared: Sequence[_Prepared | Skipped], plan: ScorePlan) -> None:
+def _bench_row(variant: LabelledVariant, values: Mapping[str, Value], skipped: Skipped | None = None) -> BenchRow:
+    return BenchRow(variant, values, skipped, variant.distance, variant.in_site)
+
+
+def _add_by_sequence(
+    rows: list[BenchRow], variants: Sequence[LabelledVariant], prepared: Sequence[_Prepared | Skipped], plan: ScorePlan
+) -> None:
     """Add scores from the reference alone to scored rows; a row that carries its own sequence gets none."""
     of_reference: dict[int, list[int]] = defaultdict(list)
     for at, (row, found) in enumerate(zip(rows, prepared, strict=True)):
@@ -233,13 +368,13 @@ def _add_by_sequence(rows: list[BenchRow], prepared: Sequence[_Prepared | Skippe
     for members in of_reference.values():
         ready = [found for at in members if isinstance(found := prepared[at], _Prepared)]
         assert ready[0].reference is not None
-        asked = [(found.allele, _labelled_exon(rows[at].variant)) for at, found in zip(members, ready, strict=True)]
+        asked = [(found.allele, _labelled_exon(variants[at])) for at, found in zip(members, ready, strict=True)]
         for at, added in zip(members, scored_by_sequence(asked, ready[0].reference, plan), strict=True):
-            variant, values = rows[at].variant, rows[at].values
+            variant, values = variants[at], rows[at].values
             if isinstance(added, Skipped):
-                rows[at] = BenchRow(variant, {}, added)
+                rows[at] = _bench_row(variant, {}, added)
             else:
-                rows[at] = BenchRow(variant, {**values, **added})
+                rows[at] = _bench_row(variant, {**values, **added})
 
 
 def _on_genome(
@@ -396,18 +531,18 @@ def directed(fields: Sequence[FieldSpec]) -> dict[str, float]:
 
 def in_subset(rows: Sequence[BenchRow], subset: str) -> list[BenchRow]:
     """Return the rows of a subset that count: scored, and with an effect."""
-    counting = [row for row in rows if row.skipped is None and row.variant.effect is not None]
-    return [row for row in counting if subset == EVERYTHING or not row.variant.in_site]
+    counting = [row for row in rows if row.skipped is None and row.harmful(0) is not None]
+    return [row for row in counting if subset == EVERYTHING or not row.in_site]
 
 
 def value_of(row: BenchRow, score: str) -> Value:
     """Return a row's score, or its distance; None is missing."""
-    return row.variant.distance if score == DISTANCE else row.values.get(score)
+    return row.distance if score == DISTANCE else row.values.get(score)
 
 
 def harmful_rows(rows: Sequence[BenchRow], threshold: float) -> NDArray[np.bool_]:
-    """Return True for each row whose effect lies below the threshold."""
-    return np.array([row.variant.effect is not None and row.variant.effect < threshold for row in rows], dtype=bool)
+    """Return True for each harmful row; see ``BenchRow.harmful``."""
+    return np.array([bool(row.harmful(threshold)) for row in rows], dtype=bool)
 
 
 class _Resamples:
@@ -415,7 +550,7 @@ class _Resamples:
 
     def __init__(self, rows: Sequence[BenchRow], threshold: float, resamples: int, seed: int) -> None:
         self.harmful = harmful_rows(rows, threshold)
-        distances = -np.array([row.variant.distance for row in rows], dtype=np.float64)
+        distances = -np.array([np.inf if row.distance is None else row.distance for row in rows], dtype=np.float64)
         rng = np.random.default_rng(seed)
         drawn = (rng.integers(len(rows), size=len(rows)) for _ in range(resamples))
         self.draws = [np.arange(len(rows)), *(at for at in drawn if _both(self.harmful[at]))]
