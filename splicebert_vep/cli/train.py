@@ -450,7 +450,8 @@ Examples:
 def evaluate(
     labelled: str, references: tuple[str, ...], harmful_below: float, protocols: tuple[BenchProtocol, ...],
     window: int, flank: int, named: tuple[str, ...], others: tuple[str, ...], annotation: str, splice_model: str,
-    delta_distance: int | None, resamples: int, picture: str | None, rows_file: str | None, model: str, device: str, threads: int | None, as_json: bool,
+    delta_distance: int | None, resamples: int, picture: str | None, rows_file: str | None, model: str, device: str,
+    threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure how well scores rank harmful variants.
 
@@ -527,15 +528,16 @@ def _evaluate_validated(
 
     if len(references) != 1:
         raise click.UsageError("variants with RNA evidence take one reference: -R FASTA")
+    named = [name.upper() for name in others]
     with options.open_annotator(reference=references[0], annotation=annotation, settings=settings) as annotator:
         options.introduce(annotator.backend.info, annotator.note)
         rows = bench.score_validated(variants, annotator)
-        fields = (*annotator.plan.fields, *(FieldSpec(name, "A", "Float", "beside", "higher") for name in others))
+        fields = (*annotator.plan.fields, *(FieldSpec(name, "A", "Float", "beside", "higher") for name in named))
         about = {"model": asdict(annotator.backend.info), **annotator.delta.provenance}
     _report_skipped("own", rows)
     figures = bench.judge(rows, fields, "own", 0, resamples=resamples)
     judged = {field.id for field in fields}
-    shares = [share for name in (MAXIMUM, *others) if name in judged for share in bench.operating_shares(rows, name)]
+    shares = [share for name in (MAXIMUM, *named) if name in judged for share in bench.operating_shares(rows, name)]
     if as_json:
         print_json({**about, "figures": [asdict(one) for one in figures], "shares": [asdict(one) for one in shares]})
     else:

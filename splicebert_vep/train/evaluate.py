@@ -152,7 +152,7 @@ class ValidatedVariant:
         variant: as written.
         affects: it affects splicing.
         kind: how, e.g. ``skip``, in the file's words; ``normal`` where not.
-        others: scores of other programs by column; those missing left out.
+        others: scores of other programs by column in capitals; those missing left out.
     """
 
     line: int
@@ -192,7 +192,9 @@ def _validated(row: dict[str, str], line: int, others: Sequence[str], path: Path
         variant = Variant(row["chrom"], int(row["pos"]), row["ref"], row["alt"])
         affects = {"1": True, "0": False}[row["affects_splicing"]]
         kind = row.get("effect") or ("affected" if affects else "normal")
-        return ValidatedVariant(line, variant, affects, kind, {name: float(row[name]) for name in others if row[name]})
+        return ValidatedVariant(
+            line, variant, affects, kind, {name.upper(): float(row[name]) for name in others if row[name]}
+        )
     except (ValueError, KeyError, TypeError, SpliceBertError) as error:
         needed = "a position from 1, bases, 1 or 0 for affects_splicing, numbers or nothing for scores"
         where = f"{path}, line {line}"
@@ -213,15 +215,27 @@ class BenchRow:
     """A variant with its scores by field id, or the reason why it was not scored.
 
     Args:
-        distance: nt from the exon's nearest edge, or from the nearest splice site of the reported transcript.
-        in_site: it lies in a dinucleotide of that exon, or touches one of the gene.
+        gene: that a variant with RNA evidence was scored in.
     """
 
     variant: LabelledVariant | ValidatedVariant
     values: Mapping[str, Value]
     skipped: Skipped | None = None
-    distance: int | None = None
-    in_site: bool = False
+    gene: GeneContext | None = None
+
+    @property
+    def distance(self) -> int | None:
+        """Nt from the nearest edge of an assay's exon, or from the nearest splice site of the reported transcript."""
+        if isinstance(self.variant, LabelledVariant):
+            return self.variant.distance
+        return self.gene.distance if self.gene else None
+
+    @property
+    def in_site(self) -> bool:
+        """True in a dinucleotide of an assay's exon, or of the reported transcript."""
+        if isinstance(self.variant, LabelledVariant):
+            return self.variant.in_site
+        return self.gene is not None and self.gene.site_hit is not None
 
     @property
     def written(self) -> tuple[Value, ...]:
@@ -243,10 +257,7 @@ def score_validated(variants: Sequence[ValidatedVariant], annotator: Annotator) 
     rows = []
     for one, result in zip(variants, annotator.score([one.variant for one in variants]), strict=True):
         skipped = None if result.status == Status.OK else Skipped(result.status, result.reason)
-        gene = result.gene
-        distance = gene.distance if gene else None
-        in_site = gene is not None and gene.site_hit is not None
-        rows.append(BenchRow(one, {**result.values, **one.others}, skipped, distance, in_site))
+        rows.append(BenchRow(one, {**result.values, **one.others}, skipped, result.gene))
     return rows
 
 
@@ -332,29 +343,25 @@ def score_labelled(
             of_shape[found.shape].append(i)
     for one in of_shape:
         check_window(one, backend.info)
-    rows = [_bench_row(v, {}, p if isinstance(p, Skipped) else None) for v, p in zip(variants, prepared, strict=True)]
+    rows = [BenchRow(v, {}, p if isinstance(p, Skipped) else None) for v, p in zip(variants, prepared, strict=True)]
     for one, members in of_shape.items():
         ready = [found for i in members if isinstance(found := prepared[i], _Prepared)]
         alleles = [found.allele for found in ready]
         cut = windows.cut(alleles, np.array([found.start for found in ready]), [found.bases for found in ready], one)
         for row in np.flatnonzero(~cut.clean).tolist():
-            rows[members[row]] = _bench_row(variants[members[row]], {}, windows.not_clean(one))
+            rows[members[row]] = BenchRow(variants[members[row]], {}, windows.not_clean(one))
         clean = np.flatnonzero(cut.clean).tolist()
         pairs = windows.pair(cut, clean, [_labelled_exon(variants[members[i]]) for i in clean])
         engine = Engine(backend, flank=one.flank)
         for done in scored(engine.run(pairs, plan.needs), plan):
             for row, reason in done.failed.items():
                 at = members[clean[row]]
-                rows[at] = _bench_row(variants[at], {}, Skipped(Status.FAILED, reason))
+                rows[at] = BenchRow(variants[at], {}, Skipped(Status.FAILED, reason))
             for row, values in done.values.items():
                 at = members[clean[row]]
-                rows[at] = _bench_row(variants[at], values)
+                rows[at] = BenchRow(variants[at], values)
     _add_by_sequence(rows, variants, prepared, plan)
     return rows
-
-
-def _bench_row(variant: LabelledVariant, values: Mapping[str, Value], skipped: Skipped | None = None) -> BenchRow:
-    return BenchRow(variant, values, skipped, variant.distance, variant.in_site)
 
 
 def _add_by_sequence(
@@ -372,9 +379,9 @@ def _add_by_sequence(
         for at, added in zip(members, scored_by_sequence(asked, ready[0].reference, plan), strict=True):
             variant, values = variants[at], rows[at].values
             if isinstance(added, Skipped):
-                rows[at] = _bench_row(variant, {}, added)
+                rows[at] = BenchRow(variant, {}, added)
             else:
-                rows[at] = _bench_row(variant, {**values, **added})
+                rows[at] = BenchRow(variant, {**values, **added})
 
 
 def _on_genome(
@@ -442,6 +449,7 @@ def _labelled_exon(variant: LabelledVariant) -> GeneContext:
 DISTANCE = "distance"
 """Name of the baseline: the nearer to an edge of the exon, the more harmful."""
 
+_FAR = 1e9  # nt: a gene without splice sites
 EVERYTHING, WITHOUT_SITES = "all", "without splice-site SNVs"
 
 Floats = NDArray[np.float64]
@@ -550,7 +558,7 @@ class _Resamples:
 
     def __init__(self, rows: Sequence[BenchRow], threshold: float, resamples: int, seed: int) -> None:
         self.harmful = harmful_rows(rows, threshold)
-        distances = -np.array([np.inf if row.distance is None else row.distance for row in rows], dtype=np.float64)
+        distances = -np.array([_FAR if row.distance is None else row.distance for row in rows], dtype=np.float64)
         rng = np.random.default_rng(seed)
         drawn = (rng.integers(len(rows), size=len(rows)) for _ in range(resamples))
         self.draws = [np.arange(len(rows)), *(at for at in drawn if _both(self.harmful[at]))]

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from factories import SHARED, FakeReference
+from factories import FASTA, SHARED, FakeReference
 from oracle import Oracle, random_transformers, revcomp
+from splicebert_vep import Annotator
 from splicebert_vep.consequence.outcomes import Consequence, Effect, Outcome, Site
 from splicebert_vep.errors import LabelError, SettingsError
 from splicebert_vep.model.backend import TorchBackend
@@ -26,8 +27,10 @@ from splicebert_vep.train.evaluate import (
     LabelledVariant,
     compare_consequences,
     judge,
+    operating_shares,
     read_labelled,
     read_observed,
+    read_validated,
     score_labelled,
 )
 from splicebert_vep_spec import BackendOptions, FieldSpec, Interval, Skipped, Status
@@ -301,3 +304,58 @@ def test_consequences_are_compared_with_rna(tmp_path):
     path.write_text(OBSERVED_HEAD.replace("\teffect", ""))
     with pytest.raises(LabelError):
         read_observed(path)
+
+
+SIGN = FieldSpec("OTHER_MAX", "A", "Float", "x", "higher")
+RNA = "chrom\tpos\tref\talt\taffects_splicing\teffect\tother_max\n"
+
+
+def test_variants_with_rna_evidence_are_read_and_their_shares_counted(tmp_path):
+    rows = "".join(
+        f"17\t{pos}\tA\tC\t{affects}\t{kind}\t{other}\n"
+        for pos, affects, kind, other in ((5, 1, "skip", "0.9"), (6, 1, "skip", ""), (7, 1, "retention", "0.2"),
+                                          (8, 0, "normal", "0.2"), (9, 0, "normal", "0.01"))
+    )  # fmt: skip
+    (tmp_path / "t.tsv").write_text(RNA + rows)
+    found = read_validated(tmp_path / "t.tsv", ["other_max"])
+    assert [(one.variant.pos, one.affects, one.kind) for one in found[:4:3]] == [
+        (5, True, "skip"),
+        (8, False, "normal"),
+    ]
+    assert [one.others for one in found[:2]] == [{"OTHER_MAX": 0.9}, {}]
+    shares = operating_shares([BenchRow(one, one.others) for one in found], "OTHER_MAX")
+    by_kind = {(one.kind, one.harmful): (one.variants, one.missing, one.shares[0.2], one.shares[0.5]) for one in shares}
+    assert by_kind == {  # of three harmful ones two have .2 or more; the one without score is below every threshold
+        ("all", True): (3, 1, pytest.approx(2 / 3), pytest.approx(1 / 3)), ("all", False): (2, 0, 0.5, 0),
+        ("skip", True): (2, 1, 0.5, 0.5), ("retention", True): (1, 0, 1, 0), ("normal", False): (2, 0, 0.5, 0),
+    }  # fmt: skip
+    figures = judge([BenchRow(one, one.others) for one in found], (SIGN,), "own", 0, resamples=10)
+    [auroc] = [one.auroc.value for one in figures if (one.score, one.subset) == ("OTHER_MAX", EVERYTHING)]
+    assert auroc == pytest.approx(3.5 / 4)  # of .9 and .2 against .2 and .01: three pairs right and one tie
+
+
+def test_a_table_without_the_label_is_none_of_these_and_a_bad_row_is_told(tmp_path):
+    (tmp_path / "t.tsv").write_text(GENOME_HEAD)
+    assert read_validated(tmp_path / "t.tsv") is None
+    (tmp_path / "t.tsv").write_text(RNA + "17\t5\tA\tC\tmaybe\tskip\t\n")
+    with pytest.raises(LabelError, match="line 2"):
+        read_validated(tmp_path / "t.tsv")
+
+
+def test_variants_with_rna_evidence_are_scored_as_annotate_does(run, tmp_path):
+    lines = ["17\t43047641\tA\tC\t1\tskip\t0.9", "17\t43047703\tC\tCT\t0\tnormal\t0.1"]
+    lines += ["17\t43070000\tN\tC\t0\tnormal\t"]
+    (tmp_path / "t.tsv").write_text(RNA + "\n".join(lines) + "\n")
+    code, out, err = run(
+        "evaluate", tmp_path / "t.tsv", "-R", FASTA, "--scores", "KL_SS", "--beside", "other_max", "--resamples", "10",
+        "--rows", tmp_path / "rows.tsv",
+    )  # fmt: skip
+    assert code == 0 and "2 of 3 rows count" in err
+    with Annotator(FASTA, scores="KL_SS") as annotator:
+        expected = [annotator.score(one) for one in ("17-43047641-A-C", "17-43047703-C-CT")]
+    rows = [line.split("\t") for line in (tmp_path / "rows.tsv").read_text().splitlines()]
+    table = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+    assert [float(row["KL_SS"]) for row in table[:2]] == pytest.approx([one["KL_SS"] for one in expected], rel=1e-3)
+    assert (table[0]["distance"], table[0]["in_site"], table[0]["OTHER_MAX"]) == ("2", "1", "0.9")  # c.5467+2T>G
+    assert table[2]["status"] != "OK"
+    assert "OTHER_MAX" in out
