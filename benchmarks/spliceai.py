@@ -1,4 +1,4 @@
-"""SpliceAI and splicebert-vep on the same VCF, FASTA and cores.
+"""Delta scores by SpliceAI and by splicebert-vep's splice-site models, on the same VCF, FASTA and cores.
 
     python -m venv spliceai-env
     spliceai-env/bin/pip install spliceai==1.3.1 "tensorflow-cpu<2.16" "numpy<2" "setuptools<80" biopython
@@ -49,7 +49,7 @@ def run_spliceai(program: Path, device: str, options: list[str], threads: int, v
 def run_ours(options: list[str], threads: int, vcf: Path, target: Path) -> Timed:
     """Run splicebert-vep."""
     ran = annotate(vcf, target, options, threads)
-    return ran.wall, ran.scored, ran.labels
+    return ran.wall, ran.scored, [ran.provenance["Device"], "fp32", ran.provenance["SpliceModelSHA256"][:8]]
 
 
 def alts(vcf: Path) -> int:
@@ -63,8 +63,8 @@ def alts(vcf: Path) -> int:
 @click.option("-R", "--reference", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("-A", "--annotation", default="grch38", help="grch38 or grch37: each tool's own table of that name.")
 @click.option("--spliceai", required=True, type=click.Path(exists=True, path_type=Path), help="Its executable.")
-@click.option("-D", "--distance", default=50, help="SpliceAI's -D.")
-@click.option("--model", "models", multiple=True, default=["splicebert-mini"], help="May be repeated.")
+@click.option("-D", "--distance", default=50, help="-D of both.")
+@click.option("--splice-model", "models", multiple=True, default=["cispliceai"], help="May be repeated.")
 @click.option("--threads", default=2)
 @click.option("--repeats", default=3)
 def main(
@@ -87,7 +87,7 @@ def main(
             theirs: partial(run_spliceai, spliceai.absolute(), device, options, threads)
         }
         for model in models:
-            words = ["-R", str(reference), *shared, "--model", model]
+            words = ["-R", str(reference), *shared, "--scores", "delta", "--splice-model", model, "-D", str(distance)]
             tools[Path(model).name] = partial(run_ours, words, threads)
         whole: dict[str, list[Timed]] = {title: [] for title in tools}
         start: dict[str, list[Timed]] = {title: [] for title in tools}
