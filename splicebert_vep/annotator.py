@@ -38,7 +38,7 @@ from .scoring.cache import StoredScoring
 from .scoring.delta import open_delta
 from .scoring.percentiles import plan_percentiles
 from .scoring.pipeline import Pipeline, Record, Scoring
-from .scoring.plan import plan_scores, with_choice
+from .scoring.plan import plan_scores, with_choice, with_worth
 from .settings import N_FRAC, Settings, check_window
 from .store.store import ScoreStore
 from .variants import Region, Variant, VariantLike, as_variant, each_of
@@ -225,6 +225,7 @@ class Annotator:
         self.backend = self.plugins.open_backend(settings.backend, options)
         shape = settings.shape
         check_window(shape, self.backend.info)
+        self.plan = with_worth(self.plan, self.backend.info)
         self.percentiles = plan_percentiles(settings, self._scored_by)
         self.plan = self.percentiles.shown_in(self.plan)
         table = load_table(annotation)

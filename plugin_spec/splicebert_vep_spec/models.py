@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .values import Allele, Bases, FieldSpec, GeneContext, Named, Skipped
@@ -48,6 +48,7 @@ class BackendInfo:
         device: device kind, e.g. ``cpu``.
         quality: one sentence on how good the model was measured to be; empty when nothing is known.
         batch_tokens: tokens in one ``forward`` that suit the backend; taken where the user does not say.
+        worth: what the model's scores were measured to be worth, in words by field id; descriptions of fields end so.
     """
 
     model: str
@@ -60,6 +61,7 @@ class BackendInfo:
     device: str
     quality: str = ""
     batch_tokens: int = 16384
+    worth: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from splicebert_vep_spec import CLS, NUCLEOTIDES, SEP, A, Backend, BackendInfo, 
 from ..errors import SettingsError
 from .bert import BertOutput, SpliceBert, pick
 from .checkpoint import load_checkpoint
-from .registry import MODELS, check_known, quality_note, resolve_model
+from .registry import MODELS, check_known, quality_note, resolve_model, worth_of
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 AGREEMENT = 0.999
@@ -152,7 +152,7 @@ class TorchBackend(Backend):
         self.info = BackendInfo(
             options.model if options.model in MODELS else folder.name, loaded.weights_sha256, loaded.max_window,
             loaded.fixed_window, loaded.config.hidden_size, loaded.architecture, precision, self._device.type,
-            quality_note(folder) or "", suited_tokens(self._device),
+            quality_note(folder) or "", suited_tokens(self._device), worth_of(folder),
         )  # fmt: skip
 
     @classmethod

@@ -277,6 +277,33 @@ def quality_note(folder: Path) -> str | None:
     return None
 
 
+def worth_of(folder: Path) -> dict[str, str]:
+    """Return what a model's scores were measured to be worth, in words by field: of its ``worth.json``.
+
+    The file has ``measured`` (the figure and on which variants), ``baseline`` (in words) and ``scores`` (figure by
+    field). Empty where there is none.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    path = folder / "worth.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=_Worth)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ModelError(
+            "The file of a model's measured worth cannot be read.", found=str(error), where=str(path)
+        ) from error
+    return {name: visible(f"{found.measured} {value:.3f} ({found.baseline})") for name, value in found.scores.items()}
+
+
+class _Worth(msgspec.Struct):
+    measured: str
+    baseline: str
+    scores: dict[str, float]
+
+
 Progress = Callable[[str, int, int | None], None]
 """Called now and then with the file's name, the bytes so far, and the bytes in all, None where unknown."""
 

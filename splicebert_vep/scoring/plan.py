@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from splicebert_vep_spec import (
     NEEDS,
     AlignedBatch,
     Allele,
+    BackendInfo,
     Bases,
     FieldSpec,
     GeneContext,
@@ -142,6 +143,19 @@ def plan_scores(
             chosen.append(PlannedScorer(scorer, mine, origins[scorer.name]))
     needs = frozenset[str]().union(*(planned.needs() for planned in chosen))
     return ScorePlan(tuple(chosen), (*(known[i] for i in known if i in asked), N_FRAC), needs)
+
+
+def with_worth(plan: ScorePlan, info: BackendInfo) -> ScorePlan:
+    """Return the plan whose fields of the model's outputs say what the loaded model was measured to be worth."""
+    of_model = {name for one in plan.scorers if isinstance(one.scorer, Scorer) for name in one.fields}
+
+    def told(field: FieldSpec) -> FieldSpec:
+        if field.id not in of_model or field.direction == "none":
+            return field
+        worth = info.worth.get(field.id, "worth not measured")
+        return replace(field, description=f"{field.description}; {info.model}: {worth}")
+
+    return replace(plan, fields=tuple(map(told, plan.fields)))
 
 
 def with_choice(
