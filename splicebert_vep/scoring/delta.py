@@ -22,6 +22,7 @@ from splicebert_vep_spec import (
     Bases,
     Edit,
     FieldSpec,
+    FieldType,
     GeneContext,
     Refused,
     Scorer,
@@ -32,8 +33,18 @@ from splicebert_vep_spec import (
     Status,
 )
 
+from ..consequence.outcomes import (
+    THRESHOLD,
+    Answers,
+    Consequence,
+    Effect,
+    Frame,
+    SplicedTranscript,
+    consequence,
+    sentence,
+)
 from ..errors import BackendError, OutOfMemory, SettingsError, model_failure
-from ..genome.gene_index import GeneIndex, SiteBases
+from ..genome.gene_index import GeneIndex, SiteBases, Transcript
 from ..plugins import Plugins
 from ..sequence.alleles import placements, written_pos
 from ..sequence.tokens import Tokens, encode, reverse_complement
@@ -47,7 +58,7 @@ EVENTS = {"AG": "acceptor", "AL": "acceptor", "DG": "donor", "DL": "donor"}
 #: Columns of a comparison.
 KINDS = ("acceptor", "donor")
 #: An annotated site with a smaller p(REF) is one that the model does not see: its loss cannot be judged.
-FLOOR = 0.1
+FLOOR = THRESHOLD
 
 #: Words of LOSS_ANNOTATED and GAIN_ANNOTATED, and of LOSS_JUDGED.
 REPORTED, OTHER, NOVEL = "reported", "other_transcript", "novel"
@@ -56,6 +67,13 @@ JUDGED, NOT_JUDGEABLE, NO_SITE = "JUDGED", "NOT_JUDGEABLE", "NO_SITE"
 #: Raised by one whenever the same model and settings can give another value.
 VERSION = "2"
 MAXIMUM = "DS_MAX"
+
+#: Fields of the consequence for the reported transcript, see ``consequence.outcomes``.
+CONSEQUENCES = (
+    "EFFECT", "EFFECT_SIZE", "EFFECT_FRAME", "EFFECT_NMD", "EFFECT_SITES", "HGVSR", "EFFECT_PROTEIN", "EFFECT_TEXT",
+)  # fmt: skip
+_BESIDE = 2  # nt beyond an exon's end
+_TRANSCRIPTS_KEPT = 64
 
 #: Longest stretch of alleles that one REF pass serves, nt: it holds about 4 kB a nucleotide.
 STRETCH = 2000
@@ -80,6 +98,18 @@ class Around:
     right: Allele
     ref: Probabilities
     alt: Probabilities
+
+    def near(self, distance: int) -> Around:
+        """Return the answers from ``distance`` before to ``distance`` behind every place of the allele."""
+        low, high = _around(self.left, self.right, distance)
+        first, behind = low - self.start, self.start + len(self.ref) - high
+        return Around(
+            low,
+            self.left,
+            self.right,
+            self.ref[first : len(self.ref) - behind],
+            self.alt[first : len(self.alt) - behind],
+        )
 
     def aligned(self) -> Probabilities:
         """Return ALT's answers at the positions of REF, (n, 2): of all ways to align them the one that changes least.
@@ -161,6 +191,7 @@ class DeltaScorer(SequenceScorer):
         of = f"D{self.distance}-M{MASKS.index(self._mask)}-O{int(self._outside)}"
         self.version = f"{VERSION}+{model.info.sha256[:12]}-{of}" if model else VERSION
         self.fields = _fields(self.distance, self._mask, model.info if model else None)
+        self._spliced: dict[Transcript, SplicedTranscript] = {}
 
     def score_alleles(
         self, alleles: Sequence[tuple[Allele, GeneContext]], bases: Bases, fields: frozenset[str]
@@ -175,11 +206,19 @@ class DeltaScorer(SequenceScorer):
         if self._mask != "none" and self._genes is None:
             raise Refused("Masked delta scores need a gene annotation.")
         genes = self._genes() if self._genes else None
-        looked = look_around(self._model, alleles, bases, genes, self.distance, outside=self._outside)
-        rows = [
-            self._values(one, gene, genes) if isinstance(one, Around) else one
-            for (_, gene), one in zip(alleles, looked, strict=True)
-        ]
+        whole_exons = genes is not None and not fields.isdisjoint(CONSEQUENCES)
+        looked = look_around(
+            self._model, alleles, bases, genes, self.distance, outside=self._outside, whole_exons=whole_exons
+        )
+        rows: list[Mapping[str, float | int | str] | Skipped | None] = []
+        for (_, gene), one in zip(alleles, looked, strict=True):
+            if isinstance(one, Around):
+                values = self._values(one.near(self.distance), gene, genes)
+                if genes and whole_exons:
+                    values |= self._consequence(one, gene, genes, bases)
+                rows.append(values)
+            else:
+                rows.append(one)
         return {
             field: [row.get(field) if isinstance(row, Mapping) else row for row in rows]
             for field in (one.id for one in self.fields)
@@ -212,6 +251,45 @@ class DeltaScorer(SequenceScorer):
             values["LOSS_JUDGED"] = judged(around, reported, self.distance)
         return values
 
+    def _consequence(
+        self, around: Around, gene: GeneContext, genes: GeneIndex, bases: Bases
+    ) -> dict[str, float | int | str]:
+        allele = around.left
+        place = (gene, allele.contig, allele.start, allele.end)
+        transcript = genes.reported_transcript(*place)
+        spliced = self._spliced.get(transcript)
+        if spliced is None:
+            if len(self._spliced) >= _TRANSCRIPTS_KEPT:
+                self._spliced.clear()
+            spliced = SplicedTranscript(transcript, genes.site_bases(*place), partial(bases.fetch, allele.contig))
+            self._spliced[transcript] = spliced
+        return consequence_values(consequence(spliced, allele, Answers(around.start, around.ref, around.alt)))
+
+
+def consequence_values(found: Consequence) -> dict[str, float | int | str]:
+    """Return a consequence as values by field; those that have none, as the size of NO_EFFECT, are left out."""
+    values: dict[str, float | int | str] = {"EFFECT": str(found.effect)}
+    if found.effect is not Effect.NO_EFFECT:
+        values["EFFECT_TEXT"] = sentence(found)
+    if found.outcomes:
+        first = found.outcomes[0]
+        values["EFFECT_SITES"] = "&".join(
+            f"{site.kind}:{'inserted' if site.position is None else site.position + 1}:{site.known}:"
+            f"{site.before:.2f}>{site.after:.2f}"
+            for site in first.sites
+        )
+        if first.size:
+            values["EFFECT_SIZE"] = first.size
+        if first.hgvs:
+            values["HGVSR"] = first.hgvs
+        if first.protein:
+            values["EFFECT_FRAME"] = str(first.protein.frame)
+            if first.protein.name:
+                values["EFFECT_PROTEIN"] = first.protein.name
+            if first.protein.decays is not None:
+                values["EFFECT_NMD"] = "yes" if first.protein.decays else "no"
+    return values
+
 
 def judged(around: Around, reported: SiteBases, distance: int) -> str:
     """Tell whether the loss of a site of the reported transcript can be judged: of the nearest, the one an allele hits.
@@ -238,6 +316,7 @@ def look_around(
     distance: int,
     *,
     outside: bool,
+    whole_exons: bool = False,
 ) -> list[Around | Skipped | None]:
     """Return the model's answers around each allele x gene; None where its window does not hold the allele.
 
@@ -246,11 +325,13 @@ def look_around(
     Args:
         distance: nt on both sides of every place where the allele can stand; one more where its length changes.
         outside: whether the model sees the genome's own bases outside of the gene, or N.
+        whole_exons: look as far as the ends of the reported transcript's exons that lie within ``distance``, where the
+            model looks so far.
 
     Raises:
         OutOfMemory: a single allele does not fit.
     """
-    lookout = _Lookout(model, bases, distance)
+    lookout = _Lookout(model, bases, genes if whole_exons else None, distance)
     by_extent: dict[tuple[str, str, tuple[int, int]], list[int]] = {}
     for k, (allele, gene) in enumerate(asked):
         extent = (0, bases.lengths[allele.contig])
@@ -259,9 +340,9 @@ def look_around(
         by_extent.setdefault((gene.strand, allele.contig, extent), []).append(k)
     found: list[Around | Skipped | None] = [None] * len(asked)
     for (strand, contig, extent), numbers in by_extent.items():
-        of_allele: dict[Allele, list[int]] = {}
+        of_allele: dict[tuple[Allele, GeneContext], list[int]] = {}
         for k in numbers:
-            of_allele.setdefault(asked[k][0], []).append(k)
+            of_allele.setdefault(asked[k], []).append(k)
         waiting = list(_stretches(list(of_allele)))
         while waiting:
             together = waiting.pop()
@@ -276,47 +357,68 @@ def look_around(
                 if isinstance(failure, OutOfMemory):
                     raise failure from error
                 answers = [Skipped(Status.FAILED, f"delta scores: {failure}")]
-            for allele, answer in zip(together, answers, strict=True):
-                for k in of_allele[allele]:
+            for one, answer in zip(together, answers, strict=True):
+                for k in of_allele[one]:
                     found[k] = answer
     return found
+
+
+def _around(left: Allele, right: Allele, distance: int) -> tuple[int, int]:
+    """Return the stretch from ``distance`` before to ``distance`` behind every place of an allele."""
+    margin = distance + (left.shift != 0)
+    return left.start - margin, right.end + margin
 
 
 @dataclass(frozen=True, slots=True)
 class _Lookout:
     model: SpliceModel
     bases: Bases
+    genes: GeneIndex | None  # whose exons are looked at whole
     distance: int
 
     def along(
-        self, alleles: Sequence[Allele], contig: str, extent: tuple[int, int], *, minus: bool
+        self, asked: Sequence[tuple[Allele, GeneContext]], contig: str, extent: tuple[int, int], *, minus: bool
     ) -> list[Around | Skipped | None]:
         """Return the answers around neighbouring alleles of one gene."""
         fetch = partial(self.bases.fetch, contig)
-        placed = [placements(allele, fetch) for allele in alleles]
-        margins = [self.distance + (allele.shift != 0) for allele in alleles]
-        first = min(left.start - margin for (left, _), margin in zip(placed, margins, strict=True)) - self.model.reach
-        last = max(right.end + margin for (_, right), margin in zip(placed, margins, strict=True)) + self.model.reach
+        placed = [placements(allele, fetch) for allele, _ in asked]
+        narrow = [_around(*places, self.distance) for places in placed]
+        wide = [
+            self._whole(*one, *pair) if self.genes else one for one, pair in zip(narrow, asked, strict=True)
+        ]  # fmt: skip
+        first = min(low for low, _ in wide) - self.model.reach
+        last = max(high for _, high in wide) + self.model.reach
         tokens = stretch_tokens(self.bases, contig, first, last, extent)
-        edits = [
-            _edit(left, right, margin, first, len(tokens), minus=minus)
-            for (left, right), margin in zip(placed, margins, strict=True)
-        ]
-        taken = [i for i, edit in enumerate(edits) if self.model.takes(edit)]
-        along = reverse_complement(tokens) if minus else tokens
-        found: list[Around | Skipped | None] = [None] * len(alleles)
-        for i, pair in zip(taken, self.model.alternatives(along, [edits[i] for i in taken]), strict=True):
+        found: list[Around | Skipped | None] = [None] * len(asked)
+        taken: list[tuple[int, int, Edit]] = []
+        for i, (left, right) in enumerate(placed):
+            for low, high in dict.fromkeys((wide[i], narrow[i])):
+                edit = _edit(left, right, low, high, first, len(tokens), minus=minus)
+                if self.model.takes(edit):
+                    taken.append((i, low, edit))
+                    break
+        pairs = self.model.alternatives(reverse_complement(tokens) if minus else tokens, [edit for *_, edit in taken])
+        for (i, low, _), pair in zip(taken, pairs, strict=True):
             ref, alt = (answers[::-1] if minus else answers for answers in pair)
-            left, right = placed[i]
-            found[i] = Around(left.start - margins[i], left, right, ref, alt)
+            found[i] = Around(low, *placed[i], ref, alt)
         return found
 
+    def _whole(self, low: int, high: int, allele: Allele, gene: GeneContext) -> tuple[int, int]:
+        """Return a stretch made so long that exons of the reported transcript which begin or end in it are in it."""
+        assert self.genes is not None
+        transcript = self.genes.reported_transcript(gene, allele.contig, allele.start, allele.end)
+        exons = [exon for exon in transcript.exons if exon.start < high and exon.end > low]
+        far = self.model.farthest
+        starts = [exon.start - _BESIDE for exon in exons if exon.start - _BESIDE >= allele.start - far]
+        ends = [exon.end + _BESIDE for exon in exons if exon.end + _BESIDE <= allele.end + far]
+        return min([low, *starts]), max([high, *ends])
 
-def _stretches(alleles: Sequence[Allele]) -> Iterator[list[Allele]]:
+
+def _stretches(asked: Sequence[tuple[Allele, GeneContext]]) -> Iterator[list[tuple[Allele, GeneContext]]]:
     """Yield alleles of one contig that lie within ``STRETCH`` of the first of them."""
-    order = sorted(alleles, key=lambda allele: allele.start)
+    order = sorted(asked, key=lambda one: one[0].start)
     while order:
-        near = [allele for allele in order if allele.start - order[0].start <= STRETCH]
+        near = [one for one in order if one[0].start - order[0][0].start <= STRETCH]
         yield near
         order = order[len(near) :]
 
@@ -327,19 +429,20 @@ def stretch_tokens(bases: Bases, contig: str, start: int, end: int, extent: tupl
     return encode(b"N" * (low - start) + bases.fetch(contig, low, high) + b"N" * (end - high))
 
 
-def _edit(left: Allele, right: Allele, margin: int, first: int, length: int, *, minus: bool) -> Edit:
+def _edit(left: Allele, right: Allele, low: int, high: int, first: int, length: int, *, minus: bool) -> Edit:
     """Return an allele as an edit of a stretch, at its last place in the transcript.
 
     Args:
         left, right: the leftmost and the rightmost place of the allele on the forward strand.
-        margin: nt before the leftmost and behind the rightmost place that are asked for.
+        low, high: genomic stretch that is asked for.
         first, length: genomic position of the stretch's first token, and how many tokens it has.
     """
-    far = margin + right.start - left.start
     if minus:
         alt = reverse_complement(encode(left.alt.encode()))
-        return Edit(first + length - left.end, first + length - left.start, tuple(alt.tolist()), far, margin)
-    return Edit(right.start - first, right.end - first, tuple(encode(right.alt.encode()).tolist()), far, margin)
+        start = first + length - left.end
+        return Edit(start, start + len(left.ref), tuple(alt.tolist()), high - left.end, left.start - low)
+    alt = encode(right.alt.encode())
+    return Edit(right.start - first, right.end - first, tuple(alt.tolist()), right.start - low, high - right.end)
 
 
 _NAMES = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}
@@ -385,7 +488,27 @@ def _fields(distance: int, mask: str, info: SpliceModelInfo | None) -> tuple[Fie
         )
         for event in EVENTS
     ]  # fmt: skip
-    return (largest, *scores, *offsets, *sides, judgement, *positions)
+    return (largest, *scores, *offsets, *sides, judgement, *_consequence_fields(), *positions)
+
+
+def _consequence_fields() -> Iterator[FieldSpec]:
+    effects = ", ".join(map(str, Effect))
+    frames = ", ".join(map(str, Frame))
+    words: dict[str, tuple[FieldType, str]] = {
+        "EFFECT": ("String", f"What happens to the reported transcript, best supported first: {effects}"),
+        "EFFECT_SIZE": ("Integer", "Nt that the mRNA gains by EFFECT, negative where it loses them"),
+        "EFFECT_FRAME": ("String", f"Reading frame after EFFECT: {frames}"),
+        "EFFECT_NMD": (
+            "String",
+            "yes where the premature stop of EFFECT leads to decay by the 50-nt rule, else no",
+        ),
+        "EFFECT_SITES": ("String", "Sites that EFFECT rests on, joined by &: kind:POS:annotation:p(REF)>p(ALT)"),
+        "HGVSR": ("String", "HGVS r. name of EFFECT on the reported transcript, predicted"),
+        "EFFECT_PROTEIN": ("String", "HGVS p. name of EFFECT, predicted"),
+        "EFFECT_TEXT": ("String", "EFFECT in a sentence; missing where there is none"),
+    }
+    for name in CONSEQUENCES:
+        yield FieldSpec(name, "A", *words[name])
 
 
 NAME, SHA256 = "SpliceModel", "SpliceModelSHA256"

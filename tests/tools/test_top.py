@@ -5,6 +5,7 @@ import json
 import pytest
 
 from factories import PROVENANCE, write_scored
+from splicebert_vep_spec import escape_info
 
 FLOATS = ("DS_MAX", "DS_AG", "DS_AL", "DS_DG", "DS_DL", "LOSS_P_REF", "LOSS_P_ALT", "GAIN_P_REF", "GAIN_P_ALT")
 FIELDS = {
@@ -65,6 +66,14 @@ def test_the_reason_names_the_site_its_p_and_its_position(run, file):
     assert reasons["two", "C"].startswith("acceptor gained 0.40 at 5,007")  # no p in the file
     assert reasons["quiet", "C"] == "no site changes by 0.05 or more"
     assert "cannot be judged" in reasons["zero", "C"]
+
+
+def test_a_consequence_is_told_as_the_run_told_it(run, tmp_path):
+    text = escape_info("Donor of exon 2 lost (.98 to .01); exon 2 skipped (41 nt), frameshift")
+    file = write_scored(tmp_path / "in.vcf", ["1 1 . A C " + info(**LOST, EFFECT_TEXT=text)],
+                        fields={**FIELDS, "EFFECT_TEXT": "String"})  # fmt: skip
+    [row] = json.loads(run("top", file, "--json")[1])
+    assert row["REASON"] == "Donor of exon 2 lost (.98 to .01); exon 2 skipped (41 nt), frameshift"
 
 
 def test_the_table_is_readable_text(run, file):
