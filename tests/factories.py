@@ -292,7 +292,7 @@ def plain(genome, pos, ref, alt, strand, *, rule=mixed, distance=50, mask="none"
             for at in reported[column]
             if max(first - at, at - last, 0) <= distance
         )
-        found["LOSS_JUDGED"] = "NO_SITE" if not away else "JUDGED" if away[0][1] >= 0.1 else "NOT_JUDGEABLE"
+        found["LOSS_JUDGED"] = "NO_SITE" if not away else "JUDGED" if away[0][1] >= 0.2 else "NOT_JUDGEABLE"
     return found
 
 

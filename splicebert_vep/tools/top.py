@@ -63,7 +63,9 @@ def place(row: Row) -> str:
 def reason(row: Row) -> str:
     """Say in a sentence what an allele does: EFFECT_TEXT, else the sites it takes or makes, with p of REF and ALT."""
     if (text := row.fields.get("EFFECT_TEXT")) is not None:
-        return text.replace("&", ",").replace("_", " ").replace("%3B", ";").replace("%3D", "=")  # as INFO has it, see ``escape_info``
+        return (
+            text.replace("&", ",").replace("_", " ").replace("%3B", ";").replace("%3D", "=")
+        )  # as INFO has it, see ``escape_info``
     parts = [text for change, letter in (("LOSS", "L"), ("GAIN", "G")) if (text := _change(row, change, letter))]
     if row.fields.get("LOSS_JUDGED") == NOT_JUDGEABLE:
         parts.append("the model does not see the nearest annotated site: its loss cannot be judged")

@@ -11,7 +11,7 @@ from splicebert_vep.errors import BackendError, OutOfMemory, PluginError, Settin
 from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.gene_index import GeneIndex
 from splicebert_vep.plugins import GuardedSpliceModel, Origin, load_plugins
-from splicebert_vep.scoring.delta import DeltaScorer
+from splicebert_vep.scoring.delta import CONSEQUENCES, DeltaScorer
 from splicebert_vep.scoring.plan import plan_scores
 from splicebert_vep.sequence.alleles import normalise
 from splicebert_vep.settings import Settings
@@ -20,7 +20,7 @@ from splicebert_vep_spec.testing import SequenceScorerConformance
 
 EVENTS = "AG", "AL", "DG", "DL"
 DS, DP = tuple(f"DS_{event}" for event in EVENTS), tuple(f"DP_{event}" for event in EVENTS)
-FIELDS = frozenset(field.id for field in DeltaScorer().fields)
+FIELDS = frozenset(field.id for field in DeltaScorer().fields) - frozenset(CONSEQUENCES)
 
 
 def annotated(sites, reported=None, extent=(0, 10_000)):
@@ -455,7 +455,7 @@ def test_group_words_stand_for_their_fields():
         plan = plan_scores(plugins.scorers, plugins.origins("scorer"), Settings(scores=names))
         return [field.id for field in plan.fields if field.id != "N_FRAC"]
 
-    assert set(planned("delta")) == FIELDS - {f"POS_{event}" for event in EVENTS}
+    assert set(planned("delta")) == (FIELDS | set(CONSEQUENCES)) - {f"POS_{event}" for event in EVENTS}
     assert planned() == planned("zero-shot", "delta") == [*planned("delta"), *planned("zero-shot")]
     assert planned()[0] == "DS_MAX"
     assert set(planned("zero-shot")).isdisjoint(FIELDS)
@@ -467,3 +467,36 @@ def test_group_words_stand_for_their_fields():
 def test_an_offset_from_pos_is_a_whole_number():
     with pytest.raises(ValueError, match="an offset from POS is an Integer, not Float"):
         FieldSpec("X", "A", "Float", "x", from_pos=True)
+
+
+GTF = "".join(
+    f'c\tx\texon\t{first}\t{last}\t.\t+\t.\tgene_id "G"; transcript_id "T"; gene_biotype "protein_coding";\n'
+    for first, last in ((201, 300), (601, 690), (1001, 1100))
+)
+
+
+def test_a_consequence_stands_on_answers_that_reach_the_ends_of_its_exon(tmp_path):
+    """Exon 2 of three, 0-based [600, 690); the donor of it is lost. Its acceptor lies 90 nt away, D is 20."""
+    (tmp_path / "genes.gtf").write_text(GTF)
+    genes = GeneIndex(load_table(tmp_path / "genes.gtf"))
+    letters = list("C" * 1300)
+    for start in (600, 1000):
+        letters[start - 6 : start] = "TTTCAG"
+    for end in (300, 690):
+        letters[end : end + 6] = "GTAAGT"
+    genome = "".join(letters)
+    allele, _ = normal(genome, 691, "G", "A")
+    [context] = genes.contexts("c", allele.start, allele.end)
+    scoring = scorer(StandIn(spelled), 20, genes=genes)
+    asked = frozenset(("DS_MAX", *CONSEQUENCES))
+    found = {
+        field: values[0]
+        for field, values in scoring.score_alleles([(allele, context)], FakeReference({"c": genome}), asked).items()
+    }
+    # The acceptor, 90 nt before, keeps its p: no skip; nothing else is a donor, and the intron's other end is too far.
+    assert (found["EFFECT"], found["DS_MAX"]) == ("site_loss", pytest.approx(0.89))
+    assert found["EFFECT_SITES"] == "donor:690:reported:0.90>0.01"
+    assert found["EFFECT_TEXT"].startswith("Donor of exon 2 lost (.90 to .01)")
+    # The same values when nothing asks for more than the scores: the answers beyond D do not enter them.
+    alone = scoring.score_alleles([(allele, context)], FakeReference({"c": genome}), frozenset(("DS_MAX",)))
+    assert alone["DS_MAX"][0] == found["DS_MAX"]
