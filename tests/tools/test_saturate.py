@@ -105,7 +105,8 @@ def test_a_deletion_that_leaves_no_room_for_flanks_is_left_out(run, tmp_path, ti
 def test_a_record_for_every_allele_with_the_flat_gene_and_no_key_without_a_value(run, tmp_path):
     """Consumers that join by allele mixed the genes of several records; other layouts have each gene's own values."""
     out, table, again = tmp_path / "out.vcf.gz", tmp_path / "t.parquet", tmp_path / "again.vcf"
-    words = ["--region", TWO_GENES, *NULL, "--emit", f"flat,vep,parquet={table}", "-O", out]
+    scores = [*NULL, "--scores", "zero-shot"]
+    words = ["--region", TWO_GENES, *scores, "--emit", f"flat,vep,parquet={table}", "-O", out]
     code, _, err = run("saturate", *words)
     assert code == 0, err
     assert "30 records" in err and "by status: OK 30" in err
@@ -118,7 +119,7 @@ def test_a_record_for_every_allele_with_the_flat_gene_and_no_key_without_a_value
     assert {entry.split("|")[4] for row in rows for entry in info(row[7])["SpliceBERT"].split(",")} == {"+", "-"}
     found = pq.read_table(table).to_pylist()
     assert len(found) == 60 and len({(row["POS"], row["ALT"], row["GENE"]) for row in found}) == 60
-    assert run("annotate", out, *NULL, "--emit", "flat", "-O", again)[0] == 0
+    assert run("annotate", out, *scores, "--emit", "flat", "-O", again)[0] == 0
     for own, row in zip(rows, records(again.read_text()), strict=True):
         assert info(own[7]).items() >= info(row[7]).items()
     table.unlink()
