@@ -24,6 +24,7 @@ from splicebert_vep.genome.gene_build import compile_genes, load_table
 from splicebert_vep.genome.gene_index import GeneIndex, Transcript
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.sequence.alleles import classify, normalise
+from splicebert_vep.variants import Variant
 from splicebert_vep_spec import Allele, Interval
 
 DATA = SHARED / "data"
@@ -265,6 +266,27 @@ def test_a_transcript_that_is_not_coding_takes_no_c(tmp_path: Path) -> None:
         assert names.find("ALPHA:n.10+1G>T").variant.pos == 21  # of a transcript that is not coding
         with pytest.raises(SettingsError, match="not coding"):
             names.find("ALPHA:c.10+1G>T")
+
+
+def test_an_annotation_of_refseq_has_its_own_names(tmp_path: Path) -> None:
+    text = gff3("+").replace("version=2;transcript_id=ENST00000000001", "transcript_id=NM_000001.5")
+    (tmp_path / "x.fa").write_text(f">chr17\n{sequence('+')}\n")
+    with Reference(tmp_path / "x.fa") as reference:
+        names = Names(GeneIndex(compile_genes(write_text(tmp_path, text))), reference)
+        assert names.find("NM_000001.5:c.1A>G") == (Variant("chr17", 16, "A", "G"), "")
+        assert names.find("NM_000001.4:c.1A>G").note.startswith("NM_000001.4 is read as NM_000001.5, another version")
+
+
+def test_a_symbol_of_two_genes_needs_an_id(tmp_path: Path) -> None:
+    twin = gff3("+").replace("17\te", "18\te").replace("ENSG00000000001", "ENSG00000000002").replace("ENST", "ENSTX")
+    table = compile_genes(write_text(tmp_path, gff3("+") + twin), assembly="GRCh38")
+    (tmp_path / "one.fa").write_text(f">chr17\n{sequence('+')}\n")
+    (tmp_path / "both.fa").write_text(f">chr17\n{sequence('+')}\n>chr18\n{sequence('+')}\n")
+    with Reference(tmp_path / "one.fa") as one, Reference(tmp_path / "both.fa") as both:
+        assert Names(GeneIndex(table), one).find("ALPHA:c.1A>G").variant.chrom == "chr17"
+        with pytest.raises(SettingsError, match="several genes"):
+            Names(GeneIndex(table), both).find("ALPHA:c.1A>G")
+        assert Names(GeneIndex(table), both).find("ENST00000000001.2:c.1A>G").variant.chrom == "chr17"
 
 
 @pytest.mark.parametrize(
