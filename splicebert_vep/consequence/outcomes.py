@@ -13,11 +13,11 @@ none reaches ``THRESHOLD``, the first is ``site_loss`` or ``site_gain``: the cha
 not. A support is no share of transcripts, and the supports of an allele need not add up to 1.
 
 Coordinates within this module: a *boundary* lies between two bases and is the number of the base that follows it. The
-first base of an exon follows its acceptor, the last one precedes its donor. All run in the direction of the transcript,
-so that both strands go one way: on the forward strand they are genomic, 0-based; on the reverse strand a base has the
-number -1 - position. Those of ALT equal those of REF before the allele, and are ``shift`` less behind it. An insertion
-or deletion stands as far 3' in the transcript as it can, as HGVS has it, so what is a site's place is told alike on
-both strands; one exactly at a site belongs to the intron.
+first base of an exon follows its acceptor, the last one precedes its donor. All numbers grow in the direction of the
+transcript, so one code serves both strands: on the forward strand they are genomic, 0-based; on the reverse strand a
+base has the number -1 - position. Boundaries of ALT equal those of REF before the allele, and are ``shift`` less behind
+it. An insertion or deletion stands as far 3' in the transcript as it can, as HGVS has it, so a site has the same place
+in ALT on both strands; an insertion exactly at a site counts as intronic.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Site(NamedTuple):
 
 
 class Protein(NamedTuple):
-    """What an outcome's mRNA codes for.
+    """Product of an outcome's mRNA.
 
     Args:
         frame: of the outcome.
@@ -162,7 +162,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """What an allele does to the reported transcript of a gene.
+    """Consequence of an allele for the reported transcript of a gene.
 
     Args:
         effect: kind of the first outcome, NO_EFFECT or NOT_JUDGEABLE.
@@ -322,7 +322,7 @@ class _End(NamedTuple):
 
 
 class _Edit(NamedTuple):
-    """What an outcome does to the exons, for the mRNA and its name.
+    """Change of the exons by an outcome, for the mRNA and its name.
 
     Args:
         exons: of ALT, in order: boundaries, and the exon's index where it is REF's own.
@@ -637,8 +637,9 @@ class _Case:
             elif acceptor.gone:
                 deleted, high = (self._spliced.exons[intron + 1][0], change.end), change.alt_end
             support = min(1 - donor.kept, 1 - acceptor.kept)
+            size = high - low - (deleted[1] - deleted[0])
             yield self._outcome(
-                Effect.INTRON_RETENTION, support, (intron, intron + 1), high - low, (donor.site, acceptor.site),
+                Effect.INTRON_RETENTION, support, (intron, intron + 1), size, (donor.site, acceptor.site),
                 _Edit(exons, deleted, (low, high), intron),
             )  # fmt: skip
 

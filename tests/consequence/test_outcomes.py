@@ -246,6 +246,13 @@ def test_retained_intron(gene):
     assert found.outcomes[0].support == pytest.approx(1 - 0.2 / SEEN)
 
 
+def test_retained_intron_whose_donor_is_deleted(gene):
+    # AA GTAAGT: AAGTA goes, and stands farthest 3' as the last A and GTAA; 76 nt of the intron stay for 1 of the exon.
+    found = gene.run((gene.exons[0][1] - 2, "AAGTA", ""), {"A2": 0.0})
+    retained = next(one for one in found.outcomes if one.kind is Effect.INTRON_RETENTION)
+    assert (retained.size, retained.hgvs, retained.support) == (75, "r.18delins[18+5_19-1]", 1.0)
+
+
 @pytest.mark.parametrize(("site", "at"), [("D1", donor_snv), ("A5", acceptor_snv), ("D3", donor_snv)])
 def test_loss_without_anything_in_its_place(gene, site, at):
     found = gene.run(at(gene, int(site[1:])), {site: 0.0})
