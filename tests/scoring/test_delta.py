@@ -240,8 +240,8 @@ def test_nothing_of_an_annotation_is_said_without_one():
     assert {found[name] for name in ("LOSS_ANNOTATED", "GAIN_ANNOTATED", "LOSS_JUDGED")} == {None}
 
 
-# What gains and losses are of. The donor of PLUS is at LAST; the other positions are anywhere near it.
-NEAR, FAR = LAST + 12, LAST + 300
+# What gains and losses are of. The donor of PLUS is at LAST.
+NEAR = LAST + 12
 
 
 @pytest.mark.parametrize(
