@@ -1,6 +1,7 @@
 """The recipes for single files do what they say with the tools that are here; the others keep the tools' formats."""
 
 import gzip
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -9,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from types import SimpleNamespace
 
@@ -298,3 +300,63 @@ def test_the_nextflow_stage_has_the_parts_of_a_process():
     assert re.findall(r"^    (input|output|script):$", bare, re.MULTILINE) == ["input", "output", "script"]
     for parameter in re.findall(r"params\.(\w+)", bare):
         assert re.search(rf"^params\.{parameter} = ", bare, re.MULTILINE), parameter
+
+
+NF_MODULE = RECIPES / "nf-core" / "splicebertvep" / "annotate"
+
+
+@pytest.mark.parametrize("section", ["script", "stub"])
+def test_the_nf_core_module_makes_what_it_declares(section, folder, tmp_path):
+    """Nextflow is not here: its text blocks are rendered as Groovy would, and bash runs them."""
+    text = (NF_MODULE / "main.nf").read_text()
+    [block] = re.findall(rf'^    {section}:.*?"""\n(.*?)"""', text, re.MULTILINE | re.DOTALL)
+    words = {"vcf": folder / "in.vcf", "fasta": folder / "ref.fa", "annotation": "", "task.cpus": 1, "prefix": "S1"}
+    words |= {"args": "--backend null --scores LLR", "task.process": "SPLICEBERTVEP_ANNOTATE"}
+    for name, value in words.items():
+        block = block.replace(f"${{{name}}}", str(value))
+    block = textwrap.dedent(block.replace("\\\\", "\\").replace("\\$", "$"))
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    environment["SPLICEBERT_VEP_CACHE"] = str(folder / "cache")
+    done = subprocess.run(["bash", "-ue", "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    declared = re.findall(r'path\("([^"]+)"\)|path "([^"]+)"', text)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        (one or other).replace("${prefix}", "S1") for one, other in declared if "moduleDir" not in one + other
+    }
+    version = importlib.metadata.version("splicebert-vep")
+    assert (tmp_path / "versions.yml").read_text() == f'"SPLICEBERTVEP_ANNOTATE":\n    splicebert-vep: {version}\n'
+    if section == "script":
+        assert len(scored(tmp_path / "S1.vcf.gz")) == 18
+        assert json.loads((tmp_path / "S1.json").read_text())["alleles"] == 18
+
+
+def test_the_nf_core_module_and_its_description_name_the_same_channels():
+    module, described = (NF_MODULE / "main.nf").read_text(), (NF_MODULE / "meta.yml").read_text()
+    emitted = re.findall(r"emit: (\w+)", module)
+    assert re.findall(r"^  (\w+):$", described.partition("output:")[2], re.MULTILINE) == emitted
+    taken = re.findall(r"(?:val|path)\((\w+)\)", module.partition("input:")[2].partition("output:")[0])
+    inputs = described.partition("\ninput:")[2].partition("\noutput:")[0]
+    assert re.findall(r"- (\w+):$", inputs, re.MULTILINE) == taken
+    for opening, closing in ("{}", "()", "[]"):
+        assert module.count(opening) == module.count(closing)
+
+
+@needs_modules("snakemake")
+def test_the_wrapper_of_snakemake_scores_a_file(folder, tmp_path):
+    wrapper = RECIPES / "snakemake-wrapper"
+    rule = (wrapper / "test" / "Snakefile").read_text()
+    rule = rule.replace("master/bio/splicebert-vep/annotate", f"file://{wrapper}")
+    rule = rule.replace("--annotation grch38", "--annotation grch38 --backend null --scores LLR")
+    (tmp_path / "Snakefile").write_text(rule)
+    shutil.copy(folder / "in.vcf", tmp_path / "S1.vcf")
+    shutil.copy(EXAMPLES / "brca1.fa.gz", tmp_path / "genome.fa.gz")
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    environment |= {"SPLICEBERT_VEP_CACHE": str(folder / "cache"), "XDG_CACHE_HOME": str(tmp_path / "xdg")}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "snakemake", "--cores", "1", "S1.splicebert.vcf.gz"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(scored(tmp_path / "S1.splicebert.vcf.gz")) == 18
+    assert json.loads((tmp_path / "S1.splicebert.json").read_text())["alleles"] == 18
+    assert "18 ALTs" in (tmp_path / "S1.splicebert.log").read_text()
