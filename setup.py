@@ -15,7 +15,7 @@ EMBED = ["h5py>=3.12"]  # embed, every nucleotide
 # embed -o FILE.h5ad. Not for tests: it wants pandas before 3, beside zarr; its tests skip where it is missing.
 ANNDATA = ["anndata>=0.12", *EMBED]
 DASK = ["distributed>=2025.1"]  # cohort --dask
-RECIPES = ["duckdb>=1.4", "genmod>=3.12", "pandas>=2.2", "polars>=1.30"]  # what docs/recipes use and PyPI has
+RECIPES = ["duckdb>=1.4", "genmod>=3.12", "multiqc>=1.35", "pandas>=2.2", "polars>=1.30"]  # of docs/recipes
 
 setup(
     name="splicebert-vep",

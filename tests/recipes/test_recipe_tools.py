@@ -1,5 +1,6 @@
 """The recipes for single files do what they say with the tools that are here; the others keep the tools' formats."""
 
+import ast
 import gzip
 import importlib.metadata
 import importlib.util
@@ -360,3 +361,45 @@ def test_the_wrapper_of_snakemake_scores_a_file(folder, tmp_path):
     assert len(scored(tmp_path / "S1.splicebert.vcf.gz")) == 18
     assert json.loads((tmp_path / "S1.splicebert.json").read_text())["alleles"] == 18
     assert "18 ALTs" in (tmp_path / "S1.splicebert.log").read_text()
+
+
+@needs_modules("multiqc")
+def test_multiqc_shows_the_numbers_of_each_sample(run, tmp_path):
+    samples = {"S1": "brca1", "S2": "multiallelic"}
+    for sample, name in samples.items():
+        source = EXAMPLES / f"{name}.expected.vcf"
+        assert run("report", source, "--multiqc", tmp_path / "qc", "--sample", sample)[0] == 0
+    words = ["--no-version-check", "--strict", "--outdir", "out", "qc"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "multiqc", *words],
+        cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out" / "multiqc_report.html").exists()
+    for part, table in (("statuses", "statuses_plot"), ("summary", "summary_table")):
+        text = (tmp_path / "out" / "multiqc_data" / f"multiqc_splicebert_vep_{table}.txt").read_text()
+        head, *rows = [line.split("\t") for line in text.splitlines()]
+        shown = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
+        assert shown.keys() == samples.keys()
+        for sample in samples:
+            written = json.loads((tmp_path / "qc" / f"{sample}.splicebert_{part}_mqc.json").read_text())
+            for key, value in written["data"][sample].items():
+                found = shown[sample][key]
+                assert found == value if isinstance(value, str) else float(found) == pytest.approx(value), key
+
+
+#: Names in conda-forge and bioconda where they are not PyPI's.
+CONDA = {"isal": "python-isal", "torch": "pytorch"}
+
+
+def test_the_bioconda_recipe_needs_what_setup_says():
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    needs = {word.arg: word.value for node in ast.walk(tree) if isinstance(node, ast.Call) for word in node.keywords}
+    wanted = {"python": ast.literal_eval(needs["python_requires"])}
+    for requirement in ast.literal_eval(needs["install_requires"]):
+        name, bounds = re.fullmatch(r"([\w-]+)(\W.*)", requirement).groups()
+        wanted[CONDA.get(name, name)] = bounds
+    del wanted["splicebert-vep-spec"]  # built in the same package
+    recipe = (RECIPES / "bioconda" / "meta.yaml").read_text()
+    run = recipe.partition("  run:\n")[2].partition("\n\n")[0]
+    assert dict(re.findall(r"^    - (\S+) (\S+)$", run, re.MULTILINE)) == wanted
