@@ -216,7 +216,8 @@ class Annotator:
             raise SettingsError(f"Annotator has no argument {unknown[0]}.", needed=needed)
         self.settings = settings = replace(settings or Settings(), **knobs)
         self.plugins = plugins or load_plugins()
-        self.delta = open_delta(self.plugins, settings, lambda: self.genes)
+        opened: list[GeneIndex] = []  # not self, which would keep models in memory until cycles are collected
+        self.delta = open_delta(self.plugins, settings, lambda: opened[0])
         scorers, origins = self.delta.scorers, self.plugins.origins("scorer")
         self.plan = plan_scores(scorers, origins, settings)
         backend = self.plugins.backends.get(settings.backend)
@@ -232,6 +233,7 @@ class Annotator:
         self._annotation = annotation
         self._table_name, self._table_digest = table.name, table.digest
         self.genes = GeneIndex(table)
+        opened.append(self.genes)
         self._engine = Engine(self.backend, flank=shape.flank, batch_tokens=settings.batch_tokens)
         self.reference = Reference(reference, assembly=table.assembly)  # last: a FASTA may take a minute to index
         self._names = Names(self.genes, self.reference)
