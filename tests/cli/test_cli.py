@@ -353,7 +353,7 @@ def test_a_cache_that_cannot_be_written_is_told_or_does_without(tmp_path):
     (tmp_path / "file").touch()
     environment = {**os.environ, "SPLICEBERT_VEP_CACHE": str(tmp_path / "file" / "cache")}
     done = pipe("annotate", VCF, *NULL, env=environment)
-    assert done.returncode == 3
+    assert done.returncode == 0
     assert b"SPLICEBERT_VEP_CACHE" in done.stderr
     fasta = tmp_path / "small.fa"
     fasta.write_text(">x\n" + "ACGT" * 300 + "\n")
