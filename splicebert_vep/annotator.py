@@ -248,12 +248,12 @@ class Annotator:
                 self._store = ScoreStore(store)
                 undo.callback(self._store.close)
                 self.stored_scoring = StoredScoring(
-                    self._store, self.space, self.plan, genes=self.genes, shape=shape, md5=self.reference.md5,
+                    self._store, self.space, self.plan, genes=self.genes, reference=self.reference, shape=shape,
                     scoring=self.scoring,
                 )  # fmt: skip
                 undo.pop_all()
         scoring = self.percentiles.over(self.stored_scoring or self.scoring)
-        self._pipeline = Pipeline(self.reference, scoring, shape, self.plan.offsets)
+        self._pipeline = Pipeline(self.reference, scoring, self.genes, shape, self.plan.offsets)
         self.lock = threading.Lock()
         self._process: int | None = os.getpid()
 

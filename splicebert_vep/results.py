@@ -106,13 +106,26 @@ class ScoredVariant:
         if gene:
             about = f"{gene.gene_id} {gene.transcript_id} ({gene.transcript_choice})"
             yield "gene", f"{gene.symbol or gene.gene_id} ({gene.strand})", about
-            place = gene.region if gene.site_offset is None else f"{gene.region} {gene.site_offset}"
-            yield "place", place, f"hits the {gene.site_hit} dinucleotide" if gene.site_hit else ""
+            numbers = [f"{name} {of}" for name, of in (("exon", gene.exon), ("intron", gene.intron)) if of]
+            yield "place", _place(gene.region, gene.site_offset), ", ".join([*numbers, *_hits(gene.site_hit)])
+            if gene.other_region or gene.other_site_hit:
+                place = _place(gene.other_region or "", gene.other_offset)
+                yield "elsewhere", place, ", ".join(["in another transcript", *_hits(gene.other_site_hit)])
         for spec in self.fields:
             value = outcome.values.get(spec.id)
             if value is not None:
                 yield spec.id, format_value(value), spec.description
         yield "status", str(outcome.status), outcome.reason
+
+
+def _place(region: str, offset: str | None) -> str:
+    return region if offset is None else f"{region} {offset}"
+
+
+def _hits(hit: str | None) -> list[str]:
+    if hit is None:
+        return []
+    return ["hits a donor and an acceptor dinucleotide" if hit == "both" else f"hits the {hit} dinucleotide"]
 
 
 @dataclass(slots=True)

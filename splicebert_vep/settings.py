@@ -13,7 +13,7 @@ from .model.registry import DEFAULT_MODEL, DEFAULT_SPLICE_MODEL, PREFERRED_SPLIC
 from .sequence.windows import WindowShape
 
 #: Raised by one whenever the same input can give another score; named under "Scores" in CHANGELOG.md.
-SCORE_VERSION = 2
+SCORE_VERSION = 3
 
 DISCLAIMER = "zero-shot scores, not calibrated to ACMG/AMP evidence, no PP3/BP4 threshold"
 
@@ -27,9 +27,42 @@ N_FRAC = FieldSpec("N_FRAC", "A", "Float", "Share of the REF window that is not 
 PERCENTILES = {"PCTL_KL_CTX": "KL_CTX", "PCTL_LLR": "LLR"}
 REGION_CLASS = FieldSpec("REGION_CLASS", "A", "String", "Region class that the percentiles are of, see docs/scores.md")
 
+_HIT = "donor, acceptor or both: the allele touches an annotated splice-site dinucleotide"
+
+#: Columns about the gene and the place in it, in output order, by the attribute of ``GeneContext`` that each shows.
+CONTEXT_FIELDS = {
+    "symbol": FieldSpec("SYMBOL", "A", "String", "Gene symbol"),
+    "gene_id": FieldSpec("GENE", "A", "String", "Gene id"),
+    "transcript_id": FieldSpec("TRANSCRIPT", "A", "String", "Reported transcript"),
+    "strand": FieldSpec("STRAND", "A", "String", "Strand of the gene"),
+    "region": FieldSpec(
+        "REGION", "A", "String",
+        "Of the reported transcript: CDS, 5_prime_UTR, 3_prime_UTR, exon or intron; upstream or downstream of it",
+    ),
+    "site_offset": FieldSpec(
+        "SITE_OFFSET", "A", "String",
+        "Place beside the nearest exon of the reported transcript: +5 or -12 intronic as in HGVS; 3 exonic, from the "
+        "nearest splice site (1 = edge base)",
+    ),
+    "distance": FieldSpec(
+        "DISTANCE", "A", "Integer",
+        "nt to the nearest splice site of the reported transcript: 1 = base beside an exon's edge, on either side; 0 = "
+        "across the edge",
+    ),
+    "site_hit": FieldSpec("SITE_HIT", "A", "String", f"{_HIT} of the reported transcript"),
+    "exon": FieldSpec("EXON", "A", "String", "Exon number / number of exons of the reported transcript"),
+    "intron": FieldSpec("INTRON", "A", "String", "Intron number / number of introns of the reported transcript"),
+    "other_region": FieldSpec(
+        "OTHER_REGION", "A", "String",
+        "exon or intron of another transcript, whose exon or splice site is nearer than the reported transcript's",
+    ),
+    "other_offset": FieldSpec("OTHER_OFFSET", "A", "String", "Place there, written as SITE_OFFSET"),
+    "other_site_hit": FieldSpec("OTHER_SITE_HIT", "A", "String", f"{_HIT} that only other transcripts have"),
+}  # fmt: skip
+
 #: Names of output columns that no scorer may take.
 RESERVED_FIELDS = (
-    "ALLELE", "SYMBOL", "GENE", "TRANSCRIPT", "STRAND", "REGION", "SITE_OFFSET", "SITE_HIT", "NGENES", "STATUS",
+    "ALLELE", *(field.id for field in CONTEXT_FIELDS.values()), "NGENES", "STATUS",
     "CHROM", "POS", "ID", "REF", "ALT", "START", "SPAN_REF", "SPAN_ALT", "TRANSCRIPT_CHOICE", "BIOTYPE", "REASON",
     "GENE_KEY", *PERCENTILES, REGION_CLASS.id, N_FRAC.id,
 )  # fmt: skip

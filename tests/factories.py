@@ -556,7 +556,7 @@ class FakeGenes:
 
     found: list[GeneContext]
 
-    def contexts(self, contig: str, start: int, end: int) -> list[GeneContext]:
+    def contexts(self, contig: str, start: int, end: int, shift: int = 0) -> list[GeneContext]:
         return list(self.found)
 
 
@@ -567,6 +567,9 @@ class FakeRecord:
     ref: str
     alts: tuple[str, ...]
     id: str = "."
+
+    def info(self) -> dict[str, str]:
+        return {}
 
 
 def gene(gene_id="G1", strand="+", donor=None, acceptor=None, biotype="protein_coding", near_site=True) -> GeneContext:
@@ -623,7 +626,7 @@ def pipeline(reference, genes, backend=None, *, width=200, flank=20, scores=ALL_
     guarded = GuardedBackend(backend or NullBackend(), plugins.origins("backend")["null"])
     engine = Engine(guarded, flank=flank, batch_tokens=batch_tokens)
     scoring = Scoring(reference, genes, settings.shape, engine, plan, with_choice(plan, scorers, origins))
-    return Pipeline(reference, scoring, scoring.shape)
+    return Pipeline(reference, scoring, genes, scoring.shape)
 
 
 # A small genome with overlapping genes, and what a run with joins says on it; for the tests of joins.

@@ -55,8 +55,27 @@ class Oracle:
     width: int
     flank: int
 
+    def turned(self) -> Oracle:
+        return Oracle(self.model, revcomp(self.genome), self.width, self.flank)
+
+    def mirrored(self, site: range | None) -> range | None:
+        return site and range(len(self.genome) - site.stop, len(self.genome) - site.start)
+
+    def at_three_prime(self, start: int, ref: str, alt: str) -> tuple[int, str, str]:
+        """Return a change of length, moved right as far as it goes, as the other strand has it."""
+        if not (ref and alt):
+            moving = ref or alt
+            while self.genome[start + len(ref)] == moving[0]:
+                start, moving = start + 1, moving[1:] + moving[0]
+            ref, alt = (moving, "") if ref else ("", moving)
+        return len(self.genome) - start - len(ref), revcomp(ref), revcomp(alt)
+
     def score(self, start, ref, alt, strand, donor=None, acceptor=None, window_start=None) -> dict[str, float]:
         width, flank, shift = self.width, self.flank, len(ref) - len(alt)
+        if shift and strand == "+" and window_start is None:
+            return self.turned().score(
+                *self.at_three_prime(start, ref, alt), "-", *map(self.mirrored, (donor, acceptor))
+            )
         if window_start is None:
             window_start = start - (width - max(len(ref), len(alt))) // 2
         left = start - window_start

@@ -107,14 +107,21 @@ class GeneContext:
             ``longest_CDS``, ``smallest_id``).
         biotype: gene biotype as annotated, e.g. ``protein_coding``.
         strand: ``+`` or ``-``.
-        region: ``CDS``, ``5_prime_UTR``, ``3_prime_UTR``, ``exon`` or ``intron``.
+        region: ``CDS``, ``5_prime_UTR``, ``3_prime_UTR``, ``exon`` or ``intron`` of the reported transcript;
+            ``upstream`` or ``downstream`` of it where only other transcripts of the gene reach.
         site_offset: ``+5`` / ``-12`` (intronic, HGVS-like) or ``3`` (exonic distance to the nearest splice
-            site's edge, 1 = the edge base); None when the nearest edge is no splice site.
+            site's edge, 1 = the edge base), in the reported transcript; None when the nearest edge is no splice site.
         site_hit: ``donor``, ``acceptor``, ``both`` or None: the span touches an annotated dinucleotide of
-            any transcript of the gene.
-        donor: the two intronic nt after the nearest exon, or None when that exon has no donor.
-        acceptor: the two intronic nt before the nearest exon, or None when that exon has no acceptor.
-        near_site: the span lies in an exon or within 50 nt of a splice site of the gene.
+            the reported transcript, at any of the places where the same insertion or deletion can stand.
+        donor: the two intronic nt after the reported transcript's nearest exon, or None when that exon has no donor.
+        acceptor: the two intronic nt before it, or None when that exon has no acceptor.
+        near_site: the span lies in an exon or within 50 nt of a splice site of any transcript of the gene.
+        distance: nt to the reported transcript's nearest splice site: 1 for the bases beside the edge of an exon, on
+            either side, 0 when the span lies across the edge; None when the transcript has no splice site.
+        exon, intron: number along the reported transcript and how many there are, ``20/23``, ``20-21/23``.
+        other_region, other_offset: ``exon`` or ``intron``, and the offset, in another transcript of the gene, where
+            its exon or its nearer splice site says more than the reported one.
+        other_site_hit: as ``site_hit``, of sites that the reported transcript does not have.
     """
 
     gene_id: str
@@ -129,6 +136,12 @@ class GeneContext:
     donor: Interval | None
     acceptor: Interval | None
     near_site: bool
+    distance: int | None = None
+    exon: str | None = None
+    intron: str | None = None
+    other_region: str | None = None
+    other_offset: str | None = None
+    other_site_hit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,15 +22,12 @@ from numpy.typing import NDArray
 
 from ..errors import AnnotationError, suggestion
 from .contigs import ContigNames, accession_assembly, canonical_name, is_mitochondrial
-from .gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED, GeneTable, Ints, is_table
+from .gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED, SHORTEST_INTRON, GeneTable, Ints, is_table
 from .ids import is_accession, stable_id
 
 DEFAULT_BIOTYPES = ("protein_coding", "lncRNA")
 #: SpliceAI's table, StringTie, PacBio and UCSC do not say what their genes are.
 UNSPECIFIED_BIOTYPE = "unspecified"
-#: nt. Annotations hold gaps of 1 to 5 nt between exons of a transcript, which keep a reading frame or follow an
-#: alignment and never have GT-AG; the shortest introns known in any eukaryote have 15 nt.
-SHORTEST_INTRON = 10
 
 _MANE_SELECT, _LONGEST_CDS, _SMALLEST_ID = map(CHOICES.index, ("MANE_Select", "longest_CDS", "smallest_id"))
 _TAGS = CHOICES[:_LONGEST_CDS]

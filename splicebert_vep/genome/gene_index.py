@@ -1,32 +1,31 @@
-"""Answer which genes a span lies in, and where in each of them: region, nearest exon, splice sites.
+"""Answer which genes a span lies in, and where in each of them: region, exon, distance to splice sites.
 
 A span is 0-based half-open on the forward strand. An insertion is the empty span ``start == end == p`` between the
 bases p - 1 and p; it is inside an interval only when both of them are, so for every span alike
 ``a < end and b > start`` tells whether it touches [a, b).
 
-The nearest exon, among the distinct exons of all transcripts of the gene; ties go to the smallest start and end:
+The place is that in the reported transcript. Its nearest exon is the one that the span touches, of several the first of
+the transcript; else the one with the fewest bases between, of two the first: HGVS counts the middle base of an intron
+from the exon before it. A place in another transcript has fields of its own, and only where it says more: the span
+touches an exon of another transcript and none of the reported one, or a splice site of another is nearer and at most
+100 nt away; outside of the reported transcript at any distance.
 
-1. an exon of the reported transcript that the span touches, or that has a splice site within 50 nt of it: the one with
-   the fewest bases between;
-2. else one whose donor or acceptor dinucleotide the span touches: the one with the fewest bases between;
-3. else one that contains the span, the one with the nearest edge on either side; else one that it touches;
-4. else the one with the fewest bases between span and edge: the reported transcript's first.
+An insertion or deletion in a repeat can stand at several places. It is put as far 3' in the gene's transcript as it
+goes, as HGVS does, so that the same change of an RNA has one place on either strand. A splice site counts as hit when
+it is at any of them.
 
-Rules 1 and 2 come first because retained introns and extended exons of other transcripts contain a quarter of the
-positions next to the reported transcript's own exons: by containment alone a variant at +1 would be measured against a
-splice site far away. Region and site offset speak of that same exon.
-
-The site offset is counted from the base of the span that is closest to the edge; an insertion has two neighbours,
-and the one closer to the edge counts. So an insertion right at an exon's 3' end is +1, as is a substitution of the
-first intronic base; one between the intronic bases 4 and 5 is +4; one between the last two exonic bases is 1.
+Counts begin with 1 at the base beside an exon's edge, on either side, and are those of the base that is closest. An
+insertion has two neighbours, and the one closer to the edge counts: one between the intronic bases 4 and 5 is +4, one
+between the last two exonic bases is 1. Right at the edge it belongs to the base before it in the transcript, as HGVS
+names a duplication: after an exon's last base it is exonic, before an exon's first base it is -1.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -34,9 +33,12 @@ import numpy as np
 from splicebert_vep_spec import GeneContext, Interval
 
 from .contigs import ContigNames
-from .gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED, GeneTable
+from .gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED, SHORTEST_INTRON, GeneTable
 
 NEAR_SITE = 50  # nt
+OTHER_SITE = 100  # nt: a nearer splice site of another transcript is told to this distance
+#: Regions of a span in the gene, but 5' or 3' of the whole reported transcript.
+UPSTREAM, DOWNSTREAM = "upstream", "downstream"
 _SITE = 2  # nt: the intronic dinucleotide beside an exon
 _GENES_KEPT = 256
 _SPANS_KEPT = 4096
@@ -118,15 +120,16 @@ class GeneIndex:
         found = self._lengths.find(name)
         return None if found is None else self.table.contig_lengths[found]
 
-    def contexts(self, contig: str, start: int, end: int) -> list[GeneContext]:
+    def contexts(self, contig: str, start: int, end: int, shift: int = 0) -> list[GeneContext]:
         """Return the context of a span in each gene that it touches, ordered by gene id.
 
         Args:
             contig: under any naming.
-            start, end: 0-based half-open; equal for an insertion, which is outside a gene or exon at whose very
-                boundary it lies.
+            start, end: 0-based half-open; equal for an insertion, which is outside a gene at whose very boundary it
+                lies.
+            shift: how far to the right the same insertion or deletion can stand; see ``sequence.alleles.placements``.
         """
-        return list(self._remembered(contig, start, end))
+        return list(self._remembered(contig, start, end, shift))
 
     def touches(self, contig: str, start: int, end: int) -> bool:
         """Tell whether a span touches a gene; arguments as for ``contexts``."""
@@ -148,7 +151,7 @@ class GeneIndex:
             for gene in self._touched(contig, start, end)
             if gene.gene_id == gene_id
             for exon in gene.exons
-            if exon.start < end and exon.end > start
+            if exon.touches(start, end)
         ]
 
     def transcripts(self, contig: str, start: int, end: int) -> list[Transcript]:
@@ -161,10 +164,10 @@ class GeneIndex:
         return self._gene(row).transcript()
 
     def extent(self, context: GeneContext, contig: str, start: int, end: int) -> tuple[int, int]:
-        """Return start and end of a gene that a span touches, 0-based half-open.
+        """Return start and end of a gene, 0-based half-open.
 
         Args:
-            context: one of ``contexts(contig, start, end)``.
+            context: one of ``contexts(contig, start, end)``, at any of the places where an allele can stand.
             contig, start, end: of the span; see ``contexts``.
         """
         gene = self._gene_of(context, contig, start, end)
@@ -188,16 +191,24 @@ class GeneIndex:
 
     def _gene_of(self, context: GeneContext, contig: str, start: int, end: int) -> _Gene:
         """Return the gene that gave a context; a long span can touch two genes of one id."""
-        same = [gene for gene in self._touched(contig, start, end) if gene.gene_id == context.gene_id]
-        return same[0] if len(same) == 1 else next(gene for gene in same if gene.context(start, end) == context)
+        same = self._genes_named(context.gene_id, contig, start, end)
+        touched = [gene for gene in same if gene.start < end and gene.end > start]
+        return next((gene for gene in touched[1:] if gene.context(start, end, 0) == context), same[0])
 
     def _touched(self, contig: str, start: int, end: int) -> list[_Gene]:
         name = self._names.find(contig)
         return [self._gene(row) for row in self._contigs[name].rows(start, end)] if name is not None else []
 
-    def _find_contexts(self, contig: str, start: int, end: int) -> tuple[GeneContext, ...]:
-        genes = sorted(self._touched(contig, start, end), key=lambda gene: (gene.gene_id, gene.start))
-        return tuple(gene.context(start, end) for gene in genes)
+    def _genes_named(self, gene_id: str, contig: str, start: int, end: int) -> list[_Gene]:
+        """Return the genes of an id on a contig, of which there may be several, the nearest to a span first."""
+        name = self._names.find(contig)
+        rows = [] if name is None else self._contigs[name].by_id(self.table.gene_ids).get(gene_id, [])
+        genes = [self._gene(row) for row in rows]
+        return sorted(genes, key=lambda gene: max(0, start - gene.end, gene.start - end))
+
+    def _find_contexts(self, contig: str, start: int, end: int, shift: int) -> tuple[GeneContext, ...]:
+        genes = sorted(self._touched(contig, start, end + shift), key=lambda gene: (gene.gene_id, gene.start))
+        return tuple(found for gene in genes if (found := gene.context(start, end, shift)))
 
 
 class _ContigGenes:
@@ -206,6 +217,14 @@ class _ContigGenes:
     def __init__(self, first: int, starts: list[int], ends: list[int]) -> None:
         self._first, self._starts, self._ends = first, starts, ends
         self._reach = list(accumulate(ends, max))  # largest end so far: no gene before reaches further
+        self._by_id: dict[str, list[int]] = {}
+
+    def by_id(self, ids: Sequence[str]) -> dict[str, list[int]]:
+        """Return the table rows of these genes by id; ``ids`` are those of the whole table."""
+        if not self._by_id:
+            for row in range(self._first, self._first + len(self._starts)):
+                self._by_id.setdefault(ids[row], []).append(row)
+        return self._by_id
 
     def rows(self, start: int, end: int) -> list[int]:
         low, high = bisect_right(self._reach, start), bisect_left(self._starts, end)
@@ -220,15 +239,83 @@ class _DistinctExon(NamedTuple):
     reported: bool
     left: bool
     right: bool
-    donor: Interval | None
-    acceptor: Interval | None
 
     def touches(self, start: int, end: int) -> bool:
         return self.start < end and self.end > start
 
-    def between(self, start: int, end: int) -> int:
-        """Count the bases between a span and the exon; 0 when they touch."""
-        return max(0, start - self.end, self.start - end)
+    def edges(self) -> Iterator[_Edge]:
+        """Yield the edges that are splice sites."""
+        if self.left:
+            yield _Edge(self.start, self.end)
+        if self.right:
+            yield _Edge(self.end, self.start)
+
+
+class _Edge(NamedTuple):
+    """A splice site by the edge of its exon: between the bases ``at - 1`` and ``at``; ``far`` is the exon's other."""
+
+    at: int
+    far: int
+
+    @property
+    def site(self) -> Interval:
+        """The intronic dinucleotide."""
+        return Interval(self.at - _SITE, self.at) if self.far > self.at else Interval(self.at, self.at + _SITE)
+
+    def is_donor(self, *, plus: bool) -> bool:
+        return (self.far < self.at) == plus
+
+    def distance(self, start: int, end: int) -> int:
+        """Count from the edge to a span: 1 for the base beside it, 0 for a span with bases on both sides."""
+        if start < self.at < end:
+            return 0
+        width = 1 if start < end else 0  # an insertion's closer neighbour is one base nearer than its farther one
+        return max(1, (self.at - end if end <= self.at else start - self.at) + width)
+
+
+class _Sites:
+    """Splice sites of a gene, for questions about spans; of exons that share an edge the longest one counts."""
+
+    def __init__(self, edges: Iterable[_Edge], *, plus: bool) -> None:
+        longest: dict[tuple[int, bool], _Edge] = {}
+        for edge in edges:
+            key = edge.at, edge.far > edge.at
+            longest[key] = max(longest.get(key, edge), edge, key=lambda one: abs(one.far - one.at))
+        self._plus = plus
+        self.edges = sorted(longest.values())
+        self.at = [edge.at for edge in self.edges]
+        sites = sorted((edge.site.start, edge.is_donor(plus=plus)) for edge in self.edges)
+        self._starts, self._donors = [start for start, _ in sites], [donor for _, donor in sites]
+
+    def __contains__(self, edge: _Edge) -> bool:
+        at = bisect_left(self.at, edge.at)
+        return any(one.at == edge.at and (one.far > one.at) == (edge.far > edge.at) for one in self.edges[at : at + 2])
+
+    def hit(self, start: int, end: int) -> str | None:
+        """Return of which kind the dinucleotides are that a span touches: donor, acceptor, both or None."""
+        touched = set(self._donors[bisect_right(self._starts, start - _SITE) : bisect_left(self._starts, end)])
+        return None if not touched else "both" if len(touched) > 1 else "donor" if True in touched else "acceptor"
+
+    def nearest(self, start: int, end: int) -> int | None:
+        """Return the smallest count from an edge to a span, None where there are no sites."""
+        first, last = bisect_right(self.at, start), bisect_left(self.at, end)
+        around = self.edges[max(0, first - 1) : last + 1]
+        return min((edge.distance(start, end) for edge in around), default=None)
+
+    def nearer(self, start: int, end: int, than: int | None) -> _Edge | None:
+        """Return the nearest edge with a smaller count that a span is beside: in its exon, or on its intron's side."""
+        found: list[tuple[tuple[int, bool, int], _Edge]] = []
+        first, last = bisect_right(self.at, start), bisect_left(self.at, end)
+        for walk in (range(first - 1, -1, -1), range(first, last), range(max(first, last), len(self.edges))):
+            for edge in map(self.edges.__getitem__, walk):
+                count = edge.distance(start, end)
+                if than is not None and count >= than:
+                    break
+                exonic = (edge.far > edge.at) == (end > edge.at)
+                if not exonic or (min(edge) < end and max(edge) > start):
+                    found.append(((count, not exonic, edge.at if self._plus else -edge.at), edge))
+                    break
+        return min(found)[1] if found else None
 
 
 class _Gene:
@@ -240,24 +327,42 @@ class _Gene:
         self.start, self.end = int(table.gene_start[row]), int(table.gene_end[row])
         self._symbol, self._biotype = table.symbols[row], table.biotypes[row]
         self._transcript, self._choice = table.transcript_ids[row], CHOICES[int(table.choice[row])]
-        self._plus = bool(table.gene_strand[row] > 0)
+        self._plus = plus = bool(table.gene_strand[row] > 0)
         self._cds_start, self._cds_end = int(table.cds_start[row]), int(table.cds_end[row])
 
         rows = slice(int(table.exon_offsets[row]), int(table.exon_offsets[row + 1]))
         starts, ends = table.exon_start[rows].tolist(), table.exon_end[rows].tolist()
         flags = table.exon_flags[rows].tolist()
-        self.exons = [_exon(*columns, plus=self._plus) for columns in zip(starts, ends, flags, strict=True)]
-        self._by_end = sorted(self.exons, key=lambda exon: exon.end)
-        self._starts, self._ends = starts, sorted(ends)
-        self._reach = list(accumulate(ends, max))
+        self.exons = [_exon(*columns, plus=plus) for columns in zip(starts, ends, flags, strict=True)]
+        self._starts, self._reach = starts, list(accumulate(ends, max))
 
-    def context(self, start: int, end: int) -> GeneContext:
-        low, high = bisect_right(self._reach, start - NEAR_SITE), bisect_left(self._starts, end + NEAR_SITE)
-        near = [exon for exon in self.exons[low:high] if exon.end > start - NEAR_SITE]
-        touched = [exon for exon in near if exon.touches(start, end)]
-        at_donor = [exon for exon in near if _touches(exon.donor, start, end)]
-        at_acceptor = [exon for exon in near if _touches(exon.acceptor, start, end)]
-        exon = self._nearest(near, [*at_donor, *at_acceptor], touched, start, end)
+        self._own = _of_transcript([exon for exon in self.exons if exon.reported])
+        self._own_sites = _Sites((edge for exon in self._own for edge in exon.edges()), plus=plus)
+        self._sites = _Sites((edge for exon in self.exons for edge in exon.edges()), plus=plus)
+        others = (edge for exon in self.exons for edge in exon.edges() if edge not in self._own_sites)
+        self._other_sites = _Sites(others, plus=plus)
+        #: Where an exon of the reported transcript meets an intron.
+        self._inner = {edge for pair in pairwise(self._own) for edge in (pair[0].end, pair[1].start)}
+
+    def context(self, start: int, end: int, shift: int) -> GeneContext | None:
+        """Return the context of a span that can stand up to ``shift`` further right; None where it lies outside."""
+        anywhere = start, end + shift  # of a span of some length all places together, of an insertion all gaps
+        if self._plus:
+            start, end = start + shift, end + shift
+        if not (self.start < end and self.end > start):
+            return None
+        low, high = bisect_right(self._reach, start), bisect_left(self._starts, end)
+        touched = [exon for exon in self.exons[low:high] if exon.touches(start, end)]
+        here = self._settled(start, end, self._inner)
+        nearest, region, exons, introns = self._in_transcript(*here)
+        distance = self._own_sites.nearest(*here)
+        left, right = (edge.site if edge else None for edge in _edges_of(nearest))
+        if region in (UPSTREAM, DOWNSTREAM):
+            limit = distance
+        else:
+            limit = OTHER_SITE + 1 if distance is None else min(distance, OTHER_SITE + 1)
+        other_region, other_offset = self._elsewhere(start, end, touched, limit, exonic=bool(exons))
+        near = self._sites.nearest(start, end)
         return GeneContext(
             self.gene_id,
             self._symbol,
@@ -265,16 +370,22 @@ class _Gene:
             self._choice,
             self._biotype,
             "+" if self._plus else "-",
-            self._region(any(one.reported for one in touched), start, end) if exon.touches(start, end) else "intron",
-            self._site_offset(exon, start, end),
-            ("both" if at_acceptor else "donor") if at_donor else "acceptor" if at_acceptor else None,
-            exon.donor,
-            exon.acceptor,
-            bool(touched) or any(_has_edge_near(one, start, end) for one in near),
+            region,
+            None if region in (UPSTREAM, DOWNSTREAM) else self._site_offset(nearest, *here),
+            self._own_sites.hit(*anywhere),
+            right if self._plus else left,
+            left if self._plus else right,
+            bool(touched) or (near is not None and near <= NEAR_SITE),
+            distance,
+            exons,
+            introns,
+            other_region,
+            other_offset,
+            self._other_sites.hit(*anywhere),
         )
 
     def transcript(self) -> Transcript:
-        exons = [Interval(exon.start, exon.end) for exon in self.exons if exon.reported]
+        exons = [Interval(exon.start, exon.end) for exon in self._own]
         return Transcript(
             self.gene_id,
             self._symbol,
@@ -287,92 +398,94 @@ class _Gene:
 
     def splice_sites(self) -> Iterable[SpliceSite]:
         strand = "+" if self._plus else "-"
-        for exon in self.exons:
-            for kind, site in (("donor", exon.donor), ("acceptor", exon.acceptor)):
-                if site:
-                    yield SpliceSite(kind, strand, site)
+        for edge in self._sites.edges:
+            yield SpliceSite("donor" if edge.is_donor(plus=self._plus) else "acceptor", strand, edge.site)
 
-    def _nearest(
-        self,
-        near: list[_DistinctExon],
-        by_site: list[_DistinctExon],
-        touched: list[_DistinctExon],
-        start: int,
-        end: int,
-    ) -> _DistinctExon:
-        """Return the nearest exon by the rules of the module.
+    def _settled(self, start: int, end: int, edges: Container[int]) -> tuple[int, int]:
+        """Return a span; of an insertion right at one of these edges the base before it in the transcript."""
+        if start < end or start not in edges:
+            return start, end
+        return (start - 1, start) if self._plus else (start, start + 1)
+
+    def _in_transcript(self, start: int, end: int) -> tuple[_DistinctExon, str, str | None, str | None]:
+        """Return the nearest exon of the reported transcript, the region, and numbers of touched exons and introns."""
+        own = self._own
+        touched = [i for i, exon in enumerate(own) if exon.touches(start, end)]
+        introns = [i for i, (left, right) in enumerate(pairwise(own)) if left.end < end and right.start > start]
+        numbers = self._numbers(touched, len(own)), self._numbers(introns, len(own) - 1)
+        if touched:
+            return own[touched[0 if self._plus else -1]], self._exonic_region(start, end), *numbers
+        before = [exon for exon in own if exon.end <= start]
+        after = [exon for exon in own if exon.start >= end]
+        if not before or not after:
+            outside = UPSTREAM if bool(after) == self._plus else DOWNSTREAM
+            return (before[-1] if before else after[0]), outside, *numbers
+        left, right = start - before[-1].end, after[0].start - end
+        nearer_left = left < right or (left == right and self._plus)
+        return (before[-1] if nearer_left else after[0]), "intron", *numbers
+
+    def _numbers(self, found: Sequence[int], count: int) -> str | None:
+        """Return numbers along the transcript, as VEP writes them: 2/5, 2-3/5."""
+        if not found:
+            return None
+        first, last = (found[0] + 1, found[-1] + 1) if self._plus else (count - found[-1], count - found[0])
+        return f"{first}/{count}" if first == last else f"{first}-{last}/{count}"
+
+    def _elsewhere(
+        self, start: int, end: int, touched: Sequence[_DistinctExon], limit: int | None, *, exonic: bool
+    ) -> tuple[str | None, str | None]:
+        """Return region and offset in another transcript where they say more than those in the reported one.
 
         Args:
-            near: exons within 50 nt of the span.
-            by_site: those of them whose dinucleotide it touches.
-            touched: those of them that it touches itself.
+            touched: exons of any transcript that the span touches.
+            limit: a splice site says more when it is nearer than this.
+            exonic: whether the span touches an exon of it.
         """
-        own = [
-            exon
-            for exon in near
-            if exon.reported
-            and (exon.touches(start, end) or (exon.left and end <= exon.start) or (exon.right and start >= exon.end))
-        ]
-        if found := own or by_site:  # rules 1 and 2
-            return min(found, key=lambda exon: (exon.between(start, end), exon.start, exon.end))
-        around = [exon for exon in touched if exon.start <= start and end <= exon.end]
-        if around:
-            return min(around, key=lambda exon: (min(start - exon.start, exon.end - end), exon.start, exon.end))
-        return touched[0] if touched else self._exon_beside(start, end)  # they are sorted by start and end
+        here = self._settled(start, end, self._other_sites.at)
+        others = [] if exonic else [exon for exon in touched if not exon.reported]
+        if others:
+            offsets = [(self._site_offset(exon, *here), exon) for exon in others]
+            return "exon", min(
+                (offset for offset, _ in offsets), key=lambda offset: int(offset) if offset else self.end - self.start
+            )
+        edge = self._other_sites.nearer(*here, limit)
+        if edge is None:
+            return None, None
+        exon_after = edge.far > edge.at
+        exon = _DistinctExon(min(edge), max(edge), reported=False, left=exon_after, right=not exon_after)
+        return "exon" if exon.touches(*here) else "intron", self._site_offset(exon, *here)
 
-    def _exon_beside(self, start: int, end: int) -> _DistinctExon:
-        """Return the nearest exon of a span that touches none: rule 4."""
-        before, after = bisect_right(self._ends, start), bisect_left(self._starts, end)
-        left = start - self._ends[before - 1] if before else None
-        right = self._starts[after] - end if after < len(self._starts) else None
-        nearest: list[_DistinctExon] = []
-        if left is not None and (right is None or left <= right):
-            nearest += self._by_end[bisect_left(self._ends, self._ends[before - 1]) : before]
-        if right is not None and (left is None or right <= left):
-            nearest += self.exons[after : bisect_right(self._starts, self._starts[after])]
-        return min(nearest, key=lambda exon: (not exon.reported, exon.start, exon.end))
-
-    def _region(self, in_reported: bool, start: int, end: int) -> str:
-        if self._cds_start < 0 or not in_reported:
+    def _exonic_region(self, start: int, end: int) -> str:
+        if self._cds_start < 0:
             return "exon"
         if self._cds_start < end and self._cds_end > start:
             return "CDS"
         return "5_prime_UTR" if (end <= self._cds_start) == self._plus else "3_prime_UTR"
 
     def _site_offset(self, exon: _DistinctExon, start: int, end: int) -> str | None:
-        width = 1 if start < end else 0  # an insertion's closer neighbour is one base nearer than its farther one
+        """Return the count from an exon's edge, signed in an intron; None where the nearest edge is no splice site."""
+        left, right = _edges_of(exon)
         if start >= exon.end:
-            return f"{'+' if self._plus else '-'}{max(1, start - exon.end + width)}" if exon.right else None
+            return f"{'+' if self._plus else '-'}{right.distance(start, end)}" if right else None
         if end <= exon.start:
-            return f"{'-' if self._plus else '+'}{max(1, exon.start - end + width)}" if exon.left else None
-        if exon.left and exon.right:
-            return str(max(1, min(start - exon.start, exon.end - end) + width))
-        if exon.left:
-            return str(max(1, start - exon.start + width))
-        return str(max(1, exon.end - end + width)) if exon.right else None
+            return f"{'-' if self._plus else '+'}{left.distance(start, end)}" if left else None
+        counts = [edge.distance(start, end) for edge in (left, right) if edge]
+        return str(max(1, min(counts))) if counts else None
 
 
 def _exon(start: int, end: int, flags: int, *, plus: bool) -> _DistinctExon:
     acceptor, donor = bool(flags & HAS_ACCEPTOR), bool(flags & HAS_DONOR)
     left, right = (acceptor, donor) if plus else (donor, acceptor)
-    before = Interval(start - _SITE, start) if left else None
-    after = Interval(end, end + _SITE) if right else None
-    return _DistinctExon(
-        start=start,
-        end=end,
-        reported=bool(flags & REPORTED),
-        left=left,
-        right=right,
-        donor=after if plus else before,
-        acceptor=before if plus else after,
-    )
+    return _DistinctExon(start, end, bool(flags & REPORTED), left, right)
 
 
-def _touches(site: Interval | None, start: int, end: int) -> bool:
-    return site is not None and site.start < end and site.end > start
+def _of_transcript(exons: Sequence[_DistinctExon]) -> list[_DistinctExon]:
+    """Return the exons of one transcript, by position, with its own splice sites: those of others may share an exon."""
+    joined = [False, *(after.start - before.end >= SHORTEST_INTRON for before, after in pairwise(exons)), False]
+    return [exon._replace(left=joined[i], right=joined[i + 1]) for i, exon in enumerate(exons)]
 
 
-def _has_edge_near(exon: _DistinctExon, start: int, end: int) -> bool:
-    """Tell whether a splice site of the exon lies within 50 nt of a span; an exon within 50 nt may have a far edge."""
-    edges = ([exon.start] if exon.left else []) + ([exon.end] if exon.right else [])
-    return any(edge < end + NEAR_SITE and edge > start - NEAR_SITE for edge in edges)
+def _edges_of(exon: _DistinctExon) -> tuple[_Edge | None, _Edge | None]:
+    """Return the left and the right edge, None where it is no splice site."""
+    left, right = _Edge(exon.start, exon.end), _Edge(exon.end, exon.start)
+    return left if exon.left else None, right if exon.right else None

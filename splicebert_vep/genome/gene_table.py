@@ -22,6 +22,9 @@ Ints = NDArray[np.int64]
 CHOICES = ("MANE_Select", "MANE_Plus_Clinical", "Ensembl_canonical", "longest_CDS", "smallest_id")
 #: Bits of ``GeneTable.exon_flags``.
 HAS_ACCEPTOR, HAS_DONOR, REPORTED = 1, 2, 4
+#: nt. Annotations hold gaps of 1 to 5 nt between exons of a transcript, which keep a reading frame or follow an
+#: alignment and never have GT-AG; the shortest introns known in any eukaryote have 15 nt.
+SHORTEST_INTRON = 10
 
 _KIND = "splicebert-vep gene table"
 _FORMAT = 2

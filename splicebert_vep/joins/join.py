@@ -322,11 +322,11 @@ class Joins:
 
 
 def _with_values(reports: Sequence[RecordReport], values: Iterator[Mapping[str, Value]]) -> list[RecordReport]:
-    """Return reports whose outcomes in a gene have more values, taken from an iterator in their order."""
+    """Return reports whose outcomes in a gene have more values, taken from an iterator in the order of ``_queries``."""
 
     def added(allele: AlleleReport) -> AlleleReport:
         contexts = tuple(
-            one if one.context is None else replace(one, values={**one.values, **next(values)})
+            one if one.context is None or allele.allele is None else replace(one, values={**one.values, **next(values)})
             for one in allele.contexts
         )
         return replace(allele, contexts=contexts)
@@ -337,7 +337,7 @@ def _with_values(reports: Sequence[RecordReport], values: Iterator[Mapping[str, 
 def _queries(
     records: Sequence[RecordWithInfo], reports: Sequence[RecordReport], *, with_info: bool
 ) -> Iterator[JoinQuery]:
-    """Yield a query per allele x gene. An ALT without gene is not asked for: its status says why it has no values."""
+    """Yield a query per allele x gene. No other ALT is asked for: its status says why it has no values."""
     for record, report in zip(records, reports, strict=True):
         info = record.info() if with_info else {}
         for allele in report.alleles:

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from splicebert_vep_spec import GeneContext, InfoAdapter, InfoField, RecordReport, RunInfo, Value
 
+from ..settings import CONTEXT_FIELDS
+
 T = TypeVar("T")
 
 
@@ -31,24 +33,14 @@ def per_run(make: Callable[[RunInfo], T]) -> Callable[[RunInfo], T]:
 
 
 PREFIX = "SpliceBERT_"
-#: VCF descriptions of the columns about the gene by their ids, in output order.
-CONTEXT_FIELDS = {
-    "SYMBOL": "Gene symbol",
-    "GENE": "Gene id",
-    "TRANSCRIPT": "Reported transcript",
-    "STRAND": "Strand of the gene",
-    "REGION": "CDS, 5_prime_UTR, 3_prime_UTR, exon or intron",
-    "SITE_OFFSET": "Distance to the nearest exon: +5 or -12 intronic as in HGVS; 3 exonic, from the nearest site "
-    "(1 = edge base)",
-    "SITE_HIT": "donor, acceptor or both: the span touches an annotated splice-site dinucleotide of any transcript",
-}
-_shown = attrgetter("symbol", "gene_id", "transcript_id", "strand", "region", "site_offset", "site_hit")
+CONTEXT_IDS = tuple(field.id for field in CONTEXT_FIELDS.values())
+_shown = attrgetter(*CONTEXT_FIELDS)
 _STATUS = "Why an ALT has or has no scores: OK or the reason word, see docs/formats.md"
 _NO_GENE: tuple[Value, ...] = (None,) * len(CONTEXT_FIELDS)
 
 
 def context_values(context: GeneContext | None) -> tuple[Value, ...]:
-    """Return the values of ``CONTEXT_FIELDS``, all missing where there is no gene."""
+    """Return the values of ``CONTEXT_IDS``, all missing where there is no gene."""
     values: tuple[Value, ...] = _NO_GENE if context is None else _shown(context)
     return values
 
@@ -64,7 +56,7 @@ def _lines(run: RunInfo) -> tuple[InfoField, ...]:
     """Return the INFO lines in the order of a record's values."""
     return (
         *(InfoField(f"{PREFIX}{f.id}", f.number, f.type, f.description) for f in run.fields),
-        *(InfoField(f"{PREFIX}{key}", "A", "String", description) for key, description in CONTEXT_FIELDS.items()),
+        *(InfoField(f"{PREFIX}{f.id}", f.number, f.type, f.description) for f in CONTEXT_FIELDS.values()),
         InfoField(f"{PREFIX}NGENES", "A", "Integer", "Number of genes the allele overlaps; values are of one of them"),
         InfoField(f"{PREFIX}STATUS", "A", "String", _STATUS),
     )

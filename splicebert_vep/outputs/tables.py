@@ -11,14 +11,15 @@ import pyarrow.parquet as pq
 
 from splicebert_vep_spec import RecordReport, RunInfo, TableAdapter, TableWriter, TextAdapter, Value, format_value
 
-from .flat import CONTEXT_FIELDS, context_values, per_run, score_ids
+from ..settings import CONTEXT_FIELDS
+from .flat import CONTEXT_IDS, context_values, per_run, score_ids
 
 
 @per_run
 def columns(run: RunInfo) -> tuple[str, ...]:
     """Return the names of a table's columns."""
     before = ("CHROM", "POS", "ID", "REF", "ALT", "START", "SPAN_REF", "SPAN_ALT")
-    return (*before, *CONTEXT_FIELDS, "TRANSCRIPT_CHOICE", "BIOTYPE", *score_ids(run), "STATUS", "REASON")
+    return (*before, *CONTEXT_IDS, "TRANSCRIPT_CHOICE", "BIOTYPE", *score_ids(run), "STATUS", "REASON")
 
 
 def rows(report: RecordReport, run: RunInfo) -> Iterator[tuple[Value, ...]]:
@@ -171,6 +172,7 @@ class RowsWriter:
 
 def schema_of(run: RunInfo) -> pa.Schema:
     """Return the schema of a run's rows, with its provenance as metadata."""
-    types = {"POS": pa.int64(), "START": pa.int64()} | {field.id: _ARROW_TYPES[field.type] for field in run.fields}
+    fields = (*CONTEXT_FIELDS.values(), *run.fields)
+    types = {"POS": pa.int64(), "START": pa.int64()} | {field.id: _ARROW_TYPES[field.type] for field in fields}
     kinds = [(name, types.get(name, pa.string())) for name in columns(run)]
     return pa.schema(kinds, metadata={key: utf8(value) for key, value in run.provenance.items()})

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from splicebert_vep_spec import InfoAdapter, InfoField, RecordReport, RunInfo, Value, escape_info, format_value
 
-from .flat import CONTEXT_FIELDS, context_values, score_ids
+from .flat import CONTEXT_IDS, context_values, score_ids
 
 KEY = "SpliceBERT"
 
@@ -19,7 +19,7 @@ class VepAdapter(InfoAdapter):
 
     def header(self, run: RunInfo) -> Sequence[InfoField]:
         """Return the one INFO line; its Description ends in the format."""
-        columns = ["ALLELE", *CONTEXT_FIELDS, *score_ids(run), "STATUS"]
+        columns = ["ALLELE", *CONTEXT_IDS, *score_ids(run), "STATUS"]
         text = f"SpliceBERT zero-shot splicing scores, one entry per ALT and gene. Format: {'|'.join(columns)}"
         return [InfoField(KEY, ".", "String", text)]
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from splicebert_vep_spec import Allele, GeneContext, ScoredContext, Skipped, Status, Value
 
 from ..genome.gene_index import GeneIndex
+from ..genome.reference import Reference
 from ..provenance import ABOUT_WINDOW, Space, field_of
 from ..sequence.windows import WindowShape
 from ..settings import CHOICE, N_FRAC
 from ..store.store import AlleleKey, ScoreStore, StoredScores
-from .pipeline import ScoringLike, genes_of, in_order, needs_choice, scored_outcome, skipped_outcome
+from .pipeline import ScoringLike, genes_of, in_order, needs_choice, scored_outcome, skipped_outcome, skipped_outcomes
 from .plan import ScorePlan
 
 BATCH = 256  # alleles that are scored before they are committed, at most
@@ -73,7 +74,7 @@ class StoredScoring:
     Args:
         store: open for writing.
         space, plan: of this run.
-        md5: gives the MD5 of a contig by its name in the FASTA.
+        reference: the FASTA.
         scoring: scores an allele that the store does not know.
     """
 
@@ -85,10 +86,11 @@ class StoredScoring:
         *,
         genes: GeneIndex,
         shape: WindowShape,
-        md5: Callable[[str], str],
+        reference: Reference,
         scoring: ScoringLike,
     ) -> None:
-        self._store, self._genes, self._shape, self._md5, self._scoring = store, genes, shape, md5, scoring
+        self._store, self._genes, self._shape, self._scoring = store, genes, shape, scoring
+        self._reference = reference
         self._own, self._plan, self._batch = RowCodec(space, plan), plan, _FIRST_BATCH
         self.known = self.scored = 0  # alleles so far
         #: Outcomes that no store takes, FAILED above all, where a run must not score such alleles again.
@@ -125,9 +127,9 @@ class StoredScoring:
         found: list[Outcomes | None] = [(self.unstored or {}).get(allele) for allele in alleles]
         asked: dict[int, Sequence[GeneContext]] = {}
         for i, allele in enumerate(alleles):
-            genes = genes_of(allele, self._genes, self._shape)
-            if isinstance(genes, Skipped):
-                found[i] = (skipped_outcome(None, genes),)
+            genes, why = genes_of(allele, self._genes, self._reference, self._shape)
+            if why:
+                found[i] = skipped_outcomes(genes, why)
             elif found[i] is None:
                 asked[i] = genes
         own = self._own.space
@@ -148,10 +150,10 @@ class StoredScoring:
                 kept.append((self._key(allele), rows))
             elif self.unstored is not None:
                 self.unstored[allele] = outcome
-        self._store.add(self._own.space, kept, {self._md5(a.contig): a.contig for a in alleles})
+        self._store.add(self._own.space, kept, {self._reference.md5(a.contig): a.contig for a in alleles})
 
     def _key(self, allele: Allele) -> AlleleKey:
-        return AlleleKey(self._md5(allele.contig), allele.start, allele.ref, allele.alt)
+        return AlleleKey(self._reference.md5(allele.contig), allele.start, allele.ref, allele.alt)
 
 
 def stored_rows(outcome: Sequence[ScoredContext], codec: RowCodec) -> list[StoredScores]:

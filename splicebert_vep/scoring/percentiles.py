@@ -16,6 +16,7 @@ from splicebert_vep_spec import Allele, FieldSpec, GeneContext, ScoredContext, S
 
 from ..errors import CalibrationError, SettingsError
 from ..files import whole_or_not
+from ..genome.gene_index import DOWNSTREAM, NEAR_SITE, UPSTREAM
 from ..provenance import SCORED_BY, score_digest
 from ..settings import N_FRAC, PERCENTILES, REGION_CLASS, Settings
 from .pipeline import ScoringLike
@@ -44,17 +45,24 @@ def region_class(context: GeneContext) -> str | None:
     """Return the class of an SNV's place in a gene; None where it has none.
 
     An SNV in an annotated dinucleotide of any transcript is canonical, even where another transcript has an exon there.
+    Farther than 50 nt from the reported transcript's exons and splice sites another transcript's nearer place counts.
     Within 3 nt of the exon's nearest splice site it is exon_edge, coding or not; the rest of the untranslated regions
     is utr, the rest of all other exons exon_core. In an intron the site offset decides; one whose nearest edge is the
     end of a transcript has none, and no class.
     """
-    if context.site_hit is not None:
+    if context.site_hit is not None or context.other_site_hit is not None:
         return CANONICAL
-    offset = None if context.site_offset is None else int(context.site_offset)
-    if context.region != "intron":
+    region, site_offset = context.region, context.site_offset
+    far = context.exon is None and (context.distance is None or context.distance > NEAR_SITE)
+    if context.other_region is not None and (far or region in (UPSTREAM, DOWNSTREAM)):
+        region, site_offset = context.other_region, context.other_offset
+    if region in (UPSTREAM, DOWNSTREAM):
+        return None
+    offset = None if site_offset is None else int(site_offset)
+    if region != "intron":
         if offset is not None and offset <= _EDGE:
             return EXON_EDGE
-        return UTR if context.region in _UTR_REGIONS else EXON_CORE
+        return UTR if region in _UTR_REGIONS else EXON_CORE
     if offset is None:
         return None
     return next((name for name, first, last in _BY_OFFSET if first <= offset <= last), DEEP_INTRON)

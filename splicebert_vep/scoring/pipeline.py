@@ -11,17 +11,28 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from splicebert_vep_spec import Allele, AlleleReport, GeneContext, RecordReport, ScoredContext, Skipped, Status, Value
+from splicebert_vep_spec import (
+    Allele,
+    AlleleReport,
+    GeneContext,
+    Interval,
+    RecordReport,
+    ScoredContext,
+    Skipped,
+    Status,
+    Value,
+)
 
 from ..genome.gene_index import GeneIndex
 from ..genome.reference import Reference
 from ..model.engine import Engine
 from ..sequence import alleles as changes
 from ..sequence import windows
+from ..sequence.tokens import other_strand
 from ..sequence.windows import WindowPairs, Windows, WindowShape
 from ..settings import DISTURBED, N_FRAC
 from .plan import ScorePlan, scored, scored_by_sequence
@@ -49,6 +60,7 @@ class Record(Protocol):
     def alts(self) -> tuple[str, ...]: ...
     @property
     def size(self) -> int: ...  # letters that it holds
+    def info(self) -> Mapping[str, str]: ...
 
 
 class ScoringLike(Protocol):
@@ -64,12 +76,14 @@ class Pipeline:
     Args:
         reference: the FASTA, which REF must agree with.
         scoring: gives the outcomes.
+        genes: where ALTs lie that have no outcomes.
         shape: of the windows, which say what is too long.
         offsets: ids of fields that count from POS; see ``FieldSpec.from_pos``.
     """
 
     reference: Reference
     scoring: ScoringLike
+    genes: GeneIndex
     shape: WindowShape
     offsets: frozenset[str] = frozenset()
 
@@ -79,7 +93,47 @@ class Pipeline:
         distinct = list(dict.fromkeys(allele for found in alleles for allele in found if isinstance(allele, Allele)))
         by_allele = dict(zip(distinct, self.scoring.outcomes(distinct), strict=True))
         both = zip(records, alleles, strict=True)
-        return [_record_report(record, found, by_allele, self.offsets) for record, found in both]
+        return [self._record_report(record, found, by_allele) for record, found in both]
+
+    def skipped_outcomes(self, why: Skipped, span: Span | None) -> tuple[ScoredContext, ...]:
+        """Return the outcomes of an ALT that is no normalised allele, in the genes of its span."""
+        return skipped_outcomes(self.genes.contexts(*span) if span else (), why)
+
+    def span_of_skipped(self, record: Record, number: int, why: Skipped) -> Span | None:
+        """Return which bases an ALT that is no normalised allele changes, None where it is not certain.
+
+        Certain are a symbolic ALT that tells its length, and what stands beside a REF that the FASTA has.
+
+        Args:
+            number: of the ALT among the record's, from 0.
+        """
+        contig = self.reference.find(record.chrom)
+        if contig is None or record.pos < 1:
+            return None
+        if why.status == Status.SYMBOLIC:
+            symbolic = changes.symbolic_span(record.pos, record.alts, number, record.info())
+            return Span(contig, *symbolic) if symbolic else None
+        if why.status in (Status.NON_ACGT, Status.NO_CHANGE):
+            certain = len(record.ref) <= _WRITTEN and self._found(contig, record) == record.ref.upper()
+        else:
+            certain = why.status == Status.TOO_LONG  # whose REF has been compared
+        if not certain:
+            return None
+        start, alt = record.pos - 1, record.alts[number]
+        same = len(record.ref) == len(alt) and record.ref.upper() == alt.upper()
+        prefix, suffix = (0, 0) if same else changes.shared_ends(record.ref, alt)
+        return Span(contig, start + prefix, start + len(record.ref) - suffix)
+
+    def _record_report(
+        self, record: Record, found: Sequence[Allele | Skipped], outcomes: Mapping[Allele, tuple[ScoredContext, ...]]
+    ) -> RecordReport:
+        reports = [
+            AlleleReport(alt, None, self.skipped_outcomes(allele, self.span_of_skipped(record, number, allele)))
+            if isinstance(allele, Skipped)
+            else AlleleReport(alt, allele, _counted_from(record.pos, allele, outcomes[allele], self.offsets))
+            for number, (alt, allele) in enumerate(zip(record.alts, found, strict=True))
+        ]
+        return RecordReport(record.chrom, record.pos, record.id, record.ref, tuple(reports))
 
     def alleles(self, record: Record) -> list[Allele | Skipped]:
         """VCF record -> alleles; what takes REF's length is done once, however many ALTs there are."""
@@ -97,10 +151,9 @@ class Pipeline:
         contig = self.reference.find(record.chrom)
         if contig is None:
             return Skipped(Status.NO_CONTIG, f"contig {record.chrom} is not in the FASTA")
-        start = record.pos - 1
-        actual = self.reference.fetch(contig, start, start + len(record.ref)) if start >= 0 else b""
-        if actual != record.ref.upper().encode("ascii"):
-            shown = actual[:20].decode("ascii") or "nothing"
+        actual = self._found(contig, record)
+        if actual != record.ref.upper():
+            shown = actual[:20] or "nothing"
             return Skipped(Status.REF_MISMATCH, f"REF {record.ref[:20]}, FASTA {shown} at {record.chrom}:{record.pos}")
         return contig
 
@@ -113,14 +166,93 @@ class Pipeline:
                 return too_long
         return changes.normalise(contig, record.pos, record.ref, alt, partial(self.reference.fetch, contig))
 
+    def _found(self, contig: str, record: Record) -> str:
+        """Return the bases of the FASTA where REF should be."""
+        start = record.pos - 1
+        return self.reference.fetch(contig, start, start + len(record.ref)).decode("ascii") if start >= 0 else ""
 
-def genes_of(allele: Allele, genes: GeneIndex, shape: WindowShape) -> Sequence[GeneContext] | Skipped:
+
+class Span(NamedTuple):
+    """A stretch of a contig under the FASTA's name, 0-based half-open."""
+
+    contig: str
+    start: int
+    end: int
+
+
+class Located(NamedTuple):
+    """The genes of an allele, and why it cannot be scored in any of them."""
+
+    genes: Sequence[GeneContext]
+    why: Skipped | None
+
+
+def genes_of(allele: Allele, genes: GeneIndex, reference: Reference, shape: WindowShape) -> Located:
     """Alleles -> gene & strand."""
+    _, last = changes.placements(allele, partial(reference.fetch, allele.contig))
+    found = genes.contexts(allele.contig, allele.start, allele.end, last.start - allele.start)
     too_long = windows.check_length(max(len(allele.ref), len(allele.alt)), shape)
-    if too_long:
-        return too_long
-    found = genes.contexts(allele.contig, allele.start, allele.end)
-    return found or Skipped(Status.NO_GENE, "no gene of the annotation overlaps")
+    return Located(
+        found, too_long or (None if found else Skipped(Status.NO_GENE, "no gene of the annotation overlaps"))
+    )
+
+
+def turns(allele: Allele, strand: str) -> bool:
+    """Tell whether an allele is scored on the reverse strand: see ``Mirror``."""
+    return strand == "+" and allele.shift != 0
+
+
+class Mirror:
+    """Contigs read from their other end.
+
+    Windows of an allele that changes length differ on its left and right: REF and ALT share a start there. Of one on +
+    they are cut from the reverse strand, as those on - are, so that the same change of an RNA has one score.
+
+    Args:
+        reference: the FASTA.
+    """
+
+    _SIGN = "\0"  # before the name of a contig that is read from its other end; no FASTA has it
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
+
+    def allele(self, allele: Allele) -> Allele:
+        """Return an allele as the reverse strand has it."""
+        return self._other(allele, allele.contig, f"{self._SIGN}{allele.contig}")
+
+    def forward(self, allele: Allele) -> Allele:
+        """Return an allele of either strand as the forward one has it."""
+        if not allele.contig.startswith(self._SIGN):
+            return allele
+        contig = allele.contig.removeprefix(self._SIGN)
+        return self._other(allele, contig, contig)
+
+    def _other(self, allele: Allele, contig: str, name: str) -> Allele:
+        length = self._reference.lengths[contig]
+        return Allele(name, length - allele.end, other_strand(allele.ref), other_strand(allele.alt))
+
+    def context(self, context: GeneContext, contig: str) -> GeneContext:
+        """Return a gene on + as one on -, with its sites."""
+        length = self._reference.lengths[contig]
+        donor, acceptor = (
+            Interval(length - site.end, length - site.start) if site else None
+            for site in (context.donor, context.acceptor)
+        )
+        return replace(context, strand="-", donor=donor, acceptor=acceptor)
+
+    def lengths_of(self, alleles: Sequence[Allele]) -> Mapping[str, int]:
+        """Return the lengths of the contigs of alleles of either strand."""
+        lengths = self._reference.lengths
+        return {allele.contig: lengths[allele.contig.removeprefix(self._SIGN)] for allele in alleles}
+
+    def fetch(self, contig: str, start: int, end: int) -> bytes:
+        """Return the bases of a contig of either strand."""
+        if not contig.startswith(self._SIGN):
+            return self._reference.fetch(contig, start, end)
+        contig = contig.removeprefix(self._SIGN)
+        length = self._reference.lengths[contig]
+        return other_strand(self._reference.fetch(contig, length - end, length - start))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,44 +275,66 @@ class Scoring:
         return [outcome for part in parts for outcome in self._part(part)]
 
     def _part(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]:
-        genes = [genes_of(allele, self.genes, self.shape) for allele in alleles]
-        cut = self.cut(alleles, genes)
-        scores = self._scores(alleles, genes, cut)
-        return [self._outcomes(k, found, cut, scores) for k, found in enumerate(genes)]
+        located = [genes_of(allele, self.genes, self.reference, self.shape) for allele in alleles]
+        cut = self.cut(alleles, [() if why else genes for genes, why in located], mirrored=True)
+        scores = self._scores(alleles, [genes for genes, _ in located], cut)
+        return [
+            skipped_outcomes(genes, why) if why else self._outcomes(k, genes, cut, scores)
+            for k, (genes, why) in enumerate(located)
+        ]
 
-    def cut(self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped]) -> Cut:
-        """Gene & strand -> windows and their tokens."""
-        in_gene = [k for k, found in enumerate(genes) if not isinstance(found, Skipped)]
-        lengths = self.reference.lengths
-        placed, found = windows.place_and_cut([alleles[k] for k in in_gene], lengths, self.reference.fetch, self.shape)
-        without = [in_gene[i] for i in np.flatnonzero(~placed.fits).tolist()]
-        skipped = {k: windows.no_room(alleles[k], lengths[alleles[k].contig], self.shape) for k in without}
-        fits = np.flatnonzero(placed.fits)
-        fitting = [in_gene[i] for i in fits.tolist()]
-        skipped.update((fitting[i], windows.not_clean(self.shape)) for i in np.flatnonzero(~found.clean).tolist())
-        row_of = {fitting[i]: i for i in np.flatnonzero(found.clean).tolist()}
-        return Cut(found, found.n_frac.tolist(), row_of, skipped)
+    def cut(self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext]], *, mirrored: bool = False) -> Cut:
+        """Gene & strand -> windows and their tokens; an insertion or deletion stands where the transcript has it.
+
+        Args:
+            mirrored: of alleles that change length on + the windows are those of the reverse strand; see ``Mirror``.
+        """
+        mirror = Mirror(self.reference)
+        asked: dict[tuple[int, str], Allele] = {}
+        for k, found in enumerate(genes):
+            for strand in dict.fromkeys(gene.strand for gene in found):
+                fetch = partial(self.reference.fetch, alleles[k].contig)
+                allele = changes.in_transcript(alleles[k], strand, fetch)
+                asked[k, strand] = mirror.allele(allele) if mirrored and turns(allele, strand) else allele
+        distinct = list(dict.fromkeys(asked.values()))
+        placed, cut = windows.place_and_cut(distinct, mirror.lengths_of(distinct), mirror.fetch, self.shape)
+        fitting = [distinct[i] for i in np.flatnonzero(placed.fits).tolist()]
+        row_of = {fitting[i]: i for i in np.flatnonzero(cut.clean).tolist()}
+        skipped = {fitting[i]: windows.not_clean(self.shape) for i in np.flatnonzero(~cut.clean).tolist()}
+        for i in np.flatnonzero(~placed.fits).tolist():
+            allele = mirror.forward(distinct[i])
+            skipped[distinct[i]] = windows.no_room(allele, self.reference.lengths[allele.contig], self.shape)
+        return Cut(
+            cut,
+            fitting,
+            cut.n_frac.tolist(),
+            {key: row_of[allele] for key, allele in asked.items() if allele in row_of},
+            {key: skipped[allele] for key, allele in asked.items() if allele in skipped},
+        )
 
     def _scores(
-        self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext] | Skipped], cut: Cut
+        self, alleles: Sequence[Allele], genes: Sequence[Sequence[GeneContext]], cut: Cut
     ) -> dict[PairKey, Scored]:
         """Windows -> window pairs -> model -> aligned output -> scores.
 
         Where KL_CTX has to choose between genes for flat output it is computed even when nobody asked for it, so that
         the choice, and with it every other flat value, does not depend on the list of scores.
         """
+        mirror = Mirror(self.reference)
         choosing: dict[bool, list[tuple[PairKey, GeneContext]]] = {True: [], False: []}
-        for k in cut.row_of:
-            contexts = genes[k]
-            assert not isinstance(contexts, Skipped)  # such an allele has no window
-            chosen = self.plan is self.choice_plan or needs_choice(contexts)
-            choosing[chosen].extend(((k, i), context) for i, context in enumerate(contexts))
+        for k, contexts in enumerate(genes):
+            there = [((k, i), one) for i, one in enumerate(contexts) if (k, one.strand) in cut.row_of]
+            choosing[self.plan is self.choice_plan or needs_choice(contexts)] += there
         scores: dict[PairKey, Scored] = {}
         for plan, keyed in ((self.choice_plan, choosing[True]), (self.plan, choosing[False])):
             if keyed:
-                keys, contexts = zip(*keyed, strict=True)
-                asked = dict(zip(keys, zip((alleles[k] for k, _ in keys), contexts, strict=True), strict=True))
-                pairs = windows.pair(cut.windows, [cut.row_of[k] for k, _ in keys], contexts)
+                asked = {key: (alleles[key[0]], context) for key, context in keyed}
+                rows = [cut.row_of[k, context.strand] for (k, _), context in keyed]
+                turned = [
+                    mirror.context(context, alleles[k].contig) if turns(alleles[k], context.strand) else context
+                    for (k, _), context in keyed
+                ]
+                pairs = windows.pair(cut.windows, rows, turned)
                 scores.update(self._run(asked, pairs, plan))
         return scores
 
@@ -201,39 +355,36 @@ class Scoring:
         return scores
 
     def _outcomes(
-        self, k: int, genes: Sequence[GeneContext] | Skipped, cut: Cut, scores: Mapping[PairKey, Scored]
+        self, k: int, genes: Sequence[GeneContext], cut: Cut, scores: Mapping[PairKey, Scored]
     ) -> tuple[ScoredContext, ...]:
         """Scores -> outcomes for the adapters; the gene that flat output reports comes first."""
-        if isinstance(genes, Skipped):
-            return (skipped_outcome(None, genes),)
-        if k in cut.skipped:
-            return in_order([skipped_outcome(context, cut.skipped[k]) for context in genes])
-        about = {N_FRAC.id: cut.n_frac[cut.row_of[k]]}
-        return in_order(
-            [
-                skipped_outcome(context, found)
-                if isinstance(found := scores[k, i], Skipped)
-                else scored_outcome(context, found, about, self.plan)
-                for i, context in enumerate(genes)
-            ]
-        )
+        return in_order([self._outcome((k, i), context, cut, scores) for i, context in enumerate(genes)])
+
+    def _outcome(self, key: PairKey, context: GeneContext, cut: Cut, scores: Mapping[PairKey, Scored]) -> ScoredContext:
+        of_strand = key[0], context.strand
+        found = cut.skipped[of_strand] if of_strand in cut.skipped else scores[key]
+        if isinstance(found, Skipped):
+            return skipped_outcome(context, found)
+        return scored_outcome(context, found, {N_FRAC.id: cut.n_frac[cut.row_of[of_strand]]}, self.plan)
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Windows of a chunk's distinct alleles, which are known by their numbers.
+    """Windows of a chunk's distinct alleles, known by their numbers, on the strands of their genes.
 
     Args:
         windows: of those that one fits.
+        alleles: of each window, as they stand in the transcript.
         n_frac: share of N in each window, which is reported.
-        row_of: row of every allele that can be scored, by its number.
-        skipped: why the others cannot, by their numbers.
+        row_of: row of every allele that can be scored, by its number and the strand.
+        skipped: why the others cannot, by the same.
     """
 
     windows: Windows
+    alleles: Sequence[Allele]
     n_frac: Sequence[float]
-    row_of: Mapping[int, int]
-    skipped: Mapping[int, Skipped]
+    row_of: Mapping[tuple[int, str], int]
+    skipped: Mapping[tuple[int, str], Skipped]
 
 
 Scored = Mapping[str, Value] | Skipped
@@ -245,21 +396,6 @@ def _failed(allele: Allele, why: Skipped) -> Skipped:
     """Say on stderr why an allele failed."""
     log.warning("FAILED %s:%d %s>%s: %s", allele.contig, allele.start + 1, allele.ref, allele.alt, why.reason)
     return why
-
-
-def _record_report(
-    record: Record,
-    found: Sequence[Allele | Skipped],
-    outcomes: Mapping[Allele, tuple[ScoredContext, ...]],
-    offsets: frozenset[str],
-) -> RecordReport:
-    reports = [
-        AlleleReport(alt, None, (skipped_outcome(None, allele),))
-        if isinstance(allele, Skipped)
-        else AlleleReport(alt, allele, _counted_from(record.pos, allele, outcomes[allele], offsets))
-        for alt, allele in zip(record.alts, found, strict=True)
-    ]
-    return RecordReport(record.chrom, record.pos, record.id, record.ref, tuple(reports))
 
 
 def _counted_from(
@@ -279,6 +415,11 @@ def _counted_from(
 def skipped_outcome(context: GeneContext | None, why: Skipped) -> ScoredContext:
     """Return the outcome of an allele that could not be scored."""
     return ScoredContext(context, why.status, why.reason, {})
+
+
+def skipped_outcomes(genes: Sequence[GeneContext], why: Skipped) -> tuple[ScoredContext, ...]:
+    """Return the outcomes of an allele that could not be scored: one for each gene, or one without a gene."""
+    return in_order([skipped_outcome(gene, why) for gene in genes] or [skipped_outcome(None, why)])
 
 
 def scored_outcome(

@@ -5,7 +5,8 @@ Trimming and left alignment follow ``bcftools norm`` (Tan et al. 2015, 10.1093/b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from os.path import commonprefix
 
@@ -14,6 +15,8 @@ from splicebert_vep_spec import Allele, Skipped, Status
 _ACGT = frozenset("ACGT")
 _LOOK_BACK = 256  # nt fetched at a time
 _BASES = "ACGT"
+_SPANNING = re.compile(r"<(DEL|DUP|INV|CNV|INS)[:>]", re.IGNORECASE)
+_NUMBER = re.compile(r"-?[0-9]{1,10}")
 LONGEST_DELETION = 4  # nt, of ``every_allele``
 
 Fetch = Callable[[int, int], bytes]
@@ -58,6 +61,35 @@ def shared_ends(ref: str, alt: str) -> tuple[int, int]:
     suffix = len(commonprefix(ends))
     begins = [bases[: shorter - suffix].upper() for bases in (ref, alt)]
     return len(commonprefix(begins)), suffix
+
+
+def symbolic_span(pos: int, alts: Sequence[str], number: int, info: Mapping[str, str]) -> tuple[int, int] | None:
+    """Return the bases that a symbolic ALT removes, copies or turns, 0-based half-open; None where they are not told.
+
+    They follow POS, the base before them, and END is the last of them. Where a record has several ALTs, END is that of
+    the longest, and SVLEN, their number, counts before it. Of ``<INS>`` they are the empty span after POS.
+
+    Args:
+        pos: 1-based, of the record.
+        number: of the ALT among the record's, from 0.
+        info: of the record.
+    """
+    found = _SPANNING.match(alts[number])
+    if found is None:
+        return None
+    if found[1].upper() == "INS":
+        return pos, pos
+    lengths = info.get("SVLEN", "").split(",")
+    length = _count(lengths[number]) if len(lengths) == len(alts) else None
+    end = _count(info.get("END", ""))
+    if length and (end is None or len(alts) > 1):
+        end = pos + length
+    return (pos, end) if end is not None and end > pos else None
+
+
+def _count(text: str) -> int | None:
+    """Read a number of INFO; a deletion's SVLEN is negative, or not, as versions of VCF have it."""
+    return abs(int(text)) if _NUMBER.fullmatch(text) else None
 
 
 def trim(pos: int, ref: str, alt: str) -> tuple[int, str, str]:

@@ -245,7 +245,7 @@ def _count(snvs: Iterable[RandomSnv]) -> Counter[str]:
 
 def _scored(annotator: Annotator, chunk: Sequence[RandomSnv]) -> list[RandomSnv]:
     drawn_in = {one.place: one.context for one in chunk}
-    genes = SimpleNamespace(contexts=lambda contig, start, end: [drawn_in[contig, start]])
+    genes = SimpleNamespace(contexts=lambda contig, start, *_: [drawn_in[contig, start]])
     scoring = replace(annotator.scoring, genes=cast(GeneIndex, genes))
     found = []
     for snv, [outcome] in zip(chunk, scoring.outcomes([one.allele for one in chunk]), strict=True):

@@ -24,13 +24,13 @@ from zlib import crc32
 
 import pyarrow as pa
 
-from splicebert_vep_spec import Allele, AlleleReport, RecordReport, ScoredContext, Skipped, Status
+from splicebert_vep_spec import Allele, AlleleReport, RecordReport, Skipped, Status
 
 from ..annotator import Annotator, GuardedChunks
 from ..errors import CohortError, InputError, OutputError, SettingsError
 from ..files import locked, remove_left_over, reporting, whole_or_not
 from ..outputs.tables import RowsWriter, rows, schema_of
-from ..scoring.pipeline import Pipeline
+from ..scoring.pipeline import Pipeline, Span
 from ..sequence.alleles import anchored
 from ..vcf.read import VcfRecord, carriers, open_vcf
 from ..version import __version__
@@ -125,30 +125,33 @@ def _signature(path: str, where: str) -> tuple[int, int, int]:
 class CohortAlleles:
     """Count the files and carriers of each distinct allele, in a temporary file that SQLite removes by itself."""
 
-    def __init__(self, contigs: Sequence[str]) -> None:
-        self._names = list(contigs)
-        self._contigs = {name: number for number, name in enumerate(contigs)}
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline, self._names = pipeline, list(pipeline.reference.lengths)
+        self._contigs = {name: number for number, name in enumerate(self._names)}
         with self._guarding():
             self._db = sqlite3.connect("", isolation_level=None)
-            # An ALT without a normalised allele is written as it came, after all contigs; bytes need not be UTF-8.
+            # An ALT without a normalised allele is written as it came, after all contigs; bytes need not be UTF-8. The
+            # bases that it changes belong to it, -1 where they are not certain: <DEL> of one POS may have several END.
             self._db.executescript(
                 "PRAGMA journal_mode = OFF; CREATE TABLE alleles (contig INTEGER, chrom BLOB, start INTEGER, ref BLOB, "
-                "alt BLOB, status TEXT, reason BLOB, files INTEGER, carriers INTEGER, last INTEGER, of_last INTEGER, "
-                "PRIMARY KEY (contig, chrom, start, ref, alt)) WITHOUT ROWID; BEGIN"
+                "alt BLOB, first INTEGER, until INTEGER, status TEXT, reason BLOB, files INTEGER, carriers INTEGER, "
+                "last INTEGER, of_last INTEGER, PRIMARY KEY (contig, chrom, start, ref, alt, first, until)) "
+                "WITHOUT ROWID; BEGIN"
             )
 
     def add(self, file: int, found: Iterable[tuple[VcfRecord, Sequence[Allele | Skipped]]]) -> None:
         """Count the alleles of records of a file, given by its number."""
         lines: list[tuple[object, ...]] = []
         for record, alleles in found:
-            for alt, allele, count in zip(record.alts, alleles, carriers(record), strict=True):
+            for number, (alt, allele, count) in enumerate(zip(record.alts, alleles, carriers(record), strict=True)):
                 line: tuple[object, ...]
                 if isinstance(allele, Allele):
                     line = (self._contigs[allele.contig], b"", allele.start, allele.ref.encode(), allele.alt.encode())
-                    line += ("", b"")
+                    line += (-1, -1, "", b"")
                 else:
                     line = (len(self._names), _bytes(record.chrom), record.pos, _bytes(record.ref), _bytes(alt))
-                    line += (str(allele.status), _bytes(allele.reason))
+                    span = self._pipeline.span_of_skipped(record, number, allele)
+                    line += (*((span.start, span.end) if span else (-1, -1)), str(allele.status), _bytes(allele.reason))
                 lines.append((*line, count, file, count))
         with self._guarding():
             self._db.executemany(_COUNT, lines)
@@ -168,24 +171,27 @@ class CohortAlleles:
         for block in self._select("status = ''"):
             yield [
                 (Allele(names[contig], start, ref.decode(), alt.decode()), files, count)
-                for contig, _, start, ref, alt, _, _, files, count in block
+                for contig, _, start, ref, alt, *_, files, count in block
             ]
 
     def skipped(self) -> Iterator[tuple[RecordReport, int, int | None]]:
         """Yield the ALTs without a normalised allele, each with its files and carriers."""
         for block in self._select("status <> ''"):
-            for _, chrom, pos, ref, alt, status, reason, files, count in block:
+            for _, chrom, pos, ref, alt, first, until, status, reason, files, count in block:
                 chrom, ref, alt, reason = (
                     text.decode("utf-8", "surrogateescape") for text in (chrom, ref, alt, reason)
                 )
-                report = AlleleReport(alt, None, (ScoredContext(None, Status(status), reason, {}),))
+                contig = self._pipeline.reference.find(chrom)
+                span = Span(contig, first, until) if contig and first >= 0 else None
+                outcomes = self._pipeline.skipped_outcomes(Skipped(Status(status), reason), span)
+                report = AlleleReport(alt, None, outcomes)
                 yield RecordReport(chrom, pos, ".", ref, (report,)), files, count
 
     def _select(self, condition: str) -> Iterator[list[tuple[Any, ...]]]:
-        columns = "contig, chrom, start, ref, alt, status, reason, files, carriers"
+        columns = "contig, chrom, start, ref, alt, first, until, status, reason, files, carriers"
         with self._guarding():
             cursor = self._db.execute(
-                f"SELECT {columns} FROM alleles WHERE {condition} ORDER BY contig, chrom, start, ref, alt"
+                f"SELECT {columns} FROM alleles WHERE {condition} ORDER BY contig, chrom, start, ref, alt, first, until"
             )
             while block := cursor.fetchmany(_BLOCK):
                 yield block
@@ -201,7 +207,7 @@ class CohortAlleles:
 
 # A file that has an allele twice (padded, or in two records) counts once, with the larger number of carriers.
 _COUNT = """
-INSERT INTO alleles VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET
+INSERT INTO alleles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET
     files = files + (last <> excluded.last),
     carriers = CASE
         WHEN carriers IS NULL THEN excluded.carriers
@@ -229,11 +235,11 @@ def read_alleles(
     Raises:
         InputError: files that cannot be used; where there are several, all are named.
     """
-    found = CohortAlleles(list(annotator.reference.lengths))
     counts: Counter[str] = Counter(files=len(files), records=0, alts=0)
     warnings: list[str] = []
     bad: list[tuple[CohortFile, InputError]] = []
-    pipeline = Pipeline(annotator.reference, annotator.scoring, annotator.scoring.shape)
+    pipeline = Pipeline(annotator.reference, annotator.scoring, annotator.genes, annotator.scoring.shape)
+    found = CohortAlleles(pipeline)
     known: dict[tuple[str, int, str, tuple[str, ...]], Sequence[Allele | Skipped]] = {}
 
     def alleles_of(record: VcfRecord) -> Sequence[Allele | Skipped]:

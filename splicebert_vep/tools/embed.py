@@ -82,7 +82,7 @@ class AlleleSide:
     reason: str | None = None  # why there is none; None for OK
     context: GeneContext | None = None  # the gene; None where none was looked for or found
     side: str | None = None  # REF or ALT; None without a window, as the next two
-    allele: Allele | None = None  # normalised
+    allele: Allele | None = None  # normalised, as far 3' in the transcript as it can stand
     start: int | None = None  # genomic start of the window, 0-based
     width: int = 0  # W; 0 without a window
 
@@ -505,7 +505,7 @@ def _read_sides(path: str, annotator: Annotator, warnings: list[str]) -> tuple[l
     """Return both sides of each allele of a VCF in each of its genes, and ALTs by status."""
     counts: Counter[Status] = Counter()
     sides: list[AlleleSide] = []
-    pipeline = Pipeline(annotator.reference, annotator.scoring, annotator.scoring.shape)
+    pipeline = Pipeline(annotator.reference, annotator.scoring, annotator.genes, annotator.scoring.shape)
     with open_vcf(path) as reader:
         guard = annotator.guard(reader.header.contigs())
         chunks = GuardedChunks(reader, annotator.settings.chunk_records, guard)
@@ -523,8 +523,8 @@ def _sides(
     """VCF record -> alleles -> gene & strand -> windows; their tokens are cut again when they are run."""
     found = [alt for record in chunk for alt in pipeline.alleles(record)]
     alleles = [allele for allele in found if isinstance(allele, Allele)]
-    genes = [genes_of(allele, scoring.genes, scoring.shape) for allele in alleles]
-    cut = scoring.cut(alleles, genes)
+    located = [genes_of(allele, scoring.genes, scoring.reference, scoring.shape) for allele in alleles]
+    cut = scoring.cut(alleles, [() if why else genes for genes, why in located])
     starts, width = cut.windows.start.tolist(), scoring.shape.width
     every, numbers = iter(found), iter(range(len(alleles)))
     for record in chunk:
@@ -536,15 +536,17 @@ def _sides(
                 yield AlleleSide(*words, allele.status, allele.reason)
                 continue
             k = next(numbers)
-            of = genes[k]
-            why = of if isinstance(of, Skipped) else cut.skipped.get(k)
-            counts[why.status if why else Status.OK] += 1
-            for context in (None,) if isinstance(of, Skipped) else of:
-                if why:
+            genes, too_long_or_nowhere = located[k]
+            whys = [too_long_or_nowhere or cut.skipped.get((k, gene.strand)) for gene in genes] or [too_long_or_nowhere]
+            counts[whys[0].status if whys[0] else Status.OK] += 1
+            for context, why in zip(genes or (None,), whys, strict=True):
+                if why or context is None:
+                    assert why is not None  # an allele without gene has a reason
                     yield AlleleSide(*words, why.status, why.reason, context)
                     continue
+                row = cut.row_of[k, context.strand]
                 for side in (REF, ALT):
-                    yield AlleleSide(*words, Status.OK, None, context, side, allele, starts[cut.row_of[k]], width)
+                    yield AlleleSide(*words, Status.OK, None, context, side, cut.alleles[row], starts[row], width)
 
 
 def _side_windows(sides: Sequence[AlleleSide], scoring: Scoring) -> Iterator[Window]:
@@ -553,7 +555,8 @@ def _side_windows(sides: Sequence[AlleleSide], scoring: Scoring) -> Iterator[Win
     while part := list(islice(every, _TOGETHER)):
         there = [(side.allele, side.context) for _, side in part if side.allele and side.context]
         cut = scoring.cut([allele for allele, _ in there], [(context,) for _, context in there])
-        pairs = windows.pair(cut.windows, range(len(there)), [context for _, context in there])
+        of = [cut.row_of[k, context.strand] for k, (_, context) in enumerate(there)]
+        pairs = windows.pair(cut.windows, of, [context for _, context in there])
         rows = iter(range(len(there)))
         for number, side in part:
             tokens = pairs.ref[:0].ravel()

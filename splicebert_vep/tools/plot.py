@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..genome.ids import stable_id
 from ..results import ScoredVariant
 from ..scoring.scorers import log_p
 from ..sequence import windows
+from ..sequence.alleles import in_transcript
 from ..sequence.tokens import LETTERS, with_special
 from ..sequence.windows import Across, Index, Mask, WindowShape, across
 from ..variants import Variant
@@ -44,7 +46,7 @@ class Profile:
     """
 
     variant: Variant  # as it was given
-    allele: Allele  # normalised, 0-based
+    allele: Allele  # normalised, 0-based, as far 3' in the transcript as it can stand
     gene: GeneContext  # the gene, its reported transcript, and the place of the allele in it
     values: dict[str, Value]  # the scores by field; None is missing
     window: WindowShape  # width, flank and placing of the windows
@@ -90,6 +92,7 @@ def _profile(result: ScoredVariant, gene: str | None, annotator: Annotator) -> P
     if outcome.status != Status.OK or allele is None or context is None:
         found = f"{result.variant}: {outcome.status}" + (f", {outcome.reason}" if outcome.reason else "")
         raise SettingsError("There is nothing to draw of a variant without scores.", found=found)
+    allele = in_transcript(allele, context.strand, partial(reference.fetch, allele.contig))
     placed = windows.place([allele], [reference.lengths[allele.contig]], shape)
     start = int(placed.start[0])
     low, high = windows.region(allele, start, shape.width)
@@ -178,10 +181,16 @@ def describe(profile: Profile) -> str:
     """Return where the variant lies, in words."""
     gene = profile.gene
     place = position_words(gene.region, gene.site_offset)
-    both = "dinucleotides of a donor and an acceptor"
-    hit = both if gene.site_hit == "both" else f"{gene.site_hit} dinucleotide"
     where = f"{gene.symbol or gene.gene_id} ({gene.strand} strand), {gene.transcript_id}, {place}"
-    return f"{where}, touches the {hit}" if gene.site_hit else where
+    if gene.site_hit:
+        where += f", touches the {_dinucleotides(gene.site_hit)}"
+    elsewhere = [position_words(gene.other_region, gene.other_offset)] if gene.other_region else []
+    elsewhere += [f"touches the {_dinucleotides(gene.other_site_hit)}"] if gene.other_site_hit else []
+    return f"{where}; in another transcript {', '.join(elsewhere)}" if elsewhere else where
+
+
+def _dinucleotides(hit: str) -> str:
+    return "dinucleotides of a donor and an acceptor" if hit == "both" else f"{hit} dinucleotide"
 
 
 def _write_head(figure: Any, profile: Profile) -> None:

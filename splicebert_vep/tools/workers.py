@@ -14,7 +14,7 @@ from splicebert_vep_spec import Allele, Skipped, Status
 from ..annotator import Annotator
 from ..errors import SettingsError, SpliceBertError
 from ..scoring.cache import BATCH, Outcomes
-from ..scoring.pipeline import skipped_outcome
+from ..scoring.pipeline import genes_of, skipped_outcomes
 
 _LOCAL = "local:"
 _PATIENCE = 20  # seconds for a scheduler to answer
@@ -152,8 +152,9 @@ class DaskWorkers:
         return None, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
     def _failed(self, allele: Allele, reason: str) -> Outcomes:
-        contexts = self._annotator.genes.contexts(allele.contig, allele.start, allele.end)
-        return tuple(skipped_outcome(context, Skipped(Status.FAILED, reason)) for context in contexts)
+        here = self._annotator
+        found = genes_of(allele, here.genes, here.reference, here.settings.shape)
+        return skipped_outcomes(found.genes, Skipped(Status.FAILED, reason))
 
 
 def score_batch(

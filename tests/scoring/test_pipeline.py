@@ -227,9 +227,8 @@ def outcome_with(scorer, reference=REFERENCE, genes=GENES, record=None):
     """The allele that a run with this scorer alone reports."""
     plan = ScorePlan((alone(scorer),), scorer.fields, frozenset(("pairs",)))
     engine = Engine(NullBackend(), flank=20, batch_tokens=4096)
-    whole = Pipeline(
-        reference, Scoring(reference, genes, WindowShape(200, 20), engine, plan, plan), WindowShape(200, 20)
-    )
+    shape = WindowShape(200, 20)
+    whole = Pipeline(reference, Scoring(reference, genes, shape, engine, plan, plan), genes, shape)
     return whole.report([record or snv(500)])[0].alleles[0]
 
 
@@ -430,7 +429,7 @@ def test_a_scorer_reads_both_sequences_from_5_to_3(strand, change):
     ref, alt = change
     rng = random.Random(str(change))
     before, after = ("".join(rng.choice("ACGT") for _ in range(300)) for _ in range(2))
-    before, after = before[:-1] + "T", "A" + after[1:]  # which no shift of a length change gets past
+    before, after = before[:-1] + "T", "T" + after[1:]  # which no shift of a length change gets past
     before = before[:-12] + "GTCA" + before[-8:]
     genome = f"{before}{ref}{after}"
     donor, acceptor = (288, 290), (290, 292)

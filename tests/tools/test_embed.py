@@ -622,7 +622,7 @@ def test_every_alt_has_a_row_with_its_status_and_the_run_counts_them(run, work, 
             (f"c1-400-{other(a)}-{a}", "REF_MISMATCH"),
             (f"c1-1000-{b}-{other(b)}", "NO_GENE"),
             *[(f"c1-496-{genome[495]}-{other(genome[495])}", "N_CONTEXT")] * 2,  # in two genes
-            (f"c1-600-{long}-{long[0]}", "TOO_LONG"),
+            *[(f"c1-600-{long}-{long[0]}", "TOO_LONG")] * 2,
             (f"c1-700-{genome[699]}-N", "NON_ACGT"),
             ("c7-5-A-C", "NO_CONTIG"),
         ]

@@ -241,6 +241,11 @@ NOT_CLASSED = "no region class"
 PLACES = (*_NAMES.values(), NOT_CLASSED)
 
 
+def hits_site(row: Row) -> bool:
+    """Tell whether an allele touches an annotated splice-site dinucleotide of any transcript."""
+    return not row.fields.keys().isdisjoint(("SITE_HIT", "OTHER_SITE_HIT"))
+
+
 def place_of(row: Row, *, classed: bool) -> str | None:
     """Return the group of an allele that has a gene.
 
@@ -253,8 +258,10 @@ def place_of(row: Row, *, classed: bool) -> str | None:
     if region is None:
         return None
     offset = row.number("SITE_OFFSET")
-    if "SITE_HIT" in row.fields:
+    if hits_site(row):
         return _NAMES["canonical"]
+    if region in ("upstream", "downstream"):
+        return NOT_CLASSED
     if region != "intron":
         return _NAMES["utr" if region in ("5_prime_UTR", "3_prime_UTR") else "exon"]
     if offset is None:
@@ -328,11 +335,11 @@ def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
             found.statuses["NO_ALT"] += 1
         for rows in alleles:
             found.statuses[rows[0].fields.get("STATUS", NOT_ANNOTATED)] += 1
-            found.hitting += any("SITE_HIT" in row.fields for row in rows)
+            found.hitting += any(map(hits_site, rows))
             found.genes.update({row.gene for row in rows if row.gene})
             for row in rows:
                 spliceai = row.number(SPLICEAI)
-                if "SITE_HIT" in row.fields:
+                if hits_site(row):
                     found.hits.add(row)
                 elif spliceai is not None and spliceai >= SPLICEAI_THRESHOLD:
                     found.elsewhere.add(row)

@@ -150,7 +150,12 @@ def _cell(row: Row, column: str) -> str:
     if column == "gene":
         return row.gene or ""
     if column == "place":
-        return position_words(fields["REGION"], fields.get("SITE_OFFSET")) if "REGION" in fields else ""
+        if "REGION" not in fields:
+            return ""
+        place = position_words(fields["REGION"], fields.get("SITE_OFFSET"))
+        if "OTHER_REGION" not in fields:
+            return place
+        return f"{place}; {position_words(fields['OTHER_REGION'], fields.get('OTHER_OFFSET'))} in another transcript"
     if column == "deltas":
         return ", ".join(filter(None, (_delta(fields, delta) for delta in _DELTAS)))
     if column == SPLICEAI and column not in fields and fields.get(_SPLICEAI_STATUS) != "FOUND":
