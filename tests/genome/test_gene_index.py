@@ -14,6 +14,7 @@ from factories import ENSEMBL_GFF3, write_text
 from splicebert_vep.genome.gene_build import compile_genes, load_table
 from splicebert_vep.genome.gene_index import NEAR_SITE, OTHER_SITE, GeneIndex
 from splicebert_vep.genome.gene_table import SHORTEST_INTRON
+from splicebert_vep.sequence.alleles import trim
 from splicebert_vep_spec import GeneContext, Interval
 
 # The snippet's genes, 0-based half-open:
@@ -262,6 +263,37 @@ def test_brca1_on_grch38(pos: int, offset: str, hit: str | None, region: str) ->
     assert brca1.transcript_id == "ENST00000357654.9"
     assert (brca1.transcript_choice, brca1.strand, brca1.biotype) == ("MANE_Select", "-", "protein_coding")
     assert (brca1.site_offset, brca1.site_hit, brca1.region) == (offset, hit, region)
+
+
+# POS, REF and ALT of ClinVar records on GRCh38 chr17, left-aligned; EXON, INTRON and HGVSc's offset of Ensembl VEP 115
+# for ENST00000357654.9. Of an insertion it is the closer of the two bases that HGVS names; a duplication lies behind.
+VEP = [
+    (43049264, "ACT", "A", None, "20/22", "-71"),  # c.5333-72_5333-71del
+    (43049478, "ATCTAATTTCCATT", "A", None, "20/22", "-285"),
+    (43076643, "CT", "C", None, "12/22", "-30"),
+    (43077335, "C", "CT", None, "12/22", "-721"),  # c.4358-722dup
+    (43049210, "A", "ACT", None, "20/22", "-16"),  # c.5333-17_5333-16insAG
+    (43048519, "T", "TC", None, "21/22", "+601"),
+    (43104859, "A", "G", None, "5/22", "+9"),
+    (43115789, "T", "A", None, "2/22", "-10"),
+    (43051129, "G", "T", None, "19/22", "-12"),
+    (43074086, "C", "T", None, "14/22", "+245"),
+    (43102113, "C", "T", None, "6/22", "+2009"),
+    (43115723, "TACTTGCAA", "T", "3/23", "3/22", "1"),  # c.129_134+2del
+    (43051057, "TCTTACCT", "ATGTTG", "20/23", "20/22", "1"),
+    (43099813, "CGCT", "C", "7/23", None, "40"),  # c.506_508del; exon 7 is c.442 to c.547
+    (43049138, "A", "C", "21/23", None, "18"),  # c.5389; exon 21 is c.5333 to c.5406
+    (43045698, "TCTGGGGTA", "ACTGGGTT", "23/23", None, "97"),  # c.5564; exon 23 begins at c.5468
+]
+
+
+@pytest.mark.parametrize(("pos", "ref", "alt", "exon", "intron", "offset"), VEP, ids=lambda value: str(value)[:12])
+def test_the_place_is_that_of_vep(pos, ref, alt, exon, intron, offset) -> None:
+    start, ref, _ = trim(pos, ref, alt)
+    found = GeneIndex(load_table("grch38")).contexts("17", start, start + len(ref))
+    brca1 = next(one for one in found if one.symbol == "BRCA1")
+    assert (brca1.exon, brca1.intron, brca1.site_offset) == (exon, intron, offset)
+    assert brca1.distance == (0 if exon and intron else abs(int(offset)))
 
 
 # ---- everything else: a scan over single bases -------------------------------------------------------------------

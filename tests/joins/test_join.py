@@ -10,14 +10,38 @@ import pysam
 import pysam.bcftools
 import pytest
 
-from factories import ROW, SPLICEAI, Point, annotated, join_genome, open_annotator, plugin, tabixed, table, vcf, words
+from factories import (
+    ROW,
+    SPLICEAI,
+    Point,
+    annotated,
+    gene,
+    join_genome,
+    open_annotator,
+    plugin,
+    tabixed,
+    table,
+    vcf,
+    words,
+)
 from splicebert_vep import Annotator
 from splicebert_vep.errors import BuildError, PluginError, SettingsError, VcfError
+from splicebert_vep.joins.join import _with_values
 from splicebert_vep.joins.spliceai import vcf_row
 from splicebert_vep.model.registry import _BUNDLED
 from splicebert_vep.plugins import load_plugins
 from splicebert_vep.vcf.tabix import TabixTable
-from splicebert_vep_spec import FieldSpec, JoinAdapter, OpenJoin, Refused
+from splicebert_vep_spec import (
+    Allele,
+    AlleleReport,
+    FieldSpec,
+    JoinAdapter,
+    OpenJoin,
+    RecordReport,
+    Refused,
+    ScoredContext,
+    Status,
+)
 
 
 class Mine(JoinAdapter, OpenJoin):
@@ -393,3 +417,11 @@ def test_joined_scores_go_into_vep_entries_of_their_gene_too(annotator, tmp_path
     rows = [dict(zip(names, one.split("|"), strict=True)) for one in found.split(";")[0].split(",")]
     fields = ("SYMBOL", "SpliceBERT_pred_SpliceAI_DS_MAX", "SpliceBERT_pred_SpliceAI_STATUS")
     assert words(rows, *fields) == [("ALPHA", "0.5000", "FOUND"), ("GAMMA", "", "OTHER_GENE")]
+
+
+def test_a_symbolic_alt_in_a_gene_takes_no_value_of_the_alt_behind_it():
+    """It has a place and no bases to join by; the values of the next ALT went to it."""
+    there = AlleleReport("C", Allele("1", 9, "A", "C"), (ScoredContext(gene(), Status.OK, "", {}),))
+    symbolic = AlleleReport("<DEL>", None, (ScoredContext(gene(), Status.SYMBOLIC, "symbolic", {}),))
+    [joined] = _with_values([RecordReport("1", 10, ".", "A", (symbolic, there))], iter([{"X": 0.5}]))
+    assert [one.contexts[0].values for one in joined.alleles] == [{}, {"X": 0.5}]

@@ -1,5 +1,6 @@
 """The straight line: a status for every ALT, and scores that depend on nothing but the change itself."""
 
+import dataclasses
 import random
 import tracemalloc
 from itertools import islice, product
@@ -353,6 +354,37 @@ def test_memory_of_a_record_with_thousands_of_alts_is_that_of_a_part():
     finally:
         tracemalloc.stop()
     assert peak < 100e6  # it was 171 MB, and grew with the ALTs
+
+
+def test_alleles_without_scores_have_their_genes():
+    """Of a symbolic ALT from POS to END; of bases that are no ACGT where REF is the FASTA's; of a REF_MISMATCH none."""
+
+    @dataclasses.dataclass
+    class Symbolic(FakeRecord):
+        given: dict[str, str] = dataclasses.field(default_factory=dict)
+
+        def info(self):
+            return self.given
+
+    ref = GENOME[400:700]
+    wrong = "A" if GENOME[399] != "A" else "C"
+    records = [
+        Symbolic("c", 400, "N", ("<DEL>", "<NON_REF>"), given={"END": "600", "SVLEN": "-200,."}),
+        FakeRecord("c", 401, ref, (ref[0],)),
+        FakeRecord("c", 400, GENOME[399], ("R",)),
+        FakeRecord("c", 400, wrong, ("R",)),
+        FakeRecord("c", 400, wrong, (GENOME[399],)),
+    ]
+    reports = pipeline(REFERENCE, FakeGenes([gene("G2"), gene("G1", "-")])).report(records)
+    found = [
+        (str(allele.contexts[0].status), [one.context and one.context.gene_id for one in allele.contexts])
+        for report in reports
+        for allele in report.alleles
+    ]
+    assert found == [
+        ("SYMBOLIC", ["G1", "G2"]), ("SYMBOLIC", [None]), ("TOO_LONG", ["G1", "G2"]), ("NON_ACGT", ["G1", "G2"]),
+        ("NON_ACGT", [None]), ("REF_MISMATCH", [None]),
+    ]  # fmt: skip
 
 
 def test_an_allele_that_is_too_long_is_told_with_its_normalised_form():

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splicebert_vep.sequence.alleles import classify, in_transcript, left_align, normalise, placements, trim
+from splicebert_vep.sequence.alleles import (
+    classify,
+    in_transcript,
+    left_align,
+    normalise,
+    placements,
+    symbolic_span,
+    trim,
+)
 from splicebert_vep_spec import Allele, Status
 
 bases = st.text("ACGT", min_size=1, max_size=6)
@@ -100,6 +108,28 @@ def test_padding_changes_nothing(seed, ref, alt, before, after):
 def test_a_repeat_longer_than_one_look_back_is_crossed():
     genome = "G" + "A" * 1000 + "C"
     assert normalise("c", 1001, "A", "AA", fetch_from(genome)) == Allele("c", 1, "", "A")
+
+
+@pytest.mark.parametrize(
+    ("alts", "number", "info", "span"),
+    [
+        (["<DEL>"], 0, {"END": "120"}, (100, 120)),
+        (["<DEL>"], 0, {"SVLEN": "-20"}, (100, 120)),
+        (["<DUP:TANDEM>"], 0, {"SVLEN": "20", "END": "130"}, (100, 130)),
+        (["<INV>"], 0, {"SVLEN": "0", "END": "120"}, (100, 120)),  # how VCF before 4.4 writes an inversion
+        (["<DEL>", "<DUP>"], 1, {"SVLEN": "-20,7", "END": "120"}, (100, 107)),
+        (["<DEL>", "<DUP>"], 0, {"SVLEN": ".,7", "END": "120"}, (100, 120)),
+        (["<INS:ME:ALU>"], 0, {"SVLEN": "280"}, (100, 100)),
+        (["<DEL>"], 0, {}, None),
+        (["<DEL>"], 0, {"END": "100"}, None),
+        (["<DEL>"], 0, {"END": "x", "SVLEN": "9" * 30}, None),
+        (["<NON_REF>"], 0, {"END": "120"}, None),  # a block of reference
+        (["<*>"], 0, {"END": "120"}, None),
+        (["G]17:198982]"], 0, {"END": "120"}, None),
+    ],
+)
+def test_a_symbolic_alt_spans_the_bases_after_pos(alts, number, info, span):
+    assert symbolic_span(100, alts, number, info) == span
 
 
 _TURN = str.maketrans("ACGT", "TGCA")
