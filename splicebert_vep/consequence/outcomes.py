@@ -535,7 +535,7 @@ class _Case:
             exons = {*self._lost[kind], *(self._exon_of(kind, x) for x in self._gained[kind])} - {-1}
             for exon in sorted(exons):
                 end = self._end_of(kind, exon)
-                if end is None:
+                if end is None or (end.gone and self._is_deleted(exon)):
                     continue
                 far = self._end_of(DONOR if kind == ACCEPTOR else ACCEPTOR, exon)
                 for x, site in end.others:
@@ -556,7 +556,7 @@ class _Case:
             exons[exon] = (low, x, None)
             size = x - end.at
             if x > change.start and (end.gone or (within and size < 0)):
-                edit = _Edit(exons, (change.start, stop), (change.start, x), exon)
+                edit = _Edit(exons, (max(start, change.start), stop), (change.start, x), exon)
             elif size > 0:
                 edit = _Edit(exons, inserted=(end.at, x), after=exon)
             else:
@@ -565,7 +565,7 @@ class _Case:
             exons[exon] = (x, high, None)
             size = end.at - x
             if x < change.alt_end and (end.gone or (within and size < 0)):
-                edit = _Edit(exons, (start, change.end), (x, change.alt_end), exon - 1)
+                edit = _Edit(exons, (start, min(change.end, stop)), (x, change.alt_end), exon - 1)
             elif size > 0:
                 edit = _Edit(exons, inserted=(x, end.at), after=exon - 1)
             else:
@@ -576,6 +576,11 @@ class _Case:
         kind = Effect.EXON_EXTENSION if size > 0 else Effect.EXON_TRUNCATION
         sites = (end.site, site) if end.site else (site,)
         return self._outcome(kind, support, (exon, exon), size, sites, edit)
+
+    def _is_deleted(self, exon: int) -> bool:
+        """Tell whether the allele replaces all bases of an exon."""
+        start, end = self._spliced.exons[exon]
+        return self._change.start <= start and end <= self._change.end
 
     def _skips(self) -> Iterator[Outcome]:
         """Yield an outcome for every run of exons that are skipped together, an exon with a lost site among them."""
@@ -626,6 +631,8 @@ class _Case:
             if donor is None or acceptor is None or not donor.site or not acceptor.site:
                 continue
             if donor.kept is None or acceptor.kept is None or (donor.gone and acceptor.gone):
+                continue
+            if (donor.gone and self._is_deleted(intron)) or (acceptor.gone and self._is_deleted(intron + 1)):
                 continue
             exons = self._exons()
             low, high = donor.at, acceptor.at

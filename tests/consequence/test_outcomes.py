@@ -253,6 +253,13 @@ def test_retained_intron_whose_donor_is_deleted(gene):
     assert (retained.size, retained.hgvs, retained.support) == (75, "r.18delins[18+5_19-1]", 1.0)
 
 
+def test_nothing_is_made_of_an_exon_that_is_deleted(gene):
+    start, end = gene.exons[0][0] - 5, gene.exons[0][1] + 5
+    found = gene.run((start, gene.text[start:end], ""), {"A2": 0.0}, {("D", start + 10): 0.8})
+    assert found.effect is Effect.SITE_LOSS
+    assert {one.kind for one in found.outcomes} <= {Effect.SITE_LOSS, Effect.EXON_SKIPPING}
+
+
 @pytest.mark.parametrize(("site", "at"), [("D1", donor_snv), ("A5", acceptor_snv), ("D3", donor_snv)])
 def test_loss_without_anything_in_its_place(gene, site, at):
     found = gene.run(at(gene, int(site[1:])), {site: 0.0})
