@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from factories import REACH, StandIn
+from factories import gene as gene_context
 from splicebert_vep.consequence.outcomes import Answers, Consequence, Effect, SplicedTranscript, consequence, sentence
 from splicebert_vep.genome.gene_index import Transcript
 from splicebert_vep.scoring.delta import look_around
@@ -438,7 +439,7 @@ def cag_and_gtaagt(bases: str) -> tuple[float, float]:
 def test_answers_of_a_model_around_an_allele(gene, exon, offset, ref, alt, expected):
     bases = SimpleNamespace(lengths={"1": len(gene.contig)}, fetch=lambda contig, start, end: gene.fetch(start, end))
     allele = gene.allele(gene.exons[exon - 1][0] + offset, ref, alt)
-    asked = [(allele, SimpleNamespace(strand=gene.transcript.strand))]
+    asked = [(allele, gene_context(strand=gene.transcript.strand))]
     [around] = look_around(StandIn(cag_and_gtaagt), asked, bases, None, 300, outside=True)
     found = consequence(gene.spliced(), allele, Answers(around.start, around.ref, around.alt))
     assert (found.effect, *first(found)[1:4]) == expected
