@@ -481,9 +481,9 @@ def evaluate(
     plugins = load_plugins()
     of_model = [scorer for scorer in plugins.scorers if isinstance(scorer, Scorer)]
     every = tuple(field.id for scorer in of_model for field in scorer.fields if field.direction != "none")
-    settings = Settings(
+    settings = Settings(  # outside: of an assay's row the exon is known, not its gene
         model=model, device=device, threads=threads, window=window, flank=flank, scores=named or every,
-        splice_model=splice_model, delta_distance=delta_distance,
+        splice_model=splice_model, delta_distance=delta_distance, outside=True,
     )  # fmt: skip
     delta = open_delta(plugins, settings)
     plan = plan_scores(delta.scorers, plugins.origins("scorer"), settings)

@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from factories import source, tiny_model, write_genome
+from factories import Point, StandIn, plugin, source, tiny_model, write_genome
 from splicebert_vep.model.classifier import load_classifier
 from splicebert_vep.train.regions import REGIONS
 
@@ -150,6 +150,30 @@ def test_the_command_prints_figures_and_writes_rows_and_picture(run, tmp_path):
     assert answer["model"]["model"] == "splicebert-mini"
     assert {figure["protocol"] for figure in answer["figures"]} == {"own"}
     assert answer["figures"][0]["score"] == "distance"
+
+
+def test_an_assay_is_judged_on_the_genomes_own_bases_since_its_rows_name_no_gene(run, tmp_path, install):
+    """Provenance said N outside of the gene for a model made for it, and the bases were the genome's."""
+
+    class OfGenes(StandIn):
+        name, sees_gene_only = "of-genes", True
+
+        @classmethod
+        def open(cls, _):
+            opened.append(cls())
+            return opened[-1]
+
+    opened = []
+    install(Point("mine", plugin(register_splice_models=lambda: [OfGenes])))
+    (tmp_path / "g.fa").write_text(f">1\n{GENOME}\n")
+    rows = [f"1\t{at + 1}\t{GENOME[at]}\t{'A' if GENOME[at] != 'A' else 'C'}\t{psi}\tX\t{EXON[0]}\t{EXON[1]}\t+\n"
+            for at, psi in ((565, 0), (570, -0.8))]  # fmt: skip
+    (tmp_path / "t.tsv").write_text(GENOME_HEAD + "".join(rows))
+    command = ["evaluate", tmp_path / "t.tsv", "-R", f"X={tmp_path / 'g.fa'}", "--window", WIDTH, "--flank", FLANK]
+    options = ["--scores", "DS_MAX", "--splice-model", "of-genes", "--protocol", "own", "--resamples", 10, "--json"]
+    code, out, _ = run(*command, *options)
+    assert code == 0 and json.loads(out)["DeltaOutside"] == "genome"
+    assert all("N" not in shown for model in opened for shown in model.shown)
 
 
 def test_rows_of_another_assembly_than_the_reference_end_with_a_message(run, tmp_path):
