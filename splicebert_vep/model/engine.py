@@ -211,7 +211,8 @@ class Engine:
         for start, end in work.batches():
             for found in self._attempt(work, start, end):
                 yield found
-                advance(len(found.rows) + len(found.failed))
+                if needs:  # else no pass was made
+                    advance(len(found.rows) + len(found.failed))
 
     def _attempt(self, work: _Work, start: int, end: int) -> Iterator[EngineBatch]:
         """Run one batch; when the model fails, halve it until the allele that it fails on stands alone.
