@@ -108,6 +108,8 @@ class ScoredVariant:
             yield "gene", f"{gene.symbol or gene.gene_id} ({gene.strand})", about
             numbers = [f"{name} {of}" for name, of in (("exon", gene.exon), ("intron", gene.intron)) if of]
             yield "place", _place(gene.region, gene.site_offset), ", ".join([*numbers, *_hits(gene.site_hit)])
+            if gene.hgvsc or gene.hgvsg:
+                yield "name", gene.hgvsc or "", gene.hgvsg or ""
             if gene.other_region or gene.other_site_hit:
                 place = _place(gene.other_region or "", gene.other_offset)
                 yield "elsewhere", place, ", ".join(["in another transcript", *_hits(gene.other_site_hit)])

@@ -58,6 +58,8 @@ CONTEXT_FIELDS = {
     ),
     "other_offset": FieldSpec("OTHER_OFFSET", "A", "String", "Place there, written as SITE_OFFSET"),
     "other_site_hit": FieldSpec("OTHER_SITE_HIT", "A", "String", f"{_HIT} that only other transcripts have"),
+    "hgvsc": FieldSpec("HGVSC", "A", "String", "HGVS name on the reported transcript, c. or n."),
+    "hgvsg": FieldSpec("HGVSG", "A", "String", "HGVS name on the chromosome"),
 }  # fmt: skip
 
 #: Names of output columns that no scorer may take.

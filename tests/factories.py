@@ -22,6 +22,7 @@ import torch
 
 from oracle import random_transformers, revcomp
 from splicebert_vep import Annotator
+from splicebert_vep.genome.gene_index import Transcript
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.model.bert import BertConfig, SpliceBert
 from splicebert_vep.model.checkpoint import save_checkpoint
@@ -538,6 +539,7 @@ class FakeReference:
     """Contigs as strings, upper-case."""
 
     sequences: dict[str, str]
+    assembly: str | None = None
 
     @property
     def lengths(self) -> dict[str, int]:
@@ -558,6 +560,9 @@ class FakeGenes:
 
     def contexts(self, contig: str, start: int, end: int, shift: int = 0) -> list[GeneContext]:
         return list(self.found)
+
+    def transcripts(self, contig: str, start: int, end: int) -> list[Transcript]:
+        return []
 
 
 @dataclass

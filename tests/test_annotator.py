@@ -135,6 +135,29 @@ def test_names_are_scored_as_variants(null, caplog):
         null.score("BRCA11:c.5467+2T>G")
 
 
+def test_every_allele_of_a_gene_has_names_whatever_its_score(null):
+    """Names as ClinVar and VEP have them; deletions of 400 and 6,698 nt are too long for a score.
+
+    The last one can stand two bases further left, which is further 3' in BRCA1.
+    """
+    bases, more = (
+        null.reference.fetch("chr17", *span).decode() for span in ((43047639, 43048040), (43044922, 43051621))
+    )
+    given = [
+        "17-43047641-A-C",
+        "17-43063345-TTTTC-T",
+        f"17-43047640-{bases}-{bases[0]}",
+        f"17-43044923-{more}-{more[0]}",
+    ]
+    found = [(one.status, one.gene and (one.gene.hgvsc, one.gene.hgvsg)) for one in null.score(given)]
+    assert found == [
+        ("OK", ("ENST00000357654.9:c.5467+2T>G", "NC_000017.11:g.43047641A>C")),
+        ("OK", ("ENST00000357654.9:c.5177_5180del", "NC_000017.11:g.43063353_43063356del")),
+        ("TOO_LONG", ("ENST00000357654.9:c.5407-337_5467+2del", "NC_000017.11:g.43047641_43048040del")),
+        ("TOO_LONG", ("ENST00000357654.9:c.5278-502_*756del", "NC_000017.11:g.43044924_43051621del")),
+    ]
+
+
 def test_an_accession_of_another_assembly_is_told(null, tmp_path):
     assert null.score("NC_000017.11:g.43047641A>C").status is Status.OK
     for name in ("NC_000017.10", "NC_000017.9", "NC_000083.7", "CM000679.1", "NC_060941.1"):

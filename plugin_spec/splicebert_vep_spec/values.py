@@ -122,6 +122,8 @@ class GeneContext:
         other_region, other_offset: ``exon`` or ``intron``, and the offset, in another transcript of the gene, where
             its exon or its nearer splice site says more than the reported one.
         other_site_hit: as ``site_hit``, of sites that the reported transcript does not have.
+        hgvsc: c. or n. name of the allele on the reported transcript; None where it does not lie within it whole.
+        hgvsg: g. name of the allele; None where no accession of its contig is known.
     """
 
     gene_id: str
@@ -142,6 +144,8 @@ class GeneContext:
     other_region: str | None = None
     other_offset: str | None = None
     other_site_hit: str | None = None
+    hgvsc: str | None = None
+    hgvsg: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

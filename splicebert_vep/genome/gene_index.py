@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -90,6 +90,9 @@ class Transcript(NamedTuple):
             "acceptor": frozenset(map(first, self.exons[1:])),
             "donor": frozenset(map(last, self.exons[:-1])),
         }  # fmt: skip
+
+    def __hash__(self) -> int:
+        return hash((self.transcript_id, self.contig, self.exons[0].start))  # of all exons it takes .2 ms
 
 
 class GeneIndex:
@@ -157,11 +160,11 @@ class GeneIndex:
     def transcripts(self, contig: str, start: int, end: int) -> list[Transcript]:
         """Return the reported transcript of each gene that a span touches, by gene id; see ``contexts``."""
         genes = sorted(self._touched(contig, start, end), key=lambda gene: (gene.gene_id, gene.start))
-        return [gene.transcript() for gene in genes]
+        return [gene.transcript for gene in genes]
 
     def transcript(self, row: int) -> Transcript:
         """Return the reported transcript of the gene in a row of the table."""
-        return self._gene(row).transcript()
+        return self._gene(row).transcript
 
     def extent(self, context: GeneContext, contig: str, start: int, end: int) -> tuple[int, int]:
         """Return start and end of a gene, 0-based half-open.
@@ -187,7 +190,7 @@ class GeneIndex:
 
     def reported_transcript(self, context: GeneContext, contig: str, start: int, end: int) -> Transcript:
         """Return a gene's reported transcript; arguments as for ``extent``."""
-        return self._gene_of(context, contig, start, end).transcript()
+        return self._gene_of(context, contig, start, end).transcript
 
     def _gene_of(self, context: GeneContext, contig: str, start: int, end: int) -> _Gene:
         """Return the gene that gave a context; a long span can touch two genes of one id."""
@@ -384,6 +387,7 @@ class _Gene:
             self._other_sites.hit(*anywhere),
         )
 
+    @cached_property
     def transcript(self) -> Transcript:
         exons = [Interval(exon.start, exon.end) for exon in self._own]
         return Transcript(

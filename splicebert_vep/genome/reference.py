@@ -82,6 +82,11 @@ class Reference:
         """Close the file."""
         self._fasta.close()
 
+    @property
+    def assembly(self) -> str | None:
+        """Name of the assembly, None where it is not known."""
+        return self._names.assembly
+
     def find(self, contig: str) -> str | None:
         """Return the FASTA's own name of a contig under any naming (17, chr17, NC_000017.11), or None.
 

@@ -115,6 +115,8 @@ def _numbered(number: str, word: str, namings: Sequence[Sequence[str]]) -> int |
     return index if any(naming[index] == word for naming in namings) else None
 
 
+#: Fields of the allele's names, which follow the scores: the annotator's own are of each transcript.
+_NAMES = ("HGVSC", "HGVSG")
 #: Of VEP and of SnpEff: form of the Description, its separator, names of subfields, and namings of alleles.
 _ANNOTATORS: tuple[tuple[re.Pattern[str], str, tuple[str, ...], tuple[Naming, ...]], ...] = (
     (
@@ -173,7 +175,7 @@ class CsqAdapter(MergingAdapter):
     def merge(self, run: RunInfo, info: Mapping[str, InfoField]) -> CsqMerger:
         """Return an object that merges into every field that VEP or SnpEff wrote, whatever its key; Refused if none."""
         ids = score_ids(run)
-        found = list(_layouts(info, [f"{PREFIX}{name}" for name in (*ids, "STATUS")]))
+        found = list(_layouts(info, [f"{PREFIX}{name}" for name in (*ids, *_NAMES, "STATUS")]))
         if not found:
             raise Refused(
                 "The header declares no annotation of Ensembl VEP or SnpEff to merge into: needed is an "
@@ -189,7 +191,7 @@ class CsqMerger(Merger):
     def __init__(self, ids: Sequence[str], found: Sequence[EntryLayout]) -> None:
         self._ids = ids
         self._layouts = found
-        self._nothing = "|" * len(ids)
+        self._nothing = "|" * (len(ids) + len(_NAMES))
         self.fields = [layout.field for layout in found]
 
     def render(self, report: RecordReport, info: Mapping[str, str]) -> Mapping[str, tuple[Value, ...]]:
@@ -247,9 +249,10 @@ class _ScoresByGene:
         self._by_transcript: dict[str, str] = {}
         self._by_symbol: dict[str, tuple[str, str] | None] = {}
         for outcome in allele.contexts:
-            values = map(outcome.values.get, ids)
-            printed = "|".join([*map(entry_cell, values), outcome.status])
             context = outcome.context
+            names = (context.hgvsc, context.hgvsg) if context else (None,) * len(_NAMES)
+            values = (*map(outcome.values.get, ids), *names)
+            printed = "|".join([*map(entry_cell, values), outcome.status])
             if context is None:
                 self._of_all = printed
                 continue

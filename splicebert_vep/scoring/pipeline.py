@@ -27,6 +27,7 @@ from splicebert_vep_spec import (
     Value,
 )
 
+from ..consequence.hgvs import genomic_name, transcript_name
 from ..genome.gene_index import GeneIndex
 from ..genome.reference import Reference
 from ..model.engine import Engine
@@ -43,6 +44,7 @@ _TOGETHER = 4096  # alleles whose windows are in memory at a time
 #: Longest span, in nt, of an allele that is TOO_LONG and normalised all the same: thousands of ALTs would each hold a
 #: copy of a REF of a million bases.
 _WRITTEN = 1000
+_NAMED = 100_000  # nt of REF and ALT of the longest of these that get HGVS names
 
 
 class Record(Protocol):
@@ -91,13 +93,39 @@ class Pipeline:
         """Return one report per record, in order."""
         alleles = [self.alleles(record) for record in records]
         distinct = list(dict.fromkeys(allele for found in alleles for allele in found if isinstance(allele, Allele)))
-        by_allele = dict(zip(distinct, self.scoring.outcomes(distinct), strict=True))
+        scored = zip(distinct, self.scoring.outcomes(distinct), strict=True)
+        by_allele = {allele: self._named(allele, outcomes) for allele, outcomes in scored}
         both = zip(records, alleles, strict=True)
         return [self._record_report(record, found, by_allele) for record, found in both]
+
+    def _named(self, allele: Allele, outcomes: tuple[ScoredContext, ...]) -> tuple[ScoredContext, ...]:
+        """Add the allele's HGVS names to the genes of its outcomes."""
+        if outcomes[0].context is None:
+            return outcomes
+        fetch = partial(self.reference.fetch, allele.contig)
+        shift = changes.placements(allele, fetch)[1].start - allele.start
+        hgvsg = genomic_name(allele, self.reference.assembly, fetch)
+        hgvsc: dict[str, str] = {}
+        for transcript in self.genes.transcripts(allele.contig, allele.start, allele.end + shift):
+            if name := transcript_name(allele, transcript, fetch):
+                hgvsc[transcript.gene_id] = name
+        contexts = (outcome.context for outcome in outcomes)
+        return tuple(
+            replace(outcome, context=gene and replace(gene, hgvsc=hgvsc.get(gene.gene_id), hgvsg=hgvsg))
+            for outcome, gene in zip(outcomes, contexts, strict=True)
+        )
 
     def skipped_outcomes(self, why: Skipped, span: Span | None) -> tuple[ScoredContext, ...]:
         """Return the outcomes of an ALT that is no normalised allele, in the genes of its span."""
         return skipped_outcomes(self.genes.contexts(*span) if span else (), why)
+
+    def _skipped_outcomes(self, record: Record, number: int, why: Skipped) -> tuple[ScoredContext, ...]:
+        span, alt = self.span_of_skipped(record, number, why), record.alts[number]
+        outcomes = self.skipped_outcomes(why, span)
+        if span is None or why.status != Status.TOO_LONG or len(record.ref) + len(alt) > _NAMED:
+            return outcomes
+        fetch = partial(self.reference.fetch, span.contig)
+        return self._named(changes.normalise(span.contig, record.pos, record.ref, alt, fetch), outcomes)
 
     def span_of_skipped(self, record: Record, number: int, why: Skipped) -> Span | None:
         """Return which bases an ALT that is no normalised allele changes, None where it is not certain.
@@ -128,7 +156,7 @@ class Pipeline:
         self, record: Record, found: Sequence[Allele | Skipped], outcomes: Mapping[Allele, tuple[ScoredContext, ...]]
     ) -> RecordReport:
         reports = [
-            AlleleReport(alt, None, self.skipped_outcomes(allele, self.span_of_skipped(record, number, allele)))
+            AlleleReport(alt, None, self._skipped_outcomes(record, number, allele))
             if isinstance(allele, Skipped)
             else AlleleReport(alt, allele, _counted_from(record.pos, allele, outcomes[allele], self.offsets))
             for number, (alt, allele) in enumerate(zip(record.alts, found, strict=True))

@@ -22,7 +22,7 @@ from splicebert_vep.vcf.read import VcfRecord
 from splicebert_vep_spec import Allele, AlleleReport, FieldSpec, RecordReport, RunInfo, ScoredContext, Status
 
 RUN = RunInfo((FieldSpec("LLR", "A", "Float", "x"), FieldSpec("N_SITES", "A", "Integer", "y")), {"Model": "m"})
-ADDED = "SpliceBERT_pred_LLR|SpliceBERT_pred_N_SITES|SpliceBERT_pred_STATUS"
+ADDED = "|".join(f"SpliceBERT_pred_{name}" for name in ("LLR", "N_SITES", "HGVSC", "HGVSG", "STATUS"))
 CSQ = "Allele|Consequence|SYMBOL|Gene|Feature"
 ANN = "Allele | Annotation | Gene_Name | Gene_ID | Feature_ID"
 COLUMNS = b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
@@ -88,7 +88,7 @@ def test_every_entry_of_the_gene_and_allele_carries_the_fields(tmp_path):
         "-|exon|ONE|ENSG00000000001|ENST00000000001",
     )
     column = f"AC=1;CSQ={','.join(entries)};DB"
-    tails = ("-1.5000|1|OK", "0.2500||OK", "||N_CONTEXT", "||", "-1.5000|1|OK")
+    tails = ("-1.5000|1|||OK", "0.2500||||OK", "||||N_CONTEXT", "||||", "-1.5000|1|||OK")
     expected = ",".join(f"{entry}|{tail}" for entry, tail in zip(entries, tails, strict=True))
     other = [ScoredContext(context(), Status.N_CONTEXT, "why", {})]
     written = of_record(tmp_path, "CT", {"C": genes, "CTT": other}, column)
@@ -111,16 +111,16 @@ def test_every_entry_of_the_gene_and_allele_carries_the_fields(tmp_path):
 def test_a_gene_is_known_by_id_transcript_or_symbol(names, carries, tmp_path):
     entry = f"T|x|{names}"
     written = of_record(tmp_path, "C", {"T": [scored(-1.5)]}, f"CSQ={entry}")
-    assert written == f"CSQ={entry}|{'-1.5000|1|OK' if carries else '||'}"
+    assert written == f"CSQ={entry}|{'-1.5000|1|||OK' if carries else '||||'}"
 
 
 def test_a_symbol_of_two_scored_genes_says_nothing(tmp_path):
     twice = [scored(1.0), scored(2.0, gene_id="ENSG00000000002")]
-    assert of_record(tmp_path, "C", {"T": twice}, "CSQ=T|x|ONE|672|") == "CSQ=T|x|ONE|672||||"
+    assert of_record(tmp_path, "C", {"T": twice}, "CSQ=T|x|ONE|672|") == "CSQ=T|x|ONE|672||||||"
 
 
-@pytest.mark.parametrize(("gene", "tail"), [("AC000001.1|", "1.0000|1|OK"), ("AC000001.2|", "||"),
-                                            ("1|NM_000001.3", "1.0000|1|OK")])  # fmt: skip
+@pytest.mark.parametrize(("gene", "tail"), [("AC000001.1|", "1.0000|1|||OK"), ("AC000001.2|", "||||"),
+                                            ("1|NM_000001.3", "1.0000|1|||OK")])  # fmt: skip
 def test_ids_of_refseq_and_of_others_keep_their_numbers(gene, tail, tmp_path):
     """AC000001.1 and AC000001.2 are two genes; NM_1.2 and NM_1.3 are one transcript."""
     outcome = [scored(1.0, gene_id="AC000001.1", symbol=None, transcript="NM_000001.2")]
@@ -132,23 +132,23 @@ def test_an_alt_that_was_looked_up_in_no_gene_says_why_in_all_its_entries(status
     column = "CSQ=T|x|ONE|ENSG00000000001|,G|x|ONE|ENSG00000000001|,T|x|||"
     written = of_record(tmp_path, "C", {"T": [skipped(status)], "G": [scored(1.0)]}, column)
     assert written == (
-        f"CSQ=T|x|ONE|ENSG00000000001||||{status},G|x|ONE|ENSG00000000001||1.0000|1|OK,T|x||||||{status}"
+        f"CSQ=T|x|ONE|ENSG00000000001||||||{status},G|x|ONE|ENSG00000000001||1.0000|1|||OK,T|x||||||||{status}"
     )
 
 
 def test_a_spanning_deletion_and_a_symbolic_alt(tmp_path):
     by_alt = {"T": [scored(1.0)], "*": [skipped(Status.SPANNING_DELETION)]}
     written = of_record(tmp_path, "C", by_alt, "CSQ=T|x|ONE|ENSG00000000001|,*|x|ONE|ENSG00000000001|")
-    assert written == "CSQ=T|x|ONE|ENSG00000000001||1.0000|1|OK,*|x|ONE|ENSG00000000001||||SPANNING_DELETION"
+    assert written == "CSQ=T|x|ONE|ENSG00000000001||1.0000|1|||OK,*|x|ONE|ENSG00000000001||||||SPANNING_DELETION"
     written = of_record(tmp_path, "C", {"<DEL>": [skipped(Status.SYMBOLIC)]}, "CSQ=deletion|x|ONE|ENSG00000000001|")
-    assert written == "CSQ=deletion|x|ONE|ENSG00000000001||||"  # VEP's own word; not guessed
+    assert written == "CSQ=deletion|x|ONE|ENSG00000000001||||||"  # VEP's own word; not guessed
 
 
 def test_allele_num_tells_alleles_apart_that_one_word_means(tmp_path):
     header = [vep_line(f"{CSQ}|ALLELE_NUM")]
     column = "CSQ=-|x|ONE|ENSG00000000001||1,-|x|ONE|ENSG00000000001||2"
     written = of_record(tmp_path, "CAG", {"C": [scored(1.0)], "CG": [scored(2.0)]}, column, header)
-    assert written == "CSQ=-|x|ONE|ENSG00000000001||1|1.0000|1|OK,-|x|ONE|ENSG00000000001||2|2.0000|1|OK"
+    assert written == "CSQ=-|x|ONE|ENSG00000000001||1|1.0000|1|||OK,-|x|ONE|ENSG00000000001||2|2.0000|1|||OK"
 
 
 def test_an_earlier_annotation_is_replaced_wherever_it_stands(tmp_path):
@@ -158,21 +158,21 @@ def test_an_earlier_annotation_is_replaced_wherever_it_stands(tmp_path):
     [line], found = merged(tmp_path, header, cases)
     assert f'Format: Allele|Gene|EXON|{ADDED}">' in line
     assert found == [
-        "CSQ=T|ENSG00000000001|1/2|-1.5000|1|OK,G|ENSG00000000001|1/2|||",
-        "CSQ=T|ENSG00000000001|1/2|||,G|ENSG00000000001|1/2|||",  # ALT is '.' now: old numbers do not stay
-        "CSQ=T|||||",
+        "CSQ=T|ENSG00000000001|1/2|-1.5000|1|||OK,G|ENSG00000000001|1/2|||||",
+        "CSQ=T|ENSG00000000001|1/2|||||,G|ENSG00000000001|1/2|||||",  # ALT is '.' now: old numbers do not stay
+        "CSQ=T|||||||",
     ]
 
 
 def test_entries_of_another_length_shift_nothing(tmp_path):
     short, long = "T|x|ONE|ENSG00000000001", "T|x|ONE|ENSG00000000001|ENST1|a|b"
     written = of_record(tmp_path, "C", {"T": [scored(-1.5)]}, f"CSQ={short},T,{long}")
-    assert written == ("CSQ=T|x|ONE|ENSG00000000001||-1.5000|1|OK,T|||||||,T|x|ONE|ENSG00000000001|ENST1&a&b|||")
+    assert written == ("CSQ=T|x|ONE|ENSG00000000001||-1.5000|1|||OK,T|||||||||,T|x|ONE|ENSG00000000001|ENST1&a&b|||||")
 
 
 def test_what_vep_escaped_stays_as_it_is(tmp_path):
     entry = "T|a&b%3Bc%3Dd_\u00e9|HLA-A|ENSG00000000001|x%2C%25"
-    assert of_record(tmp_path, "C", {"T": [scored(-1.5)]}, f"CSQ={entry}") == f"CSQ={entry}|-1.5000|1|OK"
+    assert of_record(tmp_path, "C", {"T": [scored(-1.5)]}, f"CSQ={entry}") == f"CSQ={entry}|-1.5000|1|||OK"
 
 
 @pytest.mark.parametrize("column", ["DB", "CSQ=.", "CSQ", "CSQ=", "."])
@@ -187,7 +187,7 @@ def test_snpeff_is_matched_by_gene_and_the_alt_as_written(tmp_path):
         "T-CAA|intron|ONE|ENSG00000000001|x", "T|intergenic|ONE-TWO|ENSG00000000001-ENSG00000000002|",
         "T|intron|ONE|ONE|NM_000001.2",
     )  # fmt: skip
-    tails = ("-1.5000|1|OK", "0.0001|1|OK", "||", "||", "-1.5000|1|OK")
+    tails = ("-1.5000|1|||OK", "0.0001|1|||OK", "||||", "||||", "-1.5000|1|||OK")
     [line], [written] = merged(
         tmp_path,
         [snpeff_line()],
@@ -204,7 +204,7 @@ def test_both_and_keys_of_the_users_choice(tmp_path):
     column = "ANN=T|x|ONE|ENSG00000000001|;SpliceAI=T|ONE;EFFECTS=CT|x|ONE|ENSG00000000001|"
     lines, [written] = merged(tmp_path, header, [("C", {"CT": [scored(-1.5)]}, column)])
     assert written == (
-        "ANN=T|x|ONE|ENSG00000000001||-1.5000|1|OK;SpliceAI=T|ONE;EFFECTS=CT|x|ONE|ENSG00000000001||-1.5000|1|OK"
+        "ANN=T|x|ONE|ENSG00000000001||-1.5000|1|||OK;SpliceAI=T|ONE;EFFECTS=CT|x|ONE|ENSG00000000001||-1.5000|1|||OK"
     )
     assert lines == [vep_line(f"{CSQ}|{ADDED}", "ANN"), snpeff_line(f"{ANN} | {ADDED.replace('|', ' | ')}", "EFFECTS"),
                      header[2]]  # fmt: skip
@@ -233,7 +233,7 @@ def test_entries_that_vep_kept_beside_its_own_are_not_lost(tmp_path):
     header = [vep_line(), vep_line(more=',Source="again"')]
     column = "CSQ=T|x|ONE|ENSG00000000001|;AC=1;CSQ=T|y|TWO|ENSG00000000002|ENST9"
     lines, [written] = merged(tmp_path, header, [("C", {"T": [scored(-1.5)]}, column)])
-    assert written == "CSQ=T|x|ONE|ENSG00000000001||-1.5000|1|OK;AC=1;CSQ=T|y|TWO|ENSG00000000002|ENST9"
+    assert written == "CSQ=T|x|ONE|ENSG00000000001||-1.5000|1|||OK;AC=1;CSQ=T|y|TWO|ENSG00000000002|ENST9"
     assert lines == [vep_line(f"{CSQ}|{ADDED}"), vep_line(f"{CSQ}|{ADDED}", more=',Source="again"')]
 
 
