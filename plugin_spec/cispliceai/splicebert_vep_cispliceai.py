@@ -62,7 +62,7 @@ class CiSpliceAi(ResidualSpliceModel):
         info = SpliceModelInfo(
             f"CI-SpliceAI {WEIGHTS_OF}", digest, "CC BY 4.0", CITATION, QUALITY, device.type, OPERATING_POINTS
         )
-        return cls(info, list(stacks_of(content)), device)
+        return cls(info, list(stacks_of(content)), device, options.threads)
 
 
 _INSTALL = f"pip install cispliceai=={WEIGHTS_OF}"

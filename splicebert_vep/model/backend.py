@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -28,6 +29,8 @@ _PAIRS = 256
 _PAIRS_PER_CALL = 16
 _FLANK = 100
 
+_Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
 Forward = Callable[[NDArray[np.uint8], NDArray[np.int64]], BackendOutput]
 
 
@@ -69,7 +72,7 @@ _FORCE_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
 def devices() -> dict[str, str | None]:
     """Describe the devices ``cpu``, ``cuda`` and ``mps``; None where there is no such device."""
     cuda = mps = None
-    threads = torch.get_num_threads()
+    threads = default_threads()
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         cuda = f"{', '.join(names)}; CUDA {torch.version.cuda}"
@@ -78,14 +81,50 @@ def devices() -> dict[str, str | None]:
     return {"cpu": f"{threads} thread{'' if threads == 1 else 's'}", "cuda": cuda, "mps": mps}
 
 
+#: Torch's own number of CPU threads, before ``Cores`` gives it one.
+_THREADS = torch.get_num_threads()
+
+
 def default_threads() -> int:
     """Return torch's default number of CPU threads on this machine."""
-    return torch.get_num_threads()
+    return _THREADS
 
 
-def suited_tokens(device: torch.device) -> int:
+class Cores:
+    """Share work among CPU cores, each with one thread of torch of its own.
+
+    Threads of one operation wait for each other at its end: beside other programs, which take a core from one of them
+    now and then, all wait. Pieces of work that know nothing of each other lose only their own share of a core.
+
+    Args:
+        device: on another one than the CPU nothing is shared.
+        threads: cores to use; None takes torch's number of threads.
+    """
+
+    def __init__(self, device: torch.device, threads: int | None = None) -> None:
+        self.count = (threads or default_threads()) if device.type == "cpu" else 1
+        self._pool: ThreadPoolExecutor | None = None
+        if device.type == "cpu":
+            torch.set_num_threads(1)
+        if self.count > 1:
+            self._pool = ThreadPoolExecutor(self.count, initializer=torch.set_num_threads, initargs=(1,))
+
+    def map(self, work: Callable[[_Item], _Answer], items: Iterable[_Item]) -> list[_Answer]:
+        """Return what the work makes of each item, in order; an error of any is raised."""
+        waiting = list(items)
+        if self._pool is None or len(waiting) < 2:
+            return [_alone(work, item) for item in waiting]
+        return list(self._pool.map(partial(_alone, work), waiting))
+
+
+@torch.inference_mode()
+def _alone(work: Callable[[_Item], _Answer], item: _Item) -> _Answer:
+    return work(item)
+
+
+def suited_tokens(device: torch.device, cores: int = 1) -> int:
     """Return the number of tokens in one forward call that suits a device."""
-    return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
+    return _CPU_TOKENS * cores if device.type == "cpu" else _GPU_TOKENS
 
 
 @contextmanager
@@ -120,7 +159,6 @@ def choose_device(asked: str) -> torch.device:
 
 
 _CHECK_WIDTH = 510
-_Answer = TypeVar("_Answer")
 
 
 class TorchBackend(Backend):
@@ -139,9 +177,8 @@ class TorchBackend(Backend):
     version = "1"
 
     def __init__(self, options: BackendOptions) -> None:
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
         self._device = choose_device(options.device)
+        self._cores = Cores(self._device, options.threads)
         folder = resolve_model(options.model)
         loaded = load_checkpoint(folder)
         if options.model in MODELS:
@@ -152,7 +189,7 @@ class TorchBackend(Backend):
         self.info = BackendInfo(
             options.model if options.model in MODELS else folder.name, loaded.weights_sha256, loaded.max_window,
             loaded.fixed_window, loaded.config.hidden_size, loaded.architecture, precision, self._device.type,
-            quality_note(folder) or "", suited_tokens(self._device), worth_of(folder),
+            quality_note(folder) or "", suited_tokens(self._device, self._cores.count), worth_of(folder),
         )  # fmt: skip
 
     @classmethod
@@ -172,7 +209,11 @@ class TorchBackend(Backend):
 
     def forward(self, tokens: NDArray[np.uint8], positions: NDArray[np.int64]) -> BackendOutput:
         """Return logits (N, P, V) and last hidden states (N, P, H) at token positions (N, P), as float32."""
-        return self._answer(self._model, tokens, positions)
+        rows = np.array_split(np.arange(len(tokens)), max(1, min(self._cores.count, len(tokens))))
+        parts = self._cores.map(lambda some: self._answer(self._model, tokens[some], positions[some]), rows)
+        if len(parts) == 1:
+            return parts[0]
+        return BackendOutput(torch.cat([part.logits for part in parts]), torch.cat([part.hidden for part in parts]))
 
     def hidden_states(
         self, tokens: NDArray[np.uint8], positions: NDArray[np.int64], layers: Sequence[int]

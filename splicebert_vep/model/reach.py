@@ -14,8 +14,10 @@ skip connection, from which a 1x1 convolution and a softmax give p(neither), p(a
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -26,9 +28,8 @@ from torch.nn import functional
 from splicebert_vep_spec import NUCLEOTIDES, Edit, SpliceModel, SpliceModelInfo
 
 from ..errors import model_failure
-from ..progress import advance
 from ..sequence.tokens import Tokens
-from .backend import full_precision
+from .backend import Cores, full_precision
 
 Weights = NDArray[np.float32]
 Probabilities = NDArray[np.float64]
@@ -87,11 +88,14 @@ class ResidualSpliceModel(SpliceModel):
         info: names and digest.
         stacks: the networks; all have the same reach.
         device: where they run.
+        threads: CPU cores to use; None takes torch's number of threads.
     """
 
-    def __init__(self, info: SpliceModelInfo, stacks: Sequence[ResidualStack], device: torch.device) -> None:
+    def __init__(
+        self, info: SpliceModelInfo, stacks: Sequence[ResidualStack], device: torch.device, threads: int | None = None
+    ) -> None:
         self.info, self.reach = info, stacks[0].reach
-        self._device = device
+        self._device, self._cores = device, Cores(device, threads)
         self._networks = [_Network(stack, device) for stack in stacks]
 
     def along(self, tokens: Tokens) -> Probabilities:
@@ -101,7 +105,8 @@ class ResidualSpliceModel(SpliceModel):
     def alternatives(self, tokens: Tokens, edits: Sequence[Edit]) -> list[tuple[Probabilities, Probabilities]]:
         """Return the answers around each edit, before and after it.
 
-        The REF pass is shared by all edits. It holds about 4 kB a nucleotide, of one network at a time.
+        The REF pass is shared by all edits. It holds about 4 kB a nucleotide of each network that runs at a time: of
+        one on one core, else of all.
 
         Raises:
             BackendError: the networks failed, e.g. for want of memory.
@@ -125,14 +130,21 @@ class ResidualSpliceModel(SpliceModel):
         ref = np.zeros((len(tokens) - 2 * self.reach, 2))
         alts = [np.zeros((edit.counts[1], 2)) for edit in edits]
         one_hot = _one_hot(tokens[None], self._device)
-        for network in self._networks:  # one after the other, for memory
-            values = network.values(one_hot)
-            ref += network.answers_of(values)
-            for numbers in groups:
-                answers = network.answers_by_reach(values, [edits[i] for i in numbers])
-                for i, answer in zip(numbers, answers, strict=True):
+        at_once = len(self._networks) if self._cores.count > 1 else 1  # on one core one after the other, for memory
+        for first in range(0, len(self._networks), at_once):
+            networks = self._networks[first : first + at_once]
+            values = self._cores.map(lambda network: network.values(one_hot), networks)
+            for network, of_network in zip(networks, values, strict=True):
+                ref += network.answers_of(of_network)
+            tasks = [
+                partial(network.answers_by_reach, of_network, [edits[i] for i in numbers])
+                for network, of_network in zip(networks, values, strict=True)
+                for numbers in groups
+            ]
+            found = iter(self._cores.map(operator.call, tasks))
+            for numbers in groups * len(networks):
+                for i, answer in zip(numbers, next(found), strict=True):
                     alts[i] += answer
-                advance(len(numbers) / len(self._networks))
         count = len(self._networks)
         return ref / count, [alt / count for alt in alts]
 

@@ -14,7 +14,7 @@ from splicebert_vep_spec import BackendOptions, Edit, SpliceModel, SpliceModelIn
 
 from ..errors import BackendError, ModelError, SettingsError, model_failure
 from ..sequence.tokens import Tokens, encode, with_special
-from .backend import choose_device, full_precision, suited_tokens
+from .backend import Cores, choose_device, full_precision, suited_tokens
 from .classifier import load_classifier
 from .registry import DEFAULT_SPLICE_MODEL, quality_note, resolve_splice_model
 
@@ -39,8 +39,9 @@ class TunedModel:
 
     task: ClassVar[str]
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    def __init__(self, folder: Path, device: torch.device, cores: Cores | None = None) -> None:
         loaded = load_classifier(folder, self.task)
+        self._cores = cores or Cores(device)
         self._model = loaded.model.to(device)
         self.device = device
         self.name = folder.name
@@ -50,7 +51,7 @@ class TunedModel:
         self.weights_sha256, self.architecture = loaded.weights_sha256, loaded.architecture
         self.digest = loaded.digest
         self.quality = quality_note(folder) or ""
-        self.batch_tokens = suited_tokens(device)
+        self.batch_tokens = suited_tokens(device, self._cores.count)
 
     @classmethod
     def open(cls, folder: str | Path, device: str = "auto", threads: int | None = None) -> Self:
@@ -64,26 +65,29 @@ class TunedModel:
             ModelError: the folder is not there, or is not that of a model of this task.
             SettingsError: the device is not there.
         """
-        if threads is not None:
-            torch.set_num_threads(threads)
-        return cls(Path(folder), choose_device(device))
+        chosen = choose_device(device)
+        return cls(Path(folder), chosen, Cores(chosen, threads))
 
-    @torch.inference_mode()
     def _logits(self, tokens: Tokens, positions: NDArray[np.integer] | None = None) -> torch.Tensor:
         """Return the model's answers to windows (N, W + 2), as float64 on the CPU."""
         width = tokens.shape[1] - 2
         if width > self.window:
             problem = f"The window has {width} nt, the model was fine-tuned for {self.window}."
             raise SettingsError(problem, remedy="cut the sequence in windows")
+        rows = np.array_split(np.arange(len(tokens)), max(1, min(self._cores.count, len(tokens))))
         try:
             with full_precision(self.device):
-                at = None if positions is None else torch.from_numpy(positions.astype(np.int64)).to(self.device)
-                logits = self._model(torch.from_numpy(tokens.astype(np.int64)).to(self.device), at).cpu().double()
+                logits = torch.cat(self._cores.map(lambda some: self._run(tokens, positions, some), rows))
         except (RuntimeError, MemoryError) as error:
             raise model_failure(error) from error
         if not torch.isfinite(logits).all():
             raise BackendError(f"the {self.task} model returned values that are not finite")
-        return logits  # type: ignore[no-any-return]
+        return logits
+
+    def _run(self, tokens: Tokens, positions: NDArray[np.integer] | None, rows: NDArray[np.integer]) -> torch.Tensor:
+        at = None if positions is None else torch.from_numpy(positions[rows].astype(np.int64)).to(self.device)
+        found = self._model(torch.from_numpy(tokens[rows].astype(np.int64)).to(self.device), at)
+        return found.cpu().double()  # type: ignore[no-any-return]
 
 
 class NucleotideModel(TunedModel):
@@ -91,8 +95,8 @@ class NucleotideModel(TunedModel):
 
     known_labels: ClassVar[tuple[str, ...]]
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        super().__init__(folder, device)
+    def __init__(self, folder: Path, device: torch.device, cores: Cores | None = None) -> None:
+        super().__init__(folder, device, cores)
         if self.labels != self.known_labels or self._model.pooled:
             needed, found = ", ".join(self.known_labels), ", ".join(self.labels)
             raise ModelError("The model has other labels than its task.", needed=needed, found=found, where=str(folder))

@@ -70,7 +70,8 @@ MAXIMUM = "DS_MAX"
 
 #: Fields of the consequence for the reported transcript, see ``consequence.outcomes``.
 CONSEQUENCES = (
-    "EFFECT", "EFFECT_SIZE", "EFFECT_FRAME", "EFFECT_NMD", "EFFECT_SITES", "HGVSR", "EFFECT_PROTEIN", "EFFECT_TEXT",
+    "EFFECT", "EFFECT_SUPPORT", "EFFECT_SIZE", "EFFECT_FRAME", "EFFECT_NMD", "EFFECT_SITES", "HGVSR", "EFFECT_PROTEIN",
+    "EFFECT_TEXT",
 )  # fmt: skip
 _BESIDE = 2  # nt beyond an exon's end
 _TRANSCRIPTS_KEPT = 64
@@ -273,6 +274,7 @@ def consequence_values(found: Consequence) -> dict[str, float | int | str]:
         values["EFFECT_TEXT"] = sentence(found)
     if found.outcomes:
         first = found.outcomes[0]
+        values["EFFECT_SUPPORT"] = first.support
         values["EFFECT_SITES"] = "&".join(
             f"{site.kind}:{'inserted' if site.position is None else site.position + 1}:{site.known}:"
             f"{site.before:.2f}>{site.after:.2f}"
@@ -496,6 +498,7 @@ def _consequence_fields() -> Iterator[FieldSpec]:
     frames = ", ".join(map(str, Frame))
     words: dict[str, tuple[FieldType, str]] = {
         "EFFECT": ("String", f"What happens to the reported transcript, best supported first: {effects}"),
+        "EFFECT_SUPPORT": ("Float", "Weakest premise of EFFECT, 0 to 1; no share of transcripts"),
         "EFFECT_SIZE": ("Integer", "Nt that the mRNA gains by EFFECT, negative where it loses them"),
         "EFFECT_FRAME": ("String", f"Reading frame after EFFECT: {frames}"),
         "EFFECT_NMD": (

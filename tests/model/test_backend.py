@@ -6,8 +6,8 @@ import torch
 
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.model import backend as module
-from splicebert_vep.model.backend import TorchBackend, agreement
-from splicebert_vep_spec import BackendOptions, BackendOutput
+from splicebert_vep.model.backend import Cores, TorchBackend, agreement
+from splicebert_vep_spec import CLS, SEP, A, BackendOptions, BackendOutput, T
 
 WIDTH = 100
 
@@ -68,3 +68,28 @@ def test_a_gpu_takes_the_first_precision_that_ranks_the_same(monkeypatch, agreem
 def test_an_unknown_precision_is_told():
     with pytest.raises(SettingsError, match="auto, fp32, fp16, bf16"):
         TorchBackend(BackendOptions("splicebert-mini", "cpu", precision="int8"))
+
+
+def test_work_is_shared_among_cores_of_one_thread_each_and_comes_in_order():
+    cores = Cores(torch.device("cpu"), 3)
+    found = cores.map(lambda item: (item, torch.get_num_threads(), torch.is_inference_mode_enabled()), range(20))
+    assert found == [(item, 1, True) for item in range(20)]
+    assert Cores(torch.device("cpu"), 1).map(abs, [-1, 2]) == [1, 2]
+
+    def fail(item):
+        raise RuntimeError(f"item {item}")
+
+    with pytest.raises(RuntimeError, match="item 0"):
+        cores.map(fail, range(3))
+
+
+def test_rows_have_the_same_outputs_on_one_core_and_on_three():
+    rng = np.random.default_rng(1)
+    tokens = np.pad(rng.integers(A, T + 1, (5, 60)), ((0, 0), (1, 1)), constant_values=((0, 0), (CLS, SEP)))
+    positions = np.tile(np.arange(1, 61), (5, 1))
+    one, three = (
+        TorchBackend.open(BackendOptions("splicebert-mini", "cpu", threads)).forward(tokens.astype(np.uint8), positions)
+        for threads in (1, 3)
+    )
+    torch.testing.assert_close(one.logits, three.logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(one.hidden, three.hidden, atol=1e-5, rtol=0)
