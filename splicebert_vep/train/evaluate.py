@@ -228,7 +228,7 @@ class BenchRow:
         """Nt from the nearest edge of an assay's exon, or from the nearest splice site of the reported transcript."""
         if isinstance(self.variant, LabelledVariant):
             return self.variant.distance
-        return abs(int(self.gene.site_offset)) if self.gene and self.gene.site_offset else None
+        return self.gene.distance if self.gene else None
 
     @property
     def in_site(self) -> bool:
