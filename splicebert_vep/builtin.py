@@ -13,6 +13,7 @@ from .model.null import NullBackend, NullSpliceModel
 from .model.tuned import WindowSpliceModel
 from .outputs.csq import CsqAdapter
 from .outputs.flat import FlatAdapter
+from .outputs.layout import SpliceAiLayoutAdapter
 from .outputs.tables import JsonlAdapter, ParquetAdapter, TsvAdapter
 from .outputs.vep import VepAdapter
 from .scoring.delta import DeltaScorer
@@ -36,7 +37,8 @@ def register_scorers() -> Sequence[Scorer | SequenceScorer]:
 
 @hookimpl
 def register_adapters() -> Sequence[Adapter]:
-    return [FlatAdapter(), VepAdapter(), CsqAdapter(), TsvAdapter(), JsonlAdapter(), ParquetAdapter()]
+    info = [FlatAdapter(), VepAdapter(), SpliceAiLayoutAdapter(), CsqAdapter()]
+    return [*info, TsvAdapter(), JsonlAdapter(), ParquetAdapter()]
 
 
 @hookimpl

@@ -75,8 +75,8 @@ Stop a workflow when the input does not fit the reference:
     ),
     cloup.option(
         "--emit", multiple=True, callback=split_words, metavar="WHAT,...",
-        help="flat (default), vep or csq (into VEP's CSQ or SnpEff's ANN) into the VCF; tsv[=FILE], jsonl[=FILE], "
-        "parquet=FILE as tables; or a plugin's. Several at once.",
+        help="flat (default), vep, spliceai-layout or csq (into VEP's CSQ or SnpEff's ANN) into the VCF; tsv[=FILE], "
+        "jsonl[=FILE], parquet=FILE as tables; or a plugin's. Several at once.",
     ),
     join_option,
     reference_option,

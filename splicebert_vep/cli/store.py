@@ -279,7 +279,8 @@ Examples:
     ),
     cloup.option(
         "--emit", multiple=True, callback=split_words, metavar="WHAT,...",
-        help="flat (default); vep: an entry for each gene; parquet=FILE and other tables: a row for each gene.",
+        help="flat (default); vep, spliceai-layout: an entry for each gene; parquet=FILE and other tables: a row for "
+        "each gene.",
     ),
     reference_option, annotation_option, store_option,
 )  # fmt: skip

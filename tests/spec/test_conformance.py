@@ -25,6 +25,7 @@ from splicebert_vep_spec import (
     MergingAdapter,
     OpenJoin,
     Refused,
+    RunInfo,
     Scorer,
     TableAdapter,
     TableWriter,
@@ -60,9 +61,12 @@ class TestScorers(testing.ScorerConformance):
     tensor = staticmethod(torch.tensor)
 
 
+DELTAS = RunInfo(tuple(one for scorer in ALL.scorers if scorer.name == "delta" for one in scorer.fields), {})
+
+
 @pytest.mark.usefixtures("info_adapter")
 class TestInfoAdapters(testing.InfoAdapterConformance):
-    pass
+    run = DELTAS
 
 
 CSQ = InfoField("CSQ", ".", "String", "Consequence annotations from Ensembl VEP. Format: Allele|Gene|SYMBOL|Feature")

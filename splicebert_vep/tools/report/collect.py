@@ -16,6 +16,7 @@ from splicebert_vep_spec import Status, escape_info
 
 from ...errors import VcfError
 from ...outputs.flat import PREFIX
+from ...outputs.layout import KEY as LAYOUT_KEY
 from ...outputs.tables import utf8
 from ...outputs.vep import KEY
 from ...plugins import load_plugins
@@ -114,7 +115,7 @@ class AnnotatedVcf:
         self._reader = open_vcf(path)
         try:
             header = self._reader.header
-            described = {key: field.description for key, field in header.infos().items()}
+            described = {key: one.description for key, one in header.infos().items() if key != LAYOUT_KEY}
             self.name = self._reader.name
             self.provenance = _provenance(header.provenances(), self.name)
             #: Field id -> description, of every flat field and every column of the VEP-style entries.
@@ -158,7 +159,7 @@ class AnnotatedVcf:
 
     def _rows(self, record: VcfRecord) -> list[list[Row]]:
         items = (item.partition("=") for item in record.columns()[7].decode("utf-8", "replace").split(";"))
-        info = {key: value for key, _, value in items if key.startswith(KEY)}
+        info = {key: value for key, _, value in items if key.startswith(KEY) and key != LAYOUT_KEY}
         flat = self._flat(info, record)
         entries = [self._entry(entry, record) for entry in info.get(KEY, "").split(",") if entry not in ("", ".")]
         rows = []
