@@ -30,7 +30,7 @@ class SpliceAiLayoutAdapter(InfoAdapter):
             problem = f"--emit {self.name} is made of delta scores, and this run lacks {', '.join(lacking)}."
             raise Refused(f"{problem} Add delta to --scores, e.g. --scores delta,zero-shot, or leave --scores out.")
         model = run.provenance.get("SpliceModel", "a splice-site model")
-        text = f"Delta scores by {model} (not by SpliceAI) in SpliceAI's layout, one entry per ALT and gene, missing is '.'"
+        text = f"Delta scores by {model} (not by SpliceAI) in SpliceAI's layout, one entry per ALT and gene"
         return [InfoField(KEY, ".", "String", f"{text}. Format: {'|'.join(('ALLELE', 'SYMBOL', *_SCORES))}")]
 
     def render(self, report: RecordReport, run: RunInfo) -> Mapping[str, tuple[Value, ...]]:

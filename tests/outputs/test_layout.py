@@ -1,4 +1,4 @@
-"""Delta scores in SpliceAI's subfields: read back by the reader of SpliceAI's own files, and never called SpliceAI's."""
+"""Delta scores in SpliceAI's subfields: read back by the reader of SpliceAI's files, never called SpliceAI's."""
 
 import pytest
 
@@ -53,7 +53,7 @@ def test_annotate_and_saturate_write_it_report_and_top_pass_it_by(run, tmp_path)
     rows = [info(row[7]) for row in records(out.read_text())]
     same = [row for row in rows if row.get("SpliceBERT_STATUS") == "OK"]
     first = [row["SpliceBERT_DELTA"].split(",")[0].split("|") for row in same]
-    assert len(first) > 50
+    assert len(first) > 40
     for cells, row in zip(first, same, strict=True):
         assert cells[1:] == [row["SpliceBERT_SYMBOL"], *(row[f"SpliceBERT_{name}"] for name in (*DS, *DP))]
     code, text, _ = run("top", out, "-n", "3")
