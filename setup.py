@@ -33,20 +33,20 @@ setup(
         "splicebert_vep.tools.report": ["template/*"],
     },
     python_requires=">=3.11",
-    install_requires=[
+    install_requires=[  # lower bounds were tried, all at once; torch 2.13 is what CI and every published figure have
         "splicebert-vep-spec>=0.1,<0.2",
         "click>=8.5",
         "cloup>=4,<5",
-        "isal>=1.7",  # inflates gzip
-        "msgspec>=0.23",  # checks declarations and recipes
-        "numpy>=2.1",
+        "isal>=1.6.1",  # inflates gzip
+        "msgspec>=0.18.6",  # checks declarations and recipes
+        "numpy>=1.26",
         "pluggy>=1.5",
         "pyahocorasick>=2.1",  # oligo: other places of a sequence
-        "pyarrow>=18",
-        "pysam>=0.23",
-        "safetensors>=0.5",
-        "torch>=2.13,<3",
-        "tqdm>=4.66",
+        "pyarrow>=17",
+        "pysam>=0.22.1",
+        "safetensors>=0.4.3",
+        "torch>=2.2,<3",
+        "tqdm>=4.66.1",
     ],
     extras_require={
         "training": TRAINING,
