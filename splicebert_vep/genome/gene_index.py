@@ -82,14 +82,13 @@ class Transcript(NamedTuple):
     cds: Interval | None
 
     def site_bases(self) -> SiteBases:
-        """Return where its splice sites are."""
-        first, last = (lambda exon: exon.start), (lambda exon: exon.end - 1)
-        if self.strand == "-":
-            first, last = last, first
-        return {
-            "acceptor": frozenset(map(first, self.exons[1:])),
-            "donor": frozenset(map(last, self.exons[:-1])),
-        }  # fmt: skip
+        """Return where its splice sites are; exons that fewer than ``SHORTEST_INTRON`` bases part have none there."""
+        bases: dict[str, set[int]] = {"acceptor": set(), "donor": set()}
+        for before, after in pairwise(self.exons):
+            if max(after.start - before.end, before.start - after.end) >= SHORTEST_INTRON:
+                bases["donor"].add(before.end - 1 if self.strand == "+" else before.start)
+                bases["acceptor"].add(after.start if self.strand == "+" else after.end - 1)
+        return {kind: frozenset(found) for kind, found in bases.items()}
 
     def __hash__(self) -> int:
         return hash((self.transcript_id, self.contig, self.exons[0].start))  # of all exons it takes .2 ms

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from factories import ENSEMBL_GFF3, write_text
 from splicebert_vep.genome.gene_build import compile_genes, load_table
-from splicebert_vep.genome.gene_index import NEAR_SITE, OTHER_SITE, GeneIndex
+from splicebert_vep.genome.gene_index import NEAR_SITE, OTHER_SITE, GeneIndex, Transcript
 from splicebert_vep.genome.gene_table import SHORTEST_INTRON
 from splicebert_vep.sequence.alleles import trim
 from splicebert_vep_spec import GeneContext, Interval
@@ -481,3 +481,12 @@ def test_index_equals_a_scan(genes: list[Model], spans: list[tuple[int, int, int
         for context in have:
             seen = {name: getattr(context, name) for name in want[context.gene_id]}
             assert seen == want[context.gene_id], (start, length, shift, context.gene_id)
+
+
+@pytest.mark.parametrize(
+    ("strand", "donors", "acceptors"), [("+", {199, 504}, {300, 600}), ("-", {300, 600}, {199, 504})]
+)
+def test_exons_that_few_bases_part_have_no_sites_between_them(strand, donors, acceptors):
+    exons = [Interval(100, 200), Interval(300, 400), Interval(405, 505), Interval(600, 700)]  # 5 nt from 400 to 405
+    found = Transcript("G", None, "T", "1", strand, tuple(exons if strand == "+" else exons[::-1]), None).site_bases()
+    assert found == {"donor": donors, "acceptor": acceptors}
