@@ -7,6 +7,7 @@ TRAINING = [  # pretrain and evaluate: pictures and figures
     "matplotlib>=3.9",
     "scikit-learn>=1.5",
 ]
+SERVE = ["anyio>=4", "jinja2>=3.1", "starlette>=1.0", "uvicorn>=0.30"]  # serve
 REPORT = [  # report and plot
     "jinja2>=3.1",
     "matplotlib>=3.9",
@@ -31,6 +32,7 @@ setup(
         "splicebert_vep.genome": ["tables/*.parquet"],
         "splicebert_vep.model": ["bundled/*/*"],
         "splicebert_vep.tools.report": ["template/*"],
+        "splicebert_vep.tools.serve": ["template/*"],
     },
     python_requires=">=3.11",
     install_requires=[  # lower bounds were tried, all at once; torch 2.13 is what CI and every published figure have
@@ -51,6 +53,7 @@ setup(
     extras_require={
         "training": TRAINING,
         "report": REPORT,
+        "serve": SERVE,
         "embed": EMBED,
         "anndata": ANNDATA,
         "dask": DASK,
@@ -59,10 +62,12 @@ setup(
         "test": [
             *TRAINING,
             *REPORT,
+            *SERVE,
             *EMBED,
             *DASK,
             "cispliceai==1.2.2",  # weights that its plugin reads; never imported
             "cyvcf2>=0.31",
+            "httpx2>=2",  # asks the server in tests
             "hypothesis>=6.100",
             "mypy>=1.11",
             "playwright>=1.50",  # drives the system's Chromium; nothing is downloaded

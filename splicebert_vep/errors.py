@@ -157,6 +157,32 @@ def visible(text: str) -> str:
     return "".join(one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in text)
 
 
+_LONGEST = 280  # characters of a list or of a foreign message: three lines of a terminal
+_LISTED = 8  # so many items make a list that may lose its end; a shorter text loses its middle
+_HEAD, _TAIL = 180, 90
+
+
+def folded(text: str) -> str:
+    """Return text on one line."""
+    return " ".join(text.split())
+
+
+def shortened(text: str) -> str:
+    """Return text on one line and not longer than three lines of a terminal: a list cut at its end, or a cut middle."""
+    text = folded(text)
+    if len(text) <= _LONGEST:
+        return text
+    items = text.split(", ")
+    if len(items) >= _LISTED:
+        kept, used = 0, 0
+        while used + len(items[kept]) + 2 <= _LONGEST - len(" and 99999 more"):
+            used += len(items[kept]) + 2
+            kept += 1
+        if kept:
+            return f"{', '.join(items[:kept])} and {len(items) - kept:,} more"
+    return f"{text[:_HEAD]} ... {text[-_TAIL:]}"
+
+
 def require(*modules: str, extra: str = "training") -> None:
     """See before hours of work that what its end needs is there.
 

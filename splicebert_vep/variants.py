@@ -103,6 +103,11 @@ class Region:
         return cls(chrom, low, high)
 
 
+def words_of(text: str) -> list[str]:
+    """Return the words of a list that is parted by commas, which 43,047,641 is not."""
+    return [word for word in re.split(r"(?<=[^\d\s]),\s*", text) if word]
+
+
 VariantLike = str | Variant | tuple[str, int, str, str]
 """``"chr17-43071077-T-C"``, an HGVS name, a ``Variant``, or (chrom, 1-based pos, ref, alt)."""
 

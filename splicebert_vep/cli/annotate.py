@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from splicebert_vep_spec import Status
 from ..errors import suggestion, visible
 from ..files import check_outputs
 from ..progress import progress_bar
-from ..variants import Variant
+from ..variants import Variant, words_of
 from .options import (
     PATH,
     annotation_option,
@@ -214,10 +213,8 @@ def score(variants: tuple[str, ...], join: tuple[str, ...], as_json: bool, **mod
     """
     from ..consequence.hgvs import FoundName, read_variant
 
-    words = [
-        word for given in variants for word in re.split(r"(?<=[^\d\s]),\s*", given) if word
-    ]  # not within 43,047,641
-    read = [read_variant(word) for word in words]  # before the seconds that a model takes
+    # before the seconds that a model takes
+    read = [read_variant(word) for given in variants for word in words_of(given)]
     with open_annotator(**model) as annotator, annotator.open_joins(join) as joins:
         introduce(annotator.backend.info, annotator.note)
         found = [FoundName(one, "") if isinstance(one, Variant) else annotator.lookup(one) for one in read]

@@ -14,11 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from ..errors import AnnotationError, SettingsError, SpliceBertError, suggestion
+from ..errors import AnnotationError, SettingsError, SpliceBertError, folded, shortened, suggestion
 from ..files import cache_root
 from ..plugins import PLUGINS_VARIABLE, inspect_plugins
 from ..version import __version__
-from .options import folded, shortened
 
 State = Literal["ok", "note", "warn", "FAIL"]
 

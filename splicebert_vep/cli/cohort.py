@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
+from ..errors import shortened
 from ..files import reporting
 from ..progress import progress_bar
 from .options import (
@@ -27,7 +28,6 @@ from .options import (
     print_table,
     reference_option,
     say,
-    shortened,
     split_words,
     store_option,
     warn,

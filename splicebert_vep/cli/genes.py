@@ -9,10 +9,11 @@ from typing import Any
 
 import cloup
 
+from ..errors import shortened
 from ..files import check_place
 from ..genome.gene_build import DEFAULT_BIOTYPES, BuildReport, compile_genes, load_table, read_contig_lengths, read_mane
 from ..genome.gene_table import CHOICES, GeneTable
-from .options import PATH, json_option, print_json, print_table, say, shortened
+from .options import PATH, json_option, print_json, print_table, say
 
 _EPILOG = """\b
 Examples:

@@ -17,16 +17,17 @@ import cloup
 
 from splicebert_vep_spec import Command
 
-from ..errors import OutOfMemory, OutputError, SettingsError, SpliceBertError, model_failure
+from ..errors import OutOfMemory, OutputError, SettingsError, SpliceBertError, folded, model_failure
 from ..plugins import Origin, inspect_plugins, one_line
 from ..version import __version__
 from .annotate import annotate, score
 from .cohort import cohort
 from .genes import genes
 from .models import models
-from .options import REMOVED, describe, describe_usage, fail, folded, say, warn
+from .options import REMOVED, describe, describe_usage, fail, say, warn
 from .plugins import doctor, plugins
 from .report import map_, plot, report, top
+from .serve import serve
 from .store import saturate, store
 from .tools import calibrate, embed, oligo
 from .train import corpus, evaluate, finetune, pretrain, validate
@@ -175,7 +176,7 @@ Exit codes:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
-        cloup.Section("Look at results", [top, report, plot]),
+        cloup.Section("Look at results", [top, report, plot, serve]),
         cloup.Section("Beyond zero-shot", [map_, embed, finetune, oligo]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),

@@ -15,7 +15,7 @@ import cloup
 
 from splicebert_vep_spec import BackendInfo, Status
 
-from ..errors import SpliceBertError, visible
+from ..errors import SpliceBertError, folded, shortened, visible
 from ..files import check_outputs, check_place
 from ..model.registry import MODELS
 from ..progress import dumb_terminal
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from ..annotator import Annotator
 
 
-_LONGEST = 280  # characters of a list or of a foreign message: three lines of a terminal
-_LISTED = 8  # so many items make a list that may lose its end; a shorter text loses its middle
-_HEAD, _TAIL = 180, 90
 _WIDEST, _NARROWEST = 110, 30  # columns of a terminal that are used; columns that wrapped text gets at least
 
 
@@ -90,27 +87,6 @@ def describe_usage(error: click.ClickException) -> str:
     usage = " ".join((context.command_path, *context.command.collect_usage_pieces(context)))
     remedy = f"{context.command_path} --help shows more"
     return str(SpliceBertError(error.format_message(), needed=usage, remedy=remedy))
-
-
-def folded(text: str) -> str:
-    """Return text on one line."""
-    return " ".join(text.split())
-
-
-def shortened(text: str) -> str:
-    """Return text on one line and not longer than three lines of a terminal: a list cut at its end, or a cut middle."""
-    text = folded(text)
-    if len(text) <= _LONGEST:
-        return text
-    items = text.split(", ")
-    if len(items) >= _LISTED:
-        kept, used = 0, 0
-        while used + len(items[kept]) + 2 <= _LONGEST - len(" and 99999 more"):
-            used += len(items[kept]) + 2
-            kept += 1
-        if kept:
-            return f"{', '.join(items[:kept])} and {len(items) - kept:,} more"
-    return f"{text[:_HEAD]} ... {text[-_TAIL:]}"
 
 
 #: A path; the code that reads it tells, with a remedy, what is wrong with it.
