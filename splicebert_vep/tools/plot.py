@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..errors import SettingsError
 from ..genome.gene_index import Exon
 from ..genome.ids import stable_id
 from ..results import ScoredVariant
+from ..scoring.pipeline import Mirror, turns
 from ..scoring.scorers import log_p
 from ..sequence import windows
 from ..sequence.alleles import in_transcript
@@ -93,12 +94,17 @@ def _profile(result: ScoredVariant, gene: str | None, annotator: Annotator) -> P
         found = f"{result.variant}: {outcome.status}" + (f", {outcome.reason}" if outcome.reason else "")
         raise SettingsError("There is nothing to draw of a variant without scores.", found=found)
     allele = in_transcript(allele, context.strand, partial(reference.fetch, allele.contig))
-    placed = windows.place([allele], [reference.lengths[allele.contig]], shape)
+    mirror, length = Mirror(reference), reference.lengths[allele.contig]
+    turned = turns(allele, context.strand)
+    here, gene_here = (mirror.allele(allele), mirror.context(context, allele.contig)) if turned else (allele, context)
+    placed = windows.place([here], [length], shape)
     start = int(placed.start[0])
-    low, high = windows.region(allele, start, shape.width)
-    cut = windows.cut([allele], placed.start, [reference.fetch(allele.contig, low, high)], shape)
-    pair = windows.pair(cut, [0], [context])
-    columns = across(allele, start, shape.width, minus=context.strand == "-")
+    low, high = windows.region(here, start, shape.width)
+    cut = windows.cut([here], placed.start, [mirror.fetch(here.contig, low, high)], shape)
+    pair = windows.pair(cut, [0], [gene_here])
+    columns = across(here, start, shape.width, minus=gene_here.strand == "-")
+    if turned:
+        columns, low, high = replace(columns, position=length - 1 - columns.position), length - high, length - low
     every = [pair.ref, pair.alt] if allele.shift == 0 else [pair.ref, pair.alt, pair.ref_right]
     tokens = np.concatenate(every)  # (2 or 3, W)
     bases, backend = np.tile(np.arange(1, shape.width + 1), (len(tokens), 1)), annotator.backend  # past [CLS]
