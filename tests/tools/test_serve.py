@@ -158,8 +158,11 @@ def test_the_page_shows_the_answer_and_mends_a_question(client):
 
 def test_too_much_is_refused(build):
     client = build(most=2)
-    found = client.post("/score", content=ROWS)
-    assert (found.status_code, "at most 2" in found.json()["error"]) == (413, True)
+    for text in (ROWS, "x\n" * 400_000, "17\t43047641\t.\tA\t" + ",".join("C" * 200_000)):
+        found = client.post("/score", content=text)
+        assert (found.status_code, "At most 2 " in found.json()["error"]) == (413, True)
+    for text in ("1" + " " * 900_000 + "x", "x" + " p." * 200_000 + " x", "A" * 900_000):  # a pattern's worst cases
+        assert client.post("/score", content=text).status_code == 400
     found = client.post("/", data={"variant": "A" * 10_000_000})
     assert (found.status_code, "1,000,000 bytes" in found.text) == (413, True)
     assert client.get("/nothing").json() == {"error": "There is no such page: see /, /splice and /score."}

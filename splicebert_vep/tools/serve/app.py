@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import ipaddress
 import logging
@@ -11,10 +12,10 @@ import re
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs
 
 import anyio
@@ -52,6 +53,7 @@ MOST_BYTES = 1_000_000
 _DRAINED = 64_000_000  # of a body that is too long: a browser shows an answer only after it has sent all
 _TOGETHER = 8  # alleles that are scored before the next visitor has a turn
 _WAITING = 16  # requests that may wait for the model
+_LONGEST_NAME = 1000  # characters of a variant that is not a line of a VCF
 _CLIENTS = 1024  # addresses whose requests are counted
 _CARDS = 10  # alleles of a list that are shown in full
 _STOPPING = 3  # seconds that a request may take to end
@@ -64,6 +66,7 @@ _GENE_KEYS = {"GENE": "g_id", "SYMBOL": "g_name", "TRANSCRIPT": "t_id", "BIOTYPE
 _NOT_SCORES = {"CHROM", "POS", "ID", "REF", "ALT", "START", "SPAN_REF", "SPAN_ALT", "TRANSCRIPT_CHOICE", "REASON"}
 _SHOWN = ("KL_SS", "KL_CTX", "LLR", "PLLR", "SpliceAI_DS_MAX")
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 Values = dict[str, Value]
@@ -113,34 +116,45 @@ def sentence(error: SpliceBertError) -> str:
     return "; ".join(filter(None, parts))
 
 
-def read_text(text: str) -> tuple[list[Question], list[Problem], VcfHeader]:
+def read_text(text: str, most: int) -> tuple[list[Question], list[Problem], VcfHeader]:
     """Read what a visitor gives: variants and HGVS names, by lines or commas, or records of a VCF, header or not.
 
     Returns:
         The questions and problems, both in their order, and the header lines.
+
+    Raises:
+        HTTPException: there are more than ``most``.
     """
     questions: list[Question] = []
     problems: list[Problem] = []
     header: list[bytes] = []
     for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
         if line.startswith("#"):
             header.append(line.encode())
             continue
         try:
-            if (record := _record(line, number)) is not None:
-                questions += _alleles(record)
-                continue
+            record = _record(line, number)
+            words = _alleles(record) if record else words_of(" ".join(line.split()).strip("'\""))
         except VcfError as error:
             problems.append(Problem(shortened(line), sentence(error)))
             continue
-        for word in words_of(line.strip().strip("'\"")):
+        if len(questions) + len(problems) + len(words) > most:
+            remedy = "annotate a file with 'splicebert-vep annotate', or start the server with a larger --most"
+            raise HTTPException(413, f"At most {most:,} variants are answered at a time; {remedy}.")
+        for word in words:
             try:
-                questions.append(Question(shortened(word), read_variant(word)))
+                questions.append(word if isinstance(word, Question) else _question(word))
             except SpliceBertError as error:
-                problems.append(Problem(shortened(word), sentence(error)))
+                problems.append(Problem(shortened(str(word)), sentence(error)))
     return questions, problems, VcfHeader(tuple(header))
+
+
+def _question(word: str) -> Question:
+    if len(word) > _LONGEST_NAME:  # a pattern may take the square of the length
+        raise SettingsError(
+            f"A variant has more than {_LONGEST_NAME:,} characters.", found=word, remedy="give it as a line of a VCF"
+        )
+    return Question(shortened(word), read_variant(word))
 
 
 def _record(line: str, number: int) -> VcfRecord | None:
@@ -152,14 +166,13 @@ def _record(line: str, number: int) -> VcfRecord | None:
     return VcfRecord("\t".join(columns).encode(), number, "line")
 
 
-def _alleles(record: VcfRecord) -> Iterator[Question]:
+def _alleles(record: VcfRecord) -> list[Question]:
     if not record.alts:
         problem = f"The record {record.chrom}:{record.pos} has no ALT, so there is nothing to score."
         raise VcfError(problem, where=record.where)
     known = f" ({record.id})" if record.id not in (".", "") else ""
-    for alt in record.alts:
-        variant = Variant(record.chrom, record.pos, record.ref, alt)
-        yield Question(shortened(f"{variant}{known}"), variant)
+    variants = [Variant(record.chrom, record.pos, record.ref, alt) for alt in record.alts]
+    return [Question(shortened(f"{variant}{known}"), variant) for variant in variants]
 
 
 class Desk:
@@ -290,6 +303,7 @@ def _scores(row: Values) -> dict[str, Value]:
 # ---- the page ------------------------------------------------------------------------------------------------------
 
 _TEMPLATE = Path(__file__).parent / "template"
+_LEAST_SHOWN = 0.005  # printed as 0.01; the place of a smaller one means nothing
 _EVENT_WORDS = {"AG": "acceptor gained", "AL": "acceptor lost", "DG": "donor gained", "DL": "donor lost"}
 
 
@@ -347,7 +361,7 @@ def _deltas(values: Values, pos: int) -> Iterator[tuple[str, str, str, str]]:
         p = ""
         if largest[change] == event and isinstance(before, float) and isinstance(after, float):
             p = f"{before:.2f} to {after:.2f}"
-        at = f"{pos + offset:,}" if isinstance(offset, int) and score > 0 else ""
+        at = f"{pos + offset:,}" if isinstance(offset, int) and score >= _LEAST_SHOWN else ""
         yield _EVENT_WORDS[event], f"{score:.2f}", at, p
 
 
@@ -431,27 +445,22 @@ class Turns:
             problem = f"More than {self._rate} requests in a minute; send variants as one list, or wait."
             raise HTTPException(429, problem, headers={"Retry-After": str(wait)})
 
-    async def answer(self, desk: Desk, questions: Sequence[Question], request: Request) -> list[Answer | Problem]:
-        """Answer questions a few at a time, so that one visitor's list does not keep out the others.
-
-        Raises:
-            HTTPException: 503, too many requests wait.
-        """
+    @contextlib.contextmanager
+    def visit(self) -> Iterator[None]:
+        """Count a visitor who wants the model; HTTPException (503) where too many do."""
         if self._inside > _WAITING:
             problem = "Too many requests wait for the model; try again in some seconds."
             raise HTTPException(503, problem, headers={"Retry-After": "5"})
         self._inside += 1
         try:
-            found: list[Answer | Problem] = []
-            for first in range(0, len(questions), _TOGETHER):
-                async with self._lock:
-                    some = questions[first : first + _TOGETHER]
-                    found += await anyio.to_thread.run_sync(desk.answer, some)
-                if await request.is_disconnected():
-                    raise HTTPException(503, "The visitor has gone.")
-            return found
+            yield
         finally:
             self._inside -= 1
+
+    async def take(self, work: Callable[[], T]) -> T:
+        """Return what some work gives, in a thread, once it is this visitor's turn."""
+        async with self._lock:
+            return await anyio.to_thread.run_sync(work)
 
 
 async def _body(request: Request) -> str:
@@ -505,19 +514,19 @@ def build_app(annotator: Annotator, joins: Joins, *, most: int, rate: int, hosts
     ) -> tuple[list[Answer], list[Problem]]:
         """Return answers and problems; HTTPException where a single one is a problem, or more are asked than may be."""
         desk.check_assembly(assembly.strip())
-        questions, problems, header = read_text(text)
+        questions, problems, header = read_text(text, most)
         if alone and len(questions) + len(problems) > 1:
             raise HTTPException(400, "/splice answers for one variant; /score takes a list.")
-        if len(questions) + len(problems) > most:
-            there = len(questions) + len(problems)
-            remedy = "annotate a file with 'splicebert-vep annotate', or start the server with a larger --most"
-            raise HTTPException(413, f"{there:,} variants, and at most {most:,} are answered at a time; {remedy}.")
         if not questions and not problems:
             raise HTTPException(400, "No variant was given: write one as 17-43047641-A-C or as an HGVS name.")
-        desk.check_build(header, questions)
         found: list[Answer] = []
-        for one in await turns.answer(desk, questions, request):
-            (found.append if isinstance(one, Answer) else problems.append)(one)  # type: ignore[arg-type]
+        with turns.visit():
+            await turns.take(partial(desk.check_build, header, questions))
+            for first in range(0, len(questions), _TOGETHER):
+                if await request.is_disconnected():
+                    raise HTTPException(503, "The visitor has gone.")
+                for one in await turns.take(partial(desk.answer, questions[first : first + _TOGETHER])):
+                    (found.append if isinstance(one, Answer) else problems.append)(one)  # type: ignore[arg-type]
         if not found and len(problems) == 1:
             raise HTTPException(400, problems[0].error)
         return found, problems
@@ -541,7 +550,7 @@ def build_app(annotator: Annotator, joins: Joins, *, most: int, rate: int, hosts
             )
         except SpliceBertError as error:
             return html(pages.refusal(sentence(error), text), _status_of(error))
-        return html(pages.answers(found, problems, text), 200 if found else 400)
+        return html(await turns.take(partial(pages.answers, found, problems, text)), 200 if found else 400)
 
     async def splice(request: Request) -> Response:
         admit(request)
