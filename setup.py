@@ -15,8 +15,16 @@ REPORT = [  # report and plot
 EMBED = ["h5py>=3.12"]  # embed, every nucleotide
 # embed -o FILE.h5ad. Not for tests: it wants pandas before 3, beside zarr; its tests skip where it is missing.
 ANNDATA = ["anndata>=0.12", *EMBED]
+TRACKS = ["pyBigWig>=0.3.24"]  # tracks -o FILE.bw
 DASK = ["distributed>=2025.1"]  # cohort --dask
-RECIPES = ["duckdb>=1.4", "genmod>=3.12", "multiqc>=1.35", "pandas>=2.2", "polars>=1.30"]  # of docs/recipes
+RECIPES = [
+    "duckdb>=1.4",
+    "genmod>=3.12",
+    "igv-reports>=1.14",
+    "multiqc>=1.35",
+    "pandas>=2.2",
+    "polars>=1.30",
+]  # of docs/recipes
 
 setup(
     name="splicebert-vep",
@@ -57,6 +65,7 @@ setup(
         "embed": EMBED,
         "anndata": ANNDATA,
         "dask": DASK,
+        "tracks": TRACKS,
         "docs": ["mkdocs>=1.6", "mkdocstrings[python]>=1"],  # mkdocs serve: the pages and the API reference
         "recipes": RECIPES,
         "test": [
@@ -65,6 +74,7 @@ setup(
             *SERVE,
             *EMBED,
             *DASK,
+            *TRACKS,
             "cispliceai==1.2.2",  # weights that its plugin reads; never imported
             "cyvcf2>=0.31",
             "httpx2>=2",  # asks the server in tests

@@ -87,7 +87,7 @@ MASKS = ("none", "after", "before")
 RESERVED_COMMANDS = (
     "annotate", "score", "cohort", "store", "saturate", "genes", "models", "calibrate", "corpus", "pretrain",
     "validate", "evaluate", "plugins", "doctor", "report", "plot", "map", "embed", "finetune",
-    "oligo", "top", "serve",
+    "oligo", "top", "serve", "tracks",
 )  # fmt: skip
 
 #: Random SNVs of a class that a table needs; with fewer a percentile means little.

@@ -30,6 +30,7 @@ from .report import map_, plot, report, top
 from .serve import serve
 from .store import saturate, store
 from .tools import calibrate, embed, oligo
+from .tracks import tracks
 from .train import corpus, evaluate, finetune, pretrain, validate
 
 _SIGPIPE_CODE = 128 + signal.SIGPIPE
@@ -176,7 +177,7 @@ Exit codes:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
-        cloup.Section("Look at results", [top, report, plot, serve]),
+        cloup.Section("Look at results", [top, report, plot, serve, tracks]),
         cloup.Section("Beyond zero-shot", [map_, embed, finetune, oligo]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),

@@ -188,8 +188,8 @@ class DeltaScorer(SequenceScorer):
         asked = settings or Settings()
         self._model, self._genes, self._mask = model, genes, asked.mask
         self.distance = asked.delta_distance or (model.distance if model else 0)
-        self._outside = asked.outside or not (model and model.sees_gene_only)
-        of = f"D{self.distance}-M{MASKS.index(self._mask)}-O{int(self._outside)}"
+        self.outside = asked.outside or not (model and model.sees_gene_only)
+        of = f"D{self.distance}-M{MASKS.index(self._mask)}-O{int(self.outside)}"
         self.version = f"{VERSION}+{model.info.sha256[:12]}-{of}" if model else VERSION
         self.fields = _fields(self.distance, self._mask, model.info if model else None)
         self._spliced: dict[Transcript, SplicedTranscript] = {}
@@ -209,7 +209,7 @@ class DeltaScorer(SequenceScorer):
         genes = self._genes() if self._genes else None
         whole_exons = genes is not None and not fields.isdisjoint(CONSEQUENCES)
         looked = look_around(
-            self._model, alleles, bases, genes, self.distance, outside=self._outside, whole_exons=whole_exons
+            self._model, alleles, bases, genes, self.distance, outside=self.outside, whole_exons=whole_exons
         )
         rows: list[Mapping[str, float | int | str] | Skipped | None] = []
         for (_, gene), one in zip(alleles, looked, strict=True):

@@ -121,7 +121,7 @@ def map_region(
         (151, 4)
     """
     contig, start, end = stretch_of(region, annotator.reference)
-    context = _gene(annotator.genes.contexts(contig, start, end), gene, region)
+    context = gene_of(annotator.genes.contexts(contig, start, end), gene, region)
     bases = annotator.reference.fetch(contig, start, end).decode("ascii")
     found: list[ScoredVariant] = []
     for low in range(0, len(bases), _TOGETHER):
@@ -165,8 +165,12 @@ def check_scores(names: Sequence[str], fields: Sequence[FieldSpec]) -> None:
             raise SettingsError(f"{name} is not among the scores of this run.", needed=", ".join(known), remedy=remedy)
 
 
-def _gene(contexts: Sequence[GeneContext], name: str | None, region: str) -> GeneContext:
-    """Return the gene of that name, else the only one, else the only protein-coding one."""
+def gene_of(contexts: Sequence[GeneContext], name: str | None, region: str) -> GeneContext:
+    """Return the gene of that name, else the only one, else the only protein-coding one.
+
+    Raises:
+        SettingsError: there is none, or none of that name, or the choice is not clear.
+    """
     shown = ", ".join(f"{one.symbol or one.gene_id} ({one.gene_id}, {one.biotype})" for one in contexts)
     if not contexts:
         remedy = "give another region, or an annotation (-A) that has the gene"
@@ -181,7 +185,7 @@ def _gene(contexts: Sequence[GeneContext], name: str | None, region: str) -> Gen
     for found in (list(contexts), coding):
         if len(found) == 1:
             return found[0]
-    problem = "The region touches several genes, and a map is of one."
+    problem = "The region touches several genes, and one is needed."
     raise SettingsError(problem, found=shown, where=region, remedy="give --gene")
 
 
