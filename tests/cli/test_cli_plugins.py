@@ -181,7 +181,8 @@ def test_the_listing_has_the_objects_of_each_plugin(install, run, monkeypatch):
     assert builtin["name"] == "builtin"
     assert [backend["name"] for backend in builtin["backends"]] == ["torch", "null"]
     assert {adapter["name"]: adapter["kind"] for adapter in builtin["adapters"]} == {
-        "flat": "info", "vep": "info", "spliceai-layout": "info", "csq": "merging", "tsv": "text", "jsonl": "text", "parquet": "table",
+        "flat": "info", "vep": "info", "spliceai-layout": "info", "csq": "merging",
+        "tsv": "text", "jsonl": "text", "parquet": "table",
     }  # fmt: skip
     field = {
         "id": "ECHO", "number": "A", "type": "Float", "description": "The same again", "direction": "higher",
