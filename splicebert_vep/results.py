@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from textwrap import wrap
 
 from splicebert_vep_spec import Allele, FieldSpec, GeneContext, RecordReport, ScoredContext, Status, Value, format_value
 
@@ -84,10 +86,13 @@ class ScoredVariant:
         return iter(self.values)
 
     def __str__(self) -> str:
-        """Return a table for the terminal, one block per gene."""
+        """Return a table for the terminal, one block per gene: a sentence, the place, delta scores, other scores."""
         lines = [str(self.variant)]
         for outcome in self.contexts:
-            lines += [f"  {name:<12} {value:<24} {meaning}".rstrip() for name, value, meaning in self._rows(outcome)]
+            lines += wrap(_sentence(outcome), _WIDTH, initial_indent="  ", subsequent_indent="  ")
+            rows = list(self._rows(outcome))
+            width = max(_NAMES, *(len(name) for name, *_ in rows))
+            lines += [f"  {name:<{width}} {value:<24} {meaning}".rstrip() for name, value, meaning in rows]
             lines.append("")
         return "\n".join(lines)
 
@@ -97,12 +102,15 @@ class ScoredVariant:
         for outcome in self.contexts:
             cells = (f"<td>{escape(cell)}</td>" for row in self._rows(outcome) for cell in row)
             rows = (f"<tr>{''.join(row)}</tr>" for row in zip(cells, cells, cells, strict=True))
+            sentence = _sentence(outcome)
+            parts += [f"<p>{escape(sentence)}</p>"] if sentence else []
             parts.append(f"<table>{''.join(rows)}</table>")
         return "".join(parts)
 
     def _rows(self, outcome: ScoredContext) -> Iterator[tuple[str, str, str]]:
-        """Yield name, value and meaning."""
-        gene = outcome.context
+        """Yield name, value and meaning; of descriptions the part before the first colon or semicolon."""
+        gene, first = outcome.context, [spec for spec in self.fields if spec.id == _FIRST]
+        yield from self._scores(outcome, first)
         if gene:
             about = f"{gene.gene_id} {gene.transcript_id} ({gene.transcript_choice})"
             yield "gene", f"{gene.symbol or gene.gene_id} ({gene.strand})", about
@@ -113,11 +121,25 @@ class ScoredVariant:
             if gene.other_region or gene.other_site_hit:
                 place = _place(gene.other_region or "", gene.other_offset)
                 yield "elsewhere", place, ", ".join(["in another transcript", *_hits(gene.other_site_hit)])
-        for spec in self.fields:
-            value = outcome.values.get(spec.id)
-            if value is not None:
-                yield spec.id, format_value(value), spec.description
+        yield from self._scores(outcome, [spec for spec in self.fields if spec.id not in (_FIRST, _SENTENCE)])
         yield "status", str(outcome.status), outcome.reason
+
+    def _scores(self, outcome: ScoredContext, fields: Sequence[FieldSpec]) -> Iterator[tuple[str, str, str]]:
+        for spec in fields:
+            if (value := outcome.values.get(spec.id)) is not None:
+                yield spec.id, format_value(value), re.split(r"[:;] ", spec.description, maxsplit=1)[0]
+
+
+_FIRST, _SENTENCE = "DS_MAX", "EFFECT_TEXT"
+_NAMES, _WIDTH = 12, 120  # columns of a terminal: of names at least, of the sentence at most
+
+
+def _sentence(outcome: ScoredContext) -> str:
+    """Return what the allele does to the transcript, empty where no consequence was asked for or there is no answer."""
+    text = outcome.values.get(_SENTENCE)
+    if text is None and outcome.values.get("EFFECT") == "NO_EFFECT":
+        return "No effect seen: no site of the reported transcript is lost, and none is gained."
+    return "" if text is None else str(text)
 
 
 def _place(region: str, offset: str | None) -> str:
@@ -157,7 +179,7 @@ class Summary:
         """Count a chunk; with several genes an ALT counts once, by the outcome that flat output shows."""
         alleles = [allele for report in reports for allele in report.alleles]
         for allele in alleles:
-            found = [value for one in allele.contexts if isinstance(value := one.values.get("DS_MAX"), float)]
+            found = [value for one in allele.contexts if isinstance(value := one.values.get(_FIRST), float)]
             self.judged += bool(found)
             self.disturbed += bool(found) and max(found) >= self.threshold
         self.failed += sum(any(one.status == Status.FAILED for one in allele.contexts) for allele in alleles)
@@ -168,6 +190,10 @@ class Summary:
         self.status.update(allele.contexts[0].status for allele in alleles)
         if without:
             self.status[Status.NO_ALT] += without
+
+    def ds_max(self) -> dict[str, float | int]:
+        """Return how many ALTs reach the threshold of DS_MAX, as ``--summary`` has it."""
+        return {"threshold": self.threshold, "at_or_above": self.disturbed, "alleles": self.judged}
 
     def by_status(self) -> dict[str, int]:
         """Return counts in the order of ``Status``, those of zero left out."""

@@ -245,6 +245,11 @@ def test_a_result_shows_itself_in_terminals_and_notebooks(annotator):
     assert re.search(r"^  KL_SS +0\.4009 ", text, re.MULTILINE)
     assert re.search(r"^  status +OK$", text, re.MULTILINE)
     assert "<td>KL_SS</td><td>0.4009</td>" in html
+    sentence = " ".join(str(result["EFFECT_TEXT"]).split())
+    head, rest = " ".join(text.split()).split(" DS_MAX ", 1)
+    assert head == f"{result.variant} {sentence}"  # the answer first
+    assert rest.index(" gene ") < rest.index(" DS_DL ") < rest.index(" KL_SS ")
+    assert f"<p>{sentence}</p>" in html.replace("&gt;", ">")
     odd = annotator.score(Variant("17", 43047641, "A", "<b>"))
     assert "&lt;b&gt;" in odd._repr_html_() and "<b><b>" not in odd._repr_html_()
     assert "SYMBOLIC" in str(odd)

@@ -171,7 +171,7 @@ def _write_summary(path: str, summary: Summary) -> None:
         "alleles": summary.alleles,
         "records_without_alt": summary.records_without_alt,
         "status": summary.by_status(),
-        "ds_max": {"threshold": summary.threshold, "at_or_above": summary.disturbed, "alleles": summary.judged},
+        "ds_max": summary.ds_max(),
         "seconds": round(summary.seconds, 3),
         "warnings": summary.warnings,
         "provenance": dict(summary.provenance),

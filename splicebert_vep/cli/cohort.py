@@ -107,6 +107,7 @@ def run_command(
     command goes on.
     """
     from ..tools.cohort import ANNOTATED, STORE, read_manifest, run_cohort
+    from ..tools.diff import TABLE
     from ..tools.workers import dask_workers
 
     files = read_manifest(manifest)
@@ -131,6 +132,8 @@ def run_command(
     say(f"{done['annotated']:,} records annotated in {done['seconds']:.1f} s ({rate:,.0f}/s)")
     status = ", ".join(f"{word} {count:,}" for word, count in done["status"].items()) or "none"
     say(f"{len(done['files']):,} files in {os.path.join(folder, ANNOTATED)}; by status: {status}")
+    if said := annotator.delta.outcome(done["ds_max"]["at_or_above"], done["ds_max"]["alleles"]):
+        say(f"{os.path.join(folder, TABLE)}: {said}")
     for warning in done["notes"][:_SHOWN]:
         warn(shortened(warning))
     if len(done["notes"]) > _SHOWN:

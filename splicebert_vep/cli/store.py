@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
+from splicebert_vep_spec import Status
+
 from ..errors import StoreError
 from ..progress import progress_bar
 from .options import (
@@ -321,7 +323,7 @@ def saturate(
             rate = alleles_per_second(annotator, sample)
         else:
             with dask_workers(dask, annotator) as workers:
-                counts, status = run(
+                counts, summary = run(
                     output, asked, annotator, emit=emit or ("flat",), workers=workers, progress=progress
                 )
     for text in asked.warnings:
@@ -334,8 +336,10 @@ def saturate(
         took = clock(counts["alleles"] / rate)
         say(f"about {took} to score them here ({rate:,.1f} alleles/s, measured on {len(sample)})")
         return 0
-    words = ", ".join(f"{word} {count:,}" for word, count in sorted(status.items()))
-    say(f"{status.total():,} records in {output}; by status: {words}")
-    if failed := status["FAILED"]:
+    words = ", ".join(f"{word} {count:,}" for word, count in summary.by_status().items())
+    say(f"{summary.records:,} records in {output}; by status: {words}")
+    if said := annotator.delta.outcome(summary.disturbed, summary.judged):
+        say(said)
+    if failed := summary.status[Status.FAILED]:
         warn(f"{failed:,} records FAILED and have no scores; SpliceBERT_REASON says why")
-    return failed_code(status)
+    return failed_code(summary.status)

@@ -481,7 +481,7 @@ def _fields(distance: int, mask: str, info: SpliceModelInfo | None) -> tuple[Fie
         ]
     judgement = FieldSpec(
         "LOSS_JUDGED", "A", "String",
-        f"{JUDGED}; {NOT_JUDGEABLE} where {floor}: no loss of it can be seen; {NO_SITE} {reach}",
+        f"Can the loss of the nearest site be seen: {JUDGED}; {NOT_JUDGEABLE} where {floor}; {NO_SITE} {reach}",
     )  # fmt: skip
     positions = [
         FieldSpec(

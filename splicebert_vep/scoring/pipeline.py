@@ -93,10 +93,13 @@ class Pipeline:
         """Return one report per record, in order."""
         alleles = [self.alleles(record) for record in records]
         distinct = list(dict.fromkeys(allele for found in alleles for allele in found if isinstance(allele, Allele)))
-        scored = zip(distinct, self.scoring.outcomes(distinct), strict=True)
-        by_allele = {allele: self._named(allele, outcomes) for allele, outcomes in scored}
+        by_allele = dict(zip(distinct, self.outcomes(distinct), strict=True))
         both = zip(records, alleles, strict=True)
         return [self._record_report(record, found, by_allele) for record, found in both]
+
+    def outcomes(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]:
+        """Return the outcomes of normalised alleles, with their HGVS names."""
+        return [self._named(*one) for one in zip(alleles, self.scoring.outcomes(alleles), strict=True)]
 
     def _named(self, allele: Allele, outcomes: tuple[ScoredContext, ...]) -> tuple[ScoredContext, ...]:
         """Add the allele's HGVS names to the genes of its outcomes."""
@@ -115,17 +118,23 @@ class Pipeline:
             for outcome, gene in zip(outcomes, contexts, strict=True)
         )
 
-    def skipped_outcomes(self, why: Skipped, span: Span | None) -> tuple[ScoredContext, ...]:
-        """Return the outcomes of an ALT that is no normalised allele, in the genes of its span."""
-        return skipped_outcomes(self.genes.contexts(*span) if span else (), why)
+    def skipped_outcomes(
+        self, why: Skipped, span: Span | None, pos: int, ref: str, alt: str
+    ) -> tuple[ScoredContext, ...]:
+        """Return the outcomes of an ALT that is no normalised allele, in the genes of its span.
 
-    def _skipped_outcomes(self, record: Record, number: int, why: Skipped) -> tuple[ScoredContext, ...]:
-        span, alt = self.span_of_skipped(record, number, why), record.alts[number]
-        outcomes = self.skipped_outcomes(why, span)
-        if span is None or why.status != Status.TOO_LONG or len(record.ref) + len(alt) > _NAMED:
+        Args:
+            pos, ref, alt: as the record writes them.
+        """
+        outcomes = skipped_outcomes(self.genes.contexts(*span) if span else (), why)
+        if span is None or why.status != Status.TOO_LONG or len(ref) + len(alt) > _NAMED:
             return outcomes
         fetch = partial(self.reference.fetch, span.contig)
-        return self._named(changes.normalise(span.contig, record.pos, record.ref, alt, fetch), outcomes)
+        return self._named(changes.normalise(span.contig, pos, ref, alt, fetch), outcomes)
+
+    def _skipped(self, record: Record, number: int, why: Skipped) -> tuple[ScoredContext, ...]:
+        span = self.span_of_skipped(record, number, why)
+        return self.skipped_outcomes(why, span, record.pos, record.ref, record.alts[number])
 
     def span_of_skipped(self, record: Record, number: int, why: Skipped) -> Span | None:
         """Return which bases an ALT that is no normalised allele changes, None where it is not certain.
@@ -156,7 +165,7 @@ class Pipeline:
         self, record: Record, found: Sequence[Allele | Skipped], outcomes: Mapping[Allele, tuple[ScoredContext, ...]]
     ) -> RecordReport:
         reports = [
-            AlleleReport(alt, None, self._skipped_outcomes(record, number, allele))
+            AlleleReport(alt, None, self._skipped(record, number, allele))
             if isinstance(allele, Skipped)
             else AlleleReport(alt, allele, _counted_from(record.pos, allele, outcomes[allele], self.offsets))
             for number, (alt, allele) in enumerate(zip(record.alts, found, strict=True))

@@ -30,6 +30,7 @@ from ..annotator import Annotator, GuardedChunks
 from ..errors import CohortError, InputError, OutputError, SettingsError
 from ..files import locked, remove_left_over, reporting, whole_or_not
 from ..outputs.tables import RowsWriter, rows, schema_of
+from ..results import Summary
 from ..scoring.pipeline import Pipeline, Span
 from ..sequence.alleles import anchored
 from ..vcf.read import VcfRecord, carriers, open_vcf
@@ -183,7 +184,7 @@ class CohortAlleles:
                 )
                 contig = self._pipeline.reference.find(chrom)
                 span = Span(contig, first, until) if contig and first >= 0 else None
-                outcomes = self._pipeline.skipped_outcomes(Skipped(Status(status), reason), span)
+                outcomes = self._pipeline.skipped_outcomes(Skipped(Status(status), reason), span, pos, ref, alt)
                 report = AlleleReport(alt, None, outcomes)
                 yield RecordReport(chrom, pos, ".", ref, (report,)), files, count
 
@@ -320,8 +321,8 @@ def run_cohort(
         began = time.monotonic()
         finished, annotated = _annotate_files(folder, files, annotator, emit, progress)
         seconds = time.monotonic() - began
-        _write_table(folder / TABLE, alleles, annotator)
-        content = _summary(folder, counts, finished, annotator)
+        distinct = _write_table(folder / TABLE, alleles, annotator)
+        content = _summary(folder, counts, finished, annotator, distinct)
         with whole_or_not(folder / SUMMARY) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         warnings += [f"{one['name']}: {warning}" for one in content["files"] for warning in one["warnings"]]
@@ -414,8 +415,9 @@ def _is_indexed(output: Path) -> bool:
 
 
 def _summary(
-    folder: Path, counts: Mapping[str, int], finished: Mapping[str, Mapping[str, Any]], annotator: Annotator
-) -> dict[str, Any]:
+    folder: Path, counts: Mapping[str, int], finished: Mapping[str, Mapping[str, Any]], annotator: Annotator,
+    distinct: Summary,
+) -> dict[str, Any]:  # fmt: skip
     status: Counter[str] = Counter()
     for entry in finished.values():
         status.update(entry["status"])
@@ -424,6 +426,7 @@ def _summary(
         "counts": dict(counts),
         "status": {str(word): status[str(word)] for word in Status if status[str(word)]},
         "failed": sum(entry["failed"] for entry in finished.values()),
+        "ds_max": distinct.ds_max(),
         "provenance": dict(annotator.run.provenance),
         "files": [
             {"output": f"{ANNOTATED}/{entry['output'][0]}", **{key: entry[key] for key in kept}}
@@ -432,8 +435,8 @@ def _summary(
     }
 
 
-def _write_table(path: Path, alleles: CohortAlleles, annotator: Annotator) -> None:
-    """Write one row per distinct allele x gene, by position, then the ALTs that have no normalised allele.
+def _write_table(path: Path, alleles: CohortAlleles, annotator: Annotator) -> Summary:
+    """Write one row per distinct allele x gene, by position, then the ALTs that have no normalised allele; count them.
 
     CHROM, POS, REF and ALT are of the normalised allele under the FASTA's name of the contig; of an ALT without one, as
     written. FILES is the number of files that have it, CARRIERS of samples with it in their genotype, missing where no
@@ -442,13 +445,14 @@ def _write_table(path: Path, alleles: CohortAlleles, annotator: Annotator) -> No
     assert annotator.stored_scoring is not None
     run, reference = annotator.run, annotator.reference
     scoring = annotator.percentiles.over(annotator.stored_scoring)
-    schema = schema_of(run)
+    pipeline = Pipeline(reference, scoring, annotator.genes, annotator.settings.shape)
+    schema, summary = schema_of(run), Summary(annotator.delta.threshold)
     for name in COUNTS:
         schema = schema.append(pa.field(name, pa.int64()))
 
     def reports() -> Iterator[tuple[RecordReport, int, int | None]]:
         for block in alleles.counted():
-            outcomes = scoring.outcomes([allele for allele, *_ in block])
+            outcomes = pipeline.outcomes([allele for allele, *_ in block])
             for (allele, files, count), outcome in zip(block, outcomes, strict=True):
                 pos, ref, alt = anchored(allele, partial(reference.fetch, allele.contig))
                 report = AlleleReport(alt, allele, outcome)
@@ -457,4 +461,6 @@ def _write_table(path: Path, alleles: CohortAlleles, annotator: Annotator) -> No
 
     with whole_or_not(path) as temporary, closing(RowsWriter(str(temporary), schema)) as writer:
         for report, files, count in reports():
+            summary.add([report])
             writer.append((*row, files, count) for row in rows(report, run))
+    return summary

@@ -26,6 +26,8 @@ from ..errors import SettingsError
 from ..genome.places import Places, find_places
 from ..outputs.flat import PREFIX
 from ..outputs.write import Outputs, plan_outputs
+from ..results import Summary
+from ..scoring.pipeline import Pipeline
 from ..sequence.alleles import LONGEST_DELETION, anchored, every_allele
 from ..vcf.header import VcfHeader
 from ..vcf.read import VcfRecord
@@ -80,8 +82,8 @@ class Saturation:
 def saturate(
     output: str, asked: Saturation, annotator: Annotator, *, emit: Sequence[str] = ("flat",),
     workers: DaskWorkers | None = None, progress: Progress | None = None,
-) -> tuple[Counter[str], Counter[str]]:  # fmt: skip
-    """Score every allele of some places into a VCF; return counts of positions and alleles, and records by status.
+) -> tuple[Counter[str], Summary]:  # fmt: skip
+    """Score every allele of some places into a VCF; return counts of positions and alleles, and those of records.
 
     A record is an allele, and a missing value has no key. Flat values are of one gene, chosen as ``annotate`` chooses
     it. With a store in the annotator, a run that was killed goes on when it is run again.
@@ -108,7 +110,7 @@ def saturate(
             raise SettingsError("Dask workers score into a store: give --store FILE.")
         total = sum(map(len, asked.blocks()))
         score_missing(annotator, asked.blocks(), total, workers, progress)
-    counts, status = Counter(positions=0, not_acgt=0, no_gene=0, alleles=0), Counter[str]()
+    counts, summary = Counter(positions=0, not_acgt=0, no_gene=0, alleles=0), Summary(annotator.delta.threshold)
     contigs = {contig: None for contig, *_ in asked.stretches}
     lines = ["##fileformat=VCFv4.3"]
     lines += [f"##contig=<ID={c},length={reference.lengths[c]},md5={reference.md5(c)}>" for c in contigs]
@@ -126,17 +128,17 @@ def saturate(
                 for one, allele in zip(chunk, alleles, strict=True)
             ]
             outputs.write(records, reports)
-            status.update(str(one.outcomes[0].status) for one in chunk)
-        if not status:
+            summary.add(reports)
+        if not summary.alleles:
             raise SettingsError(
                 "There is nothing to score in these places.",
                 needed="A, C, G or T of the FASTA in a gene of the annotation",
                 found=f"{counts['positions']:,} positions: {counts['not_acgt']:,} not A, C, G or T, "
                 f"{counts['no_gene']:,} in no gene",
             )
-    plugins.run_finished(run, status)
+    plugins.run_finished(run, summary.by_status())
     asked.warnings.extend(outputs.warnings)
-    return counts, status
+    return counts, summary
 
 
 class Reasons(InfoAdapter):
@@ -166,8 +168,9 @@ class _Line(NamedTuple):
 def _lines(asked: Saturation, annotator: Annotator, counts: Counter[str], progress: Progress | None) -> Iterator[_Line]:
     """Yield the records by contig and the allele's start."""
     scoring = annotator.percentiles.over(annotator.stored_scoring or annotator.scoring)
+    pipeline = Pipeline(annotator.reference, scoring, annotator.genes, annotator.settings.shape)
     for block in asked.blocks(counts):
-        for allele, outcomes in zip(block, scoring.outcomes(block), strict=True):
+        for allele, outcomes in zip(block, pipeline.outcomes(block), strict=True):
             yield _Line(*anchored(allele, partial(annotator.reference.fetch, allele.contig)), allele, tuple(outcomes))
         if progress:
             progress("positions", counts["positions"], asked.positions)

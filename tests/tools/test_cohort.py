@@ -77,7 +77,9 @@ def test_every_oddity_gets_a_row_and_a_status(run, tmp_path):
         alone = tmp_path / "alone.vcf"
         assert run("annotate", EXAMPLES / f"{name}.vcf", *NULL, "-O", alone)[0] == 0
         assert records(unpacked(tmp_path / "out" / "annotated" / f"{name}.vcf.gz")) == records(alone.read_text())
-    statuses = {row["STATUS"] for row in pq.read_table(tmp_path / "out" / "cohort.parquet").to_pylist()}
+    rows = pq.read_table(tmp_path / "out" / "cohort.parquet").to_pylist()
+    statuses = {row["STATUS"] for row in rows}
+    assert all(row["HGVSG"] for row in rows if row["STATUS"] in ("OK", "TOO_LONG"))  # names, as annotate writes them
     assert {
         "SYMBOLIC",
         "SPANNING_DELETION",
@@ -87,8 +89,16 @@ def test_every_oddity_gets_a_row_and_a_status(run, tmp_path):
         "REF_MISMATCH",
         "TOO_LONG",
     } <= statuses
-    counted = json.loads((tmp_path / "out" / "cohort.json").read_text())["status"]
-    assert set(counted) - {"NO_ALT"} == statuses
+    summary = json.loads((tmp_path / "out" / "cohort.json").read_text())
+    assert set(summary["status"]) - {"NO_ALT"} == statuses
+    largest = {}  # an allele in two genes counts once, by its larger DS_MAX
+    for row in rows:
+        if row["DS_MAX"] is not None:
+            key = row["CHROM"], row["POS"], row["REF"], row["ALT"]
+            largest[key] = max(row["DS_MAX"], largest.get(key, 0.0))
+    counted = {"at_or_above": sum(value >= 0.2 for value in largest.values()), "alleles": len(largest)}
+    assert summary["ds_max"] == {"threshold": 0.2, **counted}
+    assert f"sort by DS_MAX: {counted['at_or_above']} of {counted['alleles']} ALTs at or above 0.2" in err
 
 
 def test_padded_writings_of_one_allele_are_one_allele(run, tmp_path):

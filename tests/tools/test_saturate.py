@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 
 import hypothesis
 import pyarrow.parquet as pq
@@ -139,8 +140,13 @@ def test_a_record_for_every_allele_with_the_flat_gene_and_no_key_without_a_value
 def test_it_says_what_annotate_says(run, tmp_path):
     """Where an allele has one gene, every value is printed as annotate prints it."""
     out, again = tmp_path / "out.vcf.gz", tmp_path / "again.vcf"
-    assert run("saturate", "--region", "chr17:43047641-43047645", "--indels", *NULL, "-O", out)[0] == 0
-    assert run("annotate", out, *NULL, "-O", again)[0] == 0
+    ends = [
+        run("saturate", "--region", "chr17:43047641-43047645", "--indels", *NULL, "-O", out),
+        run("annotate", out, *NULL, "-O", again),
+    ]
+    assert [code for code, *_ in ends] == [0, 0]
+    [told] = {re.search(r"sort by DS_MAX: .* ALTs at or above .*", err)[0] for *_, err in ends}
+    assert f" of {len(body(out))} ALTs" in told
     own = {line.split(",")[0]: line for line in text_of(out).splitlines() if line.startswith("##INFO")}
     for line in again.read_text().splitlines():
         if line.startswith("##INFO"):
