@@ -103,15 +103,20 @@ def on_the_example(line: str) -> str:
     return re.sub(rf"(splicebert-vep (?:{scoring})\b)", r"\1 --backend null", line)
 
 
+def install_cispliceai(monkeypatch, install):
+    """Install the plugin of this repository; skip where the package with its weights is not there."""
+    if find_spec("cispliceai") is None:
+        pytest.skip("cispliceai not installed")
+    monkeypatch.syspath_prepend(str(ROOT / "plugin_spec" / "cispliceai"))
+    install(Point("cispliceai", import_module("splicebert_vep_cispliceai")))
+
+
 @pytest.mark.parametrize("line", shell_lines())
 def test_every_command_of_the_docs_runs(line, folder, monkeypatch, capfd, install):
     if "models pull" in line:
         pytest.skip("needs a network")
     if "cispliceai" in line:
-        if find_spec("cispliceai") is None:
-            pytest.skip("cispliceai not installed")
-        monkeypatch.syspath_prepend(str(ROOT / "plugin_spec" / "cispliceai"))
-        install(Point("cispliceai", import_module("splicebert_vep_cispliceai")))
+        install_cispliceai(monkeypatch, install)
     there = {"splicebert-vep", "python", "cd", "cat", "zcat"}
     tools = {words.split()[0] for words in re.split(r"\||&&|;", line)} - there
     if missing := sorted(tool for tool in tools if shutil.which(tool) is None):
@@ -144,8 +149,10 @@ def same_output(found: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in RUN if "```py" in TEXT[page]], ids=lambda page: page.name)
-def test_the_python_of_the_docs_runs(page, folder, monkeypatch):
+def test_the_python_of_the_docs_runs(page, folder, monkeypatch, install):
     """A page's blocks run in one namespace and print the text block behind them; ``py`` blocks need a cluster."""
+    if 'splice_model="cispliceai"' in TEXT[page]:
+        install_cispliceai(monkeypatch, install)
     monkeypatch.chdir(folder)
     space: dict[str, object] = {}
     found = blocks(page)
@@ -181,6 +188,24 @@ def test_every_field_status_and_exit_code_is_documented():
     codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
     for code in codes | {0, 1, 2, 8, 130, 141, 143}:
         assert re.search(rf"^\| (\d+, )?{code} \|", formats, re.MULTILINE), code
+
+
+def test_the_columns_are_documented_in_their_order_with_their_types(run, tmp_path):
+    words = (
+        "annotate",
+        ROOT / "example_vcfs" / "brca1.vcf",
+        "-R",
+        ROOT / "example_vcfs" / "brca1.fa.gz",
+        "--backend",
+        "null",
+    )
+    assert run(*words, "-O", tmp_path / "out.vcf")[0] == 0
+    lines = re.findall(
+        r"^##INFO=<ID=SpliceBERT_(\w+),Number=A,Type=(\w+)", (tmp_path / "out.vcf").read_text(), re.MULTILINE
+    )
+    table = TEXT[DOCS / "formats.md"].partition("### Columns")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| ([A-Z0-9_, ]+) \| (\w+)", table, re.MULTILINE)
+    assert [(name, kind) for names, kind in rows for name in names.split(", ")] == lines
 
 
 def test_the_quality_that_the_program_prints_is_that_of_the_model_card():

@@ -2,8 +2,8 @@
 # Pack the scores of many alleles into an echtvar archive, and annotate other files from it.
 # Usage: echtvar.sh ALLELES.vcf.gz OTHER.vcf.gz GRCh38.fa OUTDIR
 # echtvar.json: four decimals (multiplier 10000) and negative numbers (zigzag). echtvar writes a missing value, and that of an
-# allele which the archive lacks, as a number: it lies on the undisturbed side of every score, 100000 for LLR and -100000
-# for KL_CTX, so that no bound takes it for disturbed. echtvar's own default, -1, is more disturbed than most KL_CTX.
+# allele which the archive lacks, as a number: here as -1, below every DS_MAX and KL_SS, so that no bound takes it for
+# disturbed and it is not taken for a 0. A score that may be negative (LLR, KL_CTX) needs another number.
 set -eu
 alleles=$1 other=$2 fasta=$3 out=$4
 here=$(dirname "$0")

@@ -9,6 +9,6 @@ mkdir -p "$out"
 splicebert-vep annotate "$in" -R "$fasta" --emit csq -O "$out/csq.vcf.gz"
 
 # One line per transcript that has a score, as numbers. With -c, what -f names has to be listed too (bcftools 1.16).
-bcftools +split-vep -d -c SYMBOL,Feature,Consequence,SpliceBERT_pred_LLR:Float,SpliceBERT_pred_KL_CTX:Float \
-    -f '%CHROM\t%POS\t%REF\t%ALT\t%SYMBOL\t%Feature\t%Consequence\t%SpliceBERT_pred_LLR\t%SpliceBERT_pred_KL_CTX\n' \
-    -i 'SpliceBERT_pred_KL_CTX!="."' "$out/csq.vcf.gz" > "$out/transcripts.tsv"
+bcftools +split-vep -d -c SYMBOL,Feature,Consequence,SpliceBERT_pred_EFFECT,SpliceBERT_pred_DS_MAX:Float \
+    -f '%CHROM\t%POS\t%REF\t%ALT\t%SYMBOL\t%Feature\t%Consequence\t%SpliceBERT_pred_EFFECT\t%SpliceBERT_pred_DS_MAX\n' \
+    -i 'SpliceBERT_pred_DS_MAX!="."' "$out/csq.vcf.gz" > "$out/transcripts.tsv"

@@ -13,4 +13,4 @@ bcftools index -t "$out/custom.vcf.gz"
 
 vep --input_file "$in" --output_file "$out/vep.vcf" --vcf --offline --cache --assembly GRCh38 --fasta "$fasta" \
     --symbol --mane \
-    --custom file="$out/custom.vcf.gz",short_name=SpliceBERT,format=vcf,type=exact,coords=0,fields=SpliceBERT_LLR%SpliceBERT_KL_CTX%SpliceBERT_STATUS
+    --custom file="$out/custom.vcf.gz",short_name=SpliceBERT,format=vcf,type=exact,coords=0,fields=SpliceBERT_DS_MAX%SpliceBERT_EFFECT%SpliceBERT_EFFECT_TEXT%SpliceBERT_STATUS

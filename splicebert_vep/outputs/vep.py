@@ -20,7 +20,7 @@ class VepAdapter(InfoAdapter):
     def header(self, run: RunInfo) -> Sequence[InfoField]:
         """Return the one INFO line; its Description ends in the format."""
         columns = ["ALLELE", *CONTEXT_IDS, *score_ids(run), "STATUS"]
-        text = f"SpliceBERT zero-shot splicing scores, one entry per ALT and gene. Format: {'|'.join(columns)}"
+        text = f"Place, delta and zero-shot scores, one entry per ALT and gene. Format: {'|'.join(columns)}"
         return [InfoField(KEY, ".", "String", text)]
 
     def render(self, report: RecordReport, run: RunInfo) -> Mapping[str, tuple[Value, ...]]:

@@ -18,12 +18,12 @@ from types import SimpleNamespace
 import pysam
 import pytest
 
-from factories import EXAMPLES, ROOT
+from factories import EXAMPLES, ROOT, info, records
 
 RECIPES = ROOT / "docs" / "recipes"
 
 COMMAND = f"{shlex.quote(sys.executable)} -P -c 'from splicebert_vep.cli.main import main; main()'"
-BOUND = "-10"
+BOUND = "0.2"
 
 
 def needs(*tools):
@@ -74,11 +74,11 @@ def recipe(folder, name, *words):
 
 
 def scored(path):
-    """Scores by (POS, REF, ALT), read with pysam; None where there is none."""
+    """STATUS and DS_MAX by (POS, REF, ALT), read with pysam; None where there is none."""
     with pysam.VariantFile(str(path)) as file:
         return {
-            (record.pos, record.ref, alt): (record.info["SpliceBERT_STATUS"][i], record.info["SpliceBERT_KL_CTX"][i])
-            if "SpliceBERT_KL_CTX" in record.info
+            (record.pos, record.ref, alt): (record.info["SpliceBERT_STATUS"][i], record.info["SpliceBERT_DS_MAX"][i])
+            if "SpliceBERT_DS_MAX" in record.info
             else (record.info["SpliceBERT_STATUS"][i], None)
             for record in file
             for i, alt in enumerate(record.alts)
@@ -94,7 +94,9 @@ def test_bcftools_filters_alleles_and_lists_the_unscored(folder):
     assert 0 < len(above) < len(every)
     assert len(kept) == len(above)
     unscored = (folder / "bcftools" / "unscored.tsv").read_text().splitlines()
-    assert sorted(line.split("\t")[-1] for line in unscored) == sorted(s for s, _ in every.values() if s != "OK")
+    told = sorted(line.split("\t")[4] for line in unscored if line.split("\t")[4] != "OK")
+    assert told == sorted(status for status, _ in every.values() if status != "OK")
+    assert {line.split("\t")[5] for line in unscored if line.split("\t")[4] == "OK"} <= {"NOT_JUDGEABLE"}
     table = (folder / "bcftools" / "disturbed.tsv").read_text().splitlines()
     assert len(table) == 1 + len(kept)
     assert {line.split("\t")[4] for line in table[1:]} == {"BRCA1"}
@@ -108,8 +110,12 @@ def test_split_vep_reads_the_scores_of_every_transcript(folder):
     rows = [line.split("\t") for line in table.splitlines()]
     assert len(rows) == 8
     assert {(row[4], row[5]) for row in rows} == {("BRCA1", "ENST00000357654"), ("BRCA1", "ENST00000471181")}
-    assert all(float(row[8]) < 0 for row in rows)
-    assert [row[7] == "." for row in rows] == [len(row[2]) > 1 for row in rows]  # no LLR for a change of length
+    scores = [
+        info(record[7])["SpliceBERT_DS_MAX"]
+        for record in records((EXAMPLES / "annotated_before.expected.vcf").read_text())
+    ]
+    assert [float(row[8]) for row in rows] == pytest.approx([float(one) for one in scores for _ in "12"], abs=1.01e-4)
+    assert all(row[7] != "." for row in rows)
 
 
 @needs("bcftools", "vcfanno")
@@ -119,7 +125,7 @@ def test_vcfanno_carries_scores_to_the_same_alleles(folder):
     found = {}
     with pysam.VariantFile(str(folder / "vcfanno" / "annotated.vcf")) as file:
         for record in file:
-            value = record.info.get("SpliceBERT_KL_CTX")
+            value = record.info.get("SpliceBERT_DS_MAX")
             found[record.pos, record.ref, record.alts[0]] = value[0] if isinstance(value, tuple) else value
     assert len(found) == 12  # three records of four ALTs
     for key, value in found.items():
@@ -146,7 +152,7 @@ def test_vcfanno_takes_no_missing_value_of_a_saturated_file_for_a_zero(folder, r
         capture_output=True, check=True,
     )  # fmt: skip
     (place / "annotated.vcf").write_bytes(told.stdout)
-    numbers = ("SpliceBERT_LLR", "SpliceBERT_KL_CTX", "SpliceBERT_KL_SS")
+    numbers = ("SpliceBERT_LLR", "SpliceBERT_DS_MAX", "SpliceBERT_KL_SS")
     with pysam.VariantFile(str(place / "annotated.vcf")) as file:
         *found, absent = list(file)
     assert len(found) == len(every) and not absent.info.keys()
@@ -166,7 +172,7 @@ def test_genmod_gives_points_for_a_score(folder):
         for record in file:
             _, score = every[record.pos, record.ref, record.alts[0]]
             [ranked] = [str(value) for value in record.info["RankScore"]]
-            wanted = 0 if score is None or score < -9.5 else 3
+            wanted = 0 if score is None or score < 0.2 else 2 if score < 0.5 else 3
             assert float(ranked.rpartition(":")[2]) == wanted, (record.pos, score, ranked)
             points.add(wanted)
     assert points == {0, 3}
@@ -187,7 +193,7 @@ def test_three_libraries_answer_the_same(folder, run):
     import pyarrow.parquet as pq
 
     rows = pq.read_table(path).to_pylist()
-    best = sorted(row["KL_CTX"] for row in rows if row["KL_CTX"] is not None and row["SYMBOL"] == "BRCA1")[-3:]
+    best = sorted(row["DS_MAX"] for row in rows if row["DS_MAX"] is not None and row["SYMBOL"] == "BRCA1")[-3:]
     assert [row[-1] for row in by_duckdb if row[0] == "BRCA1"] == best[::-1]
 
 
@@ -249,8 +255,8 @@ def test_the_echtvar_configuration_keeps_four_decimals_signs_and_missing_values(
         assert set(field) == {"field", "alias", "multiplier", "zigzag", "missing_value"}
         assert field["multiplier"] == 10_000
         assert field["zigzag"] is True
-        undisturbed = 1 if field["field"] == "SpliceBERT_LLR" else -1  # LLR: negative is disturbed
-        assert field["missing_value"] == undisturbed * 10**9  # echtvar writes it for missing values and absent alleles
+        assert field["field"] in ("SpliceBERT_DS_MAX", "SpliceBERT_KL_SS")  # never negative
+        assert field["missing_value"] == -10_000  # echtvar writes -1 for missing values and absent alleles
 
 
 @pytest.mark.skipif(not shutil.which("bcftools"), reason="bcftools chooses the scored alleles")
@@ -259,10 +265,10 @@ def test_slivars_rules_take_no_unscored_or_absent_allele_for_disturbed(tmp_path)
     script = (RECIPES / "slivar.sh").read_text()
     head = "".join(
         f'##INFO=<ID=SpliceBERT_{key},Number=A,Type={kind},Description="x">\n'
-        for key, kind in (("KL_CTX", "Float"), ("NGENES", "Integer"))
+        for key, kind in (("DS_MAX", "Float"), ("NGENES", "Integer"))
     )
-    infos = ["SpliceBERT_KL_CTX=-9.5;SpliceBERT_NGENES=1", "SpliceBERT_NGENES=1"]
-    infos += ["SpliceBERT_KL_CTX=.;SpliceBERT_NGENES=1", "."]
+    infos = ["SpliceBERT_DS_MAX=0.25;SpliceBERT_NGENES=1", "SpliceBERT_NGENES=1"]
+    infos += ["SpliceBERT_DS_MAX=.;SpliceBERT_NGENES=1", "."]
     rows = [f"1\t{pos}\t.\tA\tC\t.\t.\t{one}" for pos, one in enumerate(infos, start=1)]
     source = tmp_path / "scored.vcf"
     columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
@@ -271,12 +277,11 @@ def test_slivars_rules_take_no_unscored_or_absent_allele_for_disturbed(tmp_path)
     done = subprocess.run(["bcftools", "view", "-H", "-i", chosen, source], check=True, capture_output=True, text=True)
     archive = {line.split("\t")[1] for line in done.stdout.splitlines()}
     assert archive == {"1"}
-    rule = re.findall(r'--info "(INFO.*)"', script)[-1].replace("&&", "and").replace("$bound", "-13")
+    rule = re.findall(r'--info "(INFO.*)"', script)[-1].replace("$bound", "0.0")
     passing = []
     for pos in "12345":  # 5 is in no file
         there = pos in archive
-        values = {"splicebert_kl_ctx": -9.5 if there else -1, "splicebert_ngenes": 1 if there else -1}
-        if eval(rule, {"INFO": SimpleNamespace(**values)}):
+        if eval(rule, {"INFO": SimpleNamespace(splicebert_ds_max=0.25 if there else -1)}):
             passing.append(pos)
     assert passing == ["1"]
 
