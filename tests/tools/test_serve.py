@@ -1,10 +1,13 @@
 """The look-up server: what visitors may ask, and what they are told; most of it without a socket."""
 
+import contextlib
+import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
@@ -227,6 +230,34 @@ def test_the_command_serves_until_ctrl_c(tmp_path):
             assert "Traceback" not in rest
         finally:
             process.kill()
+
+
+def test_the_model_is_not_closed_under_a_request_that_a_signal_ends(annotator, monkeypatch):
+    began, done = threading.Event(), threading.Event()
+
+    def slowly(self, questions):
+        began.set()
+        time.sleep(2)
+        done.set()
+        return []
+
+    def visit(url):
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{url}/splice?variant={DONOR}", timeout=60)
+
+    def interrupt():
+        assert began.wait(60)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(serve.Desk, "answer", slowly)
+    monkeypatch.setattr(serve, "_STOPPING", 0)
+    with annotator.open_joins([]) as joins, serve.listen("127.0.0.1", 0) as where, ThreadPoolExecutor(2) as others:
+        app = serve.build_app(annotator, joins, most=20, rate=100)
+        others.submit(visit, f"{HERE}:{where.getsockname()[1]}")
+        others.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            serve.run(app, where)
+        assert done.is_set()
 
 
 def test_without_the_extra_the_command_says_what_to_install(run, monkeypatch):

@@ -10,6 +10,7 @@ import logging
 import math
 import re
 import socket
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ from ..top import reason
 
 MOST_BYTES = 1_000_000
 _DRAINED = 64_000_000  # of a body that is too long: a browser shows an answer only after it has sent all
-_TOGETHER = 8  # alleles that are scored before the next visitor has a turn
+_TOGETHER = 4  # alleles that are scored before the next visitor has a turn
 _WAITING = 16  # requests that may wait for the model
 _LONGEST_NAME = 1000  # characters of a variant that is not a line of a VCF
 _CLIENTS = 1024  # addresses whose requests are counted
@@ -430,6 +431,7 @@ class Turns:
         self._rate = rate
         self._lock = anyio.Lock()
         self._inside = 0
+        self._busy, self._closed = threading.Lock(), False
         self._times: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address -> requests left, and when
 
     def admit(self, address: str) -> None:
@@ -460,7 +462,18 @@ class Turns:
     async def take(self, work: Callable[[], T]) -> T:
         """Return what some work gives, in a thread, once it is this visitor's turn."""
         async with self._lock:
-            return await anyio.to_thread.run_sync(work)
+            return await anyio.to_thread.run_sync(self._run, work)
+
+    def _run(self, work: Callable[[], T]) -> T:
+        with self._busy:
+            if self._closed:
+                raise HTTPException(503, "The server ends.")
+            return work()
+
+    def close(self) -> None:
+        """Wait for the work in progress, which no cancelled request ends, and begin none any more."""
+        with self._busy:
+            self._closed = True
 
 
 async def _body(request: Request) -> str:
@@ -595,7 +608,7 @@ def build_app(annotator: Annotator, joins: Joins, *, most: int, rate: int, hosts
         log.warning("a request failed, which is a fault of splicebert-vep, please report it: %s", one_line(error))
         return refuse(request, "This is a fault of splicebert-vep; its log says more.", 500)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", page, methods=["GET", "POST"]), Route("/score", score, methods=["GET", "POST"]),
             Route("/splice", splice),
@@ -603,6 +616,8 @@ def build_app(annotator: Annotator, joins: Joins, *, most: int, rate: int, hosts
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False)],
         exception_handlers={HTTPException: refused, SpliceBertError: unusable, Exception: faulty},
     )  # fmt: skip
+    app.state.turns = turns
+    return app
 
 
 def _status_of(error: SpliceBertError) -> int:
@@ -644,4 +659,7 @@ def run(app: Starlette, where: socket.socket) -> None:
         app, log_config=None, log_level="critical", access_log=False, lifespan="off", server_header=False,
         timeout_graceful_shutdown=_STOPPING, limit_concurrency=200,
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[where])
+    try:
+        uvicorn.Server(config).run(sockets=[where])
+    finally:
+        app.state.turns.close()  # the caller closes the annotator
