@@ -24,7 +24,7 @@ from scipy.stats import mannwhitneyu
 from splicebert_vep import Annotator, Settings, Variant
 from splicebert_vep.scoring.percentiles import region_class
 from splicebert_vep.settings import MASKS
-from splicebert_vep_spec import GeneContext, ScoredContext, Status
+from splicebert_vep_spec import ScoredContext, Status
 
 GENE = "BRCA1"
 HARMFUL = ("Pathogenic", "Likely_pathogenic", "Pathogenic/Likely_pathogenic")
@@ -135,14 +135,9 @@ def compared(
 def value_of(outcome: ScoredContext, score: str) -> float | None:
     """Return a score, or the distance to the nearest splice site; None is missing."""
     if score == DISTANCE:
-        return distance_of(outcome.context) if outcome.context else None
+        return outcome.context.distance if outcome.context else None
     value = outcome.values.get(score)
     return value if isinstance(value, float) else None
-
-
-def distance_of(context: GeneContext) -> float | None:
-    """Return how many nt lie between an SNV and the nearest splice site of the reported transcript."""
-    return None if context.site_offset is None else abs(float(context.site_offset))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,17 @@ def test_one_variant_gives_one_result(annotator):
     assert annotator.score(Variant("17", 43047641, "a", "c")).values == result.values
 
 
+def test_a_description_says_what_the_score_of_the_loaded_model_was_measured_to_be_worth(annotator, null, tmp_path):
+    annotator.annotate(VCF, tmp_path / "o.vcf")
+    about = dict(re.findall(r'##INFO=<ID=SpliceBERT_(\w+),.*Description="([^"]*)"', (tmp_path / "o.vcf").read_text()))
+    measured = (
+        r"; splicebert-mini: AUROC on 143 variants with RNA evidence, where present, 0\.\d{3} \(distance .* \.\d{3}\)"
+    )
+    judged = {name for name, text in about.items() if re.search(measured, text)}
+    assert judged == {"LLR", "PLLR", "KL_CTX", "KL_DONOR", "KL_ACCEPTOR", "KL_SS", "EMB_COS", "EMB_L2"}
+    assert "worth not measured" in next(one.description for one in null.plan.fields if one.id == "KL_SS")
+
+
 def test_a_field_that_was_not_computed_is_no_missing_value(annotator):
     result = annotator.score("chr17-43045691-T-TG")
     assert result["LLR"] is None  # an insertion has none

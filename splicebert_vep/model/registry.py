@@ -295,7 +295,8 @@ def worth_of(folder: Path) -> dict[str, str]:
         raise ModelError(
             "The file of a model's measured worth cannot be read.", found=str(error), where=str(path)
         ) from error
-    return {name: visible(f"{found.measured} {value:.3f} ({found.baseline})") for name, value in found.scores.items()}
+    words = {name: f"{found.measured} {value:.3f} ({found.baseline})" for name, value in found.scores.items()}
+    return {name: visible(" ".join(text.split())) for name, text in words.items()}
 
 
 class _Worth(msgspec.Struct):

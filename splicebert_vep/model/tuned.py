@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from splicebert_vep_spec import BackendOptions, Edit, SpliceModel, SpliceModelInfo
+from splicebert_vep_spec import BackendOptions, Edit, OperatingPoint, SpliceModel, SpliceModelInfo
 
 from ..errors import BackendError, ModelError, SettingsError, model_failure
 from ..sequence.tokens import Tokens, encode, with_special
@@ -138,6 +138,13 @@ class SpliceSiteModel(NucleotideModel):
         return super().open(resolve_splice_model(folder), device, threads)
 
 
+#: Of the bundled model, by ``evaluate`` with its default distance.
+BUNDLED_POINTS = tuple(
+    OperatingPoint(threshold, harmful / 76, harmless / 67, "143 variants with RNA evidence, 76 of them harmful")
+    for threshold, harmful, harmless in ((0.2, 40, 5), (0.1, 52, 15), (0.5, 27, 0))
+)
+
+
 class WindowSpliceModel(SpliceModel):
     """A model of ``finetune splice-sites``, which sees windows of W nt, as a splice-site model.
 
@@ -148,10 +155,12 @@ class WindowSpliceModel(SpliceModel):
     name, version = DEFAULT_SPLICE_MODEL, "1"
     farthest = 100
 
-    def __init__(self, model: SpliceSiteModel, licence: str) -> None:
+    def __init__(self, model: SpliceSiteModel, licence: str, operating_points: tuple[OperatingPoint, ...] = ()) -> None:
         self._model = model
         self.reach = model.window
-        self.info = SpliceModelInfo(model.name, model.digest, licence, _CITATION, model.quality, model.device.type)
+        self.info = SpliceModelInfo(
+            model.name, model.digest, licence, _CITATION, model.quality, model.device.type, operating_points
+        )
 
     @classmethod
     def open(cls, options: BackendOptions) -> WindowSpliceModel:
@@ -165,7 +174,9 @@ class WindowSpliceModel(SpliceModel):
         if model.window < least:
             problem = f"The splice-site model sees too little: delta scores need windows of {least} nt."
             raise ModelError(problem, found=f"{model.window} nt", where=options.model)
-        return cls(model, "BSD-3-Clause" if options.model == DEFAULT_SPLICE_MODEL else "not stated")
+        if options.model == DEFAULT_SPLICE_MODEL:
+            return cls(model, "BSD-3-Clause", BUNDLED_POINTS)
+        return cls(model, "not stated")
 
     def takes(self, edit: Edit) -> bool:
         """Tell whether the edit and all that it asks for lie in one window, with ``_CONTEXT`` nt on both sides."""

@@ -344,6 +344,17 @@ def test_control_characters_of_a_card_are_shown_as_such(tmp_path: Path) -> None:
     assert registry.quality_note(tmp_path) == r"Measured: \x1b[31mgood\x07 \u202eback\x9b."
 
 
+def test_worth_is_told_in_words_and_a_damaged_file_is_an_error(tmp_path: Path) -> None:
+    assert registry.worth_of(tmp_path) == {}
+    worth = {"measured": "AUROC on 9 variants", "baseline": "distance\nalone .8\x1b", "scores": {"LLR": 0.5774}}
+    (tmp_path / "worth.json").write_text(json.dumps(worth))
+    assert registry.worth_of(tmp_path) == {"LLR": r"AUROC on 9 variants 0.577 (distance alone .8\x1b)"}
+    for text in ("{", '{"measured": "", "baseline": ""}', '{"measured": "", "baseline": "", "scores": {"LLR": "x"}}'):
+        (tmp_path / "worth.json").write_text(text)
+        with pytest.raises(ModelError):
+            registry.worth_of(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["{}", '{"name": ["a"]}', "[" * 10**6, "\0"])
 def test_a_damaged_record_is_told(tmp_path: Path, text: str) -> None:
     fields = dataclasses.asdict(registry.PullRecord("a", "b", "c", "d", "e", True))

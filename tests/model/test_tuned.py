@@ -11,6 +11,7 @@ from factories import SPELLED, letters_of, tiny_model, write_model
 from splicebert_vep.errors import BackendError, ModelError, SettingsError
 from splicebert_vep.model.checkpoint import load_checkpoint
 from splicebert_vep.model.classifier import Classifier, FineTuned, load_classifier, save_classifier
+from splicebert_vep.model.registry import resolve_splice_model
 from splicebert_vep.model.tuned import SPLICE_LABELS as LABELS
 from splicebert_vep.model.tuned import SPLICE_SITES as TASK
 from splicebert_vep.model.tuned import (
@@ -224,6 +225,18 @@ def test_windows_that_are_the_same_run_once_in_calls_that_suit():
         windows = Windows(batch_tokens=tokens_in_call)
         WindowSpliceModel(windows, "BSD-3-Clause").alternatives(tokens, edits)
         assert windows.calls == calls
+
+
+def test_operating_points_are_of_the_bundled_model_alone(tmp_path):
+    """Of 76 harmful and 67 harmless variants: the shares are those of whole variants, and fall with the threshold."""
+    bundled = WindowSpliceModel.open(BackendOptions("splicebert-mini-splice-sites", "cpu", 1)).info.operating_points
+    shares = {one.threshold: (one.harmful, one.harmless) for one in bundled}
+    assert list(shares)[0] == 0.2 and shares[0.1] > shares[0.2] > shares[0.5]
+    counts = [share * of for pair in shares.values() for share, of in zip(pair, (76, 67), strict=True)]
+    assert counts == pytest.approx([round(count) for count in counts])
+    folder = tmp_path / "copy"
+    shutil.copytree(resolve_splice_model("splicebert-mini-splice-sites"), folder)
+    assert WindowSpliceModel.open(BackendOptions(str(folder), "cpu", 1)).info.operating_points == ()
 
 
 @pytest.mark.parametrize(
