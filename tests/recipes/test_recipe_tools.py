@@ -288,7 +288,7 @@ def test_slivars_rules_take_no_unscored_or_absent_allele_for_disturbed(tmp_path)
 
 def test_the_custom_file_of_vep_is_described_as_vep_115_wants_it():
     """``--custom`` is key=value pairs with commas; its fields are joined by %."""
-    [custom] = re.findall(r"^    --custom (\S+)", (RECIPES / "vep.sh").read_text(), re.MULTILINE)
+    [custom] = re.findall(r"^    --custom (\S+)", (RECIPES / "vep" / "custom.sh").read_text(), re.MULTILINE)
     pairs = dict(pair.split("=", 1) for pair in custom.split(","))
     assert pairs["format"] == "vcf"
     assert pairs["type"] == "exact"
