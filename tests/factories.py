@@ -770,6 +770,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.elements, self.rows, self._in, self._inline = [], [], [], {"script": "", "style": ""}
+        self.headings, self._in_head = [], False
         self.feed(text)
         self.text = text
 
@@ -777,11 +778,17 @@ class Page(HTMLParser):
         attributes = dict(attributes)
         self.elements.append((tag, attributes))
         self._in.append(tag)
+        if tag == "table":
+            self._in_head = attributes.get("id") == "table"
+        elif tag == "tbody":
+            self._in_head = False
+        elif tag == "th" and self._in_head:
+            self.headings.append("")
         if tag == "tr" and "data-gene" in attributes:
             self.rows.append([])
         elif tag in ("td", "th") and self.rows:
             self.rows[-1].append("")
-        if tag in ("meta", "link", "img", "input"):
+        if tag in ("meta", "link", "img", "input", "wbr"):
             self._in.pop()
 
     def handle_endtag(self, tag):
@@ -793,6 +800,8 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self._in and self._in[-1] in self._inline:
             self._inline[self._in[-1]] += data
+        elif self._in_head and self.headings and "small" not in self._in:
+            self.headings[-1] += data.strip()
         elif self.rows and "small" not in self._in:
             self.rows[-1][-1:] = [self.rows[-1][-1] + data.strip()] if self.rows[-1] else []
 

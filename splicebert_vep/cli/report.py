@@ -22,6 +22,7 @@ from .options import (
     computed_options,
     introduce,
     json_option,
+    knob,
     machine_options,
     open_annotator,
     print_json,
@@ -33,16 +34,18 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..tools.report.collect import AnnotatedVcf, Collected
-    from ..tools.report.page import Picture
+    from ..genome.gene_index import GeneIndex
+    from ..tools.report.collect import AnnotatedVcf
+    from ..tools.report.page import Card
 
 
-#: KL_SS was measured best, here (docs/models.md) and in the published figures.
-_USUAL = ("KL_SS", "KL_CTX")
+#: The scores that were measured best first (docs/models.md).
+_USUAL = ("DS_MAX", "KL_SS", "KL_CTX")
 _REPORT_EPILOG = """\b
 Examples:
   splicebert-vep report out.vcf.gz -o report.html
-  splicebert-vep report out.vcf.gz -R GRCh38.fa -o report.html --by KL_SS --pictures 5
+  splicebert-vep report out.vcf.gz -R GRCh38.fa -o report.html --by KL_SS --cards 5
+  splicebert-vep report out.vcf.gz -o report.html --samples proband,mother --frequency CSQ:gnomADg_AF
   splicebert-vep report out.vcf.gz --multiqc qc/ --sample S1
 """
 
@@ -57,24 +60,34 @@ Examples:
 )  # fmt: skip
 @cloup.option_group(
     "What is shown",
-    cloup.option("--by", metavar="FIELD", help="Score that chooses and sorts variants. Default: KL_SS, or KL_CTX."),
+    cloup.option("--by", metavar="FIELD",
+                 help="Numeric field that chooses and sorts variants. Default: DS_MAX; in a file without it KL_SS, "
+                 "KL_CTX or its first score."),
     cloup.option("--top", type=click.IntRange(1), default=500, show_default=True, metavar="N",
-                 help="So many with the most disturbed score; also so many at splice sites, and without scores."),
-    cloup.option("--pictures", type=click.IntRange(0), default=10, show_default=True, metavar="N",
-                 help="So many of these are drawn; needs -R."),
+                 help="So many of the first; also so many not judgeable, at splice sites, and without scores."),
+    cloup.option("--cards", type=click.IntRange(0), default=10, show_default=True, metavar="N",
+                 help="So many of the first have a card with the transcript; with -R also with the models' answers."),
+    cloup.option("--clinvar", metavar="FIELD|none",
+                 help="INFO key or subfield of CSQ with ClinVar's significance. Default: by its usual names."),
+    cloup.option("--frequency", metavar="FIELD|none",
+                 help="INFO key or subfield of CSQ with gnomAD's frequency. Default: by its usual names."),
+    cloup.option("--samples", multiple=True, callback=split_words, metavar="NAME,...|none",
+                 help="Samples whose genotypes are shown. Default: all of up to 4, else counts."),
     cloup.option("-R", "--reference", type=PATH, metavar="FASTA", help="Reference that IN was annotated with."),
     annotation_option,
+    knob("splice_model", metavar="NAME|FOLDER"),
 )  # fmt: skip
 @machine_options
 def report(
-    source: str, target: str | None, multiqc: str | None, sample: str | None, by: str | None, top: int, pictures: int,
-    reference: str | None, **model: Any,
+    source: str, target: str | None, multiqc: str | None, sample: str | None, by: str | None, top: int, cards: int,
+    clinvar: str | None, frequency: str | None, samples: tuple[str, ...], reference: str | None, **model: Any,
 ) -> None:  # fmt: skip
     """Make a page of an annotated VCF or BCF.
 
-    The page is one file that loads nothing from anywhere: summary, limits, statuses, distributions, a table of the
-    variants that sorts and filters, and with -R pictures of the most disturbed. Window, model and genes of the
-    pictures are those that IN names in its header, unless they are given; scores that differ end the command.
+    The page is one file that loads nothing from anywhere. First comes the table of the variants, which sorts and
+    filters: what each does, its scores, and what the file knows from ClinVar, gnomAD and genotypes. Cards with the
+    transcript follow, then limits, counts and provenance. Genes, models and windows of the pictures are those that IN
+    names in its header, unless they are given; with -R scores that differ end the command.
     """
     if target is None and multiqc is None:
         raise click.UsageError("nothing to write: give -o FILE, --multiqc FOLDER, or both")
@@ -84,61 +97,93 @@ def report(
     if sample is not None and os.path.basename(sample) != sample:
         raise click.UsageError("--sample is part of a file name, which has no slash")
     from ..files import whole_or_not
-    from ..tools.report.collect import AnnotatedVcf, collect
+    from ..tools.report.collect import AnnotatedVcf, beside, collect
     from ..tools.report.multiqc import write_multiqc
-    from ..tools.report.page import check_page, render
+    from ..tools.report.page import check_page, draw_cards, render
 
     if target is not None:
         check_page()
     with AnnotatedVcf(source) as vcf:
-        by = by or next((score for score in _USUAL if score in vcf.fields), _USUAL[-1])
-        _check_score(vcf, by)
+        by = _sorting_field(vcf, by)
+        known = beside(vcf, clinvar=clinvar, frequency=frequency, samples=samples)
         found = collect(vcf, by, top)
     if multiqc is not None:
         for path in write_multiqc(multiqc, sample or _sample_of(vcf.name), found, vcf.provenance):
             say(f"wrote {path}")
     if target is None:
         return
-    drawing = reference is not None and pictures > 0
-    drawn = _draw(vcf, found, pictures, reference=reference, **model) if drawing else []
-    page = render(vcf, found, drawn, __version__, drawn=drawing)
+    first = [row for row in found.shown if row.fields.get("STATUS") == "OK"][:cards]
+    drawn = reference is not None and bool(first)
+    shown = draw_cards(first, _genes_of(vcf, model) if first else None)
+    if drawn:
+        shown = _draw(vcf, shown, reference=reference, **model)
+    page = render(vcf, found, shown, known, __version__, drawn=drawn)
     with whole_or_not(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    what = f"{len(found.shown):,} rows, {len(drawn)} pictures, {len(page.encode()) / 1e6:.1f} MB"
-    say(f"wrote {target}: {what}" + ("; -R FASTA adds pictures" if reference is None else ""))
+    what = f"{len(found.shown):,} rows, {len(shown)} cards, {len(page.encode()) / 1e6:.1f} MB"
+    say(f"wrote {target}: {what}" + ("; -R FASTA adds the models' answers" if reference is None else ""))
 
 
-def _check_score(vcf: AnnotatedVcf, by: str) -> None:
-    if by not in vcf.directions:
-        problem = f"{vcf.name} has no score {by} of which it is known which way more disturbed lies."
-        remedy = suggestion([by], vcf.directions) or "give --by one of the file's scores"
-        raise SettingsError(problem, needed=", ".join(vcf.directions) or "a score", remedy=remedy)
+def _sorting_field(vcf: AnnotatedVcf, by: str | None) -> str:
+    """Return the field that sorts the page; SettingsError where it is not in the file, or not numeric."""
+    numeric = [name for name in vcf.fields if vcf.is_numeric(name)]
+    if by is None:
+        by = next((name for name in (*_USUAL, *vcf.directions, *numeric) if name in vcf.fields), None)
+    if by in numeric:
+        return by
+    problem = f"{vcf.name} has no numeric field {by or 'at all'}, by which the page could be sorted."
+    remedy = suggestion([by] if by else [], numeric) or "give --by one of the file's numeric fields"
+    raise SettingsError(problem, needed=", ".join(numeric) or "a score", remedy=remedy)
 
 
-def _draw(vcf: AnnotatedVcf, found: Collected, count: int, **given: Any) -> list[Picture]:
-    """Draw the first rows with the settings that the file names; what was given on the command line goes before."""
-    from ..tools.report.page import check_same, draw_pictures
+def _genes_of(vcf: AnnotatedVcf, model: Mapping[str, Any]) -> GeneIndex | None:
+    """Open the genes that a file was annotated with: built-in ones, or those given; None where neither are at hand.
 
-    rows = found.top[:count]
-    with open_annotator(**_as_annotated(vcf.provenance, given, vcf.name)) as annotator:
-        introduce(annotator.backend.info)
+    Raises:
+        SettingsError: the given ones are others.
+    """
+    from ..genome.gene_build import is_built_in, load_table
+    from ..genome.gene_index import GeneIndex
+
+    given = click.get_current_context().get_parameter_source("annotation") is ParameterSource.COMMANDLINE
+    name = model["annotation"] if given else vcf.provenance.get("Annotation", "")
+    if not given and not is_built_in(name):
+        return None
+    table = load_table(name)
+    if table.digest == vcf.provenance.get("AnnotationDigest"):
+        return GeneIndex(table)
+    if not given:
+        return None
+    needed = f"AnnotationDigest {vcf.provenance.get('AnnotationDigest', 'as in the file, which does not say')}"
+    raise SettingsError(
+        "The genes are not those that the file was annotated with.", needed=needed, found=table.digest, where=vcf.name,
+        remedy="give -A as for that run, or leave it out for cards without pictures",
+    )  # fmt: skip
+
+
+def _draw(vcf: AnnotatedVcf, cards: list[Card], **given: Any) -> list[Card]:
+    """Add the models' answers to cards, with the settings that the file names unless others are given."""
+    from ..tools.report.page import check_same, draw_tracks
+
+    drawn = []
+    with open_annotator(**_as_annotated(vcf, given)) as annotator:
+        introduce(annotator.backend.info, annotator.note)
         check_same(vcf.provenance, annotator, vcf.name)
-        pictures = []
         with progress_bar() as progress:
-            for picture in draw_pictures(rows, annotator, vcf.provenance):
-                pictures.append(picture)
-                progress("pictures", len(pictures), len(rows))
-    return pictures
+            for card in draw_tracks(cards, annotator, vcf.provenance):
+                drawn.append(card)
+                progress("cards", len(drawn), len(cards))
+    return drawn
 
 
-def _as_annotated(provenance: Mapping[str, str], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _as_annotated(vcf: AnnotatedVcf, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that a run was made with, and in place of them what was given now."""
     from ..genome.gene_build import is_built_in
     from ..model.registry import MODELS
-    from ..tools.plot import SCORES
+    from ..tools.plot import DELTA_SCORES, SCORES
 
     context = click.get_current_context()
-    chosen = dict(given)
+    chosen, provenance = dict(given), vcf.provenance
 
     def take(option: str, value: str) -> None:
         if context.get_parameter_source(option) is not ParameterSource.COMMANDLINE:
@@ -150,13 +195,20 @@ def _as_annotated(provenance: Mapping[str, str], given: Mapping[str, Any], where
         take("annotation", provenance["Annotation"])
     take("backend", provenance.get("Backend", "torch").partition("/")[0])
     take("precision", provenance.get("Precision", "auto"))
+    scores = [name for name in (*SCORES, *DELTA_SCORES) if name in vcf.fields]
     try:
         shape = {"window": int(provenance["Window"]), "flank": int(provenance["Flank"])}
+        if any(name in DELTA_SCORES for name in scores):
+            shape["delta_distance"] = int(provenance["DeltaDistance"])
+            chosen |= {
+                "mask": provenance.get("DeltaMask", "none"),
+                "outside": provenance.get("DeltaOutside") == "genome",
+            }
     except (KeyError, ValueError) as error:
-        problem = "The file does not say with which windows it was annotated (Window and Flank), so nothing is drawn."
-        remedy = "annotate again, or give no -R for a page without pictures"
-        raise SettingsError(problem, where=where, remedy=remedy) from error
-    return {**chosen, **shape, "scores": SCORES}
+        problem = "The file does not say with which windows it was annotated (Window, Flank, DeltaDistance)."
+        remedy = "annotate again, or give no -R for cards without the models' answers"
+        raise SettingsError(problem, where=vcf.name, remedy=remedy) from error
+    return {**chosen, **shape, "scores": tuple(scores) or SCORES}
 
 
 def _sample_of(name: str) -> str:
@@ -182,10 +234,12 @@ Examples:
 @computed_options
 @machine_options
 def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:
-    """Draw one variant: KL divergence and logos of REF and ALT.
+    """Draw one variant: what it does to the transcript, and the models' answers for REF and ALT.
 
-    The variant is given as for 'score'. From top to bottom: exons and introns in transcript direction; how much the
-    model's expectation of each base changes; its probabilities of A, C, G, T at the splice sites and the variant.
+    The variant is given as for 'score', and everything runs 5' to 3' of the transcript. From top to bottom: exons,
+    changed splice sites and the predicted transcript; p(acceptor) and p(donor) around the variant, where --scores has
+    delta scores; how much the zero-shot model's expectation of each base changes, and its probabilities of A, C, G, T
+    at the splice sites and the variant, where it has zero-shot ones.
     """
     from ..consequence.hgvs import FoundName, read_variant
     from ..tools.drawing import check_picture, save
@@ -195,7 +249,7 @@ def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:
     check_picture(target)
     check_targets([target], model)
     with open_annotator(**model) as annotator:
-        introduce(annotator.backend.info)
+        introduce(annotator.backend.info, annotator.note)
         asked, note = FoundName(read, "") if isinstance(read, Variant) else annotator.lookup(read)
         if note:
             say(note)

@@ -136,6 +136,7 @@ class EntryLayout:
 
     field: InfoField  # as this program writes it, with our subfields last
     columns: int  # number of subfields in the input
+    names: tuple[str, ...]  # of these subfields
     ours: frozenset[int]  # those that an earlier run appended
     allele: int
     gene: int | None
@@ -145,7 +146,7 @@ class EntryLayout:
     namings: tuple[Naming, ...]
 
 
-def _layouts(info: Mapping[str, InfoField], added: Sequence[str]) -> Iterator[EntryLayout]:
+def entry_layouts(info: Mapping[str, InfoField], added: Sequence[str] = ()) -> Iterator[EntryLayout]:
     """Yield the layout of each field that has an allele and a gene, symbol or transcript in every entry."""
     for field in info.values():
         for pattern, between, subfields, namings in _ANNOTATORS:
@@ -163,7 +164,20 @@ def _layouts(info: Mapping[str, InfoField], added: Sequence[str]) -> Iterator[En
             kept = "|".join(column for i, column in enumerate(columns) if i not in ours).rstrip()
             description = before + between.join([kept, *added]) + after
             merged = InfoField(field.key, ".", "String", description, entries=True)
-            yield EntryLayout(merged, len(columns), ours, at["Allele"], gene, symbol, transcript, number, namings)
+            yield EntryLayout(
+                merged, len(columns), tuple(names), ours, at["Allele"], gene, symbol, transcript, number, namings
+            )  # fmt: skip
+
+
+def matched_entries(
+    layout: EntryLayout, entries: Sequence[str], ref: str, alts: Sequence[str]
+) -> list[tuple[list[str], int | None]]:
+    """Return the subfields of each entry of a record, and the index of its ALT, None where that is not certain."""
+    rows = [_subfields(entry, layout) for entry in entries]
+    namings = [words(ref, alts) for words in layout.namings]
+    numbers = None if layout.number is None else [cells[layout.number] for cells, _ in rows]
+    indices = alts_of([word for _, word in rows], numbers, ref, alts, namings)
+    return [(cells, alt) for (cells, _), alt in zip(rows, indices, strict=True)]
 
 
 class CsqAdapter(MergingAdapter):
@@ -175,7 +189,7 @@ class CsqAdapter(MergingAdapter):
     def merge(self, run: RunInfo, info: Mapping[str, InfoField]) -> CsqMerger:
         """Return an object that merges into every field that VEP or SnpEff wrote, whatever its key; Refused if none."""
         ids = score_ids(run)
-        found = list(_layouts(info, [f"{PREFIX}{name}" for name in (*ids, *_NAMES, "STATUS")]))
+        found = list(entry_layouts(info, [f"{PREFIX}{name}" for name in (*ids, *_NAMES, "STATUS")]))
         if not found:
             raise Refused(
                 "The header declares no annotation of Ensembl VEP or SnpEff to merge into: needed is an "
@@ -206,13 +220,9 @@ class CsqMerger(Merger):
     def _entries(
         self, layout: EntryLayout, entries: Sequence[str], report: RecordReport, genes: Sequence[_ScoresByGene]
     ) -> Iterator[str]:
-        rows = [_subfields(entry, layout) for entry in entries]
-        alts = [allele.alt for allele in report.alleles]
-        namings = [words(report.ref, alts) for words in layout.namings]
-        numbers = None if layout.number is None else [cells[layout.number] for cells, _ in rows]
-        indices = alts_of([word for _, word in rows], numbers, report.ref, alts, namings)
         places = (layout.gene, layout.transcript, layout.symbol)
-        for (cells, _), alt in zip(rows, indices, strict=True):
+        alts = [allele.alt for allele in report.alleles]
+        for cells, alt in matched_entries(layout, entries, report.ref, alts):
             scores = None
             if alt is not None:
                 scores = genes[alt].find(*("" if at is None else cells[at] for at in places))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,21 @@ def runs_of(mask: Mask) -> list[tuple[int, int]]:
     return [(low, after - 1) for low, after in zip(starts, ends, strict=True)]
 
 
+_LETTER, _APART = 0.075, 0.2  # inch: of a digit at most, and between labels
+
+
 def label_positions(axis: Any, position: Index, steps: Sequence[int], most: int) -> None:
-    """Label round positions of the genome, which fall from left to right on the reverse strand."""
-    step = next(s for s in steps if len(position) / s <= most)
+    """Label round positions of the genome, which fall from left to right on the reverse strand.
+
+    Args:
+        steps: nt between labels, of which the smallest is taken that keeps them apart.
+        most: labels there may be, however much room there is.
+    """
+    axes = axis.axes
+    if axis.axis_name == "x":
+        width = axes.get_position().width * axes.get_figure(root=True).get_figwidth()
+        most = min(most, int(width / (_LETTER * len(f"{position.max() + 1:,}") + _APART)))
+    step = next((s for s in steps if len(position) / s <= most), steps[-1])
     columns = np.flatnonzero((position + 1) % step == 0)
     columns = columns if len(columns) else np.array([0])
     axis.set_ticks(columns.tolist(), [f"{position[k] + 1:,}" for k in columns])
@@ -136,26 +149,34 @@ def save(figure: Any, path: str | Path) -> None:
 
 
 BLUE, ORANGE, DARK, GREY = "#0072B2", "#B84D00", "#333333", "#6B6B6B"
+#: Of splice sites, in every picture; exons and bars of scores have others.
+OF_SITE = {"acceptor": BLUE, "donor": ORANGE}
+EXON, SCORE = "#4A5A6A", "#7A5195"
 _ROOM = 40 / 510  # of the width, for the word
 
 
-def draw_site(axes: Any, name: str, low: float, high: float, colour: str) -> None:
+def draw_site(axes: Any, name: str, low: float, high: float) -> None:
     """Shade columns ``low`` to ``high`` of a structure as a splice site, and name it.
 
     The label stands on the side away from the exon, where the other site's of a small exon is not.
     """
-    axes.axvspan(low - 0.5, high + 0.5, color=ORANGE, alpha=0.35, linewidth=0)
+    colour = OF_SITE[name]
+    axes.axvspan(low - 0.5, high + 0.5, color=colour, alpha=0.35, linewidth=0)
     axes.annotate(name, ((low + high) / 2, 1.65), ha="right" if name == "acceptor" else "left", va="bottom",
                   color=colour, fontsize=8, fontweight="bold", annotation_clip=False)  # fmt: skip
 
 
-def draw_structure(axes: Any, position: Index, exons: Sequence[Exon], there: Mask | None = None) -> None:
+def draw_structure(
+    axes: Any, position: Index, exons: Sequence[Exon], there: Mask | None = None,
+    names: Mapping[Interval, str] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """Draw the exons, those of the reported transcript above the others'.
 
     Args:
         position: (P,) genomic position of column k, which stands at x = k.
         exons: of the gene.
         there: (P,) which columns have a position; None is all.
+        names: of exons of the reported transcript; of others it is ``exon``.
     """
     last = len(position) - 0.5
     apart = max(1, round(len(position) / 12.75))
@@ -170,11 +191,19 @@ def draw_structure(axes: Any, position: Index, exons: Sequence[Exon], there: Mas
         drawn.add(edges)
         low, high = edges
         if exon.reported:
-            axes.barh(1, high - low, left=low, height=0.9, color=BLUE, zorder=2)
+            axes.barh(1, high - low, left=low, height=0.9, color=EXON, zorder=2)
             if high - low > _ROOM * len(position):
-                axes.text((low + high) / 2, 1, "exon", color="white", ha="center", va="center", fontweight="bold")
+                axes.text(
+                    (low + high) / 2,
+                    1,
+                    names.get(exon.interval, "exon"),
+                    color="white",
+                    ha="center",
+                    va="center",
+                    fontweight="bold",
+                )
         else:
-            axes.barh(0, high - low, left=low, height=0.55, color="white", edgecolor=BLUE, hatch="////", linewidth=0.8)
+            axes.barh(0, high - low, left=low, height=0.55, color="white", edgecolor=EXON, hatch="////", linewidth=0.8)
     if any(not exon.reported for exon in exons):
         axes.annotate("exons of other\ntranscripts", (0, 0), xytext=(-4, 0), xycoords=("axes fraction", "data"),
                       textcoords="offset points", ha="right", va="center", fontsize=6.5, color=GREY)  # fmt: skip

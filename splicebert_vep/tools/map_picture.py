@@ -13,7 +13,7 @@ from splicebert_vep_spec import FieldSpec
 from .drawing import (
     DARK,
     GREY,
-    ORANGE,
+    OF_SITE,
     draw_logo,
     draw_site,
     draw_structure,
@@ -113,11 +113,11 @@ def draw_dependency(found: RegionMap, dependency: Dependency) -> Any:
             np.maximum(shown, _LOWEST_KL), norm=LogNorm(_LOWEST_KL, top), cmap=_colours("magma_r"), aspect="auto",
             interpolation="nearest",
         )  # fmt: skip
-        for mask in (found.donor, found.acceptor):
+        for kind, mask in (("donor", found.donor), ("acceptor", found.acceptor)):
             for low, high in runs_of(mask):
                 for edge in (low - 0.5, high + 0.5):
-                    axes.axvline(edge, color=ORANGE, linewidth=0.6, linestyle=":")
-                    axes.axhline(edge, color=ORANGE, linewidth=0.6, linestyle=":")
+                    axes.axvline(edge, color=OF_SITE[kind], linewidth=0.6, linestyle=":")
+                    axes.axhline(edge, color=OF_SITE[kind], linewidth=0.6, linestyle=":")
         for axis in (axes.xaxis, axes.yaxis):
             label_positions(axis, found.position, _STEPS, 6 if axis is axes.xaxis else 16)
         strand = f"{plain(found.contig)} (1-based), {found.gene.strand} strand"
@@ -141,7 +141,7 @@ def _draw_sites(axes: Any, found: RegionMap) -> None:
     draw_structure(axes, found.position, found.exons)
     for name, mask in (("acceptor", found.acceptor), ("donor", found.donor)):
         for low, high in runs_of(mask):
-            draw_site(axes, name, low, high, ORANGE)
+            draw_site(axes, name, low, high)
     axes.set_ylim(-0.5 if any(not exon.reported for exon in found.exons) else 0.4, 1.6)
 
 
@@ -167,10 +167,10 @@ def _draw_heat(figure: Any, axes: Any, bar: Any, found: RegionMap, field: FieldS
     axes.imshow(np.where(reference, 1.0, np.nan), cmap=ListedColormap(["white"]), vmin=0, vmax=1, **look)
     row, column = np.nonzero(reference)
     axes.plot(column, row, ls="", marker="o", ms=2.5 if len(found) <= _LETTERS else 1, color=DARK)
-    for mask in (found.donor, found.acceptor):
+    for kind, mask in (("donor", found.donor), ("acceptor", found.acceptor)):
         for first, last in runs_of(mask):
             for edge in (first - 0.5, last + 0.5):
-                axes.axvline(edge, color=ORANGE, linewidth=0.8, linestyle=":")
+                axes.axvline(edge, color=OF_SITE[kind], linewidth=0.8, linestyle=":")
     axes.set_yticks(range(4), list(BASES), fontfamily="monospace")
     axes.tick_params(axis="y", length=0)
     axes.set_ylabel(f"{field.id}\nALT")

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from ..genome.gene_index import Exon
 from .drawing import (
-    BLUE,
     DARK,
     GREY,
-    ORANGE,
+    OF_SITE,
     draw_site,
     draw_structure,
     drawing,
@@ -27,7 +26,6 @@ from .oligo import KINDS, Change, Oligo, Oligos
 
 Floats = NDArray[np.float64]
 _MISSING = "#E6E6E6"
-_OF_SITE = {"acceptor": BLUE, "donor": ORANGE}
 _BEST = 10  # oligos that are marked
 #: A measure's words, and what it takes from the change of a site.
 _MEASURES: dict[str, tuple[str, Callable[[Change], float | None]]] = {
@@ -108,7 +106,7 @@ def _draw_sites(axes: Any, found: Oligos, columns: dict[int, int]) -> None:
         site = one.site.dinucleotide
         there = [columns[at] for at in range(site.start, site.end) if at in columns]
         if there:
-            draw_site(axes, one.site.kind, min(there), max(there), _OF_SITE[one.site.kind])
+            draw_site(axes, one.site.kind, min(there), max(there))
     axes.set_ylim(-0.5 if any(not exon.reported for exon in exons) else 0.4, 1.6)
 
 
@@ -116,7 +114,7 @@ def _draw_curve(axes: Any, found: Oligos, columns: dict[int, int], value: Callab
     axes.axhline(0, color=DARK, linewidth=0.6)
     kinds = [kind for kind in KINDS if any(one.site.kind == kind for one in found.sites)]
     for kind in kinds:
-        axes.plot(mean_change(found, kind), color=_OF_SITE[kind], linewidth=1.4, label=f"{kind} site")
+        axes.plot(mean_change(found, kind), color=OF_SITE[kind], linewidth=1.4, label=f"{kind} site")
     for one in found.sites:
         touched = [columns[at] for at in range(one.site.footprint.start, one.site.footprint.end) if at in columns]
         if touched:

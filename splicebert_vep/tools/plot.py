@@ -1,4 +1,4 @@
-"""The picture of one variant: KL divergence along the window over exons and introns, and logos of REF and ALT."""
+"""The picture of one variant: the transcript that it changes, p of sites, KL divergence and logos of REF and ALT."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from splicebert_vep_spec import Allele, GeneContext, Interval, ScoredContext, St
 
 from ..annotator import Annotator
 from ..errors import SettingsError
-from ..genome.gene_index import Exon
+from ..genome.gene_index import Exon, Transcript
 from ..genome.ids import stable_id
 from ..results import ScoredVariant
+from ..scoring.delta import KINDS, MAXIMUM, Around, look_around
 from ..scoring.pipeline import Mirror, turns
 from ..scoring.scorers import log_p
 from ..sequence import windows
@@ -24,10 +25,11 @@ from ..sequence.tokens import LETTERS, with_special
 from ..sequence.windows import Across, Index, Mask, WindowShape, across
 from ..variants import Variant
 from .drawing import (
-    BLUE,
     DARK,
+    EXON,
     GREY,
-    ORANGE,
+    OF_SITE,
+    SCORE,
     cut,
     draw_logo,
     draw_structure,
@@ -36,6 +38,7 @@ from .drawing import (
     plain_words,
     position_words,
 )
+from .transcript_picture import draw_effect
 from .windows import answers
 
 
@@ -65,6 +68,8 @@ class Profile:
     donor: Mask  # (P,) REF bases of that site of the nearest exon
     acceptor: Mask
     exons: tuple[Exon, ...]  # every distinct exon of the gene that touches the window, by genomic position
+    transcript: Transcript | None = None  # the reported one
+    sites: Around | None = None  # p of splice sites in REF and ALT, where delta scores were asked for
 
 
 def profile(annotator: Annotator, variant: str | Variant | ScoredVariant, gene: str | None = None) -> Profile:
@@ -87,7 +92,7 @@ def profile(annotator: Annotator, variant: str | Variant | ScoredVariant, gene: 
 
 
 def _profile(result: ScoredVariant, gene: str | None, annotator: Annotator) -> Profile:
-    reference, shape = annotator.reference, annotator.settings.shape
+    reference, shape, genes = annotator.reference, annotator.settings.shape, annotator.genes
     outcome = _chosen(result, gene)
     allele, context = result.allele, outcome.context
     if outcome.status != Status.OK or allele is None or context is None:
@@ -123,8 +128,22 @@ def _profile(result: ScoredVariant, gene: str | None, annotator: Annotator) -> P
         p_alt=np.where(columns.in_alt[:, None], np.exp(log_alt), np.nan),
         kl=np.where(columns.paired, kl, np.nan),
         donor=_within(columns, context.donor), acceptor=_within(columns, context.acceptor),
-        exons=tuple(annotator.genes.exons(context.gene_id, allele.contig, low, high)),
+        exons=tuple(genes.exons(context.gene_id, allele.contig, low, high)),
+        transcript=genes.reported_transcript(context, allele.contig, result.allele.start, result.allele.end),
+        sites=_sites(annotator, result.allele, context),
     )  # fmt: skip
+
+
+def _sites(annotator: Annotator, allele: Allele, context: GeneContext) -> Around | None:
+    """Return the splice-site model's answers; None without one, and where its window does not hold the allele."""
+    delta = annotator.delta
+    if delta.model is None:
+        return None
+    [found] = look_around(
+        delta.model, [(allele, context)], annotator.reference, annotator.genes, int(delta.provenance["DeltaDistance"]),
+        outside=delta.provenance["DeltaOutside"] == "genome",
+    )  # fmt: skip
+    return found if isinstance(found, Around) else None
 
 
 def _chosen(result: ScoredVariant, gene: str | None) -> ScoredContext:
@@ -160,27 +179,97 @@ _AROUND = 10  # bases that a logo shows on each side
 _SHOWN = 12  # bases of a span that a logo shows
 #: Scores that stand above a picture, where they were computed.
 SCORES = ("KL_CTX", "KL_SS", "KL_DONOR", "KL_ACCEPTOR", "LLR", "PLLR")
+#: Delta scores and what the picture of the transcript reads.
+DELTA_SCORES = (
+    "DS_MAX", "DS_AG", "DS_AL", "DS_DG", "DS_DL", "DP_AG", "DP_AL", "DP_DG", "DP_DL", "LOSS_P_REF", "LOSS_P_ALT",
+    "LOSS_ANNOTATED", "GAIN_P_REF", "GAIN_P_ALT", "GAIN_ANNOTATED", "LOSS_JUDGED", "EFFECT", "EFFECT_SIZE",
+    "EFFECT_SITES",
+)  # fmt: skip
 
 
 def draw(profile: Profile) -> Any:
-    """Return a matplotlib figure of a profile."""
+    """Return a matplotlib figure of a profile: the transcript and p of its sites, then the zero-shot model's answers.
+
+    Each half is there where its scores were computed.
+    """
     with drawing():
         from matplotlib.figure import Figure
 
-        figure: Any = Figure(figsize=(11, 7.2))
-        top, logos = figure.subfigures(2, 1, height_ratios=[3.6, 3.6])
-        structure, along = top.subplots(
-            2, 1, sharex=True,
-            gridspec_kw={"height_ratios": [0.6, 2.2], "hspace": 0.06, "top": 0.79, "bottom": 0.14, "left": 0.07,
-                         "right": 0.98},
-        )  # fmt: skip
-        _write_head(top, profile)
-        draw_structure(structure, profile.position, profile.exons, profile.in_ref)
-        structure.plot([(sum(_span(profile)) - 1) / 2], [1.75], marker="v", ms=8, color=ORANGE, zorder=3)
-        structure.set_ylim(-0.5, 2)
-        _draw_divergence(along, profile)
-        _draw_logos(logos, profile)
+        heights = [0.75]
+        heights += [2.3, 2.0] if profile.sites is not None else []
+        zero_shot = not profile.values.keys().isdisjoint(SCORES)
+        heights += [2.85, 3.6] if zero_shot or profile.sites is None else []
+        figure: Any = Figure(figsize=(11, sum(heights)))
+        head, *parts = figure.subfigures(len(heights), 1, height_ratios=heights)
+        _write_head(head, profile)
+        if profile.sites is not None and profile.transcript is not None:
+            shown = {name: format_value(value) for name, value in profile.values.items() if value is not None}
+            variant = profile.variant
+            axes = parts.pop(0).add_axes((0.01, 0.02, 0.98, 0.96))
+            draw_effect(axes, shown, variant.pos, variant.ref, variant.alt, profile.transcript)
+            _draw_sites(parts.pop(0), profile, profile.sites, profile.transcript)
+        if parts:
+            top, logos = parts
+            structure, along = top.subplots(
+                2, 1, sharex=True,
+                gridspec_kw={"height_ratios": [0.6, 2.2], "hspace": 0.06, "top": 0.99, "bottom": 0.18, "left": 0.07,
+                             "right": 0.98},
+            )  # fmt: skip
+            draw_structure(structure, profile.position, profile.exons, profile.in_ref, exon_names(profile.transcript))
+            structure.plot([(sum(_span(profile)) - 1) / 2], [1.75], marker="v", ms=8, color=DARK, zorder=3)
+            structure.set_ylim(-0.5, 2)
+            _draw_divergence(along, profile)
+            _draw_logos(logos, profile)
     return figure
+
+
+def exon_names(transcript: Transcript | None) -> dict[Interval, str]:
+    """Return ``exon 2`` by the place of each exon of a transcript."""
+    exons = () if transcript is None else transcript.exons
+    return {exon: f"exon {number}" for number, exon in enumerate(exons, start=1)}
+
+
+_SEEN = 0.01  # a smaller p is not drawn
+
+
+def _draw_sites(figure: Any, profile: Profile, sites: Around, transcript: Transcript) -> None:
+    """Draw p(acceptor) and p(donor) of REF upwards and of ALT downwards, 5' to 3' of the transcript."""
+    axes = figure.subplots(gridspec_kw={"top": 0.94, "bottom": 0.27, "left": 0.07, "right": 0.98})
+    count = len(sites.ref)
+    low, high = sites.start, sites.start + count
+    for number, exon in enumerate(transcript.exons, start=1):
+        first, last = max(exon.start, low), min(exon.end, high)
+        if first < last:
+            axes.barh(0, last - first, left=first - 0.5, height=0.14, color=EXON, zorder=1)
+            if last - first > count / 14:
+                axes.text((first + last - 1) / 2, 0, f"exon {number}", color="white", fontsize=7, ha="center",
+                          va="center_baseline", zorder=4)  # fmt: skip
+    axes.axhline(0, color=DARK, lw=0.8, zorder=0)
+    left, right = sites.left.start - 0.5, max(sites.right.end, sites.left.start + 1) - 0.5
+    axes.axvspan(left, right, color=DARK, alpha=0.15, linewidth=0)
+    width = max(1.0, count / 250)
+    for column, kind in enumerate(KINDS):
+        for p, sign in ((sites.ref, 1), (sites.aligned(), -1)):
+            at = np.flatnonzero(p[:, column] >= _SEEN)
+            axes.bar(low + at, sign * p[at, column], width, color=OF_SITE[kind], zorder=3)
+    axes.set_xlim(low - 0.5, high - 0.5)
+    if transcript.strand == "-":
+        axes.invert_xaxis()
+    axes.set_ylim(-1.08, 1.08)
+    axes.set_yticks([-1, -0.5, 0, 0.5, 1], ["1", ".5", "0", ".5", "1"])
+    axes.set_ylabel("ALT      REF\np of a site")
+    axes.yaxis.set_label_coords(-0.042, 0.5)
+    axes.set_xticks(
+        ticks := np.linspace(low + 0.03 * count, high - 0.04 * count, 7).round(), [f"{at + 1:,.0f}" for at in ticks]
+    )
+    for x, kind in ((0.0, "acceptor"), (0.07, "donor")):
+        axes.text(
+            x, 1.0, kind, color=OF_SITE[kind], fontweight="bold", fontsize=8, transform=axes.transAxes, va="bottom"
+        )
+    contig = plain(profile.variant.chrom)
+    axes.set_xlabel(
+        f"position on {contig} (1-based), {transcript.strand} strand: transcript from left to right; grey: the variant"
+    )
 
 
 def describe(profile: Profile) -> str:
@@ -202,12 +291,13 @@ def _dinucleotides(hit: str) -> str:
 def _write_head(figure: Any, profile: Profile) -> None:
     variant = profile.variant
     name = f"{plain(variant.chrom)}-{variant.pos}-{cut(variant.ref)}-{cut(variant.alt)}"
-    figure.text(0.07, 0.95, plain(name), fontsize=13, fontweight="bold", va="center")
-    figure.text(0.07, 0.885, plain_words(describe(profile)), va="center")
-    shown = [f"{name} {format_value(profile.values[name])}" for name in SCORES if profile.values.get(name) is not None]
+    figure.text(0.07, 0.76, plain(name), fontsize=13, fontweight="bold", va="center")
+    figure.text(0.07, 0.45, plain_words(describe(profile)), va="center")
+    shown = [f"{name} {format_value(profile.values[name])}" for name in (MAXIMUM, *SCORES)
+             if profile.values.get(name) is not None]  # fmt: skip
     if not (profile.donor | profile.acceptor).any():
         shown.append("no splice site of the nearest exon in the window")
-    figure.text(0.07, 0.83, ", ".join(shown), va="center", color=DARK)
+    figure.text(0.07, 0.18, ", ".join(shown), va="center", color=DARK)
 
 
 def _draw_divergence(axes: Any, profile: Profile) -> None:
@@ -215,10 +305,10 @@ def _draw_divergence(axes: Any, profile: Profile) -> None:
     for name, where in (("acceptor", profile.acceptor), ("donor", profile.donor)):
         columns = np.flatnonzero(where)
         if len(columns):
-            axes.axvspan(columns[0] - 0.5, columns[-1] + 0.5, color=ORANGE, alpha=0.25, linewidth=0)
-            axes.annotate(name, (columns.mean(), 0.9 * top), ha="center", color=ORANGE, fontsize=8,
+            axes.axvspan(columns[0] - 0.5, columns[-1] + 0.5, color=OF_SITE[name], alpha=0.25, linewidth=0)
+            axes.annotate(name, (columns.mean(), 0.9 * top), ha="center", color=OF_SITE[name], fontsize=8,
                           fontweight="bold")  # fmt: skip
-    axes.stairs(profile.kl, np.arange(len(profile.kl) + 1) - 0.5, fill=True, color=BLUE, linewidth=0.6)
+    axes.stairs(profile.kl, np.arange(len(profile.kl) + 1) - 0.5, fill=True, color=SCORE, linewidth=0.6)
     low, high = _span(profile)
     axes.axvspan(low - 0.5, high - 0.5, color=DARK, alpha=0.15, linewidth=0)
     for first, last in ((low - profile.window.flank, low), (high, high + profile.window.flank)):
@@ -254,7 +344,7 @@ def _draw_logos(figure: Any, profile: Profile) -> None:
         _draw_panel(ref, profile, columns, profile.p_ref, profile.ref)
         _draw_panel(alt, profile, columns, profile.p_alt, profile.alt)
         kl = profile.kl[columns]
-        change.stairs(kl, np.arange(len(kl) + 1) - 0.5, fill=True, color=BLUE)
+        change.stairs(kl, np.arange(len(kl) + 1) - 0.5, fill=True, color=SCORE)
         change.set_xlim(-0.5, len(kl) - 0.5)
         change.set_ylim(0, _top(profile))
         change.set_xticks([])
@@ -267,7 +357,9 @@ def _draw_logos(figure: Any, profile: Profile) -> None:
 
 def _draw_panel(axes: Any, profile: Profile, columns: slice, p: NDArray[np.float64], letters: str) -> None:
     count = columns.stop - columns.start
-    for where, colour in ((profile.donor | profile.acceptor, ORANGE), (profile.offset == 0, DARK)):
+    for where, colour in (
+        (profile.acceptor, OF_SITE["acceptor"]), (profile.donor, OF_SITE["donor"]), (profile.offset == 0, DARK),
+    ):  # fmt: skip
         for k in np.flatnonzero(where[columns]):
             axes.axvspan(k - 0.5, k + 0.5, color=colour, alpha=0.16, linewidth=0)
     draw_logo(axes, p[columns])
@@ -278,10 +370,10 @@ def _draw_panel(axes: Any, profile: Profile, columns: slice, p: NDArray[np.float
     axes.tick_params(axis="x", length=0)
     changed = [one != other for one, other in zip(profile.ref[columns], profile.alt[columns], strict=True)]
     for label, differs in zip(axes.get_xticklabels(), changed, strict=True):
-        label.set(fontweight="bold" if differs else "normal", color=ORANGE if differs else DARK)
+        label.set(fontweight="bold" if differs else "normal", color=DARK)
     axes.plot([-0.5, count - 0.5], [1.08, 1.08], color=DARK, linewidth=0.8, clip_on=False)
     for k in np.flatnonzero(_exonic(profile)[columns]):
-        axes.plot([k - 0.5, k + 0.5], [1.08, 1.08], color=BLUE, linewidth=4, clip_on=False, solid_capstyle="butt")
+        axes.plot([k - 0.5, k + 0.5], [1.08, 1.08], color=EXON, linewidth=4, clip_on=False, solid_capstyle="butt")
 
 
 def _panels(profile: Profile) -> list[tuple[slice, str]]:

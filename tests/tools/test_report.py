@@ -8,6 +8,7 @@ import re
 import pytest
 
 from factories import EXAMPLES, FASTA, PROVENANCE, SPLICEAI_FIELDS, maker, scored, scored_info, write_scored
+from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.tools.report.collect import STATUSES, AnnotatedVcf, Row, collect, place_of
 from splicebert_vep_spec import Status
 
@@ -22,8 +23,8 @@ def page(run, tmp_path):
 def test_the_example_is_counted_as_its_run_counted_it(page):
     made = page(ANNOTATED)
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", made.text.split("</style>")[1]))
-    shown = "Records 46 ALT alleles 45 with scores 44 without scores 1 Genes 1"
-    assert shown in words
+    assert "45 ALT alleles in 1 gene" in words and "1 without scores" in words
+    assert "46 records, 45 ALT alleles" in words
     for status, count in (("OK", 44), ("NO_ALT", 1), ("TOO_LONG", 1)):
         assert re.search(rf"\b{status} {count} ", words)
     assert "Hidden bases of held-out genes are recovered" in words  # the model's measured quality
@@ -40,23 +41,35 @@ def test_rows_are_sorted_by_the_score_and_print_what_the_file_prints(page):
             value = re.search(r"SpliceBERT_KL_CTX=([^;]+)", text)
             if value:
                 expected[f"{chrom}-{pos}", len(ref), len(alt)] = value[1]
-    shown = [row[4] for row in made.table]
+    column = made.headings.index("KL_CTX")
+    shown = [row[column] for row in made.table]
     assert shown[:44] == sorted(expected.values(), key=float, reverse=True)
-    assert [row[3] for row in made.table] == ["OK"] * 44 + ["TOO_LONG"]
     assert shown[44] == ""
+    assert made.table[44][2].startswith("TOO_LONG")
 
 
 def test_nothing_is_fetched_and_only_our_own_script_runs(page):
     made = page(ANNOTATED)
     assert len(made.tags("script")) == len(made.tags("style")) == 1
-    linked = [a[key] for _, a in made.elements for key in ("src", "href", "action", "srcset", "data") if key in a]
-    assert all(re.match(r"#|data:", target) for target in linked)
+    linked = [(tag, a[key]) for tag, a in made.elements for key in ("src", "href", "action", "data") if key in a]
+    fetched = [target for tag, target in linked if tag != "a" and not target.startswith("data:")]
+    assert fetched == []
+    places = "https://(www.ncbi.nlm.nih.gov/clinvar|gnomad.broadinstitute.org|genome.ucsc.edu)/"
+    assert all(re.match(f"#|{places}", target) for tag, target in linked if tag == "a")
+    assert all("noreferrer" in a["rel"] for a in made.tags("a") if a["href"].startswith("https"))
     [policy] = [a["content"] for a in made.tags("meta") if a.get("http-equiv") == "Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; img-src data:;")
     for name in ("script", "style"):
         digest = base64.b64encode(hashlib.sha256(made.inline(name).encode()).digest()).decode()
         assert f"{name}-src 'sha256-{digest}'" in policy
     assert "url(" not in made.inline("style") and "@import" not in made.inline("style")
+
+
+FOREIGN = (
+    '##INFO=<ID=CLNSIG,Number=.,Type=String,Description="x">',
+    '##INFO=<ID=gnomAD_AF,Number=A,Type=Float,Description="x">',
+)
+HUMAN = "##contig=<ID=7,length=159345973>"  # of GRCh38
 
 
 def test_text_of_the_file_stays_text(page, tmp_path):
@@ -66,11 +79,15 @@ def test_text_of_the_file_stays_text(page, tmp_path):
         tmp_path / "<b>x.vcf",
         [
             f"{hostile} 7 {hostile} A C "
-            + scored(-8, SYMBOL=hostile, REGION=hostile, TRANSCRIPT=hostile, STRAND=hostile)
+            + scored(-8, SYMBOL=hostile, REGION=hostile, TRANSCRIPT=hostile, EFFECT=hostile, HGVSC=hostile)
+            + f";SpliceBERT_DS_MAX=0.5;SpliceBERT_EFFECT_TEXT={hostile};CLNSIG={hostile};gnomAD_AF={hostile}"
         ],
-        extra=(PROVENANCE.replace("mine", bad.replace('"', "")),),
+        fields={"DS_MAX": "Float", **dict.fromkeys(("EFFECT", "EFFECT_TEXT", "HGVSC"), "String")},
+        extra=(PROVENANCE.replace("mine", bad.replace('"', "")), *FOREIGN, HUMAN),
     )
     made = page(source)
+    assert "ClinVar" in made.headings and "gnomAD" in made.headings
+    assert all("<" not in a["id"] for _, a in made.elements if "id" in a)
     assert len(made.tags("script")) == 1
     assert not made.tags("b")
     assert not [a for _, a in made.elements if "onload" in a]
@@ -95,15 +112,15 @@ def test_what_hits_a_site_what_spliceai_finds_and_what_has_no_score_is_always_sh
     )
     made = page(source, "--top", "1")
     assert [row[0] for row in made.table] == ["1-1-A-C", "1-2-A-C", "1-3-A-C", "1-4-A-<DEL>"]
-    assert "the first 1 of 2 without scores" in made.text
+    assert "the 1 of 4 that are first by KL_SS" in made.text and "the first 1 of 2 without scores" in made.text
     assert "The record has no SpliceBERT fields" in made.text
     made = page(source)
-    by_name = {row[0]: row for row in made.table}
-    assert by_name["1-3-A-C"][-2:] == ["0.9", "DG 0.9 (-5)"]
-    assert by_name["1-5-A-C"][-2:] == ["NO_RECORD", ""]
-    assert by_name["1-2-A-C"][2] == "intron +1donor"
-    assert by_name["1-6-A-C"][3] == ""
-    assert "NOT_ANNOTATED" in made.text
+    column = made.headings.index("SpliceAI")
+    shown = {row[0]: row[column] for row in made.table}
+    assert (shown["1-3-A-C"], shown["1-5-A-C"]) == ("0.9", "NO_RECORD")
+    assert "DG 0.90 (-5)" in made.text
+    [unknown] = [row for row in made.table if row[0] == "1-6-A-C"]
+    assert unknown[2].startswith("NOT_ANNOTATED")
 
 
 def test_an_allele_in_several_genes_has_a_row_for_each_from_vep_style_entries(tmp_path):
@@ -124,12 +141,12 @@ def test_an_allele_in_several_genes_has_a_row_for_each_from_vep_style_entries(tm
     assert [row.fields["GENE"] for row in found.top] == ["E2", "E1"]
 
 
-@pytest.mark.parametrize("field", ["STATUS", "NGENES", "SITE_OFFSET"])
-def test_a_field_without_a_direction_chooses_no_rows(run, tmp_path, field):
+@pytest.mark.parametrize("field", ["STATUS", "SITE_OFFSET", "CLNSIG"])
+def test_a_field_that_is_not_numeric_sorts_no_page(run, tmp_path, field):
     code, _, err = run("report", ANNOTATED, "-o", tmp_path / "x.html", "--by", field)
     assert code == 3
-    assert f"no score {field} of which" in err
-    assert "KL_CTX, KL_DONOR" in err and "N_FRAC" not in err
+    assert f"no numeric field {field}" in err
+    assert "KL_CTX" in err and "N_FRAC" in err and "SITE_HIT" not in err
     assert not (tmp_path / "x.html").exists()
 
 
@@ -143,13 +160,14 @@ MINE = '##INFO=<ID=SpliceBERT_MINE,Number=A,Type=Float,Description="A plugin\'s 
         (["--by", "MINE"], (1, 2), ["2", "1"], "descending"),
         ([], (0.1, 0.3), ["0.3", "0.1"], "descending"),  # KL_SS where the file has it
         (["--by", "SpliceAI_DS_MAX"], (0.1, 0.3, 0.2), ["0.3", "0.2", "0.1"], "descending"),
+        (["--by", "NGENES"], (1, 3, 2), ["3", "2", "1"], "descending"),  # a number without a direction
     ],
 )
 def test_the_chosen_score_sorts_the_rows_the_most_disturbed_first(page, tmp_path, by, values, order, sort):
     name = by[-1] if by else "KL_SS"
     records = [f"1 {i} . A C " + scored(-i, **{name: value}) for i, value in enumerate(values, 1)]
     made = page(write_scored(tmp_path / "in.vcf", records, fields=SPLICEAI_FIELDS, extra=(MINE,)), *by)
-    column = -2 if "SpliceAI" in name else 4  # which has one column only
+    column = made.headings.index({"SpliceAI_DS_MAX": "SpliceAI"}.get(name, name))
     assert [row[column] for row in made.table] == order
     assert [a["aria-sort"] for a in made.tags("th") if "aria-sort" in a] == [sort]
 
@@ -158,7 +176,8 @@ def test_a_file_without_kl_ss_is_sorted_by_kl_ctx(page, tmp_path):
     records = ["1 1 . A C " + scored(-9, KL_SS=None), "1 2 . A C " + scored(-3, KL_SS=None)]
     source = write_scored(tmp_path / "in.vcf", records)
     source.write_text(re.sub("##INFO=<ID=SpliceBERT_KL_SS,.*\n", "", source.read_text()))
-    assert [row[4] for row in page(source).table] == ["-3", "-9"]
+    made = page(source)
+    assert [row[made.headings.index("KL_CTX")] for row in made.table] == ["-3", "-9"]
 
 
 def test_places_and_types_of_alleles(page, tmp_path):
@@ -170,12 +189,11 @@ def test_places_and_types_of_alleles(page, tmp_path):
     ]
     made = page(write_scored(tmp_path / "in.vcf", records), "--by", "KL_CTX")
     attributes = [a for a in made.tags("tr") if "data-type" in a]
-    assert [(row[0], a["data-type"], row[2]) for row, a in zip(made.table, attributes, strict=True)] == [
-        ("1-1-A-C", "SNV", "CDS, base 2 from the site"),  # not "CDS 2", which reads as the number of an exon
-        ("1-2-AC-A", "other", "intron -12"),
-        ("1-3-a-t", "SNV", "CDS"),
-        ("1-1-A-*", "other", ""),
-    ]
+    assert [(row[0], a["data-type"]) for row, a in zip(made.table, attributes, strict=True)] == [
+        ("1-1-A-C", "SNV"), ("1-2-AC-A", "other"), ("1-3-a-t", "SNV"), ("1-1-A-*", "other"),
+    ]  # fmt: skip
+    for words in ("CDS, base 2 from the site", "intron -12"):  # not "CDS 2", which reads as the number of an exon
+        assert f"<small>{words}</small>" in made.text
 
 
 def test_runs_that_differ_in_what_moves_no_score_are_all_named(page, tmp_path):
@@ -188,7 +206,7 @@ def test_runs_that_differ_in_what_moves_no_score_are_all_named(page, tmp_path):
 def test_a_file_without_records_has_a_page_that_does_not_say_that_scores_are_not_in_it(page, tmp_path):
     made = page(write_scored(tmp_path / "in.vcf", []))
     assert made.rows == []
-    assert "No allele has a score that is shown here (KL_CTX, KL_SS, LLR)." in made.text
+    assert "No allele has a score that is shown here (DS_MAX, KL_CTX, KL_SS, LLR)." in made.text
 
 
 def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
@@ -207,7 +225,8 @@ def test_rows_beyond_the_top_ones_are_sorted_too(page, tmp_path):
         fields=SPLICEAI_FIELDS,
     )
     made = page(source, "--by", "KL_CTX", "--top", "3")
-    assert [row[4] for row in made.table] == ["-3", "-5", "-7", "-8", "-9", "", ""]
+    column = made.headings.index("KL_CTX")
+    assert [row[column] for row in made.table] == ["-3", "-5", "-7", "-8", "-9", "", ""]
 
 
 def test_fifteen_thousand_variants_make_less_than_five_megabytes(run, tmp_path):
@@ -299,24 +318,28 @@ def test_usage_errors(run, tmp_path):
     assert "did you mean KL_CTX?" in err
 
 
-def test_pictures_are_of_the_model_and_the_scores_of_the_file(run, page, tmp_path):
-    made = page(ANNOTATED, "-R", FASTA, "--by", "KL_SS", "--pictures", "2")
-    pictures = [a for a in made.tags("img") if "sequence logos" in a["alt"]]
-    assert len(pictures) == len(made.tags("figure")) == 2
+def drawings(made, word):
+    """Return the texts of the drawings whose words for readers have a word."""
+    sources = [a["src"] for a in made.tags("img") if word in a["alt"]]
+    return [base64.b64decode(source.partition("base64,")[2]).decode() for source in sources]
+
+
+def test_cards_are_of_the_model_and_the_scores_of_the_file(run, page, tmp_path):
+    made = page(ANNOTATED, "-R", FASTA, "--by", "KL_SS", "--cards", "2")
+    first, second = drawings(made, "sequence logos")
     top = made.table[0]
-    assert top[0] in pictures[0]["alt"]
-    drawing = base64.b64decode(pictures[0]["src"].partition("base64,")[2]).decode()
-    assert f"KL_SS {top[4]}" in drawing  # the score in the picture is, to the last digit, that of the table
-    assert [a["href"] for a in made.tags("a") if a["href"].startswith("#picture-")] == ["#picture-1", "#picture-2"]
+    assert f"KL_SS {top[made.headings.index('KL_SS')]}" in first  # to the last digit that of the table
+    assert top[0] in first and made.table[1][0] in second
+    assert len(made.tags("article")) == 2
+    assert [a["href"] for a in made.tags("a") if a["href"].startswith("#card-")][:2] == ["#card-1", "#card-2"]
 
 
 def test_a_picture_has_the_file_s_own_number_where_another_processor_gives_another_last_digit(page, tmp_path):
     top = max(re.findall(r";SpliceBERT_KL_SS=([^;]+)", ANNOTATED.read_text()), key=float)
     near = f"{float(top) + 0.0002:.4f}"
     (tmp_path / "in.vcf").write_text(ANNOTATED.read_text().replace(f"KL_SS={top};", f"KL_SS={near};"))
-    made = page(tmp_path / "in.vcf", "-R", FASTA, "--by", "KL_SS", "--pictures", "1")
-    [picture] = [a["src"] for a in made.tags("img") if "sequence logos" in a["alt"]]
-    drawing = base64.b64decode(picture.partition("base64,")[2]).decode()
+    made = page(tmp_path / "in.vcf", "-R", FASTA, "--by", "KL_SS", "--cards", "1")
+    [drawing] = drawings(made, "sequence logos")
     assert f"KL_SS {near}" in drawing and f"KL_SS {top}" not in drawing
 
 
@@ -340,13 +363,106 @@ def test_a_file_without_a_score_that_a_picture_has_is_drawn_from_its_own_referen
     kept = r"(?!EMB_COS|GENE|STATUS|provenance)\w+"
     text = re.sub(rf"##INFO=<ID=SpliceBERT_{kept},.*\n", "", ANNOTATED.read_text())
     (tmp_path / "in.vcf").write_text(re.sub(rf"SpliceBERT_{kept}=[^;\s]*;", "", text))
-    arguments = ("-R", FASTA, "--by", "EMB_COS", "--pictures", "1")
-    assert len(page(tmp_path / "in.vcf", *arguments).tags("figure")) == 1
+    arguments = ("-R", FASTA, "--by", "EMB_COS", "--cards", "1")
+    assert len(drawings(page(tmp_path / "in.vcf", *arguments), "sequence logos")) == 1
     changed = (tmp_path / "in.vcf").read_text().replace('ReferenceSHA256="', 'ReferenceSHA256="0')
     (tmp_path / "other.vcf").write_text(changed)
     code, _, err = run("report", tmp_path / "other.vcf", "-o", tmp_path / "x.html", *arguments)
     assert code == 3
     assert "ReferenceSHA256 0" in err and "give -R as for the run" in err
+
+
+#: BRCA1's exon 22 is 17:43047643-43047703 (ENST00000357654.9, on -): 61 nt between the exons 21 and 23.
+SKIPPED = (
+    "17 43047641 . A C SpliceBERT_STATUS=OK;SpliceBERT_DS_MAX=0.97;SpliceBERT_DS_DL=0.97;SpliceBERT_DP_DL=2;"
+    "SpliceBERT_SYMBOL=BRCA1;SpliceBERT_GENE=ENSG00000012048.26;SpliceBERT_TRANSCRIPT=ENST00000357654.9;"
+    "SpliceBERT_EFFECT=exon_skipping;SpliceBERT_EFFECT_SIZE=-61;SpliceBERT_HGVSR=r.5407_5467del;"
+    "SpliceBERT_EFFECT_SITES=donor:43047643:reported:0.99>0.02;"
+    "SpliceBERT_EFFECT_TEXT=Donor_of_exon_22_lost_(.99_to_.02):_exon_22_skipped_(61_nt)&_frameshift"
+)
+DELTA_FIELDS = {
+    **dict.fromkeys(("DS_MAX", "DS_DL"), "Float"), **dict.fromkeys(("DP_DL", "EFFECT_SIZE"), "Integer"),
+    **dict.fromkeys(("EFFECT", "EFFECT_SITES", "EFFECT_TEXT", "HGVSR", "LOSS_JUDGED"), "String"),
+}  # fmt: skip
+
+
+def built_in():
+    digest = load_table("grch38").digest
+    return re.sub('Annotation="[^"]*",AnnotationDigest="[^"]*"', f'Annotation="grch38",AnnotationDigest="{digest}"',
+                  PROVENANCE)  # fmt: skip
+
+
+def test_the_answer_comes_first_with_the_transcript_and_what_is_not_judgeable_is_counted(page, tmp_path):
+    records = [
+        "17 43047000 . A C SpliceBERT_STATUS=OK;SpliceBERT_DS_MAX=0.01;SpliceBERT_LOSS_JUDGED=NOT_JUDGEABLE",
+        "17 43047001 . A C SpliceBERT_STATUS=OK;SpliceBERT_KL_CTX=-9",  # scored, but without delta scores
+        SKIPPED,
+        "17 43047002 . A <DEL> SpliceBERT_STATUS=SYMBOLIC",
+    ]
+    source = write_scored(tmp_path / "in.vcf", records, fields=DELTA_FIELDS)
+    source.write_text(source.read_text().replace(PROVENANCE, built_in()))
+    made = page(source)
+    assert [row[0] for row in made.table] == [
+        "17-43047641-A-C", "17-43047000-A-C", "17-43047001-A-C", "17-43047002-A-<DEL>",
+    ]  # fmt: skip
+    says = made.headings.index("What it does")
+    assert made.table[0][says] == "Donor of exon 22 lost (.99 to .02): exon 22 skipped (61 nt), frameshift"
+    assert made.table[1][says].startswith("not judgeable")
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", made.text))
+    assert "1 at or above DS_MAX 0.2, 1 not judgeable, 1 without scores." in words
+    [drawing] = drawings(made, "predicted transcript")
+    assert {"21", "22", "23", "61 nt", "predicted", ".99 to .02"} <= set(re.findall(r">([^<>]+)</text>", drawing))
+    assert "r.5407_5467del" in made.text
+    assert "chrpos38" not in made.text or "43047641" in made.text
+
+
+def test_clinvar_frequency_genotypes_and_links_are_those_of_the_allele(page, tmp_path):
+    form = "Allele|Gene|gnomADg_AF|ZYG"
+    extra = (
+        '##INFO=<ID=CLNSIG,Number=.,Type=String,Description="x">',
+        f'##INFO=<ID=CSQ,Number=.,Type=String,Description="Consequence annotations from Ensembl VEP. Format: {form}">',
+        HUMAN.replace("7,length=159345973", "17,length=83257441"),
+        '##FORMAT=<ID=GT,Number=1,Type=String,Description="x">',
+    )
+    two = ";".join(f"SpliceBERT_{name}={value},{value}" for name, value in {"STATUS": "OK", "KL_SS": 1}.items())
+    records = [
+        f"17 100 . A C,T CSQ=T|E1|0.25|,C|E1|0.5|;CLNSIG=Benign;{two}",
+        "17 200 . G A CLNSIG=Likely_pathogenic|risk_factor;CSQ=A|E1||;" + scored(-3, KL_SS=3),
+    ]
+    source = write_scored(tmp_path / "in.vcf", records, extra=extra)
+    cells = {"17\t100": "GT:DP\t1/2:9\t2|2:8\t1:3\t0/.:2", "17\t200": "GT\t0/1\t.\t1/.\t0/0"}
+    lines = source.read_text().splitlines()
+    lines = [line + "\tFORMAT\ta\tb\tc\td" if line.startswith("#CHROM") else line for line in lines]
+    lines = [line + "".join(f"\t{text}" for key, text in cells.items() if line.startswith(key)) for line in lines]
+    source.write_text("\n".join(lines) + "\n")
+    made = page(source)
+    at = [made.headings.index(name) for name in ("Variant", "ClinVar", "gnomAD", "Samples")]
+    assert [[row[k] for k in at] for row in made.table] == [
+        ["17-200-G-A", "Likely pathogenic, risk factor", "", "a het, b no call, c half call, d absent"],
+        ["17-100-A-C", "", "0.5", "a het, b absent, c hemi, d no call"],  # of two ALTs ClinVar's is not certain
+        ["17-100-A-T", "", "0.25", "a het, b hom, c absent, d no call"],
+    ]
+    hrefs = [a["href"] for a in made.tags("a")]
+    assert "https://gnomad.broadinstitute.org/variant/17-200-G-A?dataset=gnomad_r4" in hrefs
+    assert "https://genome.ucsc.edu/cgi-bin/hgTracks?db=hg38&position=chr17%3A170-230" in hrefs
+    made = page(source, "--samples", "b", "--frequency", "none", "--clinvar", "CSQ:gnomADg_AF")
+    assert "gnomAD" not in made.headings
+    assert [row[-2] for row in made.table] == ["b no call", "b absent", "b hom"]
+    assert [row[made.headings.index("ClinVar")] for row in made.table] == ["", "0.5", "0.25"]
+
+
+def test_fields_and_samples_that_the_file_lacks_are_told(run, tmp_path):
+    for option, name in (("--samples", "S9"), ("--clinvar", "CLNSGI"), ("--frequency", "AF_popmax")):
+        code, _, err = run("report", ANNOTATED, "-o", tmp_path / "x.html", option, name)
+        assert (code, "no such" in err and name in err) == (3, True), err
+
+
+def test_sites_that_cannot_be_read_end_the_command(run, tmp_path):
+    bad = SKIPPED.replace("donor:43047643:reported", "donor:here:reported")
+    source = write_scored(tmp_path / "in.vcf", [bad], fields=DELTA_FIELDS)
+    source.write_text(source.read_text().replace(PROVENANCE, built_in()))
+    code, _, err = run("report", source, "-o", tmp_path / "x.html")
+    assert (code, "EFFECT_SITES" in err) == (3, True), err
 
 
 def test_multiqc_gets_a_bar_of_statuses_and_a_table(run, tmp_path):

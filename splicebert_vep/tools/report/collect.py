@@ -14,17 +14,22 @@ from types import TracebackType
 
 from splicebert_vep_spec import Status, escape_info
 
-from ...errors import VcfError
+from ...consequence.outcomes import Effect
+from ...errors import SettingsError, VcfError, suggestion
+from ...genome.contigs import ContigNames
+from ...outputs.csq import EntryLayout, entry_layouts, matched_entries
 from ...outputs.flat import PREFIX
 from ...outputs.layout import KEY as LAYOUT_KEY
 from ...outputs.tables import utf8
 from ...outputs.vep import KEY
 from ...plugins import load_plugins
+from ...scoring.delta import MAXIMUM, NOT_JUDGEABLE
+from ...settings import DISTURBED
 from ...vcf.header import PROVENANCE
 from ...vcf.read import VcfRecord, open_vcf
 
 #: Scores whose distributions are drawn, where the file has them.
-DRAWN = ("KL_CTX", "KL_SS", "LLR")
+DRAWN = (MAXIMUM, "KL_CTX", "KL_SS", "LLR")
 SPLICEAI = "SpliceAI_DS_MAX"
 #: The high-recall cut-off of Jaganathan et al. 2019 (10.1016/j.cell.2018.12.015).
 SPLICEAI_THRESHOLD = 0.2
@@ -82,6 +87,8 @@ class Row:
     # values by field id without ``SpliceBERT_``, as the file prints them, without missing ones.
     fields: Mapping[str, str]
     where: str  # file and line, for messages
+    record: VcfRecord | None = None
+    alt_index: int = 0  # of this allele among the record's ALTs
 
     def number(self, field: str) -> float | None:
         """Return a field's value; None is missing, and VcfError is raised for what is no number."""
@@ -120,6 +127,12 @@ class AnnotatedVcf:
             self.provenance = _provenance(header.provenances(), self.name)
             #: Field id -> description, of every flat field and every column of the VEP-style entries.
             self.fields = {key.removeprefix(PREFIX): text for key, text in described.items() if key.startswith(PREFIX)}
+            #: Definitions of the INFO keys, this program's and others'.
+            self.infos = header.infos()
+            #: The samples, in the order of their columns.
+            self.samples = tuple(name.decode("utf-8", "replace") for name in header.lines[-1].split()[9:])
+            lengths = {name: length for name, length in header.contigs().items() if length}
+            self._assembly = ContigNames(lengths, where=self.name).assembly if lengths else None
             _, found, text = described.get(KEY, "").rpartition("Format: ")
             self._columns = text.strip().split("|") if found else []
             #: Whether rows are of every gene; flat INFO speaks of one of them.
@@ -142,9 +155,23 @@ class AnnotatedVcf:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._reader.close()
 
+    @property
+    def assembly(self) -> str | None:
+        """Genome assembly by the built-in genes of the run, else by the lengths of contigs; None if neither tells."""
+        known = {"grch38": "GRCh38", "hg38": "GRCh38", "grch37": "GRCh37", "hg19": "GRCh37"}
+        return known.get(self.provenance.get("Annotation", "").lower(), self._assembly)
+
     def disturbance(self, score: str, value: float) -> float:
-        """Return a number that is higher where a score says more disturbed."""
-        return -value if self.directions[score].startswith("negative") else value
+        """Return a number that is higher where a score says more disturbed; without a direction the number itself."""
+        return -value if self.directions.get(score, "").startswith("negative") else value
+
+    def is_numeric(self, field: str) -> bool:
+        """Tell whether a field holds numbers, by the header, by the scorer that computes it, or by its direction."""
+        if field in self.directions:
+            return True
+        key = self.infos.get(f"{PREFIX}{field}")
+        specs = {spec.id: spec.type for scorer in load_plugins().scorers for spec in scorer.fields}
+        return field in self.fields and (key.type if key else specs.get(field)) in ("Float", "Integer")
 
     def records(self) -> Iterator[list[list[Row]]]:
         """Yield the rows of each ALT of each record: those of its genes, the gene of flat output first.
@@ -163,7 +190,7 @@ class AnnotatedVcf:
         flat = self._flat(info, record)
         entries = [self._entry(entry, record) for entry in info.get(KEY, "").split(",") if entry not in ("", ".")]
         rows = []
-        for alt, values in zip(record.alts, flat, strict=True):
+        for at, (alt, values) in enumerate(zip(record.alts, flat, strict=True)):
             mine = [entry for entry in entries if entry.get("ALLELE") == escape_info(alt)]
             if entries and not mine and not values:
                 problem = f"VEP-style entries and ALT alleles do not belong together: none of {KEY} is of {alt[:40]}."
@@ -172,7 +199,9 @@ class AnnotatedVcf:
             # What flat INFO alone says is of the allele in its reported gene.
             same = [{**values, **entry} if entry.get("GENE") == values.get("GENE") else entry for entry in mine]
             chrom, name, ref, text = (str(utf8(word)) for word in (record.chrom, record.id, record.ref, alt))
-            rows.append([Row(chrom, record.pos, name, ref, text, one, record.where) for one in same or [values]])
+            rows.append(
+                [Row(chrom, record.pos, name, ref, text, one, record.where, record, at) for one in same or [values]]
+            )
         return rows
 
     def _flat(self, info: Mapping[str, str], record: VcfRecord) -> list[dict[str, str]]:
@@ -242,6 +271,147 @@ NOT_CLASSED = "no region class"
 PLACES = (*_NAMES.values(), NOT_CLASSED)
 
 
+_CLINVAR = re.compile(r"clinvar_?(clnsig|clin_sig|sig)|clnsig|clin_sig", re.IGNORECASE)
+_FREQUENCY = re.compile(r"gnomad[a-z0-9.]*_((exomes?|genomes?|joint)_)?af|af_gnomad[a-z]*", re.IGNORECASE)
+_SAMPLES = 4  # of more than these only counts are shown, unless some are chosen
+NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignField:
+    """A field of another program: an INFO key, or a subfield of the entries of one.
+
+    Args:
+        name: key, or key:subfield.
+        number: of the INFO key, as its header line has it.
+        layout: of the entries; None for an INFO key.
+        column: number of the subfield.
+    """
+
+    name: str
+    number: str = "."
+    layout: EntryLayout | None = None
+    column: int = 0
+
+    def value(self, row: Row) -> str:
+        """Return what the field says of an allele, as the file has it; empty for nothing.
+
+        Of a record with several ALTs only values that are certain to be of this one count.
+        """
+        if row.record is None:
+            return ""
+        info = row.record.info()
+        if self.layout is not None:
+            entries = info.get(self.layout.field.key, "").split(",")
+            matched = matched_entries(self.layout, entries, row.record.ref, row.record.alts)
+            said = (cells[self.column] for cells, alt in matched if alt == row.alt_index)
+            return next((text for text in said if text not in ("", ".")), "")
+        text = info.get(self.name, "")
+        if self.number in ("A", "R"):
+            values = text.split(",")
+            at = row.alt_index + (self.number == "R")
+            text = values[at] if at < len(values) else ""
+        elif len(row.record.alts) > 1:
+            return ""
+        return "" if text == "." else text
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What other programs and the samples' columns say of an allele; a field that the file lacks is None.
+
+    Args:
+        clinvar: significance.
+        frequency: of gnomAD.
+        zygosity: of individuals, where VEP wrote it and the file has no samples.
+        samples: number of the column and name of each sample that is shown.
+        counted: samples are too many to name, and are counted.
+    """
+
+    clinvar: ForeignField | None
+    frequency: ForeignField | None
+    zygosity: ForeignField | None
+    samples: tuple[tuple[int, str], ...]
+    counted: bool
+
+    def genotypes(self, row: Row) -> list[tuple[str, str, str]]:
+        """Return sample, zygosity and genotype of each sample that is shown."""
+        columns = [] if row.record is None else row.record.columns()[8:]
+        if not columns or not self.samples:
+            return []
+        form, *samples = columns[0].decode("utf-8", "replace").split("\t")
+        keys = form.split(":")
+        if "GT" not in keys:
+            return []
+        at = keys.index("GT")
+        found = []
+        for number, name in self.samples:
+            cells = samples[number].split(":")
+            genotype = cells[at] if at < len(cells) else "."
+            found.append((name, zygosity(genotype, row.alt_index + 1), genotype))
+        return found
+
+
+def zygosity(genotype: str, alt: int) -> str:
+    """Return in a word how a genotype of a VCF has an ALT, by its number from 1.
+
+    The words are het, hom, hemi (a single allele is called), absent, half call and no call.
+    """
+    alleles = re.split(r"[/|]", genotype.lstrip("/|"))
+    copies = alleles.count(str(alt))
+    if copies and "." in alleles:
+        return "half call"
+    if copies == len(alleles):
+        return "hom" if copies > 1 else "hemi"
+    if copies:
+        return "het"
+    return "no call" if "." in alleles else "absent"
+
+
+def beside(
+    vcf: AnnotatedVcf, *, clinvar: str | None = None, frequency: str | None = None, samples: Sequence[str] = ()
+) -> Beside:
+    """Find the fields of other programs in a file, by their usual names or by the given ones.
+
+    Args:
+        clinvar, frequency: INFO key, subfield, or key:subfield; ``none`` for nothing.
+        samples: names; ``none`` for nothing, and without any all of few and counts of many.
+
+    Raises:
+        SettingsError: the file has no such field or sample.
+    """
+    layouts = list(entry_layouts(vcf.infos))
+
+    def found(usual: re.Pattern[str], asked: str | None) -> ForeignField | None:
+        if asked == NONE:
+            return None
+
+        def fits(*names: str) -> bool:
+            return asked in names if asked else any(usual.fullmatch(name) for name in names)
+
+        for key, field_ in vcf.infos.items():
+            if fits(key) and not key.startswith(PREFIX):
+                return ForeignField(key, field_.number)
+        for layout in layouts:
+            for column, name in enumerate(layout.names):
+                if fits(name, *([f"{layout.field.key}:{name}"] if asked else [])):
+                    return ForeignField(f"{layout.field.key}:{name}", ".", layout, column)
+        if asked:
+            known = [*vcf.infos, *(name for layout in layouts for name in layout.names)]
+            remedy = suggestion([asked], known) or "give an INFO key, a subfield of CSQ, or none"
+            raise SettingsError("The file has no such field.", found=asked, where=vcf.name, remedy=remedy)
+        return None
+
+    unknown = [name for name in samples if name not in vcf.samples and name != NONE]
+    if unknown:
+        remedy = suggestion(unknown, vcf.samples) or "give names of the #CHROM line, or none"
+        raise SettingsError("The file has no such sample.", found=unknown[0], where=vcf.name, remedy=remedy)
+    shown = tuple((at, name) for at, name in enumerate(vcf.samples) if not samples or name in samples)
+    individuals = None if vcf.samples or samples else found(re.compile("ZYG"), None)
+    counted = not samples and len(shown) > _SAMPLES
+    return Beside(found(_CLINVAR, clinvar), found(_FREQUENCY, frequency), individuals, shown, counted)
+
+
 def hits_site(row: Row) -> bool:
     """Tell whether an allele touches an annotated splice-site dinucleotide of any transcript."""
     return not row.fields.keys().isdisjoint(("SITE_HIT", "OTHER_SITE_HIT"))
@@ -300,6 +470,9 @@ class Collected:
     records: int = 0  # read
     alleles: int = 0
     hitting: int = 0  # ALTs that touch an annotated splice-site dinucleotide, in any gene
+    judged: int = 0  # ALTs that have DS_MAX in any gene
+    disturbed: int = 0  # those of them with ``DISTURBED`` or more
+    not_judgeable: int = 0  # ALTs whose loss of a site the model cannot tell, in a gene, and that reach no such score
     # ALTs by status, of several genes that of the gene of flat output; records without ALT as NO_ALT.
     statuses: Counter[str] = field(default_factory=Counter)
     genes: Counter[str] = field(default_factory=Counter)  # alleles by gene symbol, else id
@@ -311,12 +484,16 @@ class Collected:
     hits: KeptRows = field(init=False)  # rows that touch such a site, by file order
     # rows that touch none and that SpliceAI calls (``SPLICEAI_THRESHOLD``), scored or not, by file order.
     elsewhere: KeptRows = field(init=False)
+    unseen: KeptRows = field(init=False)  # rows that are not judgeable, by file order
+    without: KeptRows = field(init=False)  # rows that are OK and lack the score, by file order
     unscored: KeptRows = field(init=False)  # rows of another status than OK, by file order
     # every row of the table once, the most disturbed first, those without the score last.
     shown: list[Row] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.hits, self.elsewhere, self.unscored = (KeptRows(self.limit) for _ in range(3))
+        self.hits, self.elsewhere, self.unseen, self.without, self.unscored = (
+            KeptRows(self.limit) for _ in range(5)
+        )  # fmt: skip
 
     @property
     def occurring(self) -> list[str]:
@@ -325,8 +502,16 @@ class Collected:
         return [status for status in STATUSES if status in there] + sorted(there - set(STATUSES))
 
 
+def is_unseen(row: Row) -> bool:
+    """Tell whether an allele seems quiet only because the model hardly sees the site beside it."""
+    effect = row.fields.get("EFFECT", Effect.NO_EFFECT)
+    if effect == Effect.NO_EFFECT and row.fields.get("LOSS_JUDGED") == NOT_JUDGEABLE:
+        return (row.number(MAXIMUM) or 0) < DISTURBED
+    return effect == Effect.NOT_JUDGEABLE
+
+
 def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
-    """Read a file to its end; ``score``, which has a direction, chooses the rows, at most ``limit`` of each kind."""
+    """Read a file to its end; ``score``, a numeric field, chooses the rows, at most ``limit`` of each kind."""
     found = Collected(score, limit, SPLICEAI in vcf.fields, values={name: {} for name in DRAWN if name in vcf.fields})
     highest: list[tuple[float, int, Row]] = []  # a heap
     for alleles in vcf.records():
@@ -338,6 +523,11 @@ def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
             found.statuses[rows[0].fields.get("STATUS", NOT_ANNOTATED)] += 1
             found.hitting += any(map(hits_site, rows))
             found.genes.update({row.gene for row in rows if row.gene})
+            deltas = [number for row in rows if (number := row.number(MAXIMUM)) is not None]
+            found.judged += bool(deltas)
+            disturbed = max(deltas, default=0.0) >= DISTURBED
+            found.disturbed += disturbed
+            found.not_judgeable += not disturbed and any(map(is_unseen, rows))
             for row in rows:
                 spliceai = row.number(SPLICEAI)
                 if hits_site(row):
@@ -347,22 +537,27 @@ def collect(vcf: AnnotatedVcf, score: str, limit: int) -> Collected:
                 if row.fields.get("STATUS") != "OK":
                     found.unscored.add(row)
                     continue
+                if is_unseen(row):
+                    found.unseen.add(row)
                 place = place_of(row, classed="REGION_CLASS" in vcf.fields)
                 for drawn, by_place in found.values.items():
                     number = row.number(drawn)
                     if number is not None and place is not None:
                         by_place.setdefault(place, array("d")).append(number)
                 value = row.number(score)
-                if value is not None:
+                if value is None:
+                    found.without.add(row)
+                else:
                     found.scored += 1
                     keep = heapq.heappush if len(highest) < limit else heapq.heappushpop
                     keep(highest, (vcf.disturbance(score, value), -found.scored, row))
     found.top = [row for *_, row in sorted(highest, key=lambda item: item[:2], reverse=True)]
 
-    def order(row: Row) -> float:
+    def order(row: Row) -> tuple[bool, float]:
         value = row.number(score)
-        return math.inf if value is None else -vcf.disturbance(score, value)
+        return row.fields.get("STATUS") != "OK", math.inf if value is None else -vcf.disturbance(score, value)
 
-    every = (*found.top, *found.hits.rows, *found.elsewhere.rows, *found.unscored.rows)
+    every = (*found.top, *found.hits.rows, *found.elsewhere.rows, *found.unseen.rows, *found.without.rows,
+             *found.unscored.rows)  # fmt: skip
     found.shown = sorted({id(row): row for row in every}.values(), key=order)  # equal rows of a file are all shown
     return found

@@ -1,5 +1,6 @@
 "use strict";
 // The table: headings sort, the form filters. Numbers sort as numbers, and what is missing comes last either way.
+// Print: the first rows that the filter leaves, in the order of the screen, and the cards that are chosen.
 (() => {
   const table = document.getElementById("table");
   const body = table.tBodies[0];
@@ -31,7 +32,7 @@
   }
 
   heads.forEach((head, at) => {
-    head.querySelector("button").addEventListener("click", () => {
+    head.querySelector("button")?.addEventListener("click", () => {
       const now = head.getAttribute("aria-sort");
       sort(at, now === null ? head.dataset.kind === "high" : now === "ascending");
     });
@@ -51,6 +52,7 @@
       const value = least === null && most === null ? 0 : number(row, at);
       const stays =
         (!wanted.gene || row.dataset.gene === wanted.gene) &&
+        (!wanted.effect || row.dataset.effect === wanted.effect) &&
         (!wanted.place || row.dataset.place === wanted.place) &&
         (!wanted.type || row.dataset.type === wanted.type) &&
         (!wanted.hit || row.dataset.hit === wanted.hit) &&
@@ -64,11 +66,35 @@
     count.textContent = `${shown} of ${rows.length} rows shown`;
   }
 
-  const details = [...document.querySelectorAll("details:not([open])")];
-  addEventListener("beforeprint", () => details.forEach((one) => (one.open = true)));
-  addEventListener("afterprint", () => details.forEach((one) => (one.open = false)));
+  const printed = document.getElementById("printed");
+  const PRINTED = 24;
+  addEventListener("beforeprint", () => {
+    const shown = [...body.rows].filter((row) => !row.hidden);
+    shown.forEach((row, i) => row.classList.toggle("printed", i < PRINTED));
+    table.classList.add("chosen");
+    printed.textContent = shown.length > PRINTED ? `The first ${PRINTED} of them are printed.` : "";
+  });
+  addEventListener("afterprint", () => {
+    rows.forEach((row) => row.classList.remove("printed"));
+    table.classList.remove("chosen");
+    printed.textContent = "";
+  });
+
+  // A permanent link to a row that the filter hides shows it.
+  function reveal() {
+    const row = rows.find((one) => one.id && `#${one.id}` === location.hash);
+    if (row?.hidden) {
+      form.reset();
+      setTimeout(() => row.scrollIntoView());
+    }
+  }
+  addEventListener("hashchange", reveal);
 
   form.hidden = false;
+  form.elements.sort.addEventListener("input", (event) => {
+    const at = Number(event.target.value);
+    sort(at, heads[at].dataset.kind === "high");
+  });
   form.addEventListener("input", filter);
   form.addEventListener("reset", () => setTimeout(filter));
   form.addEventListener("submit", (event) => event.preventDefault());
