@@ -80,6 +80,7 @@ setup(
             "httpx2>=2",  # asks the server in tests
             "hypothesis>=6.100",
             "mypy>=1.11",
+            "axe-playwright-python>=0.1.4",  # axe-core, MPL-2.0, in tests only
             "playwright>=1.50",  # drives the system's Chromium; nothing is downloaded
             "protobuf>=4",  # the plugin of CI-SpliceAI reads its weights with it
             "pytest>=8",

@@ -179,7 +179,8 @@ def _draw(vcf: AnnotatedVcf, cards: list[Card], **given: Any) -> list[Card]:
 def _as_annotated(vcf: AnnotatedVcf, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that a run was made with, and in place of them what was given now."""
     from ..genome.gene_build import is_built_in
-    from ..model.registry import MODELS
+    from ..model.registry import DEFAULT_SPLICE_MODEL, MODELS
+    from ..plugins import load_plugins
     from ..tools.plot import DELTA_SCORES, SCORES
 
     context = click.get_current_context()
@@ -193,6 +194,9 @@ def _as_annotated(vcf: AnnotatedVcf, given: Mapping[str, Any]) -> dict[str, Any]
         take("model", provenance["Model"])
     if is_built_in(provenance.get("Annotation", "")):
         take("annotation", provenance["Annotation"])
+    named = provenance.get("SpliceModel", "")
+    if named == DEFAULT_SPLICE_MODEL or named in load_plugins().splice_models:
+        take("splice_model", named)
     take("backend", provenance.get("Backend", "torch").partition("/")[0])
     take("precision", provenance.get("Precision", "auto"))
     scores = [name for name in (*SCORES, *DELTA_SCORES) if name in vcf.fields]

@@ -77,8 +77,6 @@ def test_headings_sort_numbers_as_numbers_with_the_missing_last(page):
     assert names(page)[:2] == ["2-10-A-C", "10-9-A-C"]
     click(page, "KL_SS")
     assert names(page)[:2] == ["10-9-A-C", "2-10-A-C"]
-    click(page, "LLR")  # the most negative first
-    assert sorted_by(page)[0][1] == "ascending"
     click(page, "Variant")  # contig 2 before 10, position 9 before 10
     assert names(page) == ["2-8-A-<DEL>", "2-9-AT-A", "2-10-A-C", "10-9-A-C"]
 
@@ -122,12 +120,53 @@ def test_the_form_filters(page):
 def test_a_printed_page_says_what_was_left_out_and_how_it_is_sorted(page):
     order = page.locator("#order")
     assert order.inner_text() == "Sorted by KL_CTX (higher = more disturbed)."
-    click(page, "LLR")
-    assert order.inner_text() == "Sorted by LLR, ascending."
+    click(page, "KL_SS")
+    assert order.inner_text() == "Sorted by KL_SS, descending."
     page.locator("#filters select[name=gene]").select_option("XYZ")
     page.emulate_media(media="print")
     assert page.locator("#count").is_visible()
     assert page.locator("#count").inner_text() == "1 of 4 rows shown"
+
+
+def test_a_score_where_negative_is_more_disturbed_sorts_upwards_first(browser, run, tmp_path):
+    source = write_scored(tmp_path / "in.vcf", RECORDS, fields=SPLICEAI_FIELDS)
+    for page in opened(browser, run, tmp_path, source, "--by", "LLR"):
+        click(page, "Variant")
+        click(page, "LLR")
+        assert sorted_by(page) == [["LLR", "ascending"]]
+
+
+def test_a_link_to_a_row_that_the_filter_hides_shows_it(page):
+    page.locator("#filters [name=text]").fill("abc")
+    assert "10-9-A-C" not in names(page)
+    page.evaluate("location.hash = '#v-10-9-A-C-XYZ'")
+    page.wait_for_function("!document.getElementById('v-10-9-A-C-XYZ').hidden")
+    assert names(page) == BY_KL_CTX
+
+
+def test_a_hundred_variants_print_on_four_pages_and_the_chosen_cards(browser, run, tmp_path):
+    words = "Acceptor_of_exon_16_lost_(.95_to_.05):_exon_16_skipped_(88_nt)&_frameshift&_stop_after_7_codons&_decay"
+    records = [f"2 {i} rs{i} A C " + scored(-i, EFFECT_TEXT=words, DS_MAX=0.5) for i in range(1, 101)]
+    source = write_scored(tmp_path / "in.vcf", records, fields={"EFFECT_TEXT": "String", "DS_MAX": "Float"})
+    for page in opened(browser, run, tmp_path, source):
+        assert 1 < page.pdf(prefer_css_page_size=True).count(b"/Type /Page\n") <= 4
+        page.locator("#card-2 input").check()
+        page.emulate_media(media="print")
+        shown = [page.locator(f"#card-{number}").is_visible() for number in (1, 2, 3)]
+        assert shown == [False, True, False]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_page_is_accessible_and_fits_its_screen(browser, run, tmp_path, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    source = write_scored(tmp_path / "in.vcf", RECORDS, fields=SPLICEAI_FIELDS)
+    assert run("report", source, "-R", EXAMPLES / "brca1.fa.gz", "--cards", "0", "-o", tmp_path / "page.html")[0] == 0
+    context = browser.new_context(viewport={"width": width, "height": 844}, bypass_csp=True)
+    page = context.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert axe.Axe().run(page).response["violations"] == []
+    context.close()
 
 
 def test_without_script_the_table_is_there_and_no_dead_form(browser, run, tmp_path):
@@ -142,10 +181,10 @@ def test_without_script_the_table_is_there_and_no_dead_form(browser, run, tmp_pa
 
 
 def test_pictures_load_and_print(browser, run, tmp_path):
-    arguments = ("-R", EXAMPLES / "brca1.fa.gz", "--by", "KL_SS", "--pictures", "2")
+    arguments = ("-R", EXAMPLES / "brca1.fa.gz", "--by", "KL_SS", "--cards", "2")
     for page in opened(browser, run, tmp_path, EXAMPLES / "brca1.expected.vcf", *arguments):
         widths = page.eval_on_selector_all("img", "all => all.map(one => one.complete && one.naturalWidth)")
-        assert len(widths) == 3 and all(width > 500 for width in widths)
+        assert len(widths) == 5 and all(width > 400 for width in widths)  # two of each card, and the boxes
         assert page.evaluate("document.documentElement.scrollWidth") <= 1280
         page.emulate_media(media="print")
         assert not page.locator("#filters").is_visible()

@@ -46,10 +46,10 @@ from .collect import (
 
 #: Provenance that a picture must share with its file, with the options that set it.
 _SAME = (
-    ("SpliceModelSHA256", "--splice-model"),
     ("WeightsSHA256", "--model"),
     ("ScoreDigest", "--model, --backend and --precision"),
     ("AnnotationDigest", "-A"),
+    ("SpliceModelSHA256", "--splice-model"),
 )
 _TOLERANCE = 1e-3  # above the digits that the file prints and the differences between processors
 _AS_ANNOTATED = "give {} as for the run that annotated the file, or no -R for a page without pictures"
@@ -145,10 +145,15 @@ class TableColumn(NamedTuple):
     meaning: str  # a sentence for the legend
 
 
-def table_columns(vcf: AnnotatedVcf, score: str, known: Beside) -> list[TableColumn]:
-    """Return the columns for a file's fields; ``score`` chose the rows."""
-    fields = vcf.fields
-    found = [TableColumn(name, label, "", "text", meaning) for name, label, meaning in _FIRST_COLUMNS]
+def table_columns(vcf: AnnotatedVcf, collected: Collected, known: Beside) -> list[TableColumn]:
+    """Return the columns for a file's fields."""
+    fields, score = vcf.fields, collected.score
+    answers = MAXIMUM in fields or collected.unscored.total > 0
+    found = [
+        TableColumn(name, label, "", "text", meaning)
+        for name, label, meaning in _FIRST_COLUMNS
+        if answers or name != "says"
+    ]
     zero_shot = [name for name in ZERO_SHOT if name in fields][:1]
     for name in dict.fromkeys((MAXIMUM, SPLICEAI, score, *zero_shot)):
         if name not in fields:
@@ -412,7 +417,7 @@ def render(
 
 
 def _table(vcf: AnnotatedVcf, found: Collected, cards: Sequence[Card], known: Beside) -> dict[str, Any]:
-    columns = table_columns(vcf, found.score, known)
+    columns = table_columns(vcf, found, known)
     classed = "REGION_CLASS" in vcf.fields
     numbers = {id(card.row): number for number, card in enumerate(cards, start=1)}
     taken: set[str] = set()
@@ -437,7 +442,7 @@ def _table(vcf: AnnotatedVcf, found: Collected, cards: Sequence[Card], known: Be
         "places": sorted({str(row["place"]) for row in rows if row["place"]}, key=order_of),
         "effects": sorted({str(row["effect"]) for row in rows if row["effect"]}),
         "status_names": [status for status in found.occurring if status in there],
-        "cards": [_card(card, by_row[id(card.row)], vcf, known) for card in cards],
+        "pictured": any(card.transcript for card in cards), "cards": [_card(card, by_row[id(card.row)], vcf, known) for card in cards],
     }  # fmt: skip
 
 
