@@ -94,11 +94,11 @@ def profile(annotator: Annotator, variant: str | Variant | ScoredVariant, gene: 
 def _profile(result: ScoredVariant, gene: str | None, annotator: Annotator) -> Profile:
     reference, shape, genes = annotator.reference, annotator.settings.shape, annotator.genes
     outcome = _chosen(result, gene)
-    allele, context = result.allele, outcome.context
-    if outcome.status != Status.OK or allele is None or context is None:
+    scored, context = result.allele, outcome.context
+    if outcome.status != Status.OK or scored is None or context is None:
         found = f"{result.variant}: {outcome.status}" + (f", {outcome.reason}" if outcome.reason else "")
         raise SettingsError("There is nothing to draw of a variant without scores.", found=found)
-    allele = in_transcript(allele, context.strand, partial(reference.fetch, allele.contig))
+    allele = in_transcript(scored, context.strand, partial(reference.fetch, scored.contig))
     mirror, length = Mirror(reference), reference.lengths[allele.contig]
     turned = turns(allele, context.strand)
     here, gene_here = (mirror.allele(allele), mirror.context(context, allele.contig)) if turned else (allele, context)
@@ -129,8 +129,8 @@ def _profile(result: ScoredVariant, gene: str | None, annotator: Annotator) -> P
         kl=np.where(columns.paired, kl, np.nan),
         donor=_within(columns, context.donor), acceptor=_within(columns, context.acceptor),
         exons=tuple(genes.exons(context.gene_id, allele.contig, low, high)),
-        transcript=genes.reported_transcript(context, allele.contig, result.allele.start, result.allele.end),
-        sites=_sites(annotator, result.allele, context),
+        transcript=genes.reported_transcript(context, allele.contig, scored.start, scored.end),
+        sites=_sites(annotator, scored, context),
     )  # fmt: skip
 
 

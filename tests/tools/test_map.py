@@ -1,6 +1,7 @@
 """Mutagenesis maps: every number is that of ``score`` and ``profile``, and every picture runs with the transcript."""
 
 import gzip
+from itertools import pairwise
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -248,6 +249,14 @@ def test_a_score_that_was_not_computed_is_named(session_cache, exon):
 
 def heat(figure, name):
     return next(axes for axes in figure.axes if axes.get_ylabel() == f"{name}\nALT")
+
+
+@pytest.mark.parametrize("length", [9, 41, 101, 260])
+def test_labels_of_positions_stand_clear_of_each_other(null, length):
+    figure = draw_map(map_region(null, f"chr17:43047620-{43047619 + length}"), ("LLR",))
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in heat(figure, "LLR").get_xticklabels()]
+    assert len(boxes) >= 2 and all(one.x1 < other.x0 for one, other in pairwise(boxes))
 
 
 @pytest.mark.parametrize("strand", ["-", "+"])

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from factories import FASTA, NULL, exon22_genes
 from splicebert_vep import Annotator
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.sequence.windows import across
 from splicebert_vep.tools import plot
-from splicebert_vep.tools.drawing import svg
+from splicebert_vep.tools.drawing import OF_SITE, svg
 from splicebert_vep.tools.plot import draw
 from splicebert_vep_spec import Allele
 
@@ -163,7 +164,7 @@ def test_the_picture_says_what_the_scores_say(null):
     [place] = [text for text in shown if text.startswith("BRCA1 (- strand)")]
     assert "intron +2" in place and "donor dinucleotide" in place
     assert f"KL_SS {profile.values['KL_SS']:.4f}" in " ".join(shown)
-    assert {"acceptor", "donor", "exon", "-100", "+100"} <= set(shown)
+    assert {"acceptor", "donor", "exon 22", "-100", "+100"} <= set(shown)
     assert any("T>G" in text for text in shown)  # A>C on the forward strand
     assert any("43,047,896 to 43,047,387" in text for text in shown)  # 255 nt before, 254 nt after
 
@@ -171,9 +172,34 @@ def test_the_picture_says_what_the_scores_say(null):
 def test_words_above_the_picture(null):
     shown = " ".join(texts(svg(draw(plot.profile(null, "chr17-43047644-A-C")))))  # the donor is at 43047641 and 2
     assert "CDS, base 2 from the site" in shown  # not "CDS 2", which reads as the number of an exon
-    shown = " ".join(texts(svg(draw(plot.profile(null, "chr17-43047300-A-T")))))
+    far = plot.profile(null, "chr17-43047300-A-T")
+    shown = " ".join(texts(svg(draw(replace(far, sites=None)))))
     assert "no splice site of the nearest exon in the window" in shown
     assert "KL_SS" not in shown and "donor" not in shown
+
+
+def test_a_picture_follows_the_scores_and_shows_p_of_both_alleles_at_their_positions(session_cache):
+    drawn = {}
+    for scores in ("delta", "zero-shot"):
+        with Annotator(FASTA, "grch38", device="cpu", scores=(scores,)) as annotator:
+            profile = plot.profile(annotator, SNV)
+            drawn[scores] = texts(svg(draw(profile)))
+            assert (profile.sites is not None) == (scores == "delta")
+            if profile.sites is None:
+                continue
+            result = annotator.score(SNV)
+            at = 43047642 - profile.sites.start  # 0-based, the last base of exon 22, whose donor the SNV takes
+            before, after = profile.sites.ref[at, 1], profile.sites.aligned()[at, 1]
+            assert before - after == pytest.approx(result["DS_DL"], abs=1e-4)
+            axes = next(
+                axes for part in draw(profile).subfigs for axes in part.axes if "p of a site" in axes.get_ylabel()
+            )
+            bars = {(round(bar.get_x() + bar.get_width() / 2), bar.get_height() > 0): bar for bar in axes.patches
+                    if bar.get_facecolor()[:3] == to_rgb(OF_SITE["donor"])}  # fmt: skip
+            assert bars[43047642, True].get_height() == pytest.approx(before)
+            assert axes.xaxis_inverted()  # the gene is on -
+    assert {"normal", "21", "22", "23"} <= set(drawn["delta"]) and not any("KL" in text for text in drawn["delta"])
+    assert "normal" not in drawn["zero-shot"] and any("KL_SS" in text for text in drawn["zero-shot"])
 
 
 def test_the_letters_under_the_logos_are_the_sequences(null):

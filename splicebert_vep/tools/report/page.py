@@ -442,7 +442,8 @@ def _table(vcf: AnnotatedVcf, found: Collected, cards: Sequence[Card], known: Be
         "places": sorted({str(row["place"]) for row in rows if row["place"]}, key=order_of),
         "effects": sorted({str(row["effect"]) for row in rows if row["effect"]}),
         "status_names": [status for status in found.occurring if status in there],
-        "pictured": any(card.transcript for card in cards), "cards": [_card(card, by_row[id(card.row)], vcf, known) for card in cards],
+        "pictured": any(card.transcript for card in cards),
+        "cards": [_card(card, by_row[id(card.row)], vcf, known) for card in cards],
     }  # fmt: skip
 
 
