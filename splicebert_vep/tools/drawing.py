@@ -101,7 +101,7 @@ def runs_of(mask: Mask) -> list[tuple[int, int]]:
     return [(low, after - 1) for low, after in zip(starts, ends, strict=True)]
 
 
-_LETTER, _APART = 0.075, 0.2  # inch: of a digit at most, and between labels
+_LETTER, _APART = 0.075, 0.12  # inch: of a digit at most, and between labels
 
 
 def label_positions(axis: Any, position: Index, steps: Sequence[int], most: int) -> None:
