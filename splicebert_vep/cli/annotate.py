@@ -50,8 +50,8 @@ Examples:
   splicebert-vep annotate in.vcf -R GRCh37.fa -A grch37 --emit flat,vep,parquet=scores.parquet -O out.bcf
   splicebert-vep annotate in.vcf -R GRCh38.fa --emit tsv > scores.tsv
 \b
-In a pipe, keeping what touches an annotated splice site:
-  bcftools view -f PASS,. in.bcf | splicebert-vep annotate -R GRCh38.fa | bcftools view -i 'SpliceBERT_SITE_HIT!="."'
+In a pipe, keeping what disturbs splicing; the run's last line says what the bound finds:
+  bcftools view -f PASS,. in.bcf | splicebert-vep annotate -R GRCh38.fa | bcftools view -i 'SpliceBERT_DS_MAX>=0.2'
 \b
 Beside SpliceAI's precomputed scores:
   splicebert-vep annotate in.vcf -R GRCh38.fa --join spliceai=snv.vcf.gz --join spliceai=indel.vcf.gz -O out.vcf
@@ -99,10 +99,10 @@ def annotate(
     join: tuple[str, ...], region: str | None, strict: tuple[str, ...],
     summary_file: str | None, **model: Any,
 ) -> int:  # fmt: skip
-    """Annotate a VCF or BCF with SpliceBERT scores.
+    """Annotate a VCF or BCF: what each ALT does to splicing.
 
-    Records come out as they came in, in the same order; only INFO grows. Every ALT gets a status; counts by status
-    end the run on stderr.
+    Records come out as they came in, in the same order; only INFO grows. Every ALT gets a status. The run ends on
+    stderr with counts by status, and how many ALTs reach the measured bound of DS_MAX, the column to sort by.
     """
     if source is not None and source_option is not None:
         raise click.UsageError("give the input once, as IN or with -I")
@@ -194,7 +194,7 @@ Examples:
   splicebert-vep score chr17-43071077-T-C 17:43049195:C:T -R GRCh38.fa
   splicebert-vep score 'NM_007294.4:c.5467+2T>G' 'BRCA1:c.4096+3A>G' -R GRCh38.fa
   splicebert-vep score 17-41197701-G-A -R GRCh37.fa -A grch37 --scores LLR,KL_SS
-  splicebert-vep score 17-43047641-A-C -R GRCh38.fa --json | jq '.rows[0].KL_SS'
+  splicebert-vep score 17-43047641-A-C -R GRCh38.fa --json | jq '.rows[0].DS_MAX'
   splicebert-vep score 17-43047641-A-C -R GRCh38.fa --join spliceai=spliceai_scores.vcf.gz
 """
 

@@ -275,8 +275,9 @@ Examples:
 def top(source: str, count: int, as_json: bool) -> None:
     """Print the most disturbing alleles of an annotated VCF or BCF, each with the reason.
 
-    Alleles are sorted by DS_MAX, and each is told for the gene that it disturbs most. The reason names the largest
-    loss and gain with p(REF) and p(ALT) of the site and its position on the contig.
+    Alleles are sorted by DS_MAX, and each is told for the gene that it disturbs most. The reason is EFFECT_TEXT, what
+    happens to the reported transcript; where there is none, the largest loss and gain with p(REF) and p(ALT) of the
+    site and its position on the contig.
     """
     from ..tools.report.collect import AnnotatedVcf
     from ..tools.top import place, rank, reason
