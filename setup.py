@@ -29,7 +29,7 @@ RECIPES = [
 setup(
     name="splicebert-vep",
     version="0.1.0",
-    description="Zero-shot splicing scores of a pre-mRNA language model for every allele of a VCF",
+    description="Splice sites and transcripts that alleles in VCF change, by splice-site networks and a language model",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="BSD-3-Clause",

@@ -1,4 +1,4 @@
-"""Zero-shot splicing scores of a pre-mRNA language model for every allele of a VCF.
+"""Splice sites and transcripts that the alleles of a VCF change, by splice-site networks and a language model.
 
 ::
 

@@ -178,7 +178,7 @@ Exit codes:
     sections=[
         cloup.Section("Annotate and score", [annotate, score]),
         cloup.Section("Look at results", [top, report, plot, serve, tracks]),
-        cloup.Section("Beyond zero-shot", [map_, embed, finetune, oligo]),
+        cloup.Section("Regions, embeddings, oligos", [map_, embed, finetune, oligo]),
         cloup.Section("Cohorts", [cohort, saturate, store]),
         cloup.Section("Genes and models", [genes, models]),
         cloup.Section("Train and measure", [corpus, pretrain, validate, evaluate, calibrate]),
@@ -187,7 +187,7 @@ Exit codes:
 )
 @click.version_option(__version__, prog_name="splicebert-vep")
 def cli() -> None:
-    """Zero-shot splicing scores of a pre-mRNA language model for every allele of a VCF.
+    """Splice sites and transcripts that the alleles of a VCF change, by splice-site networks and a language model.
 
     Every command has --help with examples.
     """

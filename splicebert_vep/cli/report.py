@@ -273,7 +273,7 @@ Examples:
 @cloup.option("-n", "--count", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="So many.")
 @json_option
 def top(source: str, count: int, as_json: bool) -> None:
-    """Print the most disturbing alleles of an annotated VCF or BCF, each with the reason.
+    """Print the most disturbing alleles of a file, and why.
 
     Alleles are sorted by DS_MAX, and each is told for the gene that it disturbs most. The reason is EFFECT_TEXT, what
     happens to the reported transcript; where there is none, the largest loss and gain with p(REF) and p(ALT) of the
