@@ -7,11 +7,11 @@ TRAINING = [  # pretrain and evaluate: pictures and figures
     "matplotlib>=3.9",
     "scikit-learn>=1.5",
 ]
-SERVE = ["anyio>=4", "jinja2>=3.1", "starlette>=1.0", "uvicorn>=0.30"]  # serve
 REPORT = [  # report and plot
     "jinja2>=3.1",
     "matplotlib>=3.9",
 ]
+SERVE = [*REPORT, "anyio>=4", "starlette>=1.0", "uvicorn>=0.30"]  # serve, whose cards are a report's
 EMBED = ["h5py>=3.12"]  # embed, every nucleotide
 # embed -o FILE.h5ad. Not for tests: it wants pandas before 3, beside zarr; its tests skip where it is missing.
 ANNDATA = ["anndata>=0.12", *EMBED]

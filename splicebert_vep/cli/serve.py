@@ -53,7 +53,7 @@ def serve(host: str, port: int, most: int, rate: int, join: tuple[str, ...], **m
     A page at / takes a variant, an HGVS name, or a pasted list or VCF; /splice and /score answer with JSON. The model
     stays in memory, and --store keeps what was scored. Nothing leaves this machine. Ctrl-C ends it.
     """
-    require("starlette", "uvicorn", "jinja2", extra="serve")
+    require("starlette", "uvicorn", "jinja2", "matplotlib", extra="serve")
     from ..tools.serve.app import build_app, is_local, listen, run
 
     with listen(host, port) as where, open_annotator(**model) as annotator, annotator.open_joins(join) as joins:

@@ -46,8 +46,8 @@ from ...variants import Variant, words_of
 from ...vcf.header import VcfHeader
 from ...vcf.read import VcfRecord
 from ...version import __version__
-from ..drawing import cut, position_words
-from ..report.collect import Row
+from ..report.collect import Row, is_unseen
+from ..report.page import draw_cards, name_of, place_words
 from ..top import reason
 
 MOST_BYTES = 1_000_000
@@ -281,6 +281,21 @@ class Desk:
                 problem = f"This server computes with {name} {own}, not {shortened(asked)}"
                 raise HTTPException(400, f"{problem}: leave it out, or start another server with {option}.")
 
+    def says(self, row: Row, values: Values) -> str:
+        """Say in a sentence what an allele does to a gene's transcript, or why nobody knows."""
+        if values["STATUS"] != Status.OK:
+            return self.why(values)
+        if values.get(MAXIMUM) is None:
+            unasked = MAXIMUM not in values
+            return "" if unasked else "No delta scores: the window of the splice-site model does not hold the allele."
+        text = reason(row)
+        return text[0].upper() + text[1:]
+
+    def picture(self, row: Row) -> str:
+        """Return the address of a report's drawing of a transcript around an allele; empty where nothing is drawn."""
+        svg = draw_cards([row], self._annotator.genes)[0].transcript
+        return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}" if svg else ""
+
     def why(self, row: Values) -> str:
         """Say why an allele has no scores."""
         words = f"{row['STATUS']}: {row['REASON'] or 'no scores'}"
@@ -312,6 +327,8 @@ class Card(NamedTuple):
     """An allele in one gene, in words and figures.
 
     Args:
+        unseen: the allele seems quiet only because the model hardly sees the site beside it.
+        picture: address of a drawing of the transcript with its changed sites; empty where nothing is drawn.
         deltas: event in words, score, position on the contig, p(REF) and p(ALT) where it is the largest loss or gain.
         scores: name, value and meaning of those beside the delta scores.
         rest: every value there is, in the same way.
@@ -323,26 +340,28 @@ class Card(NamedTuple):
     about: list[tuple[str, str]]
     verdict: str
     disturbed: bool
+    unseen: bool
+    picture: str
     deltas: list[tuple[str, str, str, str]]
     scores: list[tuple[str, str, str]]
     rest: list[tuple[str, str, str]]
 
 
-def _card(answer: Answer, values: Values, desk: Desk) -> Card:
+def _card(answer: Answer, values: Values, desk: Desk, *, drawn: bool = False) -> Card:
     described, texts = desk.descriptions, {name: format_value(value) for name, value in values.items()}
     fields = {name: escape_info(text) for name, text in texts.items() if text}
     variant = answer.variant
     row = Row(variant.chrom, variant.pos, ".", variant.ref, variant.alt, fields, "")
     scored = values["STATUS"] == Status.OK
     worst = values.get(MAXIMUM)
-    place = position_words(texts["REGION"], texts["SITE_OFFSET"] or None) if texts["REGION"] else ""
     names = {"HGVSC": "Name", "HGVSG": "Name on the chromosome", "HGVSR": "Predicted RNA",
              "EFFECT_PROTEIN": "Predicted protein", "TRANSCRIPT": "Transcript", "STRAND": "Strand"}  # fmt: skip
     return Card(
-        title=f"{variant.chrom}-{variant.pos}-{cut(variant.ref)}-{cut(variant.alt)}", gene=row.gene or "no gene",
-        place=place, about=[(label, texts[name]) for name, label in names.items() if texts.get(name)],
-        verdict=(reason(row) if isinstance(worst, float) else "") if scored else desk.why(values),
-        disturbed=isinstance(worst, float) and worst >= desk.threshold, deltas=list(_deltas(values, variant.pos)),
+        title=name_of(row), gene=row.gene or "no gene", place=place_words(row),
+        about=[(label, texts[name]) for name, label in names.items() if texts.get(name)],
+        verdict=desk.says(row, values), disturbed=_number(worst) >= desk.threshold,
+        unseen=scored and is_unseen(row), picture=desk.picture(row) if scored and drawn else "",
+        deltas=list(_deltas(values, variant.pos)),
         scores=[(name, texts[name], described.get(name, "")) for name in _SHOWN if texts.get(name)],
         rest=[(name, text, described.get(name, "")) for name, text in texts.items() if text],
     )  # fmt: skip
@@ -396,21 +415,22 @@ class Pages:
 
     def form(self) -> str:
         """Return the page without an answer."""
-        return self._page(text="", answers=[], cards=[], problems=[], error="")
+        return self._page(text="", answers=[], cards=[], problems=[], error="", pictures=False)
 
     def refusal(self, error: str, text: str = "") -> str:
         """Return the page with a sentence, and with what was asked, to be mended."""
-        return self._page(text=text, answers=[], cards=[], problems=[], error=error)
+        return self._page(text=text, answers=[], cards=[], problems=[], error=error, pictures=False)
 
     def answers(self, found: Sequence[Answer], problems: Sequence[Problem], text: str) -> str:
         """Return the page of answers, the largest DS_MAX first."""
         ordered = sorted(found, key=lambda answer: -answer.score)
         rows = []
-        for answer in ordered:
-            cards = sorted((_card(answer, values, self._desk) for values in answer.rows), key=lambda one: one.gene)
-            best = max(answer.rows, key=lambda values: _number(values.get(MAXIMUM)))
-            rows.append((answer, best, _card(answer, best, self._desk), cards))
-        return self._page(text=text, answers=rows, cards=rows[:_CARDS], problems=problems, error="")
+        for number, answer in enumerate(ordered):
+            by_score = sorted(answer.rows, key=lambda values: -_number(values.get(MAXIMUM)))
+            cards = [_card(answer, values, self._desk, drawn=number < _CARDS) for values in by_score]
+            rows.append((answer, by_score[0], cards))
+        drawn = any(card.picture for *_, cards in rows for card in cards)
+        return self._page(text=text, answers=rows, cards=rows[:_CARDS], problems=problems, error="", pictures=drawn)
 
 
 def _number(value: Value) -> float:
