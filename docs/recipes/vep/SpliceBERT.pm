@@ -77,7 +77,7 @@ sub run {
   my $alt = $tva->variation_feature_seq;
   ($ref, $alt) = map { uc($_ eq '-' ? '' : $_) } ($ref, $alt);
   ($ref, $alt) = map { _reverse_complement($_) } ($ref, $alt) if ($vf->{strand} || 1) < 0;
-  return {} if "$ref$alt" =~ /[^ACGT]/;
+  return {} if "$ref$alt" =~ /[^A-Z]/;    # symbolic; letters other than A, C, G, T have a status
 
   my $first = $start > 1 ? $start - 1 : 1;    # VCF writes the base before an insertion or deletion
   foreach my $record (@{ $self->get_data($vf->{chr}, $first, $end) }) {
@@ -143,7 +143,7 @@ sub _stable {
 sub _same_change {
   my ($start, $ref, $alt, $other_start, $other_ref, $other_alt) = @_;
   my ($end, $other_end) = ($start + length($ref), $other_start + length($other_ref));    # behind the last base
-  return 0 if $other_alt =~ /[^ACGT]/ || length($alt) - length($ref) != length($other_alt) - length($other_ref);
+  return 0 if $other_alt =~ /[^A-Z]/ || length($alt) - length($ref) != length($other_alt) - length($other_ref);
   return 0 if $end < $other_start || $other_end < $start;                                # bases between are not known
 
   my $first = $start < $other_start ? $start : $other_start;
