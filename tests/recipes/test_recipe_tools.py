@@ -235,7 +235,7 @@ def test_every_field_that_a_recipe_names_is_written(folder, run):
     assert run(*words)[0] == 0
     with pysam.VariantFile(str(target)) as file:
         known = {key.removeprefix("SpliceBERT_") for key in file.header.info if key.startswith("SpliceBERT_")}
-    named = {path.name: fields_in(path.read_text()) for path in RECIPES.iterdir() if path.suffix in (".sh", ".toml")}
+    named = {path.name: fields_in(path.read_text()) for path in RECIPES.rglob("*") if path.suffix in (".sh", ".toml")}
     named["json"] = fields_in((RECIPES / "echtvar.json").read_text())
     named["ini"] = fields_in((RECIPES / "genmod.ini").read_text())
     assert sum(map(bool, named.values())) >= 6
