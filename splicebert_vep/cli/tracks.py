@@ -12,12 +12,12 @@ from .options import (
     PATH,
     annotation_option,
     check_targets,
-    delta_options,
     device_option,
     knob,
     open_annotator,
     reference_option,
     say,
+    splice_model_option,
     warn,
 )
 
@@ -55,7 +55,9 @@ What igv-reports does with the last:
                  help="p of REF or ALT from which a nucleotide is a predicted site of FILE.bed."),
     cloup.option("--ucsc", is_flag=True, help="Write UCSC's names, chr17 for 17. Default: names of the FASTA."),
 )  # fmt: skip
-@cloup.option_group("What is computed", *delta_options, knob("trust_build"))
+@cloup.option_group(
+    "What is computed", splice_model_option, knob("delta_distance"), knob("outside"), knob("trust_build")
+)
 @cloup.option_group("Model and machine", device_option, knob("threads"))
 def tracks(
     where: str, target: str | None, igv: str | None, vcf: str | None, gene: str | None, least: float, ucsc: bool,
