@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -211,7 +212,8 @@ def test_the_command_writes_sites_and_what_igv_reports_takes(run, tmp_path):
     assert len(config) == 6 and all((tmp_path / "igv" / track["url"]).exists() for track in config)
     pytest.importorskip("igv_reports")
     page = tmp_path / "page.html"
-    words = [tmp_path / "igv" / "sites.bed", "--fasta", FASTA, "--track-config", tmp_path / "igv" / "tracks.json"]
+    fasta = shutil.copy(FASTA, tmp_path)  # igv-reports writes an index beside it
+    words = [tmp_path / "igv" / "sites.bed", "--fasta", fasta, "--track-config", tmp_path / "igv" / "tracks.json"]
     report = [sys.executable, "-m", "igv_reports.report", *map(str, words), "--flanking", "40", "--output", str(page)]
     subprocess.run(report, check=True, capture_output=True)
     uri = re.compile(rb"data:application/gzip;base64,([\w+/=]+)")
