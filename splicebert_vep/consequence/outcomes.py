@@ -569,7 +569,8 @@ class _Case:
             elif size > 0:
                 edit = _Edit(exons, inserted=(x, end.at), after=exon - 1)
             else:
-                edit = _Edit(exons, self._rolled(start, change.origin(x), stop))
+                joint = x == change.start == change.alt_end  # bases are gone there, and the exon begins behind them
+                edit = _Edit(exons, self._rolled(start, change.end if joint else change.origin(x), stop))
         if end.gone:  # the exon's own place is not there to count from
             low, high, _ = exons[exon]
             size = high - low - (stop - start)

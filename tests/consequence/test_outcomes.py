@@ -353,6 +353,15 @@ def test_deletion_across_an_exon_end(gene):
     assert first(found) == ("exon_extension", (2, 2), 2, "r.48delins[48+3_48+5]", expected)
 
 
+def test_acceptor_at_the_joint_of_a_deletion_that_takes_the_old_one(gene):
+    # AG of the intron and GA of exon 3, c.49_50, are gone; the exon begins with the C behind them. From codon 17 on
+    # there are six CGA, the 33 codons named above, and the stop.
+    start = gene.base("A3")
+    found = gene.run((start - 2, "AGGA", ""), {"A3": 0}, {("A", start - 2): 0.9}).outcomes[0]
+    assert (found.kind, found.size, found.hgvs) == (Effect.EXON_TRUNCATION, -2, "r.49_50del")
+    assert found.protein.name == "p.(Asp17Argfs*40)"
+
+
 def test_exonic_change_of_the_allele_stands_beside_the_outcome(gene):
     start = gene.exons[3][0]
     found = gene.run((start + 2, "T", ""), {"A2": 0.0, "D2": 0.0})
