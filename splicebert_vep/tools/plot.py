@@ -187,26 +187,28 @@ DELTA_SCORES = (
 )  # fmt: skip
 
 
-def draw(profile: Profile) -> Any:
+def draw(profile: Profile, *, with_transcript: bool = True) -> Any:
     """Return a matplotlib figure of a profile: the transcript and p of its sites, then the zero-shot model's answers.
 
-    Each half is there where its scores were computed.
+    Each half is there where its scores were computed; without the transcript where it is drawn beside.
     """
     with drawing():
         from matplotlib.figure import Figure
 
         heights = [0.75]
-        heights += [2.3, 2.0] if profile.sites is not None else []
+        delta = profile.sites is not None and profile.transcript is not None
+        heights += ([2.3] if with_transcript else []) + [2.0] if delta else []
         zero_shot = not profile.values.keys().isdisjoint(SCORES)
-        heights += [2.85, 3.6] if zero_shot or profile.sites is None else []
+        heights += [2.85, 3.6] if zero_shot or not delta else []
         figure: Any = Figure(figsize=(11, sum(heights)))
         head, *parts = figure.subfigures(len(heights), 1, height_ratios=heights)
         _write_head(head, profile)
         if profile.sites is not None and profile.transcript is not None:
             shown = {name: format_value(value) for name, value in profile.values.items() if value is not None}
             variant = profile.variant
-            axes = parts.pop(0).add_axes((0.01, 0.02, 0.98, 0.96))
-            draw_effect(axes, shown, variant.pos, variant.ref, variant.alt, profile.transcript)
+            if with_transcript:
+                axes = parts.pop(0).add_axes((0.01, 0.02, 0.98, 0.96))
+                draw_effect(axes, shown, variant.pos, variant.ref, variant.alt, profile.transcript)
             _draw_sites(parts.pop(0), profile, profile.sites, profile.transcript)
         if parts:
             top, logos = parts

@@ -91,7 +91,7 @@ def draw_tracks(cards: Sequence[Card], annotator: Annotator, provenance: Mapping
                 where=row.where, remedy=_AS_ANNOTATED.format("-R"),
             )  # fmt: skip
         found = replace(found, values={**found.values, **of_file})  # the page shows one number, to the last digit
-        yield card._replace(tracks=svg(draw(found)), words=describe(found))
+        yield card._replace(tracks=svg(draw(found, with_transcript=not card.transcript)), words=describe(found))
 
 
 def _compared(row: Row, found: Profile) -> dict[str, Value]:
