@@ -356,6 +356,6 @@ def test_variants_with_rna_evidence_are_scored_as_annotate_does(run, tmp_path):
     rows = [line.split("\t") for line in (tmp_path / "rows.tsv").read_text().splitlines()]
     table = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
     assert [float(row["KL_SS"]) for row in table[:2]] == pytest.approx([one["KL_SS"] for one in expected], rel=1e-3)
-    assert (table[0]["distance"], table[0]["in_site"], table[0]["OTHER_MAX"]) == ("2", "1", "0.9")  # c.5467+2T>G
+    assert (table[0]["distance"], table[0]["in_site"], float(table[0]["OTHER_MAX"])) == ("2", "1", 0.9)  # c.5467+2T>G
     assert table[2]["status"] != "OK"
     assert "OTHER_MAX" in out
