@@ -267,6 +267,10 @@ class DeltaScorer(SequenceScorer):
         return consequence_values(consequence(spliced, allele, Answers(around.start, around.ref, around.alt)))
 
 
+#: Words of ``consequence.outcomes`` for where a site is annotated, in the words of LOSS_ANNOTATED.
+_KNOWN = {"reported": REPORTED, "other": OTHER, "new": NOVEL}
+
+
 def consequence_values(found: Consequence) -> dict[str, float | int | str]:
     """Return a consequence as values by field; those that have none, as the size of NO_EFFECT, are left out."""
     values: dict[str, float | int | str] = {"EFFECT": str(found.effect)}
@@ -276,7 +280,7 @@ def consequence_values(found: Consequence) -> dict[str, float | int | str]:
         first = found.outcomes[0]
         values["EFFECT_SUPPORT"] = first.support
         values["EFFECT_SITES"] = "&".join(
-            f"{site.kind}:{'inserted' if site.position is None else site.position + 1}:{site.known}:"
+            f"{site.kind}:{'inserted' if site.position is None else site.position + 1}:{_KNOWN[site.known]}:"
             f"{site.before:.2f}>{site.after:.2f}"
             for site in first.sites
         )
