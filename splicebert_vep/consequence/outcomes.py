@@ -938,6 +938,9 @@ def _protein_name(ref: str, alt: str, frame: Frame) -> tuple[str, int]:
 # ---- the sentence ----------------------------------------------------------------------------------------------------
 
 
+_SAID = 3  # outcomes beside the first
+
+
 def sentence(found: Consequence) -> str:
     """Return a consequence in words: the sites that change, what comes of it, and other well supported outcomes."""
     if found.effect is Effect.NOT_JUDGEABLE:
@@ -948,7 +951,9 @@ def sentence(found: Consequence) -> str:
         return f"No splice site of the transcript is lost or gained{elsewhere and '; ' + elsewhere}"
     first, *more = found.outcomes
     sites = "; ".join(_site_in_words(site, first) for site in first.sites)
-    others = "".join(f"; or {_in_words(one)}" for one in more if one.support >= THRESHOLD)
+    likely = [one for one in more if one.support >= THRESHOLD]
+    others = "".join(f"; or {_in_words(one)}" for one in likely[:_SAID])
+    others += f"; or {len(likely) - _SAID} more outcomes" if len(likely) > _SAID else ""
     text = f"{sites}: {_in_words(first)}{others}"
     return text[0].upper() + text[1:]
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -195,7 +196,8 @@ class GeneIndex:
         """Return the gene that gave a context; a long span can touch two genes of one id."""
         same = self._genes_named(context.gene_id, contig, start, end)
         touched = [gene for gene in same if gene.start < end and gene.end > start]
-        return next((gene for gene in touched[1:] if gene.context(start, end, 0) == context), same[0])
+        place = replace(context, hgvsc=None, hgvsg=None)  # a result's context has names that an index knows nothing of
+        return next((gene for gene in touched[1:] if gene.context(start, end, 0) == place), same[0])
 
     def _touched(self, contig: str, start: int, end: int) -> list[_Gene]:
         name = self._names.find(contig)
