@@ -22,6 +22,7 @@ import click
 import cyvcf2
 
 from splicebert_vep.genome.ids import stable_id
+from splicebert_vep_spec import escape_info
 
 PREFIX = "SpliceBERT_pred_"
 GENE = {"CSQ": "Gene", "ANN": "Gene_ID"}
@@ -117,7 +118,7 @@ def wrong(
         expected[f"{PREFIX}STATUS"] = genes[""]["STATUS"]
         counts[f"entries with the status of an ALT without gene, {genes['']['STATUS']}"] += 1
     elif gene in genes:
-        expected = {name: genes[gene][name.removeprefix(PREFIX)] for name in mine}
+        expected = {name: escape_info(genes[gene][name.removeprefix(PREFIX)]) for name in mine}
         counts[f"entries of a scored gene, {kind}, {genes[gene]['STATUS']}"] += 1
     else:
         counts["entries of another gene, empty"] += 1

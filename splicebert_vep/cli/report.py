@@ -238,7 +238,7 @@ Examples:
 @computed_options
 @machine_options
 def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:
-    """Draw one variant: what it does to the transcript, and the models' answers for REF and ALT.
+    """Draw one variant: transcript, sites, and the models' answers.
 
     The variant is given as for 'score', and everything runs 5' to 3' of the transcript. From top to bottom: exons,
     changed splice sites and the predicted transcript; p(acceptor) and p(donor) around the variant, where --scores has

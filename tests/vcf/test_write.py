@@ -131,7 +131,7 @@ def test_bgzipped_output_is_whole_and_indexed(vcf, tmp_path):
 def test_bgzip_blocks_hold_any_bytes(tmp_path):
     """Of many blocks, and incompressible, so that a packed block is as large as can be."""
     source, target = tmp_path / "a.vcf", tmp_path / "b.vcf.gz"
-    noise = os.urandom(3_000_000).translate(None, b"\t\r\n;")
+    noise = os.urandom(3_000_000).translate(None, b"\0\t\r\n;")
     source.write_bytes(HEADER + LINES[0].replace(b"AC=", b"XX=" + noise + b";AC="))
     annotate(source, target)
     assert noise in gzip.decompress(target.read_bytes())
