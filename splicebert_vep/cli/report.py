@@ -238,7 +238,7 @@ Examples:
 @computed_options
 @machine_options
 def plot(variant: str, target: str, gene: str | None, **model: Any) -> None:
-    """Draw one variant: transcript, sites, and the models' answers.
+    """Draw a variant: transcript, sites and scores.
 
     The variant is given as for 'score', and everything runs 5' to 3' of the transcript. From top to bottom: exons,
     changed splice sites and the predicted transcript; p(acceptor) and p(donor) around the variant, where --scores has

@@ -250,14 +250,18 @@ def test_the_model_is_not_closed_under_a_request_that_a_signal_ends(annotator, m
         assert began.wait(60)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     monkeypatch.setattr(serve.Desk, "answer", slowly)
     monkeypatch.setattr(serve, "_STOPPING", 0)
     with annotator.open_joins([]) as joins, serve.listen("127.0.0.1", 0) as where, ThreadPoolExecutor(2) as others:
         app = serve.build_app(annotator, joins, most=20, rate=100)
         others.submit(visit, f"{HERE}:{where.getsockname()[1]}")
         others.submit(interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            serve.run(app, where)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                serve.run(app, where)
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert done.is_set()
 
 
