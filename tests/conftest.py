@@ -42,3 +42,17 @@ def run(capfd):
         return code, out, err
 
     return go
+
+
+@pytest.fixture(scope="session")
+def table_path(session_cache, tmp_path_factory):
+    """A calibration table of the null backend, of ``PER_CLASS`` SNVs a class and seed 4."""
+    from factories import PER_CLASS, null_annotator  # torch reads OMP_NUM_THREADS when it is imported
+    from splicebert_vep.scoring.percentiles import REGION_CLASSES
+    from splicebert_vep.tools.calibrate import calibrate_into
+
+    path = tmp_path_factory.mktemp("table") / "null.calibration.json.gz"
+    with null_annotator() as annotator:
+        counts = calibrate_into(path, annotator, per_class=PER_CLASS, seed=4)
+    assert counts == dict.fromkeys(REGION_CLASSES, PER_CLASS)
+    return path

@@ -1062,3 +1062,11 @@ def exon22_genes(path, *, gene="P", strand="+", first=43044295, last=43125364, b
     """Write one gene of three exons, the middle one BRCA1's exon 22, on either strand; returns the path."""
     path.write_text(EXON22.format(gene=gene, strand=strand, first=first, last=last, biotype=biotype))
     return path
+
+
+PER_CLASS = 100  # random SNVs of a class in the calibration table of tests
+
+
+def null_annotator(*, scores=("LLR", "KL_CTX"), **options):
+    """An Annotator of the null backend with the scores that percentiles are of."""
+    return Annotator(FASTA, backend="null", settings=Settings(scores=scores), **options)

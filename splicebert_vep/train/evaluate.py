@@ -104,17 +104,26 @@ def read_labelled(path: Path) -> list[LabelledVariant]:
     Raises:
         LabelError: not such a file, or a row that cannot be read.
     """
+    with _reading(path, "labelled variants") as reader:
+        needed = _SEQUENCE if _SEQUENCE[-1] in (reader.fieldnames or ()) else _GENOME
+        _check_columns(reader, needed, path, "labelled variants")
+        return [_row(row, number, needed is _SEQUENCE, path) for number, row in enumerate(reader, start=2)]
+
+
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[csv.DictReader[str]]:
+    """Open a TSV with a line of column names; LabelError where it is none."""
     try:
         with path.open(encoding="utf-8", newline="") as handle:
-            reader = csv.DictReader(handle, delimiter="\t")
-            columns = reader.fieldnames or ()
-            needed = _SEQUENCE if _SEQUENCE[-1] in columns else _GENOME
-            if missing := [column for column in needed if column not in columns]:
-                problem = f"The labelled variants lack columns: {', '.join(missing)}."
-                raise LabelError(problem, needed=", ".join(needed), where=str(path))
-            return [_row(row, number, needed is _SEQUENCE, path) for number, row in enumerate(reader, start=2)]
+            yield csv.DictReader(handle, delimiter="\t")
     except (OSError, UnicodeDecodeError) as error:
-        raise LabelError("The labelled variants cannot be read.", found=str(error), where=str(path)) from error
+        raise LabelError(f"The {what} cannot be read.", found=str(error), where=str(path)) from error
+
+
+def _check_columns(reader: csv.DictReader[str], needed: Sequence[str], path: Path, what: str) -> None:
+    if missing := [column for column in needed if column not in (reader.fieldnames or ())]:
+        problem = f"The {what} lack columns: {', '.join(missing)}."
+        raise LabelError(problem, needed=", ".join(needed), where=str(path))
 
 
 def _row(row: dict[str, str], line: int, carries_sequence: bool, path: Path) -> LabelledVariant:
@@ -174,17 +183,11 @@ def read_validated(path: Path, others: Sequence[str] = ()) -> list[ValidatedVari
     Raises:
         LabelError: a column is missing, or a row cannot be read.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            reader = csv.DictReader(handle, delimiter="\t")
-            columns = reader.fieldnames or ()
-            if _VALIDATED[-1] not in columns:
-                return None
-            if missing := [column for column in (*_VALIDATED, *others) if column not in columns]:
-                raise LabelError(f"The labelled variants lack columns: {', '.join(missing)}.", where=str(path))
-            return [_validated(row, number, others, path) for number, row in enumerate(reader, start=2)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelError("The labelled variants cannot be read.", found=str(error), where=str(path)) from error
+    with _reading(path, "labelled variants") as reader:
+        if _VALIDATED[-1] not in (reader.fieldnames or ()):
+            return None
+        _check_columns(reader, (*_VALIDATED, *others), path, "labelled variants")
+        return [_validated(row, number, others, path) for number, row in enumerate(reader, start=2)]
 
 
 def _validated(row: dict[str, str], line: int, others: Sequence[str], path: Path) -> ValidatedVariant:
@@ -681,15 +684,9 @@ def read_observed(path: Path) -> list[ObservedSplicing]:
     Raises:
         LabelError: not such a file, or a row that cannot be read.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            reader = csv.DictReader(handle, delimiter="\t")
-            if missing := [column for column in _OBSERVED if column not in (reader.fieldnames or ())]:
-                problem = f"The observed effects lack columns: {', '.join(missing)}."
-                raise LabelError(problem, needed=", ".join(_OBSERVED), where=str(path))
-            return [_observed(row, number, path) for number, row in enumerate(reader, start=2)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelError("The observed effects cannot be read.", found=str(error), where=str(path)) from error
+    with _reading(path, "observed effects") as reader:
+        _check_columns(reader, _OBSERVED, path, "observed effects")
+        return [_observed(row, number, path) for number, row in enumerate(reader, start=2)]
 
 
 def _observed(row: dict[str, str], line: int, path: Path) -> ObservedSplicing:

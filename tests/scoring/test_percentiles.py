@@ -6,18 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from factories import FASTA, gene, info, records, write_snvs
+from factories import FASTA, gene, info, null_annotator, records, write_snvs
 from splicebert_vep import Annotator, Settings
 from splicebert_vep.errors import CalibrationError, SettingsError
 from splicebert_vep.provenance import score_digest
 from splicebert_vep.scoring import percentiles
 from splicebert_vep.scoring.percentiles import REGION_CLASSES, CalibrationTable, region_class, write_table
-from splicebert_vep.tools.calibrate import calibrate_into
 
 NULL = ["-R", FASTA, "--backend", "null"]
 PERCENTILES = ("zero-shot", "PCTL_LLR", "PCTL_KL_CTX")
 SCORES = ("--scores", ",".join(PERCENTILES))
-PER_CLASS = 100
 
 
 def place(region, offset, hit=None):
@@ -51,22 +49,9 @@ def test_an_annotated_dinucleotide_is_canonical_wherever_it_lies(region, offset,
     assert region_class(place(region, offset, hit)) == "canonical"
 
 
-@pytest.fixture(scope="module")
-def table_path(session_cache, tmp_path_factory):
-    path = tmp_path_factory.mktemp("table") / "null.calibration.json.gz"
-    with opened() as annotator:
-        counts = calibrate_into(path, annotator, per_class=PER_CLASS, seed=4)
-    assert counts == dict.fromkeys(REGION_CLASSES, PER_CLASS)
-    return path
-
-
-def opened(*, scores=("LLR", "KL_CTX"), **options):
-    return Annotator(FASTA, backend="null", settings=Settings(scores=scores), **options)
-
-
 def written(path, values, **changes):
     columns = {name: values for name in REGION_CLASSES}
-    with opened() as annotator:
+    with null_annotator() as annotator:
         provenance = {**annotator.run.provenance, **changes}
     write_table(path, {"KL_CTX": columns, "LLR": columns}, provenance, {})
     return path
@@ -142,7 +127,7 @@ def test_a_table_of_other_scores_is_refused(table_path, tmp_path):
             Annotator(FASTA, backend="null", settings=settings, calibration=table_path)
     (tmp_path / "other.gz").write_bytes(of_other_scores(table_path.read_bytes()))
     with pytest.raises(CalibrationError, match="of other scores"):
-        opened(scores=PERCENTILES, calibration=tmp_path / "other.gz")
+        null_annotator(scores=PERCENTILES, calibration=tmp_path / "other.gz")
 
 
 def test_a_table_holds_for_another_annotation(table_path, tmp_path):
@@ -160,7 +145,7 @@ def test_a_table_holds_for_another_annotation(table_path, tmp_path):
 def test_percentiles_are_those_of_the_scores_and_of_snvs_only(table_path):
     table = CalibrationTable.load(table_path)
     variants = ["17-43047641-A-C", "17-43045750-G-C", "17-43045767-G-GA", "17-43045760-CA-GG", "17-43125428-G-A"]
-    with opened(scores=PERCENTILES, calibration=table_path) as annotator:
+    with null_annotator(scores=PERCENTILES, calibration=table_path) as annotator:
         ids = [field.id for field in annotator.run.fields]
         assert ids[-4:] == ["PCTL_KL_CTX", "PCTL_LLR", "REGION_CLASS", "N_FRAC"]
         assert annotator.run.provenance["Calibration"] == table.digest
@@ -189,17 +174,17 @@ def test_percentiles_are_those_of_the_scores_and_of_snvs_only(table_path):
     ],
 )
 def test_a_percentile_comes_with_its_score(table_path, asked, shown):
-    with opened(scores=asked, calibration=table_path) as annotator:
+    with null_annotator(scores=asked, calibration=table_path) as annotator:
         assert [field.id for field in annotator.run.fields] == shown
         assert None not in annotator.score("17-43047641-A-C").values.values()
 
 
 def test_scores_without_percentiles_have_none_and_need_no_table(table_path):
-    with opened(scores=("LLR", "KL_SS")) as annotator:
+    with null_annotator(scores=("LLR", "KL_SS")) as annotator:
         assert [field.id for field in annotator.run.fields] == ["LLR", "KL_SS", "N_FRAC"]
         assert annotator.run.provenance["Calibration"] == "none"
     with pytest.raises(SettingsError, match="no percentile was asked for"):
-        opened(scores=("LLR", "KL_SS"), calibration=table_path)
+        null_annotator(scores=("LLR", "KL_SS"), calibration=table_path)
 
 
 def test_percentiles_are_there_only_when_asked_for_and_need_a_table(run, tmp_path):
@@ -217,10 +202,10 @@ def test_the_bundled_table_is_found_by_its_digest(table_path, tmp_path, monkeypa
     (folder / "other.calibration.json.gz").write_bytes(of_other_scores(table_path.read_bytes()))
     monkeypatch.setattr(percentiles, "_BUNDLED", tmp_path / "bundled")
     with pytest.raises(CalibrationError) as error:
-        opened(scores=PERCENTILES)
+        null_annotator(scores=PERCENTILES)
     assert "of other scores" in error.value.found
     (folder / "this.calibration.json.gz").write_bytes(table_path.read_bytes())
-    with opened(scores=PERCENTILES) as annotator:
+    with null_annotator(scores=PERCENTILES) as annotator:
         assert annotator.percentiles.table.digest == CalibrationTable.load(table_path).digest
     with pytest.raises(CalibrationError) as error:
         Annotator(FASTA, backend="null", settings=Settings(window=400, flank=100, scores=PERCENTILES))

@@ -6,19 +6,18 @@ from collections import Counter
 import pytest
 from scipy.stats import kstest
 
-from factories import FASTA, write_snvs
+from factories import FASTA, PER_CLASS, null_annotator, write_snvs
 from splicebert_vep import Annotator, Settings
 from splicebert_vep.errors import CalibrationError
 from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.gene_index import GeneIndex
 from splicebert_vep.genome.reference import Reference
 from splicebert_vep.scoring.percentiles import REGION_CLASSES, CalibrationTable
-from splicebert_vep.tools.calibrate import Sampler, calibrate_into, score_random
+from splicebert_vep.tools.calibrate import Sampler, score_random
 
 NULL = ["-R", FASTA, "--backend", "null"]
 PERCENTILES = ("zero-shot", "PCTL_LLR", "PCTL_KL_CTX")
 SCORES = ("--scores", ",".join(PERCENTILES))
-PER_CLASS = 100
 
 
 # The draw
@@ -152,24 +151,11 @@ def test_snvs_that_cannot_be_scored_are_replaced(tmp_path):
 # The table
 
 
-@pytest.fixture(scope="module")
-def table_path(session_cache, tmp_path_factory):
-    path = tmp_path_factory.mktemp("table") / "null.calibration.json.gz"
-    with opened() as annotator:
-        counts = calibrate_into(path, annotator, per_class=PER_CLASS, seed=4)
-    assert counts == dict.fromkeys(REGION_CLASSES, PER_CLASS)
-    return path
-
-
-def opened(*, scores=("LLR", "KL_CTX"), **options):
-    return Annotator(FASTA, backend="null", settings=Settings(scores=scores), **options)
-
-
 def test_the_table_holds_what_annotate_scores(table_path):
     """The same SNVs, scored in all of their genes as annotate does; scores are compared to four decimals."""
     table = CalibrationTable.load(table_path)
     assert table.about["seed"] == 4 and table.about["contigs"] == ["chr17"]
-    with opened() as annotator:
+    with null_annotator() as annotator:
         sampler = Sampler(annotator.genes, annotator.reference, ["chr17"], 4)
         drawn = sampler.take(dict.fromkeys(REGION_CLASSES, PER_CLASS))
         variants = [(one.allele.contig, one.allele.start + 1, one.allele.ref, one.allele.alt) for one in drawn]
