@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal that can rewrite a line, a line a minute elsewhere."""
+"""Show the progress of a command: a bar on a terminal that can rewrite a line, a line a minute elsewhere."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ from splicebert_vep_spec import (
 )
 
 from ..consequence.outcomes import (
+    KINDS,
     THRESHOLD,
     Answers,
     Consequence,
@@ -55,8 +56,6 @@ Probabilities = NDArray[np.float64]
 
 #: The four events, and the kind of site that each is of.
 EVENTS = {"AG": "acceptor", "AL": "acceptor", "DG": "donor", "DL": "donor"}
-#: Columns of a comparison.
-KINDS = ("acceptor", "donor")
 #: An annotated site with a smaller p(REF) is one that the model does not see: its loss cannot be judged.
 FLOOR = THRESHOLD
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from splicebert_vep_spec import Allele, GeneContext, Interval, ScoredContext, Status, Value, format_value
 
 from ..annotator import Annotator
+from ..consequence.outcomes import KINDS
 from ..errors import SettingsError
 from ..genome.gene_index import Exon, Transcript
 from ..genome.ids import stable_id
 from ..results import ScoredVariant
-from ..scoring.delta import KINDS, MAXIMUM, Around, look_around
+from ..scoring.delta import MAXIMUM, Around, look_around
 from ..scoring.pipeline import Mirror, turns
 from ..scoring.scorers import log_p
 from ..sequence import windows

@@ -24,12 +24,13 @@ from splicebert_vep_spec import N as _N
 
 from ..annotator import Annotator
 from ..consequence.hgvs import read_variant
+from ..consequence.outcomes import KINDS
 from ..errors import SettingsError, require, suggestion
 from ..files import ByteOutput, Output, publish_all, reporting
 from ..genome.contigs import canonical_name
 from ..genome.ids import stable_id
 from ..genome.places import gene_places, region_stretches
-from ..scoring.delta import KINDS, Around, DeltaScorer, Probabilities, look_around, stretch_tokens
+from ..scoring.delta import Around, DeltaScorer, Probabilities, look_around, stretch_tokens
 from ..scoring.pipeline import Pipeline
 from ..sequence.alleles import placements
 from ..sequence.tokens import Tokens, encode, reverse_complement

@@ -318,7 +318,7 @@ class ForeignField:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What other programs and the samples' columns say of an allele; a field that the file lacks is None.
+    """Findings of other programs and of the samples' columns on an allele; a field that the file lacks is None.
 
     Args:
         clinvar: significance.

@@ -357,7 +357,7 @@ def check_page() -> None:
 
 
 class Card(NamedTuple):
-    """What a page tells of one of its first rows.
+    """Drawings and words about one of the first rows of a page.
 
     Args:
         transcript: drawing of the reported transcript, SVG; empty where its exons are not known.

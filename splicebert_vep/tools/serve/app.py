@@ -191,7 +191,7 @@ class Desk:
 
     @property
     def provenance(self) -> Mapping[str, str]:
-        """What reproduces every digit."""
+        """Program, models, settings and files of the run: enough to reproduce every digit."""
         return self._run.provenance
 
     @property
