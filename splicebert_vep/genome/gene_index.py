@@ -107,11 +107,9 @@ class GeneIndex:
         self._lengths = ContigNames(table.contig_lengths, assembly=table.assembly, where=table.name)
         self._names = ContigNames(table.contigs, assembly=self._lengths.assembly, where=table.name)
         bounds = np.searchsorted(table.gene_contig, np.arange(len(table.contigs) + 1)).tolist()
-        self._contigs = {
-            name: _ContigGenes(first, table.gene_start[first:last].tolist(), table.gene_end[first:last].tolist())
-            for name, first, last in zip(table.contigs, bounds, bounds[1:], strict=False)
-        }
-        self._gene = lru_cache(maxsize=_GENES_KEPT)(lambda row: _Gene(table, row))
+        self._bounds = dict(zip(table.contigs, pairwise(bounds), strict=True))
+        self._contigs: dict[str, _ContigGenes] = {}  # those asked for
+        self._gene = lru_cache(maxsize=_GENES_KEPT)(self._make_gene)
         self._remembered = lru_cache(maxsize=_SPANS_KEPT)(self._find_contexts)
 
     def has_contig(self, name: str) -> bool:
@@ -137,7 +135,7 @@ class GeneIndex:
     def touches(self, contig: str, start: int, end: int) -> bool:
         """Tell whether a span touches a gene; arguments as for ``contexts``."""
         name = self._names.find(contig)
-        return name is not None and bool(self._contigs[name].rows(start, end))
+        return name is not None and bool(self._on(name).rows(start, end))
 
     def site_intervals(self, contig: str, start: int, end: int) -> list[SpliceSite]:
         """Return every distinct annotated splice site of the genes that a span touches, ordered by position.
@@ -199,14 +197,25 @@ class GeneIndex:
         place = replace(context, hgvsc=None, hgvsg=None)  # a result's context has names that an index knows nothing of
         return next((gene for gene in touched[1:] if gene.context(start, end, 0) == place), same[0])
 
+    def _on(self, contig: str) -> _ContigGenes:
+        """Return the genes of a contig of the table."""
+        if contig not in self._contigs:
+            first, last = self._bounds[contig]
+            self._contigs[contig] = _ContigGenes(self.table.part(first, last), first)
+        return self._contigs[contig]
+
+    def _make_gene(self, row: int) -> _Gene:
+        here = self._on(self.table.contigs[self.table.gene_contig[row]])
+        return _Gene(here.table, row - here.first)
+
     def _touched(self, contig: str, start: int, end: int) -> list[_Gene]:
         name = self._names.find(contig)
-        return [self._gene(row) for row in self._contigs[name].rows(start, end)] if name is not None else []
+        return [self._gene(row) for row in self._on(name).rows(start, end)] if name is not None else []
 
     def _genes_named(self, gene_id: str, contig: str, start: int, end: int) -> list[_Gene]:
         """Return the genes of an id on a contig, of which there may be several, the nearest to a span first."""
         name = self._names.find(contig)
-        rows = [] if name is None else self._contigs[name].by_id(self.table.gene_ids).get(gene_id, [])
+        rows = [] if name is None else self._on(name).rows_by_id.get(gene_id, [])
         genes = [self._gene(row) for row in rows]
         return sorted(genes, key=lambda gene: max(0, start - gene.end, gene.start - end))
 
@@ -216,23 +225,25 @@ class GeneIndex:
 
 
 class _ContigGenes:
-    """Genes of one contig, sorted by start; ``first`` is the table row of the first."""
+    """Genes of one contig, sorted by start; ``first`` is the row of the first in the table of all contigs."""
 
-    def __init__(self, first: int, starts: list[int], ends: list[int]) -> None:
-        self._first, self._starts, self._ends = first, starts, ends
-        self._reach = list(accumulate(ends, max))  # largest end so far: no gene before reaches further
-        self._by_id: dict[str, list[int]] = {}
+    def __init__(self, table: GeneTable, first: int) -> None:
+        self.table, self.first = table, first
+        self._starts, self._ends = table.gene_start.tolist(), table.gene_end.tolist()
+        self._reach = list(accumulate(self._ends, max))  # largest end so far: no gene before reaches further
 
-    def by_id(self, ids: Sequence[str]) -> dict[str, list[int]]:
-        """Return the table rows of these genes by id; ``ids`` are those of the whole table."""
-        if not self._by_id:
-            for row in range(self._first, self._first + len(self._starts)):
-                self._by_id.setdefault(ids[row], []).append(row)
-        return self._by_id
+    @cached_property
+    def rows_by_id(self) -> Mapping[str, list[int]]:
+        """Rows of the table of all contigs by gene id."""
+        rows: dict[str, list[int]] = {}
+        for row, gene_id in enumerate(self.table.gene_ids, self.first):
+            rows.setdefault(gene_id, []).append(row)
+        return rows
 
     def rows(self, start: int, end: int) -> list[int]:
+        """Return the rows of the genes that a span touches, in the table of all contigs."""
         low, high = bisect_right(self._reach, start), bisect_left(self._starts, end)
-        return [self._first + row for row in range(low, high) if self._ends[row] > start]
+        return [self.first + row for row in range(low, high) if self._ends[row] > start]
 
 
 class _DistinctExon(NamedTuple):

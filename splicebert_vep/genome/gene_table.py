@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AnnotationError
 from ..files import whole_or_not
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Ints = NDArray[np.int64]
 
@@ -27,12 +34,21 @@ HAS_ACCEPTOR, HAS_DONOR, REPORTED = 1, 2, 4
 SHORTEST_INTRON = 10
 
 _KIND = "splicebert-vep gene table"
-_FORMAT = 2
+_FORMAT = 3
 _PARQUET, _ZIP = b"PAR1", b"PK\x03\x04"  # what a table begins with; format 1 was an npz
-_TEXTS = ("contig", "gene_id", "symbol", "biotype", "transcript_id", "choice")
-_REFSEQ = "refseq"  # column of later tables; no gene context holds it, so that the digest leaves it out
-_NUMBERS = ("start", "end", "strand", "cds_start", "cds_end")
+_GROUP = 512  # genes: a row group of the file has whole contigs, small ones together
+# Columns of the file, and what they are here.
+_TEXTS = {
+    "gene_id": "gene_ids", "symbol": "symbols", "biotype": "biotypes", "transcript_id": "transcript_ids",
+    "refseq": "refseq_ids",
+}  # fmt: skip
+_NUMBERS = {
+    "start": "gene_start", "end": "gene_end", "strand": "gene_strand", "cds_start": "cds_start", "cds_end": "cds_end",
+}  # fmt: skip
 _LISTS = ("exon_offset", "exon_length", "exon_flags")
+_OF_GENES = (*_TEXTS.values(), "choice", *_NUMBERS.values())
+_OF_EXONS = ("exon_offsets", "exon_start", "exon_end", "exon_flags")
+_OF_ALL = ("name", "source", "assembly", "contig_lengths", "contigs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +102,7 @@ class GeneTable:
     exon_flags: Ints
 
     def __len__(self) -> int:
-        return len(self.gene_ids)
+        return len(self.gene_contig)
 
     @cached_property
     def digest(self) -> str:
@@ -95,25 +111,27 @@ class GeneTable:
         Name, source, assembly, contig lengths, RefSeq's ids, the kind of file and the order of the source's lines do
         not enter.
         """
-        whole = hashlib.sha256(f"{_KIND} 1".encode())
         texts = {
             "biotypes": self.biotypes,
             "choice": [CHOICES[row] for row in self.choice.tolist()],
             "contigs": self.contigs,
             "gene_ids": self.gene_ids,
-            "symbols": [symbol or "" for symbol in self.symbols],
+            "symbols": self.symbols,
             "transcript_ids": self.transcript_ids,
         }
-        parts = {label: "\n".join(values).encode() for label, values in texts.items()}
-        for label in (
-            "gene_contig", "gene_start", "gene_end", "gene_strand", "cds_start", "cds_end",
-            "exon_offsets", "exon_start", "exon_end", "exon_flags",
-        ):  # fmt: skip
-            parts[label] = getattr(self, label).astype("<i8").tobytes()
-        for label, data in parts.items():
-            whole.update(f"\n{label} {len(data)}\n".encode())
-            whole.update(data)
-        return whole.hexdigest()
+        numbers = ("gene_contig", "gene_start", "gene_end", "gene_strand", "cds_start", "cds_end", *_OF_EXONS)
+        return _digest({**texts, **{label: getattr(self, label) for label in numbers}})
+
+    def part(self, first: int, last: int) -> GeneTable:
+        """Return the genes in rows [first, last) as a table of their own, with all contigs."""
+        offsets = self.exon_offsets[first : last + 1]
+        exons = slice(int(offsets[0]), int(offsets[-1]))
+        return GeneTable(
+            **{label: getattr(self, label) for label in _OF_ALL},
+            **{label: getattr(self, label)[first:last] for label in ("gene_contig", *_OF_GENES)},
+            exon_offsets=offsets - offsets[0],
+            **{label: getattr(self, label)[exons] for label in _OF_EXONS[1:]},
+        )
 
     def reported_exons(self, row: int) -> tuple[Ints, Ints]:
         """Return starts and ends of the exons of a gene's reported transcript, by position."""
@@ -146,83 +164,188 @@ class GeneTable:
         import pyarrow as pa  # here, so that --help stays fast
         import pyarrow.parquet as pq
 
-        offsets = pa.array(self.exon_offsets, pa.int32())
         gene_start = np.repeat(self.gene_start, np.diff(self.exon_offsets))
-        values = (
-            [self.contigs[row] for row in self.gene_contig.tolist()], self.gene_ids, self.symbols, self.biotypes,
-            self.transcript_ids, [CHOICES[row] for row in self.choice.tolist()], self.refseq_ids,
-            self.gene_start, self.gene_end, self.gene_strand, self.cds_start, self.cds_end,
-            *(
-                pa.ListArray.from_arrays(offsets, pa.array(column, pa.int32()))
-                # relative to the gene's start, which makes the file a third smaller
-                for column in (self.exon_start - gene_start, self.exon_end - self.exon_start, self.exon_flags)
-            ),
-        )  # fmt: skip
-        kinds = (
-            [pa.string()] * len((*_TEXTS, _REFSEQ))
-            + [pa.int32()] * len(_NUMBERS)
-            + [pa.list_(pa.int32())] * len(_LISTS)
-        )
+        # relative to the gene's start, which makes the file a third smaller
+        of_exons = (self.exon_start - gene_start, self.exon_end - self.exon_start, self.exon_flags)
+        offsets = pa.array(self.exon_offsets, pa.int32())
+        columns = {
+            "contig": pa.array([self.contigs[row] for row in self.gene_contig.tolist()], pa.string()),
+            **{name: pa.array(getattr(self, label), pa.string()) for name, label in _TEXTS.items()},
+            "choice": pa.array([CHOICES[row] for row in self.choice.tolist()], pa.string()),
+            **{name: pa.array(getattr(self, label), pa.int32()) for name, label in _NUMBERS.items()},
+            **{
+                name: pa.ListArray.from_arrays(offsets, pa.array(column, pa.int32()))
+                for name, column in zip(_LISTS, of_exons, strict=True)
+            },
+        }
+        counts = np.bincount(self.gene_contig, minlength=len(self.contigs)).tolist()
+        bounds = [0]
+        for end in accumulate(counts):
+            if end == len(self) or end - bounds[-1] >= _GROUP:
+                bounds.append(end)
         about = {
             "format": _FORMAT, "name": self.name, "source": self.source, "assembly": self.assembly,
-            "digest": self.digest, _REFSEQ: _digest(self.refseq_ids), "contig_lengths": dict(self.contig_lengths),
+            "digest": self.digest, "contig_lengths": dict(self.contig_lengths),
+            "genes": dict(zip(self.contigs, counts, strict=True)),
+            "row_groups": [
+                [len(part), *(_digest({one: getattr(part, one) for one in kind}) for kind in (_OF_GENES, _OF_EXONS))]
+                for part in (self.part(*pair) for pair in pairwise(bounds))
+            ],
         }  # fmt: skip
-        fields = [pa.field(*pair) for pair in zip((*_TEXTS, _REFSEQ, *_NUMBERS, *_LISTS), kinds, strict=True)]
         text = json.dumps(about)
-        schema = pa.schema(fields, {_KIND: text, "seal": hashlib.sha256(text.encode()).hexdigest()})
+        table = pa.table(columns, metadata={_KIND: text, "seal": hashlib.sha256(text.encode()).hexdigest()})
         numbers = (*_NUMBERS, *(f"{label}.list.element" for label in _LISTS))
-        with whole_or_not(path) as temporary, temporary.open("wb") as out:  # pyarrow takes no path that is not UTF-8
-            pq.write_table(
-                pa.table(list(values), schema=schema),
-                out,
-                compression="zstd",
-                compression_level=19,
+        with (
+            whole_or_not(path) as temporary,
+            temporary.open("wb") as out,  # pyarrow takes no path that is not UTF-8
+            pq.ParquetWriter(
+                out, table.schema, compression="zstd", compression_level=19,
                 use_dictionary=["contig", "biotype", "choice"],
                 column_encoding=dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"),
-                row_group_size=max(1, len(self)),
-                data_page_size=1 << 26,
-                write_statistics=False,
-            )
+                data_page_size=1 << 26, write_statistics=False,
+            ) as writer,
+        ):  # fmt: skip
+            for first, last in pairwise(bounds):
+                writer.write_table(table.slice(first, last - first), row_group_size=last - first)
 
-    @classmethod
-    def load(cls, path: str | Path) -> GeneTable:
-        """Read a file that ``save`` wrote.
+    @staticmethod
+    def load(path: str | Path) -> GeneTable:
+        """Open a file that ``save`` wrote; genes and exons are read, and checked, where they are asked for.
 
         Raises:
-            AnnotationError: the file is missing, is not a gene table, or is of another format version.
+            AnnotationError: the file is missing, is not a gene table, or is of another format version. The table raises
+                it as well, for what is read later.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         path = Path(path)
         data = _bytes(path)
-        try:
-            table = None if data.startswith(_ZIP) else pq.ParquetFile(pa.BufferReader(data)).read()
-            written = {} if table is None else table.schema.metadata
-            text = b'{"format": 1}' if table is None else written[_KIND.encode()]
-            about = json.loads(text)
-            if table is None or about["format"] != _FORMAT:
-                raise AnnotationError(
-                    "The gene table was written by another version of splicebert-vep.", needed=f"format {_FORMAT}",
-                    found=f"format {about['format']}", where=str(path),
-                    remedy="compile it again from the annotation: splicebert-vep genes build",
-                )  # fmt: skip
-            found = _decode(table, about)
-            seal = hashlib.sha256(text).hexdigest().encode()  # older tables, as the built-in ones, have none
-            same = found.digest == about["digest"] and about.get(_REFSEQ) in (None, _digest(found.refseq_ids))
-            if not same or written.get(b"seal", seal) != seal:
-                raise ValueError("contents that differ from the digest written with them")
-        except (
-            pa.ArrowException, KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError, MemoryError,
-            OSError,
-        ) as error:  # fmt: skip
+        with _reading(path):
+            return _StoredTable(path, data)
+
+
+class _StoredTable(GeneTable):
+    """A gene table in a file, of which only what is asked for is read: columns of genes, those of exons, a contig.
+
+    Args:
+        path: for messages.
+        data: the whole file.
+    """
+
+    _parts: dict[int, GeneTable]  # row groups that were read
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        written = {} if data.startswith(_ZIP) else _parquet(data).schema_arrow.metadata or {}
+        text = b'{"format": 1}' if data.startswith(_ZIP) else written[_KIND.encode()]
+        about = json.loads(text)
+        if about["format"] != _FORMAT:
             raise AnnotationError(
-                "The file is not a compiled gene table.",
-                needed="a file made by splicebert-vep genes build (*.genes.parquet)",
-                found=f"{type(error).__name__}: {error}", where=str(path),
-                remedy="compile the annotation again, or give its GFF3 or GTF",
-            ) from error  # fmt: skip
-        return found
+                "The gene table was written by another version of splicebert-vep.", needed=f"format {_FORMAT}",
+                found=f"format {about['format']}", where=str(path),
+                remedy="compile it again from the annotation: splicebert-vep genes build",
+            )  # fmt: skip
+        if hashlib.sha256(text).hexdigest().encode() != written[b"seal"]:
+            raise ValueError("a header that differs from the digest written with it")
+        counts = list(about["genes"].values())
+        groups = [tuple(group) for group in about["row_groups"]]
+        vars(self).update(
+            {label: about[label] for label in ("name", "source", "assembly", "contig_lengths", "digest")},
+            contigs=tuple(about["genes"]), gene_contig=np.repeat(np.arange(len(counts)), counts),
+            _path=path, _data=data, _groups=groups, _starts=[0, *accumulate(count for count, *_ in groups)], _parts={},
+        )  # fmt: skip
+
+    def __getattr__(self, label: str) -> Any:  # a column that was not read yet
+        if label not in (*_OF_GENES, *_OF_EXONS):
+            raise AttributeError(label)
+        read = self._genes if label in _OF_GENES else self._exons
+        parts = [read(number) for number in range(len(self._groups))]
+        for name in parts[0]:
+            columns = [part[name] for part in parts]
+            if name == "exon_offsets":
+                starts = accumulate((int(column[-1]) for column in columns), initial=0)
+                columns = [columns[0][:1], *(column[1:] + at for column, at in zip(columns, starts, strict=False))]
+            vars(self)[name] = tuple(chain(*columns)) if isinstance(columns[0], tuple) else np.concatenate(columns)
+        return vars(self)[label]
+
+    def part(self, first: int, last: int) -> GeneTable:
+        """Return the genes in some rows; where these are of one contig, other contigs are not read."""
+        number = bisect_right(self._starts, first) - 1
+        start, end = self._starts[number : number + 2]
+        if last > end:
+            return super().part(first, last)
+        group = self._parts.get(number)
+        if group is None:
+            about = {label: getattr(self, label) for label in _OF_ALL}
+            columns = {"gene_contig": self.gene_contig[start:end], **self._genes(number), **self._exons(number)}
+            group = self._parts[number] = GeneTable(**about, **columns)
+        return group.part(first - start, last - start)
+
+    def _genes(self, number: int) -> dict[str, Any]:
+        with _reading(self._path):
+            table = self._read(number, [*_TEXTS, "choice", *_NUMBERS])
+            found: dict[str, Any] = {label: tuple(table[name].to_pylist()) for name, label in _TEXTS.items()}
+            found["choice"] = np.array(list(map(CHOICES.index, table["choice"].to_pylist())), np.int64)
+            found |= {label: _ints(table[name].combine_chunks()) for name, label in _NUMBERS.items()}
+            return _checked(found, self._groups[number][1])
+
+    def _exons(self, number: int) -> dict[str, Any]:
+        with _reading(self._path):
+            table = self._read(number, ["start", *_LISTS])
+            lists = [table[label].combine_chunks() for label in _LISTS]
+            offset, length, flags = (_ints(column.values) for column in lists)
+            offsets = _ints(lists[0].offsets)
+            start = np.repeat(_ints(table["start"].combine_chunks()), np.diff(offsets)) + offset
+            found = {"exon_offsets": offsets, "exon_start": start, "exon_end": start + length, "exon_flags": flags}
+            return _checked(found, self._groups[number][2])
+
+    def _read(self, number: int, columns: Sequence[str]) -> pa.Table:
+        return _parquet(self._data).read_row_group(number, columns=columns, use_threads=False)
+
+
+def _parquet(data: bytes) -> pq.ParquetFile:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(pa.BufferReader(data))
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn the errors of a damaged file into AnnotationError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (
+        pa.ArrowException, KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError, MemoryError,
+        OSError,
+    ) as error:  # fmt: skip
+        raise AnnotationError(
+            "The file is not a compiled gene table.",
+            needed="a file made by splicebert-vep genes build (*.genes.parquet)",
+            found=f"{type(error).__name__}: {error}", where=str(path),
+            remedy="compile the annotation again, or give its GFF3 or GTF",
+        ) from error  # fmt: skip
+
+
+def _ints(column: pa.Array) -> Ints:
+    return np.from_dlpack(column).astype(np.int64)  # not to_numpy, which imports pandas where it is installed
+
+
+def _digest(columns: Mapping[str, Sequence[str | None] | Ints]) -> str:
+    whole = hashlib.sha256(f"{_KIND} 1".encode())
+    for label, column in columns.items():
+        if isinstance(column, np.ndarray):
+            data = column.astype("<i8").tobytes()
+        else:
+            data = "\n".join(one or "" for one in column).encode()
+        whole.update(f"\n{label} {len(data)}\n".encode())
+        whole.update(data)
+    return whole.hexdigest()
+
+
+def _checked(columns: dict[str, Any], digest: str) -> dict[str, Any]:
+    if _digest(columns) != digest:
+        raise ValueError("contents that differ from the digest written with them")
+    return columns
 
 
 def is_table(path: Path) -> bool:
@@ -244,41 +367,3 @@ def _bytes(path: Path, count: int = -1) -> bytes:
         raise AnnotationError(
             "The gene annotation cannot be read.", found=found, where=str(path), remedy=remedy
         ) from error
-
-
-def _digest(identifiers: Sequence[str | None]) -> str:
-    return hashlib.sha256("\n".join(one or "" for one in identifiers).encode()).hexdigest()
-
-
-def _decode(table: Any, about: Mapping[str, Any]) -> GeneTable:
-    contigs, gene_ids, symbols, biotypes, transcript_ids, choices = (table[label].to_pylist() for label in _TEXTS)
-    refseq_ids = table[_REFSEQ].to_pylist() if _REFSEQ in table.column_names else [None] * len(gene_ids)
-    start, end, strand, cds_start, cds_end = (table[label].to_numpy().astype(np.int64) for label in _NUMBERS)
-    lists = [table[label].combine_chunks() for label in _LISTS]
-    offset, length, flags = (column.values.to_numpy().astype(np.int64) for column in lists)
-    offsets = lists[0].offsets.to_numpy().astype(np.int64)
-    names, gene_contig = np.unique(contigs, return_inverse=True)
-    exon_start = np.repeat(start, np.diff(offsets)) + offset
-    return GeneTable(
-        name=about["name"],
-        source=about["source"],
-        assembly=about["assembly"],
-        contig_lengths=about["contig_lengths"],
-        contigs=tuple(names.tolist()),
-        gene_contig=gene_contig,
-        gene_start=start,
-        gene_end=end,
-        gene_strand=strand,
-        gene_ids=tuple(gene_ids),
-        symbols=tuple(symbols),
-        biotypes=tuple(biotypes),
-        transcript_ids=tuple(transcript_ids),
-        refseq_ids=tuple(refseq_ids),
-        choice=np.array([CHOICES.index(word) for word in choices], dtype=np.int64),
-        cds_start=cds_start,
-        cds_end=cds_end,
-        exon_offsets=offsets,
-        exon_start=exon_start,
-        exon_end=exon_start + length,
-        exon_flags=flags,
-    )

@@ -74,7 +74,41 @@ def test_a_file_that_is_no_table(tmp_path: Path, damage: str) -> None:
         values = pa.array([99, 2000], pa.int32()) if damage == "start" else pa.array(["NM_1.1", None], pa.string())
         pq.write_table(table.set_column(at, damage, values), path)
     with pytest.raises(AnnotationError, match="not a compiled gene table"):
-        load_table(path)
+        read_whole(path)
+
+
+def test_a_contig_is_read_without_the_others_and_checked(tmp_path: Path) -> None:
+    path, whole = tmp_path / "x.genes.parquet", load_table("grch38")
+    whole.save(path)
+    data = path.read_bytes()
+    groups = pq.ParquetFile(path).metadata
+    assert groups.num_rows == len(whole)
+    for contig in ("17", "KI270728.1"):
+        rows = np.flatnonzero(whole.gene_contig == whole.contigs.index(contig))
+        damaged = bytearray(data)
+        ends = itertools.accumulate(groups.row_group(number).num_rows for number in range(groups.num_row_groups))
+        here = next(number for number, end in enumerate(ends) if end > rows[-1])
+        other = groups.row_group(here - 1).column(1)  # gene_id of the row group before
+        damaged[other.data_page_offset + other.total_compressed_size // 2] ^= 1
+        path.write_bytes(damaged)
+        loaded = load_table(path)
+        part = loaded.part(int(rows[0]), int(rows[-1]) + 1)
+        for field in ("gene_ids", "symbols", "biotypes", "transcript_ids", "refseq_ids"):
+            assert getattr(part, field) == getattr(whole, field)[rows[0] : rows[-1] + 1]
+        for field in ("gene_contig", "gene_start", "gene_end", "gene_strand", "choice", "cds_start", "cds_end"):
+            assert np.array_equal(getattr(part, field), getattr(whole, field)[rows])
+        for row in (0, len(rows) - 1):
+            assert np.array_equal(part.reported_exons(row), whole.reported_exons(int(rows[row])))
+        with pytest.raises(AnnotationError, match="not a compiled gene table"):
+            assert loaded.symbols
+
+
+def read_whole(path: Path) -> GeneTable:
+    """Return a table of which everything was read."""
+    table = load_table(path)
+    for field in table.__dataclass_fields__:
+        getattr(table, field)
+    return table
 
 
 def test_a_flipped_bit_is_an_error_or_changes_nothing(tmp_path: Path) -> None:
@@ -87,7 +121,7 @@ def test_a_flipped_bit_is_an_error_or_changes_nothing(tmp_path: Path) -> None:
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         path.write_bytes(data)
         try:
-            loaded = load_table(path)
+            loaded = read_whole(path)
         except AnnotationError:
             errors += 1
         else:
