@@ -7,7 +7,7 @@ deep in the gene, or so near to its end that the model sees N. Each is computed 
 along a stretch and ALT where it can differ, and alone: the whole ALT sequence in one pass. Every tenth, REF and ALT, is
 also computed as the authors do, with zeros around each convolution and 5,000 nt cropped at the end. Printed are the
 largest differences of p(acceptor) and p(donor), and the peak memory of the way of ``annotate``: after the start, after
-these alleles, and after an SNV at every 20th nt of 2,000.
+these alleles, and after 100 SNVs along the longest stretch of one REF pass.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main(vcfs: tuple[Path, ...], reference: str, annotation: str, count: int, di
         allele, gene = taken[0]
         dense = [
             (Allele(allele.contig, at, base, "A" if base != "A" else "C"), gene)
-            for at in range(allele.start, allele.start + STRETCH, 20)
+            for at in range(allele.start, allele.start + STRETCH, STRETCH // 100)
             if (base := bases.fetch(allele.contig, at, at + 1).decode()) in "ACGT"
         ]
         look_around(model, dense, bases, genes, distance, outside=False)

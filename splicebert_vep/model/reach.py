@@ -129,11 +129,10 @@ class ResidualSpliceModel(SpliceModel):
         groups = list(_alike(edits, _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH))
         ref = np.zeros((len(tokens) - 2 * self.reach, 2))
         alts = [np.zeros((edit.counts[1], 2)) for edit in edits]
-        one_hot = _one_hot(tokens[None], self._device)
         at_once = len(self._networks) if self._cores.count > 1 else 1  # on one core one after the other, for memory
         for first in range(0, len(self._networks), at_once):
             networks = self._networks[first : first + at_once]
-            values = self._cores.map(lambda network: network.values(one_hot), networks)
+            values = self._cores.map(lambda network: network.values(tokens), networks)
             for network, of_network in zip(networks, values, strict=True):
                 ref += network.answers_of(of_network)
             tasks = [
@@ -150,40 +149,42 @@ class ResidualSpliceModel(SpliceModel):
 
 
 class _Network:
-    """One network on its device, with the values that enter its convolutions numbered 0, 1, 2, ... in order."""
+    """One network on its device, with the values that enter its convolutions numbered 0, 1, 2, ... in order.
+
+    Values are (B, L, C), channels last: oneDNN convolves them about twice as fast as (B, C, L) on a CPU. Those of odd
+    numbers, between the two convolutions of a unit, are kept behind their batch norm and ReLU.
+    """
 
     def __init__(self, stack: ResidualStack, device: torch.device) -> None:
-        def placed(convolution: Convolution) -> tuple[torch.Tensor, torch.Tensor]:
-            kernel, bias = torch.from_numpy(convolution.kernel), torch.from_numpy(convolution.bias)
-            return kernel.to(device), bias.to(device)
-
         self._device, self._stack = device, stack
-        self._stem, self._head = placed(stack.stem), placed(stack.head)
-        self._skips = [placed(skip) for skip in stack.skips]
-        self._units = [(placed(first), placed(second)) for first, second in stack.units]
-        self._norms = [
-            (torch.from_numpy(scale)[None, :, None].to(device), torch.from_numpy(shift)[None, :, None].to(device))
-            for scale, shift in stack.norms
+        self._bases = _by_token(stack.stem).to(device)
+        self._head = _placed(stack.head, device)
+        self._skips = [_placed(skip, device) for skip in stack.skips]
+        self._norms = [tuple(torch.from_numpy(part).to(device) for part in norm) for norm in stack.norms[::2]]
+        # The second batch norm of a unit follows a convolution, and so is a part of it.
+        self._units = [
+            (_placed(_scaled(one, *norm), device), _placed(two, device))
+            for (one, two), norm in zip(stack.units, stack.norms[1::2], strict=True)
         ]
         #: One-sided reach of values 0, 1, ...; the last are those behind the last unit.
         self.reaches = np.cumsum([0, *(c.reach for unit in stack.units for c in unit)]).tolist()
 
-    def values(self, one_hot: torch.Tensor) -> list[torch.Tensor]:
-        """Return the values (1, C, L - 2 r(k)) that enter each convolution of the units, and those behind the last."""
-        x = functional.conv1d(one_hot, *self._stem)
+    def values(self, tokens: Tokens) -> list[torch.Tensor]:
+        """Return the values (1, L - 2 r(k), C) that enter each convolution of the units, and those behind the last."""
+        x = self._embedded(tokens[None])
         found = []
-        for i in range(len(self._units)):
-            hidden = self._convolved(i, 0, x)
+        for i, (_, two) in enumerate(self._stack.units):
+            hidden = self._first(i, x)
             found += [x, hidden]
-            trim = (x.shape[2] - hidden.shape[2]) // 2 + self._stack.units[i][1].reach
-            x = x[:, :, trim : x.shape[2] - trim] + self._convolved(i, 1, hidden)
+            trim = (x.shape[1] - hidden.shape[1]) // 2 + two.reach
+            x = self._second(i, hidden).add_(x[:, trim : x.shape[1] - trim])
         return [*found, x]
 
     def answers_of(self, values: Sequence[torch.Tensor]) -> Probabilities:
         """Return p(acceptor) and p(donor) wherever the last values are, (L - 2 reach, 2)."""
-        length = values[-1].shape[2]
+        length = values[-1].shape[1]
         step = 2 * self._stack.units_in_block
-        taps = [value[:, :, (value.shape[2] - length) // 2 :][:, :, :length] for value in values[::step]]
+        taps = [value[:, (value.shape[1] - length) // 2 :][:, :length] for value in values[::step]]
         answers: Probabilities = self._answers(taps)[0]
         return answers
 
@@ -208,55 +209,87 @@ class _Network:
 
             def of_ref(a: int, b: int, moved: int) -> list[torch.Tensor]:
                 starts = [edit.start + a - moved - offset for edit in edits]
-                return [torch.stack([there[:, s : s + b - a] for s in starts])] if b > a else []
+                return [torch.stack([there[s : s + b - a] for s in starts])] if b > a else []
 
             begin = max(low, start) - start
             parts = [
                 *of_ref(low, min(high, start), 0),
-                own[:, :, begin : max(begin, min(high, end) - start)],
+                own[:, begin : max(begin, min(high, end) - start)],
                 *of_ref(max(low, end), high, shift),
             ]
-            return torch.cat(parts, dim=2)
+            return torch.cat(parts, dim=1)
 
-        x = ref[0].new_zeros(len(edits), ref[0].shape[1], 0)  # of a deletion; torch refuses to convolve no base
-        if inserted:
-            tokens = np.array([edit.bases for edit in edits], dtype=np.uint8)
-            x = functional.conv1d(_one_hot(tokens, self._device), *self._stem)
+        x = self._embedded(np.array([edit.bases for edit in edits], dtype=np.uint8))
         start, end = 0, inserted
         taps = [piece(0, first, last, x, start, end)]
         for i, (one, two) in enumerate(self._stack.units):
             k = 2 * i
             low, high = computed(k + 1)
-            hidden = self._convolved(i, 0, piece(k, low - one.reach, high + one.reach, x, start, end))
+            hidden = self._first(i, piece(k, low - one.reach, high + one.reach, x, start, end))
             inner, outer = computed(k + 2)
-            change = self._convolved(i, 1, piece(k + 1, inner - two.reach, outer + two.reach, hidden, low, high))
-            x = piece(k, inner, outer, x, start, end) + change
+            change = self._second(i, piece(k + 1, inner - two.reach, outer + two.reach, hidden, low, high))
+            x = change.add_(piece(k, inner, outer, x, start, end))
             start, end = inner, outer
             if (i + 1) % self._stack.units_in_block == 0:
                 taps.append(piece(k + 2, first, last, x, start, end))
         return self._answers(taps)
 
-    def _convolved(self, unit: int, number: int, x: torch.Tensor) -> torch.Tensor:
-        """Return batch norm, ReLU and convolution of x; nothing where x is too short for any answer."""
-        convolution = self._stack.units[unit][number]
-        if x.shape[2] <= 2 * convolution.reach:
-            return x[:, :, :0]
-        scale, shift = self._norms[2 * unit + number]
-        inner = torch.relu(x * scale + shift)
-        return functional.conv1d(inner, *self._units[unit][number], dilation=convolution.dilation)
+    def _embedded(self, tokens: Tokens) -> torch.Tensor:
+        """Return the values of tokens (B, L), before the first unit."""
+        return self._bases[torch.from_numpy(tokens.astype(np.int64)).to(self._device)]
+
+    def _first(self, unit: int, x: torch.Tensor) -> torch.Tensor:
+        """Return what the second convolution of a unit is to take: x behind batch norm, ReLU and convolution, twice."""
+        scale, shift = self._norms[unit]
+        inner = torch.addcmul(shift, x, scale).relu_()
+        return _convolved(inner, self._units[unit][0], self._stack.units[unit][0]).relu_()
+
+    def _second(self, unit: int, hidden: torch.Tensor) -> torch.Tensor:
+        """Return what a unit adds to its input."""
+        return _convolved(hidden, self._units[unit][1], self._stack.units[unit][1])
 
     def _answers(self, taps: Sequence[torch.Tensor]) -> Probabilities:
-        """Return p(acceptor) and p(donor), (B, n, 2) float64, from the values of the skip connections, (B, C, n)."""
-        skip = torch.stack([functional.conv1d(x, *skip) for x, skip in zip(taps, self._skips, strict=True)]).sum(dim=0)
-        found = torch.softmax(functional.conv1d(skip, *self._head), dim=1)[:, 1:].transpose(1, 2)
+        """Return p(acceptor) and p(donor), (B, n, 2) float64, from the values of the skip connections, (B, n, C)."""
+        skip = torch.stack([_pointwise(x, skip) for x, skip in zip(taps, self._skips, strict=True)]).sum(dim=0)
+        found = torch.softmax(_pointwise(skip, self._head), dim=2)[:, :, 1:]
         answers: Probabilities = found.double().cpu().numpy()
         return answers
 
 
-def _one_hot(tokens: Tokens, device: torch.device) -> torch.Tensor:
-    """Return tokens (N, L) as (N, 4, L): A, C, G, T; zeros for any other."""
-    letters = torch.arange(NUCLEOTIDES.start, NUCLEOTIDES.stop, device=device)
-    return (torch.from_numpy(tokens).to(device)[:, None] == letters[:, None]).float()
+_Placed = tuple[torch.Tensor, torch.Tensor]
+"""Kernel (out, in, 1, width), channels last, and bias (out,) of a convolution, on the device."""
+
+
+def _placed(convolution: Convolution, device: torch.device) -> _Placed:
+    kernel = torch.from_numpy(convolution.kernel)[:, :, None].to(device, memory_format=torch.channels_last)
+    return kernel, torch.from_numpy(convolution.bias).to(device)
+
+
+def _scaled(convolution: Convolution, scale: Weights, shift: Weights) -> Convolution:
+    """Return a convolution and the batch norm behind it as one."""
+    kernel, bias = convolution.kernel * scale[:, None, None], convolution.bias * scale + shift
+    return Convolution(kernel, bias, convolution.dilation)
+
+
+def _by_token(stem: Convolution) -> torch.Tensor:
+    """Return what a convolution of width 1 over one-hot bases makes of each token, (vocabulary, C)."""
+    found = np.tile(stem.bias, (NUCLEOTIDES.stop, 1))
+    found[NUCLEOTIDES] += stem.kernel[:, :, 0].T
+    return torch.from_numpy(found)
+
+
+def _convolved(x: torch.Tensor, placed: _Placed, convolution: Convolution) -> torch.Tensor:
+    """Return a convolution of x, (B, L - 2 reach, C); nothing where x is too short for any answer."""
+    if x.shape[1] <= 2 * convolution.reach:
+        return x[:, :0]
+    found = functional.conv2d(x.transpose(1, 2)[:, :, None], *placed, dilation=(1, convolution.dilation))
+    return found[:, :, 0].transpose(1, 2)
+
+
+def _pointwise(x: torch.Tensor, placed: _Placed) -> torch.Tensor:
+    """Return a convolution of width 1, of (B, L, C)."""
+    kernel, bias = placed
+    return functional.linear(x, kernel[:, :, 0, 0], bias)
 
 
 def _alike(edits: Sequence[Edit], size: int) -> Iterator[list[int]]:

@@ -75,8 +75,9 @@ CONSEQUENCES = (
 _BESIDE = 2  # nt beyond an exon's end
 _TRANSCRIPTS_KEPT = 64
 
-#: Longest stretch of alleles that one REF pass serves, nt: it holds about 4 kB a nucleotide.
-STRETCH = 2000
+#: Longest stretch of alleles that one REF pass serves, nt: it holds about 4 kB a nucleotide of each network. A longer
+#: one saves little more: a pass begins with twice the model's reach before it has the first answer.
+STRETCH = 8000
 
 Genes = Callable[[], GeneIndex]
 """The annotation, which an Annotator opens after its scorers."""
@@ -348,7 +349,7 @@ def look_around(
         of_allele: dict[tuple[Allele, GeneContext], list[int]] = {}
         for k in numbers:
             of_allele.setdefault(asked[k], []).append(k)
-        waiting = list(_stretches(list(of_allele)))
+        waiting = list(_stretches(list(of_allele), model.reach))
         while waiting:
             together = waiting.pop()
             try:
@@ -419,13 +420,17 @@ class _Lookout:
         return min([low, *starts]), max([high, *ends])
 
 
-def _stretches(asked: Sequence[tuple[Allele, GeneContext]]) -> Iterator[list[tuple[Allele, GeneContext]]]:
-    """Yield alleles of one contig that lie within ``STRETCH`` of the first of them."""
-    order = sorted(asked, key=lambda one: one[0].start)
-    while order:
-        near = [one for one in order if one[0].start - order[0][0].start <= STRETCH]
+def _stretches(asked: Sequence[tuple[Allele, GeneContext]], apart: int) -> Iterator[list[tuple[Allele, GeneContext]]]:
+    """Yield alleles of one contig that lie within ``STRETCH`` of the first of them, and ``apart`` of the one before."""
+    near: list[tuple[Allele, GeneContext]] = []
+    for one in sorted(asked, key=lambda one: one[0].start):
+        start = one[0].start
+        if near and (start - near[0][0].start > STRETCH or start - near[-1][0].start > apart):
+            yield near
+            near = []
+        near.append(one)
+    if near:
         yield near
-        order = order[len(near) :]
 
 
 def stretch_tokens(bases: Bases, contig: str, start: int, end: int, extent: tuple[int, int]) -> Tokens:

@@ -118,7 +118,7 @@ def test_a_failing_pass_is_a_backend_error(model, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(torch.nn.functional, "conv1d", fail)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", fail)
     with pytest.raises(BackendError):
         model.along(np.full(100, A, dtype=np.uint8))
 

@@ -11,7 +11,7 @@ from splicebert_vep.errors import BackendError, OutOfMemory, PluginError, Settin
 from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.gene_index import GeneIndex
 from splicebert_vep.plugins import GuardedSpliceModel, Origin, load_plugins
-from splicebert_vep.scoring.delta import CONSEQUENCES, DeltaScorer
+from splicebert_vep.scoring.delta import CONSEQUENCES, STRETCH, DeltaScorer
 from splicebert_vep.scoring.plan import plan_scores
 from splicebert_vep.sequence.alleles import normalise
 from splicebert_vep.settings import Settings
@@ -379,12 +379,20 @@ def test_an_allele_that_the_model_does_not_take_is_missing_and_costs_nothing():
     assert found[0] is not None and found[1] is None
 
 
-def test_one_ref_pass_serves_all_alleles_of_a_stretch_and_strand():
-    genome = bases(6000, "once")
-    asked = [(an_snv(genome, at)[0], gene(name)) for at in range(700, 5000, 100) for name in "ab"]
+@pytest.mark.parametrize(
+    ("sites", "passes"),
+    [
+        (range(700, 700 + STRETCH + 1, REACH), 1),
+        (range(700, 700 + 2 * STRETCH, REACH), 2),
+        (range(700, 1700, REACH + 1), len(range(700, 1700, REACH + 1))),  # two passes would be no longer than one
+    ],
+)
+def test_one_ref_pass_serves_neighbours_of_a_stretch_and_strand(sites, passes):
+    genome = bases(3 * STRETCH, "once")
+    asked = [(an_snv(genome, at)[0], gene(name)) for at in sites for name in "ab"]
     model = StandIn()
     scorer(model).score_alleles(asked, FakeReference({"c": genome}), FIELDS)
-    assert len(model.shown) == 3  # of 2,000 nt each; two genes of a strand share them
+    assert len(model.shown) == passes  # two genes of a strand share them
 
 
 def broken_models():
