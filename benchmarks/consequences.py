@@ -58,7 +58,7 @@ def main() -> None:
             print(f"{one.name}: no answer of the model")
             continue
         if transcript.transcript_id not in prepared:
-            known = genes.site_bases(gene, allele.contig, allele.start, allele.end)
+            known = genes.gene(gene, allele.contig, allele.start, allele.end).sites
             spliced = SplicedTranscript(transcript, known, partial(reference.fetch, allele.contig))
             prepared[transcript.transcript_id] = spliced
         started = time.perf_counter()

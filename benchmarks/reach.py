@@ -54,7 +54,8 @@ def main(vcfs: tuple[Path, ...], reference: str, annotation: str, count: int, di
 
         def extent(one: InGene) -> tuple[int, int]:
             allele, gene = one
-            return genes.extent(gene, allele.contig, allele.start, allele.end)
+            found = genes.gene(gene, allele.contig, allele.start, allele.end)
+            return found.start, found.end
 
         def stratum(one: InGene) -> tuple[str, str, str]:
             allele, gene = one

@@ -196,11 +196,31 @@ class GuardedSpliceModel(SpliceModel):
         if [answer.shape for answer in answers] != shapes:
             found = ", ".join(str(answer.shape) for answer in answers[:5])
             raise self._origin.broken(method, needed=f"arrays of shapes {shapes[:5]}", found=found)
-        if not all(np.isfinite(answer).all() for answer in answers):
+        extremes = np.array([extreme for part in _parts(answers) for extreme in (part.min(), part.max())])
+        if not np.isfinite(extremes).all():  # NaN is the smallest and the largest of its part
             raise RuntimeError("the splice-site model returned values that are not finite")
-        if any(answer.size and not -1e-6 <= answer.min() <= answer.max() <= 1 + 1e-6 for answer in answers):
+        if (extremes < -1e-6).any() or (extremes > 1 + 1e-6).any():
             raise self._origin.broken(method, needed="probabilities, 0 to 1", found="values outside of that")
         return answers
+
+
+_AT_ONCE = 1 << 12  # answers joined for a check; longer ones stand alone
+
+
+def _parts(answers: Sequence[Any]) -> Iterator[Any]:
+    """Yield all values of arrays of shape (n, 2), short ones together."""
+    short, rows = [], 0
+    for answer in answers:
+        if len(answer) >= _AT_ONCE // 4:
+            yield answer
+        elif len(answer):
+            short.append(answer)
+            rows += len(answer)
+        if rows >= _AT_ONCE:
+            yield np.concatenate(short)
+            short, rows = [], 0
+    if short:
+        yield np.concatenate(short)
 
 
 def one_line(error: BaseException) -> str:

@@ -22,8 +22,8 @@ in ALT on both strands; an insertion exactly at a site counts as intronic.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Set
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
@@ -192,6 +192,7 @@ class SplicedTranscript:
         self.plus = transcript.strand == "+"
         self.exons = [self.turned(exon.start, exon.end) for exon in transcript.exons]
         self.starts, self.ends = np.array(self.exons, dtype=np.int64).T
+        self._starts, self._ends = self.starts.tolist(), self.ends.tolist()
         self.pieces = [self.bases(*exon) for exon in self.exons]
         self.mrna = b"".join(self.pieces)
         self.offsets = [0, *accumulate(map(len, self.pieces))]  #: mRNA bases before each exon, and of all
@@ -217,6 +218,22 @@ class SplicedTranscript:
         found = self.fetch(*self.turned(start, end))
         return found if self.plus else other_strand(found)
 
+    def position(self, boundary: int, kind: str) -> int:
+        """Return the forward position of the exon's base at a site."""
+        base = boundary if kind == ACCEPTOR else boundary - 1
+        return base if self.plus else -1 - base
+
+    def sites_near(self, start: int, end: int) -> list[tuple[str, int]]:
+        """Return kind and exon of sites of a turned span's exon and of those within ``NEAR_SITE`` of it."""
+        inner = range(bisect_right(self._ends, start), bisect_left(self._starts, end))  # exons that it touches
+        found = []
+        for kind, edges in ((ACCEPTOR, self._starts), (DONOR, self._ends)):
+            near = range(bisect_left(edges, start - NEAR_SITE), bisect_right(edges, end + NEAR_SITE))
+            if near or inner:
+                last = len(edges) - 1 - (kind == DONOR)
+                found += [(kind, exon) for exon in sorted({*near, *inner}) if _FIRST[kind] <= exon <= last]
+        return found
+
     def _along(self, base: int) -> int:
         exon = int(np.searchsorted(self.starts, base, side="right")) - 1
         return self.offsets[exon] + base - int(self.starts[exon])
@@ -232,10 +249,9 @@ class SplicedTranscript:
 
 
 class _Changed:
-    """An allele in a transcript's direction, and where REF's boundaries are in ALT."""
+    """An allele in a transcript's direction, where REF's boundaries are in ALT; it stands as the transcript has it."""
 
-    def __init__(self, spliced: SplicedTranscript, allele: Allele) -> None:
-        placed = in_transcript(allele, spliced.transcript.strand, spliced.fetch)
+    def __init__(self, spliced: SplicedTranscript, placed: Allele) -> None:
         self._spliced = spliced
         self.start, self.end = spliced.turned(placed.start, placed.end)
         alt = placed.alt.encode("ascii")
@@ -337,6 +353,82 @@ class _Edit(NamedTuple):
     after: int = 0
 
 
+Case = tuple[SplicedTranscript, Allele, Answers]
+"""The arguments of ``consequence``."""
+
+
+def consequences(cases: Sequence[Case]) -> list[Consequence]:
+    """Return the consequence of each case; one in which no p changes by ``THRESHOLD`` takes little time.
+
+    Raises:
+        ValueError: as ``consequence`` does.
+    """
+    placed = [_placed(*case) for case in cases]
+    changed = _largest_changes(cases, placed) >= THRESHOLD
+    return [
+        consequence(*case) if much else _without_change(*case, at)
+        for case, at, much in zip(cases, placed, changed.tolist(), strict=True)
+    ]
+
+
+def _placed(spliced: SplicedTranscript, allele: Allele, answers: Answers) -> Allele:
+    """Return an allele as the transcript has it, once the answers are known to be around it."""
+    size = len(answers.ref)
+    if len(answers.alt) != size - allele.shift:
+        raise ValueError(f"answers of {len(answers.alt)} positions of ALT: needed {size - allele.shift}")
+    placed = in_transcript(allele, spliced.transcript.strand, spliced.fetch)
+    if not (answers.start < placed.start and placed.end < answers.start + size):
+        raise ValueError("the answers must hold the allele and a base on both sides of it")
+    return placed
+
+
+_ROWS = 1 << 13  # of answers that are compared at a time: they stay in a core's cache
+
+
+def _largest_changes(cases: Sequence[Case], placed: Sequence[Allele]) -> NDArray[np.float64]:
+    """Return the largest change of p in each case, (N,).
+
+    Of an allele that changes length the bases that it takes out and puts in are compared with 0: no site that is lost
+    or gained changes by more.
+    """
+    largest = [np.zeros(0)]
+    refs: list[Probabilities] = []
+    alts: list[Probabilities] = []
+    ends = [0]
+    for number, ((_, _, answers), allele) in enumerate(zip(cases, placed, strict=True), start=1):
+        new = 0
+        if not allele.shift:
+            refs.append(answers.ref)
+            alts.append(answers.alt)
+        else:
+            start, gone, new = allele.start - answers.start, len(allele.ref), len(allele.alt)
+            refs += [answers.ref[:start], np.zeros((new, 2)), answers.ref[start:]]
+            alts += [answers.alt[: start + new], np.zeros((gone, 2)), answers.alt[start + new :]]
+        ends.append(ends[-1] + len(answers.ref) + new)
+        if ends[-1] >= _ROWS or number == len(cases):
+            change = np.concatenate(alts) - np.concatenate(refs)
+            np.abs(change, out=change)
+            largest.append(np.maximum.reduceat(change.ravel(), 2 * np.array(ends[:-1])))
+            refs, alts, ends = [], [], [0]
+    return np.concatenate(largest)
+
+
+def _without_change(spliced: SplicedTranscript, allele: Allele, answers: Answers, placed: Allele) -> Consequence:
+    """Return the consequence of an allele that changes no p by ``THRESHOLD``."""
+    start, end = spliced.turned(placed.start, placed.end)
+    low, high = spliced.turned(answers.start, answers.start + len(answers.ref))
+    for kind, exon in spliced.sites_near(start, end):
+        boundary = spliced.exons[exon][kind == DONOR]
+        if low < boundary < high:
+            at = spliced.position(boundary, kind)
+            if answers.ref[at - answers.start, KINDS.index(kind)] < THRESHOLD:
+                return consequence(spliced, allele, answers)
+    return _NOTHING
+
+
+_NOTHING = Consequence(Effect.NO_EFFECT)
+
+
 def consequence(spliced: SplicedTranscript, allele: Allele, answers: Answers) -> Consequence:
     """Return what an allele does to a transcript.
 
@@ -357,13 +449,8 @@ class _Case:
 
     def __init__(self, spliced: SplicedTranscript, allele: Allele, answers: Answers) -> None:
         self._spliced, self._allele = spliced, allele
-        self._change = change = _Changed(spliced, allele)
-        size = len(answers.ref)
-        if len(answers.alt) != size - allele.shift:
-            raise ValueError(f"answers of {len(answers.alt)} positions of ALT: needed {size - allele.shift}")
-        self._low, self._high = spliced.turned(answers.start, answers.start + size)
-        if not (self._low < change.start and change.end < self._high):
-            raise ValueError("the answers must hold the allele and a base on both sides of it")
+        self._change = change = _Changed(spliced, _placed(spliced, allele, answers))
+        self._low, self._high = spliced.turned(answers.start, answers.start + len(answers.ref))
         self._ref: dict[str, Probabilities] = {}  # by boundary of REF, from self._low on
         self._alt: dict[str, Probabilities] = {}  # by boundary of ALT
         self._was: dict[str, Probabilities] = {}  # of REF, by boundary of ALT
@@ -487,18 +574,9 @@ class _Case:
 
     def _unseen(self) -> tuple[Site, ...]:
         """Return sites of the allele's exon, or near it, whose p(REF) is too small to tell their loss."""
-        change, spliced = self._change, self._spliced
-        found = []
-        for kind in KINDS:
-            sites, first = spliced.sites[kind], _FIRST[kind]
-            starts, ends = spliced.starts[first:][: len(sites)], spliced.ends[first:][: len(sites)]
-            near = (sites >= change.start - NEAR_SITE) & (sites <= change.end + NEAR_SITE)
-            near |= (starts < change.end) & (ends > change.start)
-            for row in np.flatnonzero(near & self._inside(sites)).tolist():
-                end = self._end_of(kind, row + first)
-                if end and end.site and end.kept is None:
-                    found.append(end.site)
-        return tuple(found)
+        near = self._spliced.sites_near(self._change.start, self._change.end)
+        ends = [self._end_of(kind, exon) for kind, exon in near]
+        return tuple(end.site for end in ends if end and end.site and end.kept is None)
 
     def _changed_sites(self) -> tuple[Site, ...]:
         """Return the sites that are lost, of any transcript, and those that are gained."""

@@ -91,11 +91,20 @@ class NullSpliceModel(SpliceModel):
     def alternatives(
         self, tokens: Tokens, edits: Sequence[Edit]
     ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Return the answers around each edit, before and after it."""
-        found = []
-        for edit in edits:
-            low, high = edit.start - edit.left - 1, edit.end + edit.right + 1
+        """Return the answers around each edit, before and after it; they differ up to the base beside it."""
+        ref = self.along(tokens)
+        beside = [(min(edit.left, 1), min(edit.right, 1)) for edit in edits]
+        changed = [np.zeros(0, dtype=np.uint8)]
+        for edit, (left, right) in zip(edits, beside, strict=True):
             bases = np.array(edit.bases, dtype=np.uint8)
-            alt = np.concatenate([tokens[low : edit.start], bases, tokens[edit.end : high]])
-            found.append((self.along(tokens[low:high]), self.along(alt)))
+            changed += [tokens[edit.start - left - 1 : edit.start], bases, tokens[edit.end : edit.end + right + 1]]
+        new = self.along(np.concatenate(changed))  # of all one after the other
+        found, at = [], 0
+        for edit, (left, right) in zip(edits, beside, strict=True):
+            first, last = edit.start - edit.left - 1, edit.end + edit.right - 1  # among the answers of REF
+            end = at + left + len(edit.bases) + right
+            own = new[at:end]
+            alt = np.concatenate([ref[first : edit.start - left - 1], own, ref[edit.end + right - 1 : last]])
+            found.append((ref[first:last], alt))
+            at = end + 2
         return found

@@ -8,10 +8,11 @@ least counts. Positions are compared from ``distance`` before all these places t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +42,14 @@ from ..consequence.outcomes import (
     Effect,
     Frame,
     SplicedTranscript,
-    consequence,
+    consequences,
     sentence,
 )
 from ..errors import BackendError, OutOfMemory, SettingsError, model_failure
-from ..genome.gene_index import GeneIndex, SiteBases, Transcript
+from ..genome.gene_index import AnnotatedGene, GeneIndex, SiteBases
 from ..plugins import Plugins
 from ..sequence.alleles import placements, written_pos
-from ..sequence.tokens import Tokens, encode, reverse_complement
+from ..sequence.tokens import Tokens, encode, ids, other_strand, reverse_complement
 from ..settings import DELTA, DISTURBED, MASKS, Settings
 from .plan import asked_scores
 
@@ -73,18 +74,24 @@ CONSEQUENCES = (
     "EFFECT_TEXT",
 )  # fmt: skip
 _BESIDE = 2  # nt beyond an exon's end
-_TRANSCRIPTS_KEPT = 64
+_GENES_KEPT = 64
+#: Rows of answers, of REF and ALT together, and alleles, that are in memory at a time beside those of one stretch.
+_ROWS, _ALLELES = 1 << 18, 1024
 
 #: Longest stretch of alleles that one REF pass serves, nt: it holds about 4 kB a nucleotide of each network. A longer
 #: one saves little more: a pass begins with twice the model's reach before it has the first answer.
 STRETCH = 8000
+#: nt: where a model's reach is less, neighbours this far apart share a pass all the same; a call costs more.
+APART = 500
 
 Genes = Callable[[], GeneIndex]
 """The annotation, which an Annotator opens after its scorers."""
 
+Columns = dict[str, list[Any]]
+"""One value per allele x gene for every asked field; None is missing."""
 
-@dataclass(frozen=True, slots=True)
-class Around:
+
+class Around(NamedTuple):
     """Answers of a splice-site model around an allele, along the forward strand.
 
     Args:
@@ -121,54 +128,105 @@ class Around:
         gone, new = len(self.left.ref), len(self.left.alt)
         if gone == new:
             return self.alt
+        first = range(self.left.start - self.start, self.right.start - self.start + 1)
+        places = np.array([at for at in first for _ in range(2 if new else 1)], dtype=np.int64)
         best, least = self.alt, (np.inf, np.inf)
-        for first in range(self.left.start - self.start, self.right.start - self.start + 1):
-            behind = first + gone
-            after = np.concatenate([self.alt[:first], np.zeros((gone, 2)), self.alt[first + new :]])
-            inserted = self.alt[first : first + new]
-            for anchor in (first - 1, behind) if new else (first - 1,):
-                found = after.copy()
-                if new:
-                    found[anchor] = np.maximum(found[anchor], inserted.max(axis=0))
-                changes = np.abs(found - self.ref)
-                cost = float(changes.max()), float(changes.sum())
-                if cost < least:
-                    best, least = found, cost
+        for some in np.split(places, range(_WAYS, len(places), _WAYS)):
+            found = self._ways(some)
+            if len(places) == 1:
+                best = found[0]
+                break
+            changes = np.abs(found - self.ref).reshape(len(some), -1)
+            costs = list(zip(changes.max(axis=1).tolist(), changes.sum(axis=1).tolist(), strict=True))
+            cheapest = min(range(len(some)), key=costs.__getitem__)
+            if costs[cheapest] < least:
+                best, least = found[cheapest], costs[cheapest]
         return best
 
+    def _ways(self, places: NDArray[np.int64]) -> Probabilities:
+        """Return ALT's answers at the positions of REF, (C, n, 2), for each row of the allele's first base.
 
-class Extreme(NamedTuple):
-    """The largest gain or loss of a kind of site: its size, 0 where there is none, and its row among the answers."""
+        Inserted bases count with the base before them and, where a row stands there twice, with the one behind them.
+        """
+        gone, new = len(self.left.ref), len(self.left.alt)
+        rows = np.arange(len(self.ref))
+        behind = rows >= places[:, None] + gone
+        found: Probabilities = self.alt[np.minimum(rows - np.where(behind, gone - new, 0), len(self.alt) - 1)]
+        found[(rows >= places[:, None]) & ~behind] = 0
+        for i, at in enumerate(places.tolist() if new else ()):
+            anchor = at + gone if i % 2 else at - 1
+            found[i, anchor] = np.maximum(found[i, anchor], self.alt[at : at + new].max(axis=0))
+        return found
 
-    score: float
-    row: int
+
+_WAYS = 256  # of an allele in a repeat that are compared at a time; an even number
 
 
-def extremes(around: Around, after: Probabilities, annotated: SiteBases | None, mask: str) -> dict[str, Extreme]:
-    """Return the largest gain and loss of either kind of site, by event; of equal ones that of the smallest coordinate.
+class _Layout:
+    """Sites and exons of a gene, in the order of positions.
 
     Args:
-        after: of ``Around.aligned``.
-        annotated: positions of annotated sites by kind; needed unless ``mask`` is ``none``.
-        mask: a gain at an annotated site and a loss elsewhere count 0: ``before`` the largest is taken, or, as
-            SpliceAI does, ``after``.
+        gene: the gene.
+        contig: the FASTA's name.
     """
-    change = after - around.ref
-    found = {}
-    for event, kind in EVENTS.items():
-        gain = event.endswith("G")
-        sizes = change[:, KINDS.index(kind)] * (1 if gain else -1)
-        if mask != "none" and annotated is not None:
-            rows = np.array([at - around.start for at in annotated[kind]], dtype=np.int64)
-            at_site = np.zeros(len(sizes), dtype=bool)
-            at_site[rows[(rows >= 0) & (rows < len(sizes))]] = True
-            masked = np.where(at_site == gain, 0.0, sizes)
-            if mask == "before":
-                sizes = masked
-        row = int(sizes.argmax())
-        score = masked[row] if mask == "after" and annotated is not None else sizes[row]
-        found[event] = Extreme(max(0.0, float(score)), row)
-    return found
+
+    def __init__(self, gene: AnnotatedGene, contig: str, bases: Bases) -> None:
+        self.gene, self.known = gene, gene.sites
+        self._fetch = partial(bases.fetch, contig)
+
+    @cached_property
+    def reported(self) -> SiteBases:
+        return self.gene.transcript.site_bases()
+
+    @cached_property
+    def _in_order(self) -> dict[str, list[int]]:
+        return {kind: sorted(self.reported[kind]) for kind in KINDS}
+
+    @cached_property
+    def spliced(self) -> SplicedTranscript:
+        return SplicedTranscript(self.gene.transcript, self.known, self._fetch)
+
+    @cached_property
+    def _exons(self) -> tuple[list[int], list[int]]:
+        exons = sorted((exon.start, exon.end) for exon in self.gene.transcript.exons)
+        return [start for start, _ in exons], [end for _, end in exons]
+
+    def whole(self, low: int, high: int, allele: Allele, far: int) -> tuple[int, int]:
+        """Return a stretch made so long that exons of the reported transcript which begin or end in it are in it.
+
+        Args:
+            far: nt from the allele that the stretch reaches at most.
+        """
+        starts, ends = self._exons
+        first, last = low, high
+        for i in range(bisect_right(ends, low), bisect_left(starts, high)):
+            if starts[i] - _BESIDE >= allele.start - far:
+                first = min(first, starts[i] - _BESIDE)
+            if ends[i] + _BESIDE <= allele.end + far:
+                last = max(last, ends[i] + _BESIDE)
+        return first, last
+
+    def known_as(self, kind: str, position: int) -> str:
+        """Return the word for an annotated site of one kind, or for none."""
+        if position in self.reported[kind]:
+            return REPORTED
+        return OTHER if position in self.known[kind] else NOVEL
+
+    def judged(self, around: Around, distance: int) -> str:
+        """Tell whether the loss of a reported site can be judged: of the nearest, the one that an allele hits.
+
+        Returns:
+            NO_SITE where none lies within ``distance``, NOT_JUDGEABLE where p(REF) of the nearest is below ``FLOOR``.
+        """
+        start, end = around.left.start, around.right.end
+        near = []
+        for column, kind in enumerate(KINDS):
+            sites = self._in_order[kind]
+            for at in sites[bisect_left(sites, start - distance) : bisect_right(sites, end - 1 + distance)]:
+                near.append((max(start - at, at - end + 1, 0), float(around.ref[at - around.start, column])))
+        if not near:
+            return NO_SITE
+        return JUDGED if min(near)[1] >= FLOOR else NOT_JUDGEABLE
 
 
 class DeltaScorer(SequenceScorer):
@@ -192,7 +250,7 @@ class DeltaScorer(SequenceScorer):
         of = f"D{self.distance}-M{MASKS.index(self._mask)}-O{int(self.outside)}"
         self.version = f"{VERSION}+{model.info.sha256[:12]}-{of}" if model else VERSION
         self.fields = _fields(self.distance, self._mask, model.info if model else None)
-        self._spliced: dict[Transcript, SplicedTranscript] = {}
+        self._layouts: dict[tuple[int, str], _Layout] = {}
 
     def score_alleles(
         self, alleles: Sequence[tuple[Allele, GeneContext]], bases: Bases, fields: frozenset[str]
@@ -207,64 +265,137 @@ class DeltaScorer(SequenceScorer):
         if self._mask != "none" and self._genes is None:
             raise Refused("Masked delta scores need a gene annotation.")
         genes = self._genes() if self._genes else None
-        whole_exons = genes is not None and not fields.isdisjoint(CONSEQUENCES)
-        looked = look_around(
-            self._model, alleles, bases, genes, self.distance, outside=self.outside, whole_exons=whole_exons
+        consequences = genes is not None and not fields.isdisjoint(CONSEQUENCES)
+        layouts = [self._layout(genes, one, bases) for one in alleles]
+        columns: Columns = {one.id: [None] * len(alleles) for one in self.fields if one.id in fields}
+        looked = _looked(
+            self._model, alleles, layouts, bases, self.distance, outside=self.outside, whole_exons=consequences
         )
-        rows: list[Mapping[str, float | int | str] | Skipped | None] = []
-        for (_, gene), one in zip(alleles, looked, strict=True):
-            if isinstance(one, Around):
-                values = self._values(one.near(self.distance), gene, genes)
-                if genes and whole_exons:
-                    values |= self._consequence(one, gene, genes, bases)
-                rows.append(values)
-            else:
-                rows.append(one)
-        return {
-            field: [row.get(field) if isinstance(row, Mapping) else row for row in rows]
-            for field in (one.id for one in self.fields)
-            if field in fields
-        }
+        for batch in _batches(looked):
+            there = []
+            for k, found in batch:
+                if isinstance(found, Around):
+                    there.append((k, found, layouts[k]))
+                elif found:
+                    for column in columns.values():
+                        column[k] = found
+            for alike in _alike(there, self.distance):
+                self._scores(alike, columns)
+            if consequences:
+                _consequences(there, columns)
+        return columns
 
-    def _values(self, around: Around, gene: GeneContext, genes: GeneIndex | None) -> dict[str, float | int | str]:
-        allele, after = around.left, around.aligned()
-        place = (gene, allele.contig, allele.start, allele.end)
-        annotated = genes.site_bases(*place) if genes else None
-        found = extremes(around, after, annotated, self._mask)
-        positions = {event: around.start + one.row for event, one in found.items()}
-        values: dict[str, float | int | str] = {f"DS_{event}": one.score for event, one in found.items()}
-        values[MAXIMUM] = max(one.score for one in found.values())
-        values |= {f"DP_{event}": at + 1 - written_pos(allele) for event, at in positions.items()}
-        values |= {f"POS_{event}": at + 1 for event, at in positions.items()}
-        reported = genes.reported_transcript(*place).site_bases() if genes else None
-        for change, events in (("LOSS", ("AL", "DL")), ("GAIN", ("AG", "DG"))):
-            event = max(events, key=lambda one: found[one].score)
-            if found[event].score <= 0:
-                continue
-            kind, row = EVENTS[event], found[event].row
-            for side, p in (("REF", around.ref), ("ALT", after)):
-                values[f"{change}_P_{side}"] = float(p[row, KINDS.index(kind)])
-            if annotated is not None and reported is not None:
-                at = positions[event]
-                known = OTHER if at in annotated[kind] else NOVEL
-                values[f"{change}_ANNOTATED"] = REPORTED if at in reported[kind] else known
-        if reported is not None:
-            values["LOSS_JUDGED"] = judged(around, reported, self.distance)
-        return values
+    def _layout(self, genes: GeneIndex | None, one: tuple[Allele, GeneContext], bases: Bases) -> _Layout | None:
+        if genes is None:
+            return None
+        allele, context = one
+        gene = genes.gene(context, allele.contig, allele.start, allele.end)
+        key = id(gene), allele.contig  # of an object that the layout keeps alive
+        layout = self._layouts.get(key)
+        if layout is None:
+            if len(self._layouts) >= _GENES_KEPT:
+                self._layouts.clear()
+            layout = self._layouts[key] = _Layout(gene, allele.contig, bases)
+        return layout
 
-    def _consequence(
-        self, around: Around, gene: GeneContext, genes: GeneIndex, bases: Bases
-    ) -> dict[str, float | int | str]:
-        allele = around.left
-        place = (gene, allele.contig, allele.start, allele.end)
-        transcript = genes.reported_transcript(*place)
-        spliced = self._spliced.get(transcript)
-        if spliced is None:
-            if len(self._spliced) >= _TRANSCRIPTS_KEPT:
-                self._spliced.clear()
-            spliced = SplicedTranscript(transcript, genes.site_bases(*place), partial(bases.fetch, allele.contig))
-            self._spliced[transcript] = spliced
-        return consequence_values(consequence(spliced, allele, Answers(around.start, around.ref, around.alt)))
+    def _scores(self, alike: Sequence[_Answered], columns: Columns) -> None:
+        """Fill in the scores of alleles with as many answers near them, and what their sites are.
+
+        Arrays are (2, B, n): acceptors and donors, alleles, positions from the first one near each allele.
+        """
+        numbers = [k for k, _, _ in alike]
+        nears = [around.near(self.distance) for _, around, _ in alike]
+        ref, after = (
+            np.ascontiguousarray(np.concatenate(answers).reshape(len(alike), -1, 2).transpose(2, 0, 1))
+            for answers in ([near.ref for near in nears], [near.aligned() for near in nears])
+        )
+        starts = np.array([near.start for near in nears])
+        from_pos = starts + 1 - np.array([written_pos(near.left) for near in nears])
+        each = np.arange(len(alike))
+
+        def put(field: str, values: Iterable[object]) -> None:
+            if field in columns:
+                column = columns[field]
+                for k, value in zip(numbers, values, strict=True):
+                    column[k] = value
+
+        found: dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
+        for event, sizes, masked in self._changes(after - ref, nears, [layout for *_, layout in alike]):
+            rows = (masked if self._mask == "before" else sizes).argmax(axis=1)
+            scores = np.maximum((sizes if self._mask == "none" else masked)[each, rows], 0.0) + 0.0  # no -0
+            found[event] = scores, rows
+            put(f"DS_{event}", scores.tolist())
+            put(f"DP_{event}", (from_pos + rows).tolist())
+            put(f"POS_{event}", (starts + rows + 1).tolist())
+        put(MAXIMUM, np.max([scores for scores, _ in found.values()], axis=0).tolist())
+        for change, (acceptor, donor) in (("LOSS", ("AL", "DL")), ("GAIN", ("AG", "DG"))):
+            column = (found[donor][0] > found[acceptor][0]).astype(np.int64)
+            score, rows = (np.where(column, *pair) for pair in zip(found[donor], found[acceptor], strict=True))
+            there = (score > 0).tolist()
+            for side, p in (("REF", ref), ("ALT", after)):
+                values = p[column, each, rows].tolist()
+                put(f"{change}_P_{side}", (p if yes else None for p, yes in zip(values, there, strict=True)))
+            kinds, positions = [KINDS[i] for i in column.tolist()], (starts + rows).tolist()
+            put(
+                f"{change}_ANNOTATED",
+                (
+                    layout.known_as(kind, at) if yes and layout else None
+                    for (*_, layout), yes, kind, at in zip(alike, there, kinds, positions, strict=True)
+                ),
+            )
+        judged = (
+            layout.judged(near, self.distance) if layout else None
+            for near, (*_, layout) in zip(nears, alike, strict=True)
+        )
+        put("LOSS_JUDGED", judged)
+
+    def _changes(
+        self, change: Probabilities, nears: Sequence[Around], layouts: Sequence[_Layout | None]
+    ) -> Iterator[tuple[str, Probabilities, Probabilities]]:
+        """Yield every event with its size at each position, (B, n), and the size that counts once masked.
+
+        A gain at an annotated site and a loss elsewhere count 0: ``before`` the largest is taken, or, as SpliceAI does,
+        ``after``. Of equal ones that of the smallest coordinate is the largest.
+        """
+        at_site = np.zeros(change.shape, dtype=bool)
+        for i, (near, layout) in enumerate(zip(nears, layouts, strict=True)):
+            if self._mask == "none" or layout is None:
+                break
+            for column, kind in enumerate(KINDS):
+                rows = [at - near.start for at in layout.known[kind] if 0 <= at - near.start < change.shape[2]]
+                at_site[column, i, rows] = True
+        for event, kind in EVENTS.items():
+            gain, column = event.endswith("G"), KINDS.index(kind)
+            sizes = change[column] if gain else -change[column]
+            yield event, sizes, sizes if self._mask == "none" else np.where(at_site[column] == gain, 0.0, sizes)
+
+
+_Answered = tuple[int, Around, _Layout | None]
+"""The number of an allele x gene, the answers around it and its gene."""
+
+
+def _alike(there: Sequence[_Answered], distance: int) -> Iterator[list[_Answered]]:
+    """Yield alleles together that have as many answers near them."""
+    groups: dict[int, list[_Answered]] = {}
+    for one in there:
+        low, high = _around(one[1].left, one[1].right, distance)
+        groups.setdefault(high - low, []).append(one)
+    for length, group in groups.items():
+        step = max(1, _ROWS // 8 // length)
+        yield from (group[first : first + step] for first in range(0, len(group), step))
+
+
+def _consequences(there: Sequence[_Answered], columns: Columns) -> None:
+    """Fill in the fields of what alleles do to the reported transcript."""
+    cases = [
+        (layout.spliced, around.left, Answers(around.start, around.ref, around.alt))
+        for _, around, layout in there
+        if layout
+    ]
+    for (k, _, _), found in zip(there, consequences(cases), strict=True):
+        for field, value in consequence_values(found).items():
+            if field in columns:
+                columns[field][k] = value
 
 
 #: Words of ``consequence.outcomes`` for where a site is annotated, in the words of LOSS_ANNOTATED.
@@ -297,23 +428,6 @@ def consequence_values(found: Consequence) -> dict[str, float | int | str]:
     return values
 
 
-def judged(around: Around, reported: SiteBases, distance: int) -> str:
-    """Tell whether the loss of a site of the reported transcript can be judged: of the nearest, the one an allele hits.
-
-    Returns:
-        NO_SITE where none lies within ``distance``, NOT_JUDGEABLE where p(REF) of the nearest is below ``FLOOR``.
-    """
-    near = []
-    for column, kind in enumerate(KINDS):
-        for at in reported[kind]:
-            away = max(around.left.start - at, at - around.right.end + 1, 0)
-            if away <= distance:
-                near.append((away, float(around.ref[at - around.start, column])))
-    if not near:
-        return NO_SITE
-    return JUDGED if min(near)[1] >= FLOOR else NOT_JUDGEABLE
-
-
 def look_around(
     model: SpliceModel,
     asked: Sequence[tuple[Allele, GeneContext]],
@@ -322,7 +436,6 @@ def look_around(
     distance: int,
     *,
     outside: bool,
-    whole_exons: bool = False,
 ) -> list[Around | Skipped | None]:
     """Return the model's answers around each allele x gene; None where its window does not hold the allele.
 
@@ -331,41 +444,17 @@ def look_around(
     Args:
         distance: nt on both sides of every place where the allele can stand; one more where its length changes.
         outside: whether the model sees the genome's own bases outside of the gene, or N.
-        whole_exons: look as far as the ends of the reported transcript's exons that lie within ``distance``, where the
-            model looks so far.
 
     Raises:
         OutOfMemory: a single allele does not fit.
     """
-    lookout = _Lookout(model, bases, genes if whole_exons else None, distance)
-    by_extent: dict[tuple[str, str, tuple[int, int]], list[int]] = {}
-    for k, (allele, gene) in enumerate(asked):
-        extent = (0, bases.lengths[allele.contig])
-        if genes and not outside:
-            extent = genes.extent(gene, allele.contig, allele.start, allele.end)
-        by_extent.setdefault((gene.strand, allele.contig, extent), []).append(k)
+    layouts = [
+        _Layout(genes.gene(gene, one.contig, one.start, one.end), one.contig, bases) if genes else None
+        for one, gene in asked
+    ]
     found: list[Around | Skipped | None] = [None] * len(asked)
-    for (strand, contig, extent), numbers in by_extent.items():
-        of_allele: dict[tuple[Allele, GeneContext], list[int]] = {}
-        for k in numbers:
-            of_allele.setdefault(asked[k], []).append(k)
-        waiting = list(_stretches(list(of_allele), model.reach))
-        while waiting:
-            together = waiting.pop()
-            try:
-                answers = lookout.along(together, contig, extent, minus=strand == "-")
-            except (RuntimeError, MemoryError, BackendError) as error:
-                failure = model_failure(error)
-                if len(together) > 1:  # until the allele that it fails on stands alone
-                    half = len(together) // 2
-                    waiting += [together[:half], together[half:]]
-                    continue
-                if isinstance(failure, OutOfMemory):
-                    raise failure from error
-                answers = [Skipped(Status.FAILED, f"delta scores: {failure}")]
-            for one, answer in zip(together, answers, strict=True):
-                for k in of_allele[one]:
-                    found[k] = answer
+    for k, one in _looked(model, asked, layouts, bases, distance, outside=outside):
+        found[k] = one
     return found
 
 
@@ -375,62 +464,109 @@ def _around(left: Allele, right: Allele, distance: int) -> tuple[int, int]:
     return left.start - margin, right.end + margin
 
 
-@dataclass(frozen=True, slots=True)
-class _Lookout:
-    model: SpliceModel
-    bases: Bases
-    genes: GeneIndex | None  # whose exons are looked at whole
-    distance: int
+class _Wanted(NamedTuple):
+    """An allele whose answers are wanted: its number, its places, and the stretches that will do, the best first."""
 
-    def along(
-        self, asked: Sequence[tuple[Allele, GeneContext]], contig: str, extent: tuple[int, int], *, minus: bool
-    ) -> list[Around | Skipped | None]:
-        """Return the answers around neighbouring alleles of one gene."""
-        fetch = partial(self.bases.fetch, contig)
-        placed = [placements(allele, fetch) for allele, _ in asked]
-        narrow = [_around(*places, self.distance) for places in placed]
-        wide = [
-            self._whole(*one, *pair) if self.genes else one for one, pair in zip(narrow, asked, strict=True)
-        ]  # fmt: skip
-        first = min(low for low, _ in wide) - self.model.reach
-        last = max(high for _, high in wide) + self.model.reach
-        tokens = stretch_tokens(self.bases, contig, first, last, extent)
-        found: list[Around | Skipped | None] = [None] * len(asked)
-        taken: list[tuple[int, int, Edit]] = []
-        for i, (left, right) in enumerate(placed):
-            for low, high in dict.fromkeys((wide[i], narrow[i])):
-                edit = _edit(left, right, low, high, first, len(tokens), minus=minus)
-                if self.model.takes(edit):
-                    taken.append((i, low, edit))
-                    break
-        pairs = self.model.alternatives(reverse_complement(tokens) if minus else tokens, [edit for *_, edit in taken])
-        for (i, low, _), pair in zip(taken, pairs, strict=True):
-            ref, alt = (answers[::-1] if minus else answers for answers in pair)
-            found[i] = Around(low, *placed[i], ref, alt)
-        return found
-
-    def _whole(self, low: int, high: int, allele: Allele, gene: GeneContext) -> tuple[int, int]:
-        """Return a stretch made so long that exons of the reported transcript which begin or end in it are in it."""
-        assert self.genes is not None
-        transcript = self.genes.reported_transcript(gene, allele.contig, allele.start, allele.end)
-        exons = [exon for exon in transcript.exons if exon.start < high and exon.end > low]
-        far = self.model.farthest
-        starts = [exon.start - _BESIDE for exon in exons if exon.start - _BESIDE >= allele.start - far]
-        ends = [exon.end + _BESIDE for exon in exons if exon.end + _BESIDE <= allele.end + far]
-        return min([low, *starts]), max([high, *ends])
+    number: int
+    left: Allele
+    right: Allele
+    stretches: tuple[tuple[int, int], ...]
 
 
-def _stretches(asked: Sequence[tuple[Allele, GeneContext]], apart: int) -> Iterator[list[tuple[Allele, GeneContext]]]:
+def _looked(
+    model: SpliceModel,
+    asked: Sequence[tuple[Allele, GeneContext]],
+    layouts: Sequence[_Layout | None],
+    bases: Bases,
+    distance: int,
+    *,
+    outside: bool,
+    whole_exons: bool = False,
+) -> Iterator[tuple[int, Around | Skipped | None]]:
+    """Yield the number and the answers of each allele x gene, stretch by stretch; see ``look_around``.
+
+    Args:
+        whole_exons: look as far as the ends of the reported transcript's exons that lie within ``distance``, where the
+            model looks so far.
+    """
+    by_extent: dict[tuple[str, str, tuple[int, int]], list[_Wanted]] = {}
+    for k, ((allele, gene), layout) in enumerate(zip(asked, layouts, strict=True)):
+        contig, extent = allele.contig, (0, bases.lengths[allele.contig])
+        if layout and not outside:
+            extent = layout.gene.start, layout.gene.end
+        left, right = placements(allele, partial(bases.fetch, contig))
+        stretches = [_around(left, right, distance)]
+        if layout and whole_exons and (whole := layout.whole(*stretches[0], allele, model.farthest)) != stretches[0]:
+            stretches.insert(0, whole)
+        by_extent.setdefault((gene.strand, contig, extent), []).append(_Wanted(k, left, right, tuple(stretches)))
+    for (strand, contig, extent), wanted in by_extent.items():
+        waiting = list(_stretches(wanted, max(model.reach, APART)))
+        while waiting:
+            together = waiting.pop()
+            try:
+                answers = _along(model, together, bases, contig, extent, minus=strand == "-")
+            except (RuntimeError, MemoryError, BackendError) as error:
+                failure = model_failure(error)
+                if len(together) > 1:  # until the allele that it fails on stands alone
+                    half = len(together) // 2
+                    waiting += [together[:half], together[half:]]
+                    continue
+                if isinstance(failure, OutOfMemory):
+                    raise failure from error
+                answers = [Skipped(Status.FAILED, f"delta scores: {failure}")]
+            yield from zip((one.number for one in together), answers, strict=True)
+
+
+def _along(
+    model: SpliceModel, wanted: Sequence[_Wanted], bases: Bases, contig: str, extent: tuple[int, int], *, minus: bool
+) -> list[Around | Skipped | None]:
+    """Return the answers around neighbouring alleles of one strand."""
+    first = min(one.stretches[0][0] for one in wanted) - model.reach
+    last = max(one.stretches[0][1] for one in wanted) + model.reach
+    tokens = stretch_tokens(bases, contig, first, last, extent)
+    found: list[Around | Skipped | None] = [None] * len(wanted)
+    taken: list[tuple[int, int, Edit]] = []
+    for i, (_, left, right, stretches) in enumerate(wanted):
+        for low, high in stretches:
+            edit = _edit(left, right, low, high, first, len(tokens), minus=minus)
+            if model.takes(edit):
+                taken.append((i, low, edit))
+                break
+    pairs = model.alternatives(reverse_complement(tokens) if minus else tokens, [edit for *_, edit in taken])
+    for (i, low, _), (ref, alt) in zip(taken, pairs, strict=True):
+        one = wanted[i]
+        if minus:
+            ref, alt = ref[::-1], alt[::-1]
+        found[i] = Around(low, one.left, one.right, ref, alt)
+    return found
+
+
+def _stretches(wanted: Sequence[_Wanted], apart: int) -> Iterator[list[_Wanted]]:
     """Yield alleles of one contig that lie within ``STRETCH`` of the first of them, and ``apart`` of the one before."""
-    near: list[tuple[Allele, GeneContext]] = []
-    for one in sorted(asked, key=lambda one: one[0].start):
-        start = one[0].start
-        if near and (start - near[0][0].start > STRETCH or start - near[-1][0].start > apart):
+    near: list[_Wanted] = []
+    for one in sorted(wanted, key=lambda one: one.left.start):
+        start = one.left.start
+        if near and (start - near[0].left.start > STRETCH or start - near[-1].left.start > apart):
             yield near
             near = []
         near.append(one)
     if near:
         yield near
+
+
+def _batches(
+    looked: Iterable[tuple[int, Around | Skipped | None]],
+) -> Iterator[list[tuple[int, Around | Skipped | None]]]:
+    """Yield answers together, of as many alleles as memory should hold."""
+    batch, rows = [], 0
+    for one in looked:
+        batch.append(one)
+        rows += len(one[1].ref) + len(one[1].alt) if isinstance(one[1], Around) else 0
+        if rows >= _ROWS or len(batch) >= _ALLELES:
+            yield batch
+            batch, rows = [], 0
+    if batch:
+        yield batch
 
 
 def stretch_tokens(bases: Bases, contig: str, start: int, end: int, extent: tuple[int, int]) -> Tokens:
@@ -448,11 +584,9 @@ def _edit(left: Allele, right: Allele, low: int, high: int, first: int, length: 
         first, length: genomic position of the stretch's first token, and how many tokens it has.
     """
     if minus:
-        alt = reverse_complement(encode(left.alt.encode()))
         start = first + length - left.end
-        return Edit(start, start + len(left.ref), tuple(alt.tolist()), high - left.end, left.start - low)
-    alt = encode(right.alt.encode())
-    return Edit(right.start - first, right.end - first, tuple(alt.tolist()), right.start - low, high - right.end)
+        return Edit(start, start + len(left.ref), ids(other_strand(left.alt)), high - left.end, left.start - low)
+    return Edit(right.start - first, right.end - first, ids(right.alt), right.start - low, high - right.end)
 
 
 _NAMES = {"AG": "acceptor gain", "AL": "acceptor loss", "DG": "donor gain", "DL": "donor loss"}

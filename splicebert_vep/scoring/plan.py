@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from splicebert_vep_spec import (
     NEEDS,
     AlignedBatch,
@@ -15,6 +17,7 @@ from splicebert_vep_spec import (
     BackendInfo,
     Bases,
     FieldSpec,
+    FieldType,
     GeneContext,
     Scorer,
     SequenceScorer,
@@ -50,13 +53,10 @@ class PlannedScorer:
 
     def is_integer(self, field: str) -> bool:
         """Tell whether a field's values are whole numbers."""
-        return self._type(field) == "Integer"
+        return self.type_of(field) == "Integer"
 
-    def is_text(self, field: str) -> bool:
-        """Tell whether a field's values are words."""
-        return self._type(field) == "String"
-
-    def _type(self, field: str) -> str:
+    def type_of(self, field: str) -> FieldType:
+        """Return the type of a field's values."""
         return next(known.type for known in self.scorer.fields if known.id == field)
 
     def needs(self) -> frozenset[str]:
@@ -92,7 +92,7 @@ class ScorePlan:
     def columns(self) -> tuple[str, ...]:
         """Return the scores with who computes them, ``FIELD=scorer/version`` or ``FIELD:String=...``: store columns."""
         return tuple(
-            f"{name}{':String' if one.is_text(name) else ''}={one.scorer.name}/{one.scorer.version}"
+            f"{name}{':String' if one.type_of(name) == 'String' else ''}={one.scorer.name}/{one.scorer.version}"
             for one in self.scorers
             for name in one.fields
         )
@@ -210,8 +210,8 @@ def scored_by_sequence(
         SettingsError: a scorer refused.
         PluginError: it returned a field it was not asked for, another number of values, or values of another type.
     """
-    found: list[dict[str, Value]] = [{} for _ in alleles]
     failed: dict[int, Skipped] = {}
+    checked: dict[str, list[Value]] = {}
     for planned in plan.scorers if alleles else ():
         if not isinstance(planned.scorer, SequenceScorer):
             continue
@@ -227,28 +227,47 @@ def scored_by_sequence(
                 found=", ".join(f"{len(values)} of {field}" for field, values in columns.items()) or "nothing",
             )
         for field in planned.fields:
-            for i, value in enumerate(columns[field]):
-                if isinstance(value, Skipped) and value.status == Status.FAILED:
-                    failed.setdefault(i, value)
-                else:
-                    found[i][field] = _value(value, field, planned)
-    return [failed.get(i, values) for i, values in enumerate(found)]
+            checked[field] = _checked(columns[field], field, planned, failed)
+    rows = zip(*checked.values(), strict=True) if checked else itertools.repeat((), len(alleles))
+    found: list[dict[str, Value] | Skipped] = [dict(zip(checked, row, strict=True)) for row in rows]
+    for i, why in failed.items():
+        found[i] = why
+    return found
 
 
-def _value(value: object, field: str, planned: PlannedScorer) -> Value:
-    if value is None:
-        return None
-    if planned.is_text(field):
+def _checked(column: Sequence[object], field: str, planned: PlannedScorer, failed: dict[int, Skipped]) -> list[Value]:
+    """Return a column whose values are of the field's type; those that failed are missing, and told in ``failed``."""
+    type_ = planned.type_of(field)
+    there = [value for value in column if value is not None]
+    if set(map(type, there)) <= {_PLAIN[type_]} and (type_ == "String" or _is_plain(there, type_)):
+        return list(column)  # type: ignore[arg-type]
+    values: list[Value] = []
+    for i, value in enumerate(column):
+        if isinstance(value, Skipped) and value.status == Status.FAILED:
+            failed.setdefault(i, value)
+            value = None
+        values.append(None if value is None else _value(value, field, type_, planned.origin))
+    return values
+
+
+_PLAIN = {"String": str, "Integer": int, "Float": float}
+
+
+def _is_plain(numbers: Sequence[Any], type_: str) -> bool:
+    """Tell whether all numbers, of the type's own class, are values as they are."""
+    if type_ == "Integer":
+        return not numbers or INTEGER_MIN <= min(numbers) <= max(numbers) <= INTEGER_MAX
+    return bool(np.isfinite(numbers).all())
+
+
+def _value(value: object, field: str, type_: str, origin: Origin) -> Value:
+    if type_ == "String":
         if not isinstance(value, str):
-            raise planned.origin.broken(
-                "score_alleles", needed="words, None where missing", found=f"{field} is {value!r}"
-            )
+            raise origin.broken("score_alleles", needed="words, None where missing", found=f"{field} is {value!r}")
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise planned.origin.broken(
-            "score_alleles", needed="finite numbers, None where missing", found=f"{field} is {value!r}"
-        )
-    return _whole(float(value), field, planned.origin, "score_alleles") if planned.is_integer(field) else float(value)
+        raise origin.broken("score_alleles", needed="finite numbers, None where missing", found=f"{field} is {value!r}")
+    return _whole(float(value), field, origin, "score_alleles") if type_ == "Integer" else float(value)
 
 
 class _Launched:

@@ -30,6 +30,14 @@ def encode(bases: bytes | NDArray[np.uint8]) -> Tokens:
     return _ENCODE[raw]
 
 
+_IDS = _ENCODE.tobytes()
+
+
+def ids(bases: str) -> tuple[int, ...]:
+    """Return the token of every base as a number; see ``encode``, which takes longer for a few bases."""
+    return tuple(bases.encode("ascii").translate(_IDS))
+
+
 def letters(tokens: Tokens) -> str:
     """Return tokens (L,) as letters A, C, G, T or N; ? for any other token."""
     return "".join(LETTERS[tokens].tolist())

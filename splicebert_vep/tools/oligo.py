@@ -281,7 +281,8 @@ def oligos_of(
 
     extent = (0, annotator.reference.lengths[aim.contig])
     if splice_model and splice_model.sees_gene_only and aim.gene:
-        extent = annotator.genes.extent(aim.gene, aim.contig, aim.span.start, aim.span.end)
+        of_gene = annotator.genes.gene(aim.gene, aim.contig, aim.span.start, aim.span.end)
+        extent = of_gene.start, of_gene.end
     found = [hide(one, start, length, annotator, splice_model, extent, more) for one in aim.sites]
     if not any(one.there.any() for one in found):
         needed = " or ".join(f"{aim.contig}:{one.window[0] + 1}-{one.window[1]}" for one in found)

@@ -130,7 +130,7 @@ def _profile(result: ScoredVariant, gene: str | None, annotator: Annotator) -> P
         kl=np.where(columns.paired, kl, np.nan),
         donor=_within(columns, context.donor), acceptor=_within(columns, context.acceptor),
         exons=tuple(genes.exons(context.gene_id, allele.contig, low, high)),
-        transcript=genes.reported_transcript(context, allele.contig, scored.start, scored.end),
+        transcript=genes.gene(context, allele.contig, scored.start, scored.end).transcript,
         sites=_sites(annotator, scored, context),
     )  # fmt: skip
 

@@ -259,7 +259,8 @@ class Tracks:
         if self._scorer.outside:
             return 0, self._annotator.reference.lengths[asked.contig]
         place = (asked.start, asked.end) if asked.looked is None else (asked.alleles[0].start, asked.alleles[0].end)
-        return self._annotator.genes.extent(asked.gene, asked.contig, *place)
+        gene = self._annotator.genes.gene(asked.gene, asked.contig, *place)
+        return gene.start, gene.end
 
     def _masked(self, asked: Asked, start: int, ref: Probabilities, alt: Probabilities | None) -> Piece:
         """Take out the answers at nucleotides that the model does not see."""

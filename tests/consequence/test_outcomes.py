@@ -23,10 +23,19 @@ import pytest
 
 from factories import REACH, StandIn
 from factories import gene as gene_context
-from splicebert_vep.consequence.outcomes import Answers, Consequence, Effect, SplicedTranscript, consequence, sentence
+from splicebert_vep.consequence.outcomes import (
+    THRESHOLD,
+    Answers,
+    Consequence,
+    Effect,
+    SplicedTranscript,
+    consequence,
+    consequences,
+    sentence,
+)
 from splicebert_vep.genome.gene_index import Transcript
 from splicebert_vep.scoring.delta import look_around
-from splicebert_vep.sequence.alleles import normalise
+from splicebert_vep.sequence.alleles import normalise, placements
 from splicebert_vep.sequence.tokens import other_strand
 from splicebert_vep_spec import Allele, Interval
 
@@ -127,7 +136,10 @@ class Gene:
         ref, alt = ref[low:high], alt[low : high + len(alt) - len(ref)]
         if not self.plus:
             ref, alt = ref[::-1], alt[::-1]
-        return consequence(self.spliced(known), self.allele(*allele), Answers(self._interval(low, high)[0], ref, alt))
+        case = self.spliced(known), self.allele(*allele), Answers(self._interval(low, high)[0], ref, alt)
+        found = consequence(*case)
+        assert consequences([case]) == [found]
+        return found
 
 
 @pytest.fixture(params=["+", "-"])
@@ -428,6 +440,35 @@ def test_both_strands_give_the_same_outcomes_of_random_answers():
         assert (plus.effect, list(plus.outcomes)) == (minus.effect, turned)
         kinds |= {one.kind for one in plus.outcomes}
     assert kinds >= set(Effect) - {Effect.NO_EFFECT, Effect.NOT_JUDGEABLE}
+
+
+def test_many_alleles_together_have_the_consequences_that_each_has_alone(gene):
+    rng = np.random.default_rng(3)
+    spliced, cases = gene.spliced([("D", 200)]), []
+    while len(cases) < 300:
+        at = int(rng.integers(BEFORE + 2, len(gene.text) - BEFORE - 20))
+        old = gene.text[at : at + rng.choice([0, 1, 1, 1, 3])]
+        new = "".join(rng.choice(list("ACGT"), rng.choice([0, 1, 1, 1, 2])))
+        if old == new:
+            continue
+        low, high = rng.integers(0, at), rng.integers(at + len(old), len(gene.text))
+        left, right = placements(allele := gene.allele(at, old, new), gene.fetch)
+        start, end = gene._interval(low, high)
+        if not start < left.start or not right.end < end:
+            continue
+        ref = rng.choice([0.0, 0.1, THRESHOLD, 0.9], (high - low, 2))
+        kept = np.delete(ref, np.s_[at - low : at - low + len(old)], axis=0)
+        alt = np.insert(kept, [at - low] * len(new), rng.choice([0.0, 0.19, 0.3], (len(new), 2)), axis=0)
+        changes = np.where(rng.random(alt.shape) < 1 / len(alt), rng.choice([-0.3, 0.1, 0.19, THRESHOLD]), 0)
+        alt = np.clip(alt + changes, 0, 1)
+        if not gene.plus:
+            ref, alt = ref[::-1], alt[::-1]
+        cases.append((spliced, allele, Answers(start, ref, alt)))
+    found = consequences(cases)
+    assert found == [consequence(*case) for case in cases]
+    assert min(sum(one.effect == effect for one in found) for effect in ("NO_EFFECT", "NOT_JUDGEABLE")) > 10
+    assert sum(len(one.outcomes) > 0 for one in found) > 100
+    assert consequences([]) == []
 
 
 def cag_and_gtaagt(bases: str) -> tuple[float, float]:

@@ -210,7 +210,7 @@ def test_sites_are_those_of_the_touched_genes(index: GeneIndex) -> None:
         (("1", 150, 151), {"acceptor": {300, 500}, "donor": {199, 399}}),
         (("1", 2150, 2151), {"acceptor": {2099}, "donor": {2200}}),
     ]:
-        assert index.site_bases(*index.contexts(*span), *span) == sites
+        assert index.gene(*index.contexts(*span), *span).sites == sites
     assert index.exons("ENSG01.3", "1", 310, 500) == [(Interval(300, 400), True), (Interval(300, 450), False)]
 
 
@@ -225,9 +225,11 @@ def test_each_of_two_genes_of_one_id_that_a_deletion_reaches_has_its_own_extent_
     span = ("1", 390, 460)
     plus, minus = sorted(index.contexts(*span), key=lambda context: context.strand)
     assert (plus.gene_id, plus.strand, minus.gene_id, minus.strand) == ("G", "+", "G", "-")
-    assert (index.extent(plus, *span), index.extent(minus, *span)) == ((100, 400), (450, 700))
-    assert index.site_bases(plus, *span) == {"donor": {199}, "acceptor": {300}}
-    assert index.site_bases(minus, *span) == {"donor": {600}, "acceptor": {499}}
+    first, second = index.gene(plus, *span), index.gene(minus, *span)
+    assert (first.start, first.end, second.start, second.end) == (100, 400, 450, 700)
+    assert first.sites == {"donor": {199}, "acceptor": {300}}
+    assert second.sites == {"donor": {600}, "acceptor": {499}}
+    assert (first.transcript.transcript_id, second.transcript.transcript_id) == ("T1", "T2")
 
 
 def test_single_exon_genes_have_no_sites_and_overlapping_genes_come_by_id(tmp_path: Path) -> None:

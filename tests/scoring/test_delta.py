@@ -11,7 +11,7 @@ from splicebert_vep.errors import BackendError, OutOfMemory, PluginError, Settin
 from splicebert_vep.genome.gene_build import load_table
 from splicebert_vep.genome.gene_index import GeneIndex
 from splicebert_vep.plugins import GuardedSpliceModel, Origin, load_plugins
-from splicebert_vep.scoring.delta import CONSEQUENCES, STRETCH, DeltaScorer
+from splicebert_vep.scoring.delta import APART, CONSEQUENCES, STRETCH, DeltaScorer
 from splicebert_vep.scoring.plan import plan_scores
 from splicebert_vep.sequence.alleles import normalise
 from splicebert_vep.settings import Settings
@@ -29,10 +29,9 @@ def annotated(sites, reported=None, extent=(0, 10_000)):
     def named(pair):
         return dict(zip(("acceptor", "donor"), pair, strict=True))
 
-    return SimpleNamespace(
-        site_bases=lambda *_: named(sites), extent=lambda *_: extent,
-        reported_transcript=lambda *_: SimpleNamespace(site_bases=lambda: named(reported or sites)),
-    )  # fmt: skip
+    transcript = SimpleNamespace(site_bases=lambda: named(reported or sites))
+    found = SimpleNamespace(start=extent[0], end=extent[1], sites=named(sites), transcript=transcript)
+    return SimpleNamespace(gene=lambda *_: found)
 
 
 def scorer(model=None, distance=50, *, genes=None, **settings):
@@ -321,17 +320,17 @@ def test_annotated_sites_are_the_exonic_bases_beside_them(tmp_path):
     genes = GeneIndex(load_table(str(gtf)))
     # 1-based first and last bases of exons, by hand; outer ends are no sites
     minus, plus = genes.contexts("c", 350, 351)
-    assert genes.site_bases(plus, "c", 350, 351) == {
+    assert genes.gene(plus, "c", 350, 351).sites == {
         "acceptor": {301 - 1, 501 - 1},
         "donor": {200 - 1, 220 - 1, 400 - 1},
     }
-    assert genes.site_bases(minus, "c", 350, 351) == {"acceptor": {200 - 1}, "donor": {301 - 1}}
+    assert genes.gene(minus, "c", 350, 351).sites == {"acceptor": {200 - 1}, "donor": {301 - 1}}
     # of the reported transcript: the longer of P, the only one of M
-    assert genes.reported_transcript(plus, "c", 350, 351).site_bases() == {
+    assert genes.gene(plus, "c", 350, 351).transcript.site_bases() == {
         "acceptor": {301 - 1, 501 - 1},
         "donor": {200 - 1, 400 - 1},
     }
-    assert genes.reported_transcript(minus, "c", 350, 351).site_bases() == {"acceptor": {200 - 1}, "donor": {301 - 1}}
+    assert genes.gene(minus, "c", 350, 351).transcript.site_bases() == {"acceptor": {200 - 1}, "donor": {301 - 1}}
 
 
 @pytest.mark.parametrize("strand", "+-")
@@ -382,9 +381,9 @@ def test_an_allele_that_the_model_does_not_take_is_missing_and_costs_nothing():
 @pytest.mark.parametrize(
     ("sites", "passes"),
     [
-        (range(700, 700 + STRETCH + 1, REACH), 1),
-        (range(700, 700 + 2 * STRETCH, REACH), 2),
-        (range(700, 1700, REACH + 1), len(range(700, 1700, REACH + 1))),  # two passes would be no longer than one
+        (range(700, 700 + STRETCH + 1, APART), 1),
+        (range(700, 700 + 2 * STRETCH, APART), 2),
+        (range(700, 700 + 5 * (APART + 1), APART + 1), 5),
     ],
 )
 def test_one_ref_pass_serves_neighbours_of_a_stretch_and_strand(sites, passes):
