@@ -13,9 +13,7 @@ COPY constraints.txt ./
 RUN python3 -m venv /opt/venv \
     && pip install --extra-index-url "${TORCH_INDEX}" -c constraints.txt "$(grep '^torch==' constraints.txt)+cpu"
 COPY . .
-# Of the package cispliceai only the weights are read: keras, pandas and the like stay out.
-RUN pip install -c constraints.txt ./plugin_spec . protobuf \
-    && pip install --no-deps -c constraints.txt cispliceai ./plugin_spec/cispliceai \
+RUN pip install -c constraints.txt ./plugin_spec . ./plugin_spec/cispliceai \
     && pip uninstall --yes pip \
     && find /opt/venv -type d '(' -name tests -o -path '*/torch/include' -o -path '*/pyarrow/include' ')' \
         -prune -exec rm -r '{}' +
@@ -29,7 +27,7 @@ LABEL org.opencontainers.image.title="splicebert-vep" \
 RUN apt-get update && apt-get install --yes --no-install-recommends procps && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/venv /opt/venv
 COPY LICENSE /opt/splicebert-vep/
-COPY plugin_spec/cispliceai/README.md /opt/splicebert-vep/CI-SpliceAI.md
+COPY plugin_spec/cispliceai/splicebert_vep_cispliceai/WEIGHTS.md /opt/splicebert-vep/CI-SpliceAI.md
 COPY example_vcfs /opt/splicebert-vep/example_vcfs
 ENV PATH=/opt/venv/bin:$PATH
 USER 65534:65534

@@ -75,14 +75,14 @@ setup(
             *EMBED,
             *DASK,
             *TRACKS,
-            "cispliceai==1.2.2",  # weights that its plugin reads; never imported
+            "cispliceai==1.2.2",  # its weights are compared with those of our plugin; never imported
             "cyvcf2>=0.31",
             "httpx2>=2",  # asks the server in tests
             "hypothesis>=6.100",
             "mypy>=1.11",
             "axe-playwright-python>=0.1.4",  # axe-core, MPL-2.0, in tests only
             "playwright>=1.50",  # drives the system's Chromium; nothing is downloaded
-            "protobuf>=4",  # the plugin of CI-SpliceAI reads its weights with it
+            "protobuf>=4",  # reads them
             "pytest>=8",
             "pytest-cov>=5",
             "pytest-xdist>=3.6",  # the suite runs in two processes

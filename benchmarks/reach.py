@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from common import MIB, genome, lines, machine, say
 from numpy.typing import NDArray
-from splicebert_vep_cispliceai import stacks_of, weights_file
+from splicebert_vep_cispliceai.network import WEIGHTS, read_stacks
 from torch.nn import functional
 
 from splicebert_vep import Annotator, Settings
@@ -83,7 +83,7 @@ def main(vcfs: tuple[Path, ...], reference: str, annotation: str, count: int, di
         peaks.append(peak())
 
         whole, padded, count_padded = 0.0, 0.0, 0
-        stacks = list(stacks_of(weights_file().read_bytes()))
+        stacks = read_stacks(WEIGHTS)
         for number, (one, around) in enumerate(zip(taken, found, strict=True)):
             assert isinstance(around, Around)
             minus = one[1].strand == "-"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -370,11 +370,12 @@ def load_plugins() -> Plugins:
     return plugins
 
 
-def inspect_plugins(*, builtins: bool = True) -> Plugins:
+def inspect_plugins(*, commands_only: bool = False) -> Plugins:
     """Load every plugin that can be loaded; a broken one is left out and says why.
 
     Args:
-        builtins: whether to load our own too, which takes the seconds that torch takes to import.
+        commands_only: whether to ask for commands alone, and not our own: a model takes the second that torch takes to
+            be imported.
 
     Raises:
         SettingsError: the environment names a plugin that is not installed.
@@ -383,8 +384,9 @@ def inspect_plugins(*, builtins: bool = True) -> Plugins:
     manager.add_hookspecs(hooks)
     taken = {("field", name): "the built-in adapters" for name in RESERVED_FIELDS}
     taken |= {("command", name): "splicebert-vep itself" for name in RESERVED_COMMANDS}
-    ours = import_module(_BUILTIN_MODULE) if builtins else None
-    offered = _admit(manager, BUILTIN, _BUILTIN_MODULE, ours, taken) if ours else ({}, ())
+    kinds = _OUTSIDE_RUNS if commands_only else set(KINDS)
+    ours = None if commands_only else import_module(_BUILTIN_MODULE)
+    offered = _admit(manager, BUILTIN, _BUILTIN_MODULE, ours, taken, kinds) if ours else ({}, ())
     installed = [Installed(BUILTIN, _BUILTIN_MODULE, "splicebert-vep", __version__, "loaded", None, *offered)]
     points = sorted(entry_points(group=PROJECT), key=lambda point: point.name)
     allowed = _allowed([point.name for point in points])
@@ -396,7 +398,7 @@ def inspect_plugins(*, builtins: bool = True) -> Plugins:
         else:
             try:
                 plugin = _imported(point, seen)
-                offered = _admit(manager, point.name, point.value, plugin, taken)
+                offered = _admit(manager, point.name, point.value, plugin, taken, kinds)
                 installed.append(Installed(*about, "loaded", None, *offered))
             except PluginError as error:
                 installed.append(Installed(*about, "broken", error))
@@ -439,12 +441,18 @@ def _imported(point: EntryPoint, seen: Mapping[str, str]) -> Any:
 
 
 def _admit(
-    manager: pluggy.PluginManager, name: str, module: str, plugin: Any, taken: dict[tuple[str, str], str]
+    manager: pluggy.PluginManager,
+    name: str,
+    module: str,
+    plugin: Any,
+    taken: dict[tuple[str, str], str],
+    kinds: Set[str],
 ) -> tuple[dict[Origin, Any], tuple[str, ...]]:
     """Register a plugin and all its objects, or nothing of it; return the objects and the hooks that it implements.
 
     Args:
         taken: (kind, name) -> the object that has the name.
+        kinds: hooks that are asked for objects.
 
     Raises:
         PluginError: it breaks the contract.
@@ -454,7 +462,7 @@ def _admit(
     try:
         implemented = _register(manager, name, f"entry point {module}", plugin)
         for hook in implemented:
-            for item in _registered(manager, name, hook) if hook in KINDS else ():
+            for item in _registered(manager, name, hook) if hook in kinds else ():
                 origin = _checked(item, name, hook)
                 _claim(names, origin, origin.kind, origin.name)
                 for spec in _fields(item, origin) if origin.kind == "scorer" else ():

@@ -1,6 +1,8 @@
 """Fixtures of several test files."""
 
 import os
+from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 
@@ -30,6 +32,16 @@ def install(monkeypatch):
 
     monkeypatch.delenv(PLUGINS_VARIABLE, raising=False)
     return put
+
+
+@pytest.fixture
+def cispliceai(monkeypatch, install):
+    """Have CI-SpliceAI's plugin alone: the installed one, as CI has it, else that of this repository."""
+    from factories import ROOT, Point
+
+    if find_spec("splicebert_vep_cispliceai") is None:
+        monkeypatch.syspath_prepend(str(ROOT / "plugin_spec" / "cispliceai"))
+    install(Point("cispliceai", import_module("splicebert_vep_cispliceai")))
 
 
 @pytest.fixture

@@ -11,13 +11,11 @@ import shutil
 import subprocess
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import pysam
 import pytest
 
-from factories import Point
 from splicebert_vep import errors
 from splicebert_vep.cli import main as program
 from splicebert_vep.model.checkpoint import load_checkpoint
@@ -103,20 +101,12 @@ def on_the_example(line: str) -> str:
     return re.sub(rf"(splicebert-vep (?:{scoring})\b)", r"\1 --backend null", line)
 
 
-def install_cispliceai(monkeypatch, install):
-    """Install the plugin of this repository; skip where the package with its weights is not there."""
-    if find_spec("cispliceai") is None:
-        pytest.skip("cispliceai not installed")
-    monkeypatch.syspath_prepend(str(ROOT / "plugin_spec" / "cispliceai"))
-    install(Point("cispliceai", import_module("splicebert_vep_cispliceai")))
-
-
 @pytest.mark.parametrize("line", shell_lines())
-def test_every_command_of_the_docs_runs(line, folder, monkeypatch, capfd, install):
+def test_every_command_of_the_docs_runs(line, folder, monkeypatch, capfd, request):
     if "models pull" in line:
         pytest.skip("needs a network")
     if "cispliceai" in line:
-        install_cispliceai(monkeypatch, install)
+        request.getfixturevalue("cispliceai")
     there = {"splicebert-vep", "python", "cd", "cat", "zcat"}
     tools = {words.split()[0] for words in re.split(r"\||&&|;", line)} - there
     if missing := sorted(tool for tool in tools if shutil.which(tool) is None):
@@ -149,10 +139,10 @@ def same_output(found: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in RUN if "```py" in TEXT[page]], ids=lambda page: page.name)
-def test_the_python_of_the_docs_runs(page, folder, monkeypatch, install):
+def test_the_python_of_the_docs_runs(page, folder, monkeypatch, request):
     """A page's blocks run in one namespace and print the text block behind them; ``py`` blocks need a cluster."""
     if 'splice_model="cispliceai"' in TEXT[page]:
-        install_cispliceai(monkeypatch, install)
+        request.getfixturevalue("cispliceai")
     monkeypatch.chdir(folder)
     space: dict[str, object] = {}
     found = blocks(page)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
@@ -119,7 +118,6 @@ def annotate(
     check_outputs(files, [given])  # the VCF may replace the input VCF
     with open_annotator(**model) as annotator:
         introduce(annotator.backend.info, annotator.note)
-        gc.freeze()  # model and genes stay for the whole run: no collection need look at them
         kind: Any = _KINDS[output_type] if output_type else None
         with progress_bar() as bar:
             summary = annotator.annotate(

@@ -96,7 +96,7 @@ class Program(cloup.Group):
     def _plugin_commands(self, ctx: click.Context) -> tuple[dict[str, PluginCommand], list[str]]:
         """Return the commands of plugins, and the names of broken plugins; looked up once for a command line."""
         if _MEMORY not in ctx.meta:
-            plugins = inspect_plugins(builtins=False)
+            plugins = inspect_plugins(commands_only=True)
             origins = plugins.origins("command")
             commands = {name: PluginCommand(origins[name], item) for name, item in plugins.commands.items()}
             ctx.meta[_MEMORY] = commands, [plugin.name for plugin in plugins.installed if plugin.error]

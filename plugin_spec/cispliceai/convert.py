@@ -1,91 +1,62 @@
-"""CI-SpliceAI (Strauch et al. 2022, 10.1371/journal.pone.0269159) as a splice-site model of splicebert-vep.
+"""Make ``weights.safetensors`` from the frozen TensorFlow graph that the authors of CI-SpliceAI publish.
 
-The network is computed in torch. Its weights are read from the frozen TensorFlow graph in the installed package
-``cispliceai``, which is never imported: that would import TensorFlow.
+    pip install cispliceai==1.2.2 'protobuf>=4' && python convert.py splicebert_vep_cispliceai/weights.safetensors
+
+Maintainers run it; the plugin reads what it made, so that its users need neither package. The package ``cispliceai`` is
+never imported: that would import TensorFlow.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from safetensors.numpy import save
+from splicebert_vep_cispliceai.network import CHANNELS, CITATION, NETWORKS, SOURCE_SHA256, UNITS
 
-from splicebert_vep.model.backend import choose_device
-from splicebert_vep.model.reach import Convolution, ResidualSpliceModel, ResidualStack, scale_and_shift
-from splicebert_vep_spec import BackendOptions, OperatingPoint, Refused, SpliceModel, SpliceModelInfo, hookimpl
+from splicebert_vep.model.reach import scale_and_shift
 
-WEIGHTS_OF = "1.2.2"
-#: SHA-256 of ``data/CI-SpliceAI.pb`` of that version: five networks whose answers are averaged.
-SHA256 = "34330c2fd844f73cbf2f8acef85f519cabc4350016e6f19ac2b935aa53b43d06"
-NETWORKS, CHANNELS = 5, 32
-#: Kernel width and dilation of the two convolutions of each of 16 residual units; a skip connection after every fourth.
-UNITS = [(11, 1)] * 4 + [(11, 4)] * 4 + [(21, 10)] * 4 + [(41, 25)] * 4
-CITATION = "Strauch et al. 2022, PLOS ONE, 10.1371/journal.pone.0269159"
-QUALITY = (
-    "Measured: AUROC .992 on 280 variants with RNA evidence, indels among them (SpliceAI .981, distance to the exon "
-    "alone .895). Its networks were trained on all chromosomes."
-)
-#: Of ``evaluate`` on the half of these variants that was for development, within 200 nt.
-_LABELLED = "143 variants with RNA evidence, 76 of them harmful"
-OPERATING_POINTS = tuple(
-    OperatingPoint(threshold, harmful / 76, harmless / 67, _LABELLED)
-    for threshold, harmful, harmless in ((0.2, 76, 5), (0.1, 76, 10), (0.5, 69, 1))
-)
+ABOUT = {
+    "title": "CI-SpliceAI",
+    "creators": "Yaron Strauch, Jenny Lord, Mahesan Niranjan, Diana Baralle",
+    "citation": CITATION,
+    "source": "cispliceai/data/CI-SpliceAI.pb of https://pypi.org/project/cispliceai/1.2.2",
+    "source_sha256": SOURCE_SHA256,
+    "licence": "CC BY 4.0, https://creativecommons.org/licenses/by/4.0/",
+    "changes": "taken out of the TensorFlow graph; each batch norm is written as a scale and a shift",
+}
 
 
-class CiSpliceAi(ResidualSpliceModel):
-    """p(acceptor) and p(donor) by CI-SpliceAI, from 5,000 nt on each side; weights CC BY 4.0."""
-
-    name, version = "cispliceai", "1"
-    distance, sees_gene_only = 200, True
-
-    @classmethod
-    def open(cls, options: BackendOptions) -> CiSpliceAi:
-        """Read the weights of the installed package.
-
-        Raises:
-            Refused: the package, or this version of it, is not installed.
-        """
-        file = weights_file()
-        content = file.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != SHA256:
-            raise Refused(f"{file} is not the file of cispliceai {WEIGHTS_OF}. Install it again: {_INSTALL}")
-        device = choose_device(options.device)
-        info = SpliceModelInfo(
-            f"CI-SpliceAI {WEIGHTS_OF}", digest, "CC BY 4.0", CITATION, QUALITY, device.type, OPERATING_POINTS
-        )
-        return cls(info, list(stacks_of(content)), device, options.threads)
-
-
-_INSTALL = f"pip install cispliceai=={WEIGHTS_OF}"
-
-
-def weights_file() -> Path:
-    """Return the frozen graph of the installed package, without importing the package.
-
-    Raises:
-        Refused: the package, or this version of it, is not installed.
-    """
+def main() -> None:
+    """Write the file that the command line names."""
     found = find_spec("cispliceai")
-    installed = next((one.version for one in metadata.distributions(name="cispliceai")), None)
-    if found is None or found.origin is None or installed != WEIGHTS_OF:
-        raise Refused(f"Needed is the package cispliceai {WEIGHTS_OF}, found {installed or 'none'}: {_INSTALL}")
-    return Path(found.origin).with_name("data") / "CI-SpliceAI.pb"
+    if found is None or found.origin is None:
+        sys.exit("needed is the package cispliceai 1.2.2")
+    content = (Path(found.origin).parent / "data" / "CI-SpliceAI.pb").read_bytes()
+    if hashlib.sha256(content).hexdigest() != SOURCE_SHA256:
+        sys.exit(f"{found.origin} is not of cispliceai 1.2.2")
+    made = safetensors_of(content)
+    Path(sys.argv[1]).write_bytes(made)
+    print(hashlib.sha256(made).hexdigest())
 
 
-def stacks_of(content: bytes) -> Iterator[ResidualStack]:
-    """Yield the networks of a frozen graph.
+def safetensors_of(content: bytes) -> bytes:
+    """Return the file of a frozen graph's weights; the same graph gives the same bytes."""
+    return save(weights_of(content), {"about": json.dumps(ABOUT)})  # one key: safetensors writes several in any order
 
-    In the order of its nodes a network has 39 convolutions (stem, first skip; eight of units and a skip, four times;
-    head), each with its bias, and 32 batch norms.
+
+def weights_of(content: bytes) -> dict[str, np.ndarray]:
+    """Return the weights of a frozen graph by name, each with the networks along its first axis.
+
+    In the order of the graph's nodes a network has 39 convolutions (stem, first skip; eight of units and a skip, four
+    times; head), each with its bias, and 32 batch norms.
     """
     nodes = list(_graph(content).node)
     by_name = {node.name: node for node in nodes}
@@ -123,16 +94,26 @@ def stacks_of(content: bytes) -> Iterator[ResidualStack]:
     biases = [constant(node.input[1]).copy() for node in of("BiasAdd")]
     layers = iter(zip(kernels, biases, strict=True))
     norms = map(norm, of("Rsqrt"))
+    networks = []
     for _ in range(NETWORKS):
-        stem, *skips = (Convolution(*next(layers)) for _ in range(2))
-        units = []
-        for number, (width, dilation) in enumerate(UNITS, 1):
-            first, second = (Convolution(*next(layers), dilation) for _ in range(2))
-            assert first.kernel.shape == second.kernel.shape == (CHANNELS, CHANNELS, width)
-            units.append((first, second))
-            if number % 4 == 0:
-                skips.append(Convolution(*next(layers)))
-        yield ResidualStack(stem, list(islice(norms, 2 * len(UNITS))), units, skips, Convolution(*next(layers)))
+        weights: dict[str, np.ndarray] = {}
+
+        def convolution(name: str, into: dict[str, np.ndarray] = weights) -> None:
+            into[f"{name}.kernel"], into[f"{name}.bias"] = next(layers)
+
+        convolution("stem")
+        convolution("skip0")
+        for number, (width, _) in enumerate(UNITS):
+            for name in (f"unit{number}.0", f"unit{number}.1"):
+                weights[f"{name}.scale"], weights[f"{name}.shift"] = next(norms)
+                convolution(name)
+                assert weights[f"{name}.kernel"].shape == (CHANNELS, CHANNELS, width)
+            if number % 4 == 3:
+                convolution(f"skip{number // 4 + 1}")
+        convolution("head")
+        networks.append(weights)
+    assert next(layers, None) is None and next(norms, None) is None
+    return {name: np.stack([weights[name] for weights in networks]) for name in networks[0]}
 
 
 def _tensor(proto: Any) -> np.ndarray:
@@ -183,6 +164,5 @@ def _graph(content: bytes) -> Any:
     return graph
 
 
-@hookimpl
-def register_splice_models() -> Sequence[type[SpliceModel]]:
-    return [CiSpliceAi]
+if __name__ == "__main__":
+    main()
