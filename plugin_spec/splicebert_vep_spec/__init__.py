@@ -2,8 +2,9 @@
 
 A plugin is a module with functions marked ``@hookimpl``, named in an entry point of group ``splicebert_vep``. The
 functions return subclasses of ``Backend``, ``SpliceModel``, or objects of subclasses of
-``Scorer``, ``SequenceScorer``, ``InfoAdapter``, ``MergingAdapter``, ``TextAdapter``, ``TableAdapter``, ``JoinAdapter``
-and ``Command``. ``splicebert_vep_spec.testing`` holds tests that all of them have to pass.
+``Scorer``, ``SequenceScorer``, ``InfoAdapter``, ``ColumnAdapter``, ``MergingAdapter``, ``TextAdapter``,
+``TableAdapter``, ``JoinAdapter`` and ``Command``. ``splicebert_vep_spec.testing`` holds tests that all of them have to
+pass.
 """
 
 # ruff: noqa: F403, F405
@@ -17,7 +18,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "A", "Adapter", "AlignedBatch", "Allele", "AlleleReport", "Backend", "BackendInfo", "BackendOptions",
-    "BackendOutput", "Bases", "C", "CLS", "Command", "Edit", "FieldSpec", "G", "GeneContext", "IndexedTable",
+    "BackendOutput", "Bases", "C", "CLS", "ColumnAdapter", "Command", "Edit", "FieldSpec", "G", "GeneContext",
+    "IndexedTable",
     "InfoAdapter", "InfoField", "Interval", "JoinAdapter", "JoinQuery", "JoinRequest", "MASK", "MaskedSite", "Merger",
     "MergingAdapter", "N", "NEEDS", "NEEDS_HIDDEN", "NEEDS_MASKED", "NEEDS_PAIRS", "NUCLEOTIDES", "OpenJoin",
     "OperatingPoint", "PAD",

@@ -45,6 +45,18 @@ class InfoAdapter(Adapter):
         """Return values by INFO key: one per ALT for Number=A, any number for Number=. ; None is missing."""
 
 
+class ColumnAdapter(InfoAdapter):
+    """Render the outcomes of many records at a time as INFO fields with one value per ALT (Number=A): fast."""
+
+    @abstractmethod
+    def columns(self, reports: Sequence[RecordReport], run: RunInfo) -> Mapping[str, Sequence[Value]]:
+        """Return values by INFO key, one for each ALT of all records, in their order; None is missing."""
+
+    def render(self, report: RecordReport, run: RunInfo) -> Mapping[str, tuple[Value, ...]]:
+        """Return the values of one record."""
+        return {key: tuple(column) for key, column in self.columns([report], run).items()} if report.alleles else {}
+
+
 class MergingAdapter(Adapter):
     """Render a record's outcome into an INFO field that another program wrote, e.g. VEP's CSQ."""
 

@@ -266,7 +266,7 @@ class InfoField:
     entries: bool = False
 
 
-_ESCAPES = str.maketrans({",": "&", "|": "&", ";": "%3B", "=": "%3D"})
+_ESCAPES = {",": "&", "|": "&", ";": "%3B", "=": "%3D", **dict.fromkeys(" \t\n\r\v\f\x1c\x1d\x1e\x1f", "_")}
 _SPECIAL = re.compile(r"[,|;=\s]")
 _SPACE = re.compile(r"\s")
 
@@ -275,7 +275,11 @@ def escape_info(text: str) -> str:
     """Return text that can stand inside an INFO value: ``,`` and ``|`` become ``&``, as in VEP; ``;`` becomes ``%3B``,
     ``=`` ``%3D`` and white space ``_``.
     """
-    return _SPACE.sub("_", text.translate(_ESCAPES)) if _SPECIAL.search(text) else text
+    if not _SPECIAL.search(text):
+        return text
+    for special, written in _ESCAPES.items():
+        text = text.replace(special, written)
+    return text if text.isascii() else _SPACE.sub("_", text)
 
 
 def format_number(value: float) -> str:

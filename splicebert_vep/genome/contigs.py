@@ -100,6 +100,7 @@ def accession_assembly(name: str) -> str | None:
     return f"the assembly of {name}" if dot and version.isdecimal() and series in _SERIES else None
 
 
+@lru_cache(maxsize=65536)
 def refseq_accession(contig: str, assembly: str | None) -> str | None:
     """Return the accession with version that HGVS names a contig by, None where none is known.
 

@@ -126,6 +126,7 @@ class GeneIndex:
         self._contigs: dict[str, _ContigGenes] = {}  # those asked for
         self._gene = lru_cache(maxsize=_GENES_KEPT)(self._make_gene)
         self._remembered = lru_cache(maxsize=_SPANS_KEPT)(self._find_contexts)
+        self._rows = lru_cache(maxsize=_SPANS_KEPT)(self._find_rows)
 
     def has_contig(self, name: str) -> bool:
         """Tell whether there are genes on a contig, under any naming."""
@@ -172,8 +173,7 @@ class GeneIndex:
 
     def transcripts(self, contig: str, start: int, end: int) -> list[Transcript]:
         """Return the reported transcript of each gene that a span touches, by gene id; see ``contexts``."""
-        genes = sorted(self._touched(contig, start, end), key=lambda gene: (gene.gene_id, gene.start))
-        return [gene.transcript for gene in genes]
+        return [gene.transcript for gene in self._touched(contig, start, end)]
 
     def transcript(self, row: int) -> Transcript:
         """Return the reported transcript of the gene in a row of the table."""
@@ -205,8 +205,16 @@ class GeneIndex:
         return _Gene(here.table, row - here.first)
 
     def _touched(self, contig: str, start: int, end: int) -> list[_Gene]:
+        """Return the genes that a span touches, by gene id."""
+        return [self._gene(row) for row in self._rows(contig, start, end)]
+
+    def _find_rows(self, contig: str, start: int, end: int) -> tuple[int, ...]:
         name = self._names.find(contig)
-        return [self._gene(row) for row in self._on(name).rows(start, end)] if name is not None else []
+        if name is None:
+            return ()
+        here = self._on(name)
+        ids, starts = here.table.gene_ids, here.table.gene_start
+        return tuple(sorted(here.rows(start, end), key=lambda row: (ids[row - here.first], starts[row - here.first])))
 
     def _genes_named(self, gene_id: str, contig: str, start: int, end: int) -> list[_Gene]:
         """Return the genes of an id on a contig, of which there may be several, the nearest to a span first."""
@@ -218,7 +226,7 @@ class GeneIndex:
         return genes
 
     def _find_contexts(self, contig: str, start: int, end: int, shift: int) -> tuple[GeneContext, ...]:
-        genes = sorted(self._touched(contig, start, end + shift), key=lambda gene: (gene.gene_id, gene.start))
+        genes = self._touched(contig, start, end + shift)
         return tuple(found for gene in genes if (found := gene.context(start, end, shift)))
 
 
@@ -311,13 +319,20 @@ class _Sites:
 
     def nearest(self, start: int, end: int) -> int | None:
         """Return the smallest count from an edge to a span, None where there are no sites."""
-        first, last = bisect_right(self.at, start), bisect_left(self.at, end)
-        around = self.edges[max(0, first - 1) : last + 1]
+        first = bisect_right(self.at, start)
+        if end - start == 1:  # one base has an edge on its left, or on its right, or on both sides
+            left = start - self.at[first - 1] + 1 if first else None
+            right = self.at[first] - start if first < len(self.at) else None
+            return left if right is None else right if left is None or right < left else left
+        around = self.edges[max(0, first - 1) : bisect_left(self.at, end) + 1]
         return min((edge.distance(start, end) for edge in around), default=None)
 
     def nearer(self, start: int, end: int, than: int | None) -> _Edge | None:
         """Return the nearest edge with a smaller count that a span is beside: in its exon, or on its intron's side."""
         found: list[tuple[tuple[int, bool, int], _Edge]] = []
+        nearest = self.nearest(start, end)
+        if nearest is None or (than is not None and nearest >= than):
+            return None
         first, last = bisect_right(self.at, start), bisect_left(self.at, end)
         for walk in (range(first - 1, -1, -1), range(first, last), range(max(first, last), len(self.edges))):
             for edge in map(self.edges.__getitem__, walk):
@@ -350,6 +365,11 @@ class _Gene:
         self._starts, self._reach = starts, list(accumulate(ends, max))
 
         self._own = _of_transcript([exon for exon in self.exons if exon.reported])
+        self._own_starts = [exon.start for exon in self._own]
+        self._own_reach = list(accumulate((exon.end for exon in self._own), max))
+        self._own_intervals = {
+            exon: tuple(edge.site if edge else None for edge in _edges_of(exon)) for exon in self._own
+        }
         self._own_sites = _Sites((edge for exon in self._own for edge in exon.edges()), plus=plus)
         self._sites = _Sites((edge for exon in self.exons for edge in exon.edges()), plus=plus)
         others = (edge for exon in self.exons for edge in exon.edges() if edge not in self._own_sites)
@@ -369,7 +389,7 @@ class _Gene:
         here = self._settled(start, end, self._inner)
         nearest, region, exons, introns = self._in_transcript(*here)
         distance = self._own_sites.nearest(*here)
-        left, right = (edge.site if edge else None for edge in _edges_of(nearest))
+        left, right = self._own_intervals[nearest]
         if region in (UPSTREAM, DOWNSTREAM):
             limit = distance
         else:
@@ -432,20 +452,23 @@ class _Gene:
 
     def _in_transcript(self, start: int, end: int) -> tuple[_DistinctExon, str, str | None, str | None]:
         """Return the nearest exon of the reported transcript, the region, and numbers of touched exons and introns."""
-        own = self._own
-        touched = [i for i, exon in enumerate(own) if exon.touches(start, end)]
-        introns = [i for i, (left, right) in enumerate(pairwise(own)) if left.end < end and right.start > start]
+        own, starts = self._own, self._own_starts
+        behind = bisect_left(starts, end)  # the first exon after the span
+        touched = [i for i in range(bisect_right(self._own_reach, start), behind) if own[i].touches(start, end)]
+        first = max(0, bisect_right(starts, start) - 1)
+        introns = [i for i in range(first, min(behind, len(own) - 1)) if own[i].end < end and starts[i + 1] > start]
         numbers = self._numbers(touched, len(own)), self._numbers(introns, len(own) - 1)
         if touched:
             return own[touched[0 if self._plus else -1]], self._exonic_region(start, end), *numbers
-        before = [exon for exon in own if exon.end <= start]
-        after = [exon for exon in own if exon.start >= end]
-        if not before or not after:
-            outside = UPSTREAM if bool(after) == self._plus else DOWNSTREAM
-            return (before[-1] if before else after[0]), outside, *numbers
-        left, right = start - before[-1].end, after[0].start - end
+        before = next((own[i] for i in range(min(behind, len(own)) - 1, -1, -1) if own[i].end <= start), None)
+        after = own[behind] if behind < len(own) else None
+        if before is None or after is None:
+            exon = before or after
+            assert exon is not None
+            return exon, UPSTREAM if (after is not None) == self._plus else DOWNSTREAM, *numbers
+        left, right = start - before.end, after.start - end
         nearer_left = left < right or (left == right and self._plus)
-        return (before[-1] if nearer_left else after[0]), "intron", *numbers
+        return (before if nearer_left else after), "intron", *numbers
 
     def _numbers(self, found: Sequence[int], count: int) -> str | None:
         """Return numbers along the transcript, as VEP writes them: 2/5, 2-3/5."""

@@ -7,7 +7,7 @@ from functools import wraps
 from operator import attrgetter
 from typing import TypeVar
 
-from splicebert_vep_spec import GeneContext, InfoAdapter, InfoField, RecordReport, RunInfo, Value
+from splicebert_vep_spec import ColumnAdapter, GeneContext, InfoField, RecordReport, RunInfo, Value
 
 from ..settings import CONTEXT_FIELDS
 
@@ -67,7 +67,7 @@ def _keys(run: RunInfo) -> tuple[str, ...]:
     return tuple(line.key for line in _lines(run))
 
 
-class FlatAdapter(InfoAdapter):
+class FlatAdapter(ColumnAdapter):
     """Write ``SpliceBERT_<FIELD>`` with Number=A; with several genes all values come from one of them."""
 
     name = "flat"
@@ -77,13 +77,16 @@ class FlatAdapter(InfoAdapter):
         """Return one INFO line per field."""
         return _lines(run)
 
-    def render(self, report: RecordReport, run: RunInfo) -> Mapping[str, tuple[Value, ...]]:
-        """Return one value per ALT for every key; nothing where there is no ALT."""
-        ids = score_ids(run)
-        per_alt = []
-        for allele in report.alleles:
-            first = allele.contexts[0]
-            genes = None if first.context is None else len(allele.contexts)
-            scores = map(first.values.get, ids)
-            per_alt.append((*scores, *context_values(first.context), genes, first.status))
-        return dict(zip(_keys(run), zip(*per_alt, strict=True), strict=False))  # without ALT there are no columns
+    def columns(self, reports: Sequence[RecordReport], run: RunInfo) -> Mapping[str, Sequence[Value]]:
+        """Return one value per ALT for every key."""
+        alleles = [allele for report in reports for allele in report.alleles]
+        firsts = [allele.contexts[0] for allele in alleles]
+        found = [first.values for first in firsts]
+        places = zip(*[context_values(first.context) for first in firsts], strict=True)
+        columns: list[Sequence[Value]] = [
+            *([values.get(name) for values in found] for name in score_ids(run)),
+            *(places if firsts else [()] * len(CONTEXT_IDS)),
+            [None if one.contexts[0].context is None else len(one.contexts) for one in alleles],
+            [first.status for first in firsts],
+        ]
+        return dict(zip(_keys(run), columns, strict=True))

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from splicebert_vep_spec import (
     Adapter,
+    ColumnAdapter,
     InfoAdapter,
     InfoField,
     Merger,
@@ -259,7 +260,7 @@ class _Renderer:
         self,
         adapter: InfoAdapter | Merger,
         origin: Origin,
-        encoder: InfoEncoder,
+        run: RunInfo,
         fields: Sequence[InfoField],
         *,
         merging: bool,
@@ -267,16 +268,28 @@ class _Renderer:
         self.merging = merging
         self.fields = fields
         self._origin = origin
-        self._encoder = encoder
-        self._render: Callable[..., Mapping[str, tuple[Value, ...]]] = adapter.render
+        self._run = run
+        self._encoder = InfoEncoder(fields)
+        self._adapter = adapter
 
     def items(self, reports: Sequence[RecordReport], given: Iterable[RunInfo | Mapping[str, str]]) -> list[bytes]:
         """Return the INFO items of each record; an adapter is given the run too, a merger the record's own INFO."""
+        counts = [len(report.alleles) for report in reports]
+        adapter = self._adapter
         try:
+            if isinstance(adapter, ColumnAdapter):
+                with self._origin.guarding("columns"):
+                    columns = dict(adapter.columns(reports, self._run))
+                    found = {len(column) for column in columns.values()}
+                if found - {sum(counts)}:
+                    needed = f"{sum(counts)} values of each key, one for each ALT"
+                    raise self._origin.broken("columns", needed=needed, found=f"columns of {sorted(found)} values")
+                return self._encoder.texts(columns, counts)
+            render: Callable[..., Mapping[str, tuple[Value, ...]]] = adapter.render
             with self._origin.guarding("render", passing=(UnfitError,)):
                 return [
-                    self._encoder.text(dict(self._render(report, other)), len(report.alleles))
-                    for report, other in zip(reports, given, strict=False)
+                    self._encoder.text(dict(render(report, other)), count)
+                    for report, other, count in zip(reports, given, counts, strict=False)
                 ]
         except UnfitError as unfit:
             raise self._origin.broken("render", needed=unfit.needed, found=unfit.found) from unfit
@@ -329,8 +342,7 @@ def _renderers(
                 one = f"use one of them at a time; {remedy(origin.plugin)}"
                 raise PluginError(problem, where=f"hook {origin.hook}, --emit", remedy=one)
             owners[field.key] = origin
-        encoder = InfoEncoder(fields)
-        renderers.append(_Renderer(renderer, origin, encoder, fields, merging=isinstance(adapter, MergingAdapter)))
+        renderers.append(_Renderer(renderer, origin, run, fields, merging=isinstance(adapter, MergingAdapter)))
     stale = [key for key, field in known.items() if key not in owners and _MERGED.search(field.description)]
     if adapters and stale:
         raise SettingsError(

@@ -33,13 +33,15 @@ class RowCodec:
         self.space = space
         self._plan = plan
         self._fields = tuple(field_of(column) for column in space.columns)
-        whole = {name for planned in plan.scorers for name in planned.fields if planned.is_integer(name)}
         asked = {field.id for field in plan.fields}
-        self._read = [
-            (i, field, field in whole)
+        read = [
+            (i, field)
             for i, field in enumerate(self._fields)
             if field not in ABOUT_WINDOW and (field in asked or field == CHOICE)
         ]
+        self._read, self._rows = tuple(field for _, field in read), [i for i, _ in read]
+        whole = {name for planned in plan.scorers for name in planned.fields if planned.is_integer(name)}
+        self._whole = [field for field in self._read if field in whole]
         self._choice_asked = CHOICE in asked
         self._n_frac = self._fields.index(N_FRAC.id)
 
@@ -59,12 +61,13 @@ class RowCodec:
     def _outcome(self, context: GeneContext, row: StoredScores, choosing: bool) -> ScoredContext:
         if row.status == Status.N_CONTEXT:
             return skipped_outcome(context, Skipped(Status.N_CONTEXT, row.reason))
-        values: dict[str, Value] = {}
-        for i, field, whole in self._read:
-            if field == CHOICE and not choosing and not self._choice_asked:
-                continue  # a plain run has no KL_CTX there
-            value = row.values[i]
-            values[field] = int(value) if whole and value is not None else value
+        stored = row.values
+        values: dict[str, Value] = dict(zip(self._read, [stored[i] for i in self._rows], strict=True))
+        for field in self._whole:
+            if (value := values[field]) is not None:
+                values[field] = int(value)
+        if not choosing and not self._choice_asked:
+            values.pop(CHOICE, None)  # a plain run has no KL_CTX there
         return scored_outcome(context, values, {N_FRAC.id: row.values[self._n_frac]}, self._plan)
 
 
@@ -108,7 +111,7 @@ class StoredScoring:
         """
         found = self.find_known(alleles)
         missing = [i for i, outcome in enumerate(found) if outcome is None]
-        self.known += sum(bool(stored_rows(outcome, self._own)) for outcome in found if outcome)
+        self.known += sum(is_stored(outcome) for outcome in found if outcome)
         done = 0
         while done < len(missing):
             batch = missing[done : done + self._batch]
@@ -124,7 +127,8 @@ class StoredScoring:
 
     def find_known(self, alleles: Sequence[Allele]) -> list[Outcomes | None]:
         """Return the outcomes that the store has of each allele; None where it has to be scored."""
-        found: list[Outcomes | None] = [(self.unstored or {}).get(allele) for allele in alleles]
+        known = self.unstored
+        found: list[Outcomes | None] = [known.get(one) for one in alleles] if known else [None] * len(alleles)
         asked: dict[int, Sequence[GeneContext]] = {}
         for i, allele in enumerate(alleles):
             genes, why = genes_of(allele, self._genes, self._reference, self._shape)
@@ -156,20 +160,28 @@ class StoredScoring:
         return AlleleKey(self._reference.md5(allele.contig), allele.start, allele.ref, allele.alt)
 
 
-def stored_rows(outcome: Sequence[ScoredContext], codec: RowCodec) -> list[StoredScores]:
-    """Return the rows of an allele, one per gene; none where a status is not to be stored."""
+def is_stored(outcome: Sequence[ScoredContext]) -> bool:
+    """Tell whether a store takes an allele: every status is one of ``STORED``, and the genes can be told apart.
+
+    An annotation may have a transcript twice at one place.
+    """
     if any(one.context is None or one.status not in STORED for one in outcome):
+        return False
+    return len(outcome) == 1 or len(set(gene_keys([one.context for one in outcome if one.context]))) == len(outcome)
+
+
+def stored_rows(outcome: Sequence[ScoredContext], codec: RowCodec) -> list[StoredScores]:
+    """Return the rows of an allele, one per gene; none where a store does not take it."""
+    if not is_stored(outcome):
         return []
     names = gene_keys([one.context for one in outcome if one.context])
-    if len(set(names)) < len(names):  # an annotation that has a transcript twice at one place
-        return []
     return [codec.row(name, one) for name, one in zip(names, outcome, strict=True)]
 
 
 def gene_keys(contexts: Sequence[GeneContext]) -> list[str]:
     """Return a name for each gene of an allele: its id, and where annotations have an id twice, its transcript too."""
     ids = [context.gene_id for context in contexts]
-    if len(set(ids)) == len(ids):
+    if len(ids) == 1 or len(set(ids)) == len(ids):
         return ids
     return [
         context.gene_id if ids.count(context.gene_id) == 1 else f"{context.gene_id} {context.transcript_id}"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import NamedTuple, Protocol
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -92,10 +93,15 @@ class Pipeline:
     def report(self, records: Sequence[Record]) -> list[RecordReport]:
         """Return one report per record, in order."""
         alleles = [self.alleles(record) for record in records]
-        distinct = list(dict.fromkeys(allele for found in alleles for allele in found if isinstance(allele, Allele)))
-        by_allele = dict(zip(distinct, self.outcomes(distinct), strict=True))
-        both = zip(records, alleles, strict=True)
-        return [self._record_report(record, found, by_allele) for record, found in both]
+        number: dict[Allele, int] = {}
+        numbered = [
+            [allele if isinstance(allele, Skipped) else number.setdefault(allele, len(number)) for allele in found]
+            for found in alleles
+        ]
+        distinct = list(number)
+        outcomes = self.outcomes(distinct)
+        both = zip(records, numbered, strict=True)
+        return [self._record_report(record, found, distinct, outcomes) for record, found in both]
 
     def outcomes(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]:
         """Return the outcomes of normalised alleles, with their HGVS names."""
@@ -106,16 +112,18 @@ class Pipeline:
         if outcomes[0].context is None:
             return outcomes
         fetch = partial(self.reference.fetch, allele.contig)
-        shift = changes.placements(allele, fetch)[1].start - allele.start
+        end = changes.placements(allele, fetch)[1].end
         hgvsg = genomic_name(allele, self.reference.assembly, fetch)
-        hgvsc: dict[str, str] = {}
-        for transcript in self.genes.transcripts(allele.contig, allele.start, allele.end + shift):
-            if name := transcript_name(allele, transcript, fetch):
-                hgvsc[transcript.gene_id] = name
-        contexts = (outcome.context for outcome in outcomes)
+        hgvsc = {
+            transcript.gene_id: name
+            for transcript in self.genes.transcripts(allele.contig, allele.start, end)
+            if (name := transcript_name(allele, transcript, fetch))
+        }
         return tuple(
-            replace(outcome, context=gene and replace(gene, hgvsc=hgvsc.get(gene.gene_id), hgvsg=hgvsg))
-            for outcome, gene in zip(outcomes, contexts, strict=True)
+            ScoredContext(
+                gene and _with_names(gene, hgvsc.get(gene.gene_id), hgvsg), one.status, one.reason, one.values
+            )
+            for one, gene in ((one, one.context) for one in outcomes)
         )
 
     def skipped_outcomes(
@@ -162,18 +170,26 @@ class Pipeline:
         return Span(contig, start + prefix, start + len(record.ref) - suffix)
 
     def _record_report(
-        self, record: Record, found: Sequence[Allele | Skipped], outcomes: Mapping[Allele, tuple[ScoredContext, ...]]
+        self,
+        record: Record,
+        found: Sequence[int | Skipped],
+        alleles: Sequence[Allele],
+        outcomes: Sequence[tuple[ScoredContext, ...]],
     ) -> RecordReport:
+        """Return the report of a record whose alleles are given by their numbers."""
         reports = [
-            AlleleReport(alt, None, self._skipped(record, number, allele))
-            if isinstance(allele, Skipped)
-            else AlleleReport(alt, allele, _counted_from(record.pos, allele, outcomes[allele], self.offsets))
-            for number, (alt, allele) in enumerate(zip(record.alts, found, strict=True))
+            AlleleReport(alt, None, self._skipped(record, number, one))
+            if isinstance(one, Skipped)
+            else AlleleReport(alt, alleles[one], _counted_from(record.pos, alleles[one], outcomes[one], self.offsets))
+            for number, (alt, one) in enumerate(zip(record.alts, found, strict=True))
         ]
         return RecordReport(record.chrom, record.pos, record.id, record.ref, tuple(reports))
 
     def alleles(self, record: Record) -> list[Allele | Skipped]:
         """VCF record -> alleles; what takes REF's length is done once, however many ALTs there are."""
+        if len(record.alts) == 1 and changes.is_snv(record.ref, alt := record.alts[0]):  # nearly always
+            contig = self._contig(record)
+            return [contig if isinstance(contig, Skipped) else Allele(contig, record.pos - 1, record.ref, alt)]
         skipped = [changes.classify(record.ref, alt) for alt in record.alts]
         if all(skipped):
             return [one for one in skipped if one]
@@ -209,6 +225,17 @@ class Pipeline:
         return self.reference.fetch(contig, start, start + len(record.ref)).decode("ascii") if start >= 0 else ""
 
 
+_unnamed: Callable[[GeneContext], tuple[Any, ...]] = attrgetter(
+    *[field.name for field in fields(GeneContext) if field.name not in ("hgvsc", "hgvsg")]
+)
+
+
+def _with_names(context: GeneContext, hgvsc: str | None, hgvsg: str | None) -> GeneContext:
+    """Do what ``dataclasses.replace`` does in a third of its time, of which every allele takes some."""
+    values = (*_unnamed(context), hgvsc, hgvsg)
+    return GeneContext(*values)
+
+
 class Span(NamedTuple):
     """A stretch of a contig under the FASTA's name, 0-based half-open."""
 
@@ -226,8 +253,10 @@ class Located(NamedTuple):
 
 def genes_of(allele: Allele, genes: GeneIndex, reference: Reference, shape: WindowShape) -> Located:
     """Alleles -> gene & strand."""
-    _, last = changes.placements(allele, partial(reference.fetch, allele.contig))
-    found = genes.contexts(allele.contig, allele.start, allele.end, last.start - allele.start)
+    shift = 0
+    if not (allele.ref and allele.alt):
+        shift = changes.placements(allele, partial(reference.fetch, allele.contig))[1].start - allele.start
+    found = genes.contexts(allele.contig, allele.start, allele.end, shift)
     too_long = windows.check_length(max(len(allele.ref), len(allele.alt)), shape)
     return Located(
         found, too_long or (None if found else Skipped(Status.NO_GENE, "no gene of the annotation overlaps"))
@@ -463,7 +492,7 @@ def scored_outcome(
     context: GeneContext, values: Mapping[str, Value], about: Mapping[str, Value], plan: ScorePlan
 ) -> ScoredContext:
     """Return the outcome of a scored allele: NOT_APPLICABLE where it has none of the requested scores."""
-    if all(values[field.id] is None for field in plan.fields if field.id in values):
+    if not any(values.get(field.id) is not None for field in plan.fields):
         reason = "none of the requested scores is defined for this allele"
         return ScoredContext(context, Status.NOT_APPLICABLE, reason, values)
     return ScoredContext(context, Status.OK, "", {**values, **about})

@@ -23,12 +23,17 @@ Fetch = Callable[[int, int], bytes]
 """Upper-case reference bases of [start, end), 0-based half-open, on the forward strand of one contig."""
 
 
+def is_snv(ref: str, alt: str) -> bool:
+    """Tell whether a REF/ALT pair is two upper-case bases that differ, as most are."""
+    return ref in _ACGT and alt in _ACGT and ref != alt
+
+
 def classify(ref: str, alt: str) -> Skipped | None:
     """Tell why a REF/ALT pair cannot be scored whatever the reference says, or None when it can.
 
     Case is ignored. The order of the checks is that of ``Status``.
     """
-    if ref in _ACGT and alt in _ACGT and ref != alt:  # an SNV, as most are
+    if is_snv(ref, alt):
         return None
     if alt == ".":
         return Skipped(Status.NO_ALT, "ALT is '.'")

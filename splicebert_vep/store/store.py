@@ -11,7 +11,7 @@ import math
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
@@ -32,6 +32,7 @@ _MAGIC = b"SQLite format 3\x00"
 _WAIT = 300.0  # seconds for another writer
 _CACHE = 65536  # KiB: room for the inner pages of many millions of rows
 _BLOCK = 512  # alleles in one statement
+_NAMES_KEPT = 1 << 16  # of genes and of words of scores
 _PROVEN = 1 << 46  # ids from here on are digests of what they stand for; those of version 0.1 count from 1
 # AUTOINCREMENT: after a prune no new space gets an id that another process still holds.
 _SCHEMA = """
@@ -232,7 +233,7 @@ class ScoreStore:
         self._space_ids: dict[Space, int] = {}
         self._contig_ids: dict[tuple[Space, str], int] = {}
         self._gene_ids: dict[str, int] = {}
-        self._genes: dict[int, str] = {}
+        self._names: dict[int, str] = {}
 
     def __enter__(self) -> ScoreStore:
         return self
@@ -321,7 +322,7 @@ class ScoreStore:
             self._space_ids.clear()
             self._contig_ids.clear()
             self._gene_ids.clear()
-            self._genes.clear()
+            self._names.clear()
             raise
         return len(new)
 
@@ -415,11 +416,11 @@ class ScoreStore:
             _, start, ref, alt = keys[i]
             parameters += (start, f"{ref}>{alt}")
         rows = self.select(_lookup(len(block)), (*parameters, contig))
-        decoded, genes = self._decoded(contig, rows, space), self._genes
+        decoded, names = self._decoded(contig, rows, space), self._names
         for (start, change, gene, status, reason, _, _, i), row in zip(rows, decoded, strict=True):
             if (start, change) != (keys[block[i]].start, keys[block[i]].change):  # a flipped bit in an inner page
                 raise damaged(self.path, f"a row at {start} {change} (0-based) in the wrong place")
-            name = genes.get(gene) or self._gene(gene)
+            name = names.get(gene) or self._gene(gene)
             found[block[i]].append(StoredScores(name, status, reason or "", row))
 
     def _encoded(self, contig: int, key: AlleleKey, one: StoredScores) -> tuple[object, ...]:
@@ -449,28 +450,17 @@ class ScoreStore:
                 or crc32(data, crc32(f"{contig} {start} {change} {gene} {status} {reason}".encode())) != seal
             ):
                 raise damaged(self.path, f"a row at {start} {change} (0-based) that is not as it was written")
-        blobs = [row[5] for row in rows]
-        values = np.frombuffer(b"".join(blobs), "<f8").reshape(-1, columns)
-        partial = iter(np.isnan(values).any(axis=1).tolist())
-        each = iter(values.tolist())
-        found: list[tuple[float | str | None, ...]] = [
-            none
-            if not data
-            else tuple([None if value != value else value for value in next(each)])
-            if next(partial)
-            else tuple(next(each))
-            for data in blobs
-        ]
-        return [self._spelled(row, texts) for row in found] if texts else found
-
-    def _spelled(self, row: tuple[float | str | None, ...], texts: Sequence[int]) -> tuple[float | str | None, ...]:
-        """Put words in place of their numbers."""
-        values = list(row)
+        values = np.frombuffer(b"".join([row[5] for row in rows]), "<f8").reshape(-1, columns)
+        missing = np.isnan(values)
+        spelled = values.astype(object)
         for i in texts:
-            number = values[i]
-            if isinstance(number, float):
-                values[i] = self._genes.get(int(number)) or self._gene(int(number))
-        return tuple(values)
+            there = np.flatnonzero(~missing[:, i])
+            numbers = values[there, i].astype(np.int64).tolist()
+            self._know_names(set(numbers))
+            spelled[there, i] = [self._names[number] for number in numbers]
+        spelled[missing] = None
+        each = iter(spelled.tolist())
+        return [tuple(next(each)) if row[5] else none for row in rows]
 
     def _space_id(self, space: Space) -> int | None:
         if space not in self._space_ids:
@@ -508,15 +498,26 @@ class ScoreStore:
         return number
 
     def _gene(self, number: int) -> str:
-        if number not in self._genes:
-            self._genes.update(self.select("SELECT id, name FROM genes WHERE id = ?", (number,)))
-            name = self._genes.get(number)
-            if not isinstance(name, str) or not _proves(number, name):
-                self._genes.pop(number, None)
-                raise damaged(self.path, f"gene {name} that is not as it was written")
-        return self._genes[number]
+        self._know_names({number})
+        return self._names[number]
+
+    def _know_names(self, numbers: Set[int]) -> None:
+        """Read the names of genes, and words of scores, that are not at hand; raises StoreError for a damaged one."""
+        if len(self._names) > _NAMES_KEPT:
+            self._names.clear()
+        unknown = sorted(number for number in numbers if number not in self._names)
+        for first in range(0, len(unknown), _BLOCK):
+            asked = unknown[first : first + _BLOCK]
+            found = dict(self.select(f"SELECT id, name FROM genes WHERE id IN ({','.join('?' * len(asked))})", asked))
+            for number in asked:
+                name = found.get(number)
+                if not isinstance(name, str) or not _proves(number, name):
+                    raise damaged(self.path, f"gene {name} that is not as it was written")
+            self._names.update(found)
 
     def _made_gene(self, name: str) -> int:
+        if len(self._gene_ids) > _NAMES_KEPT:
+            self._gene_ids.clear()
         if name not in self._gene_ids:
             row = self._connection.execute("SELECT id FROM genes WHERE name = ?", (name,)).fetchone()
             number = row[0] if row else _content_id(name)

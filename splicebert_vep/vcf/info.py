@@ -8,6 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
 
 from splicebert_vep_spec import InfoField, Value, escape_info, format_number
 from splicebert_vep_spec.values import FLOAT_MAX, INTEGER_MAX, INTEGER_MIN, info_problem, is_text
@@ -89,6 +93,94 @@ class InfoEncoder:
             problem = info_problem(self._fields.get(key), values, alts) or "entries without ';', tab or line break"
             raise UnfitError(problem, f"{key} with {values!r}") from error
         return ";".join(items).encode("utf-8", "surrogateescape")
+
+    def texts(self, columns: Mapping[str, Sequence[Value]], alts: Sequence[int]) -> list[bytes]:
+        """Return what ``text`` does for many records, printed column by column.
+
+        Args:
+            columns: of fields with Number=A, one value for each ALT of all records.
+            alts: number of ALT alleles of each record.
+
+        Raises:
+            UnfitError: as ``text``.
+        """
+        ends = list(accumulate(alts))
+        total = ends[-1] if ends else 0
+        try:
+            if not all(self._plans[key][2] for key in columns):
+                raise ValueError("a field that has not one value per ALT")
+            cells = [_cells(*self._plans[key][:2], column) for key, column in columns.items()]
+            rows = [";".join(filter(None, row)) for row in zip(*cells, strict=True)] if cells else [""] * total
+        except (KeyError, TypeError, ValueError):
+            rows = None  # every record is printed by itself, and the first that is unfit says why
+        found = []
+        for end, count in zip(ends, alts, strict=True):
+            if rows is not None and count == 1:
+                found.append(rows[end - 1].encode("utf-8", "surrogateescape"))
+            else:
+                one = {key: tuple(column[end - count : end]) for key, column in columns.items()} if count else {}
+                found.append(self.text(one, count))
+        return found
+
+
+_SMALL = 0.001  # below it a number is printed with 6 significant digits
+_UNIT = 10_000  # of the fourth decimal
+_BETWEEN = "\x01"  # texts that are escaped together; it is no white space
+_MANY = 8  # values for each distinct one
+
+
+def _cells(begin: str, show: Callable[[Value], str], column: Sequence[Value]) -> Sequence[str]:
+    """Return the items of a field, one for each value; empty where it is missing."""
+    kinds = set(map(type, column))
+    if show is _float:
+        if kinds <= {float, type(None)}:
+            return _float_cells(begin, column)
+    elif len(column) >= _MANY * len(distinct := set(column)) and len(kinds - {type(None)}) == 1:
+        texts = {value: "" if value is None else begin + show(value) for value in distinct}
+        return [texts[value] for value in column]
+    elif show is _text:
+        return _text_cells(begin, column)
+    return ["" if value is None else begin + show(value) for value in column]
+
+
+@lru_cache(maxsize=64)
+def _decimals(begin: str) -> NDArray[np.object_]:
+    """Return the items of 0 to 1 in steps of the fourth decimal."""
+    return np.array([f"{begin}{i / _UNIT:.4f}" for i in range(_UNIT + 1)], dtype=object)
+
+
+def _float_cells(begin: str, column: Sequence[Value]) -> list[str]:
+    """Return items of floats and None as ``format_number`` prints them, all that have the same format at a time."""
+    values = np.array(column, dtype=np.float64)  # None becomes NaN
+    sizes = np.abs(values)
+    if np.isnan(sizes).sum() != column.count(None) or (sizes > FLOAT_MAX).any():
+        raise ValueError("a value that no VCF can hold")
+    cells = np.full(len(column), "", dtype=object)
+    cells[sizes == 0] = f"{begin}0"
+    decimals, small = sizes >= _SMALL, (sizes < _SMALL) & (sizes > 0)
+    if len(column) >= _MANY:
+        units = values * _UNIT
+        known = decimals & (values > 0) & (values <= 1)
+        known &= np.abs(units - np.floor(units) - 0.5) > 1e-6  # there the last bits tell whether it is rounded up
+        cells[known] = _decimals(begin)[np.rint(units[known]).astype(np.int64)]
+        decimals &= ~known
+    for form, chosen in ((".4f", decimals), (".6g", small)):
+        at = np.flatnonzero(chosen)
+        if len(at):
+            printed = f"{begin}%{form};" * len(at) % tuple(values[at].tolist())
+            cells[at] = printed.split(";")[:-1]
+    found: list[str] = cells.tolist()
+    return found
+
+
+def _text_cells(begin: str, column: Sequence[Value]) -> list[str]:
+    """Return items of texts and None as ``_text`` prints them."""
+    texts = [value for value in column if value is not None]
+    joined = _BETWEEN.join(map(str.__str__, texts))  # TypeError where one is no text
+    if joined.count(_BETWEEN) != len(texts) - 1:
+        return ["" if value is None else begin + _text(value) for value in column]
+    escaped = iter(escape_info(_checked(joined)).split(_BETWEEN))
+    return ["" if value is None else begin + (next(escaped) or ".") for value in column]
 
 
 def _printer(field: InfoField) -> Callable[[Value], str]:

@@ -43,10 +43,10 @@ class VcfRecord:
     """A record, split no further than its INFO column.
 
     ``pos`` is 1-based as in VCF; ``alts`` is empty when ALT is ``.``; ``number`` is the 1-based place of the record in
-    its file; ``eol`` is the end of its line.
+    its file; ``eol`` is the end of its line; ``size`` is the length of its line in bytes.
     """
 
-    __slots__ = ("_columns", "_header_lines", "_source", "alts", "chrom", "eol", "id", "number", "pos", "ref")
+    __slots__ = ("_columns", "_header_lines", "_source", "alts", "chrom", "eol", "id", "number", "pos", "ref", "size")
 
     def __init__(self, line: bytes, number: int, source: str = "", header_lines: int | None = 0) -> None:
         """Split a line with its end; raises VcfError for fewer than 8 columns, or if POS is no whole number.
@@ -54,6 +54,7 @@ class VcfRecord:
         ``source`` and ``header_lines`` (before the first record; None for BCF, which has no lines) are for messages.
         """
         self.number = number
+        self.size = len(line)
         self._source = source
         self._header_lines = header_lines
         self.eol = b"\r\n" if line.endswith(b"\r\n") else b"\n"
@@ -78,11 +79,6 @@ class VcfRecord:
         if self._header_lines is None:
             return f"{self._source}: record {self.number}"
         return f"{self._source}:{self._header_lines + self.number}"
-
-    @property
-    def size(self) -> int:
-        """The bytes of all columns, those of the samples included."""
-        return sum(map(len, self._columns))
 
     def columns(self) -> list[bytes]:
         """Return the first 8 columns and, where there are more, the rest as one, without line end."""
