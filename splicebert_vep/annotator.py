@@ -165,10 +165,7 @@ _EXPECTED = 0.1  # share of ALTs; the build guard stops at as many mismatches, b
 _DOUBTS = {Status.REF_MISMATCH: "is it the right FASTA", Status.NO_CONTIG: "does the FASTA lack contigs of the VCF"}
 
 
-def _in_region(records: Iterable[R], region: Region | None, reference: Reference) -> Iterator[R]:
-    if region is None:
-        yield from records
-        return
+def _in_region(records: Iterable[R], region: Region, reference: Reference) -> Iterator[R]:
     contig = reference.find(region.chrom)
     for record in records:
         same = record.chrom == region.chrom or (contig is not None and reference.find(record.chrom) == contig)
@@ -408,7 +405,7 @@ class Annotator:
                 raise SettingsError(problem, found=where.chrom)
             passes = bool(self.plan.needs) + bool(self.delta.provenance)
             meter = Meter(progress, reader.share_read, passes)
-            records = meter.count(_in_region(reader, where, self.reference))
+            records = meter.count(_in_region(reader, where, self.reference) if where else reader)
             chunks = GuardedChunks(records, self.settings.chunk_records, self.guard(contigs))
             self.plugins.run_started(run)
             held, lengths = chunks.held(), self.reference.lengths

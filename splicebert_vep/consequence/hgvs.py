@@ -28,6 +28,7 @@ from ..sequence.tokens import other_strand
 from ..variants import Variant
 
 _TRANSCRIPTS_KEPT = 256
+_OTHER = {base: other_strand(base) for base in "ACGT"}
 
 Label = Callable[[int], str | None]
 """Position of a 0-based base of the forward strand as a name has it; None where the sequence does not have it."""
@@ -187,6 +188,9 @@ def _described(allele: Allele, plus: bool, within: tuple[int, int] | None, label
     ref, alt = allele.ref, allele.alt
     if not ref:
         return _inserted(allele, plus, within, label, fetch)
+    if len(ref) == len(alt) == 1:
+        position = label(allele.start)
+        return position and f"{position}{ref if plus else _OTHER[ref]}>{alt if plus else _OTHER[alt]}"
     start = allele.start if alt else _farthest(allele, plus, within, 0, fetch)
     span = None if start is None else _span(start, start + len(ref), plus, label)
     if span is None:
@@ -195,8 +199,6 @@ def _described(allele: Allele, plus: bool, within: tuple[int, int] | None, label
         return f"{span}del"
     if not plus:
         ref, alt = other_strand(ref), other_strand(alt)
-    if len(ref) == len(alt) == 1:
-        return f"{span}{ref}>{alt}"
     return f"{span}inv" if alt == other_strand(ref) else f"{span}delins{alt}"
 
 

@@ -301,16 +301,18 @@ class _Sites:
         longest: dict[tuple[int, bool], _Edge] = {}
         for edge in edges:
             key = edge.at, edge.far > edge.at
-            longest[key] = max(longest.get(key, edge), edge, key=lambda one: abs(one.far - one.at))
-        self._plus = plus
+            known = longest.get(key)
+            if known is None or abs(edge.far - edge.at) > abs(known.far - known.at):
+                longest[key] = edge
+        self._plus, self._longest = plus, longest
         self.edges = sorted(longest.values())
         self.at = [edge.at for edge in self.edges]
-        sites = sorted((edge.site.start, edge.is_donor(plus=plus)) for edge in self.edges)
+        sites = sorted((at - _SITE if after else at, after != plus) for at, after in longest)  # and whether donors
         self._starts, self._donors = [start for start, _ in sites], [donor for _, donor in sites]
 
-    def __contains__(self, edge: _Edge) -> bool:
-        at = bisect_left(self.at, edge.at)
-        return any(one.at == edge.at and (one.far > one.at) == (edge.far > edge.at) for one in self.edges[at : at + 2])
+    def without(self, other: _Sites) -> _Sites:
+        """Return the sites that another gene, or a transcript of this one, does not have."""
+        return _Sites((edge for key, edge in self._longest.items() if key not in other._longest), plus=self._plus)
 
     def hit(self, start: int, end: int) -> str | None:
         """Return of which kind the dinucleotides are that a span touches: donor, acceptor, both or None."""
@@ -367,13 +369,9 @@ class _Gene:
         self._own = _of_transcript([exon for exon in self.exons if exon.reported])
         self._own_starts = [exon.start for exon in self._own]
         self._own_reach = list(accumulate((exon.end for exon in self._own), max))
-        self._own_intervals = {
-            exon: tuple(edge.site if edge else None for edge in _edges_of(exon)) for exon in self._own
-        }
         self._own_sites = _Sites((edge for exon in self._own for edge in exon.edges()), plus=plus)
         self._sites = _Sites((edge for exon in self.exons for edge in exon.edges()), plus=plus)
-        others = (edge for exon in self.exons for edge in exon.edges() if edge not in self._own_sites)
-        self._other_sites = _Sites(others, plus=plus)
+        self._other_sites = self._sites.without(self._own_sites)
         #: Where an exon of the reported transcript meets an intron.
         self._inner = {edge for pair in pairwise(self._own) for edge in (pair[0].end, pair[1].start)}
 
@@ -389,7 +387,7 @@ class _Gene:
         here = self._settled(start, end, self._inner)
         nearest, region, exons, introns = self._in_transcript(*here)
         distance = self._own_sites.nearest(*here)
-        left, right = self._own_intervals[nearest]
+        left, right = (edge.site if edge else None for edge in _edges_of(nearest))
         if region in (UPSTREAM, DOWNSTREAM):
             limit = distance
         else:

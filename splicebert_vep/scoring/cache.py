@@ -51,14 +51,18 @@ class RowCodec:
 
     def outcomes(self, contexts: Sequence[GeneContext], rows: Sequence[StoredScores]) -> Outcomes | None:
         """Return an allele's outcomes in its genes, in the order of flat output; None where a gene has no row."""
+        if len(contexts) == 1 and len(rows) == 1 and rows[0].gene == contexts[0].gene_id:  # nearly always
+            return (self._outcome(contexts[0], rows[0], choosing=False),)
         by_gene = {row.gene: row for row in rows}
         names = gene_keys(contexts)
         if not by_gene.keys() >= set(names):
             return None
         choosing = needs_choice(contexts)
-        return in_order([self._outcome(c, by_gene[name], choosing) for c, name in zip(contexts, names, strict=True)])
+        return in_order(
+            [self._outcome(c, by_gene[name], choosing=choosing) for c, name in zip(contexts, names, strict=True)]
+        )
 
-    def _outcome(self, context: GeneContext, row: StoredScores, choosing: bool) -> ScoredContext:
+    def _outcome(self, context: GeneContext, row: StoredScores, *, choosing: bool) -> ScoredContext:
         if row.status == Status.N_CONTEXT:
             return skipped_outcome(context, Skipped(Status.N_CONTEXT, row.reason))
         stored = row.values

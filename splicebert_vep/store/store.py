@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -411,14 +411,11 @@ class ScoreStore:
         self, contig: int, block: Sequence[int], keys: Sequence[AlleleKey], space: Space,
         found: list[list[StoredScores]],
     ) -> None:  # fmt: skip
-        parameters: list[object] = []
-        for i in block:
-            _, start, ref, alt = keys[i]
-            parameters += (start, f"{ref}>{alt}")
-        rows = self.select(_lookup(len(block)), (*parameters, contig))
+        asked = [(keys[i].start, keys[i].change) for i in block]
+        rows = self.select(_lookup(len(block)), (*chain.from_iterable(asked), contig))
         decoded, names = self._decoded(contig, rows, space), self._names
         for (start, change, gene, status, reason, _, _, i), row in zip(rows, decoded, strict=True):
-            if (start, change) != (keys[block[i]].start, keys[block[i]].change):  # a flipped bit in an inner page
+            if (start, change) != asked[i]:  # a flipped bit in an inner page
                 raise damaged(self.path, f"a row at {start} {change} (0-based) in the wrong place")
             name = names.get(gene) or self._gene(gene)
             found[block[i]].append(StoredScores(name, status, reason or "", row))
