@@ -44,7 +44,7 @@ from .models import (
     SpliceModel,
     T,
 )
-from .outputs import InfoAdapter, Merger, MergingAdapter, RunInfo, TableAdapter, TextAdapter
+from .outputs import ColumnAdapter, InfoAdapter, Merger, MergingAdapter, RunInfo, TableAdapter, TextAdapter
 from .values import (
     INFO_FIELD_NEEDED,
     NAME_NEEDED,
@@ -595,6 +595,14 @@ class InfoAdapterConformance(_AdapterConformance):
     def test_it_renders_what_it_declares(self) -> None:
         reports = sample_reports(self.run)
         _check_declared(list(self._item.header(self.run)), self.rendered(reports), reports)
+
+    def test_columns_are_those_of_the_records_one_after_the_other(self) -> None:
+        if not isinstance(self._item, ColumnAdapter):
+            return
+        reports = sample_reports(self.run)
+        each = [one for one in self.rendered(reports) if one]
+        columns = {key: list(column) for key, column in self._item.columns(reports, self.run).items()}
+        assert columns == {key: [value for one in each for value in one[key]] for key in columns}
 
 
 class MergingAdapterConformance(_AdapterConformance):

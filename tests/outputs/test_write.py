@@ -16,6 +16,7 @@ from splicebert_vep.vcf.header import VcfHeader
 from splicebert_vep.vcf.read import VcfRecord
 from splicebert_vep_spec import (
     AlleleReport,
+    ColumnAdapter,
     InfoAdapter,
     InfoField,
     Merger,
@@ -113,6 +114,23 @@ def test_an_info_value_that_no_vcf_can_hold_is_told(kind, value, tmp_path):
     ):
         outputs.write([record], [report()])
     assert list(tmp_path.iterdir()) == []
+
+
+class Short(ColumnAdapter):
+    """A column adapter that returns one value too few."""
+
+    name, version = "mine", "1"
+
+    def header(self, run):
+        return [InfoField("SpliceBERT_X", "A", "Float", "x")]
+
+    def columns(self, reports, run):
+        return {"SpliceBERT_X": [0.5] * (sum(len(report.alleles) for report in reports) - 1)}
+
+
+def test_a_column_of_another_length_is_told(tmp_path):
+    with pytest.raises(PluginError, match="2 values of each key"):
+        written(tmp_path, ["mine"], [b"1\t100\t.\tAC\tAT,<DEL>\t.\t.\t.\n"], [report()], mine=Short())
 
 
 def written(tmp_path, words, lines, reports, header=HEADER, **own):

@@ -102,8 +102,8 @@ def test_every_hook_and_kind_is_in_the_guide():
     found = [name for name, item in vars(hooks).items() if hasattr(item, "splicebert_vep_spec")]
     assert len(found) == 8
     kinds = [
-        "Backend", "SpliceModel", "Scorer", "SequenceScorer", "InfoAdapter", "MergingAdapter", "TextAdapter",
-        "TableAdapter", "JoinAdapter", "Command", "Refused",
+        "Backend", "SpliceModel", "Scorer", "SequenceScorer", "InfoAdapter", "ColumnAdapter", "MergingAdapter",
+        "TextAdapter", "TableAdapter", "JoinAdapter", "Command", "Refused",
     ]  # fmt: skip
     bases = [name for name in vars(testing) if name.endswith("Conformance") and name[0] != "_"]
     for name in [*found, *kinds, *bases]:

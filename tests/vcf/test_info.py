@@ -132,6 +132,42 @@ def test_other_items_stay_byte_for_byte_and_in_order(info):
     assert b"SpliceBERT" in info or splice_info(info, b"") == info
 
 
+_score = st.one_of(
+    st.none(), st.floats(0, 1), st.floats(-50, 50), st.floats(-3e38, 3e38),
+    st.integers(0, 10**5).map(lambda i: i / 10**5), st.sampled_from([0.0, -0.0, 0.00025, 0.00015, 0.99995, 1.0, 0.001]),
+)  # fmt: skip
+_word = st.one_of(st.none(), st.text("aé\udce9,|;= \t\u2003\x01", max_size=4), st.sampled_from(["OK", "CDS"]))
+_count = st.one_of(st.none(), st.integers(-9, 9), st.booleans())
+
+
+@given(st.lists(st.lists(st.tuples(_score, _word, _count), max_size=3), min_size=0, max_size=40))
+def test_columns_are_printed_as_records_are(records):
+    """``known`` decimals, ties of the fifth decimal, texts that are escaped together: the same bytes one by one."""
+    fields = [InfoField(f"SpliceBERT_{k}", "A", k, "x") for k in ("Float", "String", "Integer")]
+    encoder = InfoEncoder(fields)
+    keys = [field.key for field in fields]
+    alleles = [allele for record in records for allele in record]
+    columns = {key: [allele[i] for allele in alleles] for i, key in enumerate(keys)}
+    assert encoder.texts(columns, [len(record) for record in records]) == [
+        encoder.text({key: tuple(allele[i] for allele in record) for i, key in enumerate(keys)}, len(record))
+        for record in records
+    ]
+
+
+def test_every_tie_of_the_fifth_decimal_is_rounded_as_python_does():
+    values = [i / 20_000 for i in range(20, 20_001)]
+    encoder = InfoEncoder([InfoField("SpliceBERT_X", "A", "Float", "x")])
+    printed_together = encoder.texts({"SpliceBERT_X": values}, [1] * len(values))
+    assert printed_together == [f"SpliceBERT_X={value:.4f}".encode() for value in values]
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 1e39, "0.5", [1.0]])
+def test_a_column_with_a_value_that_no_vcf_can_hold_is_refused(wrong):
+    encoder = InfoEncoder([InfoField("SpliceBERT_X", "A", "Float", "x")])
+    with pytest.raises(UnfitError, match="finite values of type Float"):
+        encoder.texts({"SpliceBERT_X": [0.5, None, wrong, 0.25]}, [1, 1, 1, 1])
+
+
 def test_encoder_leaves_out_fields_without_values():
     encoder = InfoEncoder(FIELDS)
     annotation = {"SpliceBERT_LLR": (None, None), "SpliceBERT_STATUS": ("NO_GENE", "A b"), "SpliceBERT": ()}
