@@ -129,14 +129,32 @@ def suited_tokens(device: torch.device, cores: int = 1) -> int:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Compute in fp32, despite the caller's autocast and TF32 settings, which are restored at the end."""
+    """Compute in fp32, despite the caller's autocast and TF32 settings, which are restored at the end.
+
+    On CUDA convolutions have a setting of their own, and TF32 is its default.
+    """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.autocast(device.type, enabled=False):
+        with _exact_convolutions(), torch.autocast(device.type, enabled=False):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def _exact_convolutions() -> Iterator[None]:
+    cudnn: Any = torch.backends.cudnn
+    # From torch 2.9 on, reading allow_tf32 is an error where the caller has set fp32_precision.
+    where, name, exact = (
+        (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
+    )
+    before = getattr(where, name)
+    setattr(where, name, exact)
+    try:
+        yield
+    finally:
+        setattr(where, name, before)
 
 
 def choose_device(asked: str) -> torch.device:

@@ -6,7 +6,7 @@ import torch
 
 from splicebert_vep.errors import SettingsError
 from splicebert_vep.model import backend as module
-from splicebert_vep.model.backend import Cores, TorchBackend, agreement
+from splicebert_vep.model.backend import Cores, TorchBackend, agreement, full_precision
 from splicebert_vep_spec import CLS, SEP, A, BackendOptions, BackendOutput, T
 
 WIDTH = 100
@@ -63,6 +63,20 @@ def test_a_gpu_takes_the_first_precision_that_ranks_the_same(monkeypatch, agreem
     assert backend.info.precision == taken
     weight = next(backend._model.parameters())
     assert weight.dtype == {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[taken]
+
+
+@pytest.mark.parametrize("before", ["tf32", "ieee", "none"])
+def test_convolutions_of_a_gpu_are_exact_whatever_the_caller_set(before):
+    """TF32, cuDNN's default for convolutions, rounds to 10 bits."""
+    convolutions = torch.backends.cudnn.conv
+    first = convolutions.fp32_precision
+    try:
+        convolutions.fp32_precision = before
+        with full_precision(torch.device("cpu")):
+            assert convolutions.fp32_precision == "ieee"
+        assert convolutions.fp32_precision == before
+    finally:
+        convolutions.fp32_precision = first
 
 
 def test_an_unknown_precision_is_told():
