@@ -24,11 +24,10 @@ import numpy as np
 import torch
 from common import genome, lines, machine, make_input, median, print_table, say, show
 from numpy.typing import NDArray
+from roofline import official_size
 from transformers import BertForMaskedLM
 
 from splicebert_vep import Annotator, Settings, Variant
-from splicebert_vep.model.bert import BertConfig, SpliceBert
-from splicebert_vep.model.checkpoint import save_checkpoint
 from splicebert_vep.model.engine import masked
 from splicebert_vep.model.registry import resolve_model
 from splicebert_vep.sequence import windows
@@ -36,25 +35,8 @@ from splicebert_vep.sequence.tokens import with_special
 from splicebert_vep.sequence.windows import WindowPairs
 from splicebert_vep_spec import NUCLEOTIDES, Allele, GeneContext, Status
 
-OFFICIAL = BertConfig(
-    vocab_size=10, hidden_size=512, num_hidden_layers=6, num_attention_heads=16, intermediate_size=2048,
-    max_position_embeddings=1026, type_vocab_size=2, layer_norm_eps=1e-12, max_trained_length=1024,
-)  # fmt: skip
 BATCH = 16
 INPUTS = ("sparse", "panel", "saturation")
-
-
-def official_size(folder: Path, seed: int = 0) -> Path:
-    """Write random weights of the official size, on the scale that BERT starts with."""
-    generator = torch.Generator().manual_seed(seed)
-    model = SpliceBert(OFFICIAL)
-    for name, parameter in model.named_parameters():
-        if parameter.dim() == 2:
-            torch.nn.init.normal_(parameter, std=0.02, generator=generator)
-        else:
-            torch.nn.init.constant_(parameter, 1.0 if name.endswith("norm.weight") else 0.0)
-    save_checkpoint(model, folder)
-    return folder
 
 
 def published(model: Any, pairs: WindowPairs, flank: int) -> list[tuple[float, ...]]:

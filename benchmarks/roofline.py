@@ -19,14 +19,31 @@ import click
 import numpy as np
 import torch
 from common import machine, median, print_table, say, show
-from published import OFFICIAL, official_size
 
 from splicebert_vep.model.backend import TorchBackend
-from splicebert_vep.model.bert import BertConfig
+from splicebert_vep.model.bert import BertConfig, SpliceBert
+from splicebert_vep.model.checkpoint import save_checkpoint
 from splicebert_vep_spec import CLS, SEP, A, BackendOptions, T
 
+OFFICIAL = BertConfig(
+    vocab_size=10, hidden_size=512, num_hidden_layers=6, num_attention_heads=16, intermediate_size=2048,
+    max_position_embeddings=1026, type_vocab_size=2, layer_norm_eps=1e-12, max_trained_length=1024,
+)  # fmt: skip
 SQUARES = (2048, 4096)
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def official_size(folder: Path, seed: int = 0) -> Path:
+    """Write random weights of the official size, on the scale that BERT starts with."""
+    generator = torch.Generator().manual_seed(seed)
+    model = SpliceBert(OFFICIAL)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2:
+            torch.nn.init.normal_(parameter, std=0.02, generator=generator)
+        else:
+            torch.nn.init.constant_(parameter, 1.0 if name.endswith("norm.weight") else 0.0)
+    save_checkpoint(model, folder)
+    return folder
 
 
 def flops(config: BertConfig, tokens: int) -> float:
