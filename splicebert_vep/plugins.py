@@ -13,7 +13,6 @@ from inspect import isabstract
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pluggy
 
 from splicebert_vep_spec import (
@@ -176,7 +175,7 @@ class GuardedSpliceModel(SpliceModel):
     def along(self, tokens: Any) -> Any:
         """Return the model's answers along a sequence; raises as ``alternatives``."""
         with self._origin.guarding("along", passing=(RuntimeError, MemoryError)):
-            found = np.asarray(self._model.along(tokens), dtype=np.float64)
+            found = _floats(self._model.along(tokens))
         return self._checked([found], [(len(tokens) - 2 * self.reach, 2)], "along")[0]
 
     def alternatives(self, tokens: Any, edits: Sequence[Edit]) -> list[tuple[Any, Any]]:
@@ -188,11 +187,13 @@ class GuardedSpliceModel(SpliceModel):
         """
         with self._origin.guarding("alternatives", passing=(RuntimeError, MemoryError)):
             pairs = [tuple(pair) for pair in self._model.alternatives(tokens, edits)]
-            answers = [np.asarray(answer, dtype=np.float64) for pair in pairs for answer in pair]
+            answers = [_floats(answer) for pair in pairs for answer in pair]
         found = self._checked(answers, [(count, 2) for edit in edits for count in edit.counts], "alternatives")
         return list(zip(found[::2], found[1::2], strict=True))
 
     def _checked(self, answers: list[Any], shapes: list[tuple[int, int]], method: str) -> list[Any]:
+        import numpy as np
+
         if [answer.shape for answer in answers] != shapes:
             found = ", ".join(str(answer.shape) for answer in answers[:5])
             raise self._origin.broken(method, needed=f"arrays of shapes {shapes[:5]}", found=found)
@@ -207,8 +208,17 @@ class GuardedSpliceModel(SpliceModel):
 _AT_ONCE = 1 << 12  # answers joined for a check; longer ones stand alone
 
 
+def _floats(answer: Any) -> Any:
+    """Return an answer as an array of float64."""
+    import numpy as np  # here and below, so that --help stays fast
+
+    return np.asarray(answer, dtype=np.float64)
+
+
 def _parts(answers: Sequence[Any]) -> Iterator[Any]:
     """Yield all values of arrays of shape (n, 2), short ones together."""
+    import numpy as np
+
     short, rows = [], 0
     for answer in answers:
         if len(answer) >= _AT_ONCE // 4:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from splicebert_vep_spec import BackendInfo, FieldSpec
 
 from .errors import SettingsError
 from .model.registry import DEFAULT_MODEL, DEFAULT_SPLICE_MODEL, PREFERRED_SPLICE_MODEL
-from .sequence.windows import WindowShape
+
+if TYPE_CHECKING:
+    from .sequence.windows import WindowShape
 
 #: Raised by one whenever the same input can give another score; named under "Scores" in CHANGELOG.md.
 SCORE_VERSION = 3
@@ -184,6 +186,8 @@ class Settings:
     @property
     def shape(self) -> WindowShape:
         """Width and flank of the windows."""
+        from .sequence.windows import WindowShape  # numpy: here, so that --help stays fast
+
         return WindowShape(self.window, self.flank)
 
     def provenance(self, *names: str) -> dict[str, str]:

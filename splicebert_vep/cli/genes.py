@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloup
 
 from ..errors import shortened
 from ..files import check_place
-from ..genome.gene_build import DEFAULT_BIOTYPES, BuildReport, compile_genes, load_table, read_contig_lengths, read_mane
-from ..genome.gene_table import CHOICES, GeneTable
+from ..genome.ids import DEFAULT_BIOTYPES
 from .options import PATH, json_option, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from ..genome.gene_table import GeneTable
 
 _EPILOG = """\b
 Examples:
@@ -75,6 +77,8 @@ def build(
 
     IN is GFF3, GTF or SpliceAI's table, plain or gzip.
     """
+    from ..genome.gene_build import BuildReport, compile_genes, load_table, read_contig_lengths, read_mane
+
     check_place(output)
     report = BuildReport()
     table = compile_genes(
@@ -101,6 +105,8 @@ def info(table: str, as_json: bool) -> None:
 
     The table is grch38, grch37, a file of 'genes build', or an annotation.
     """
+    from ..genome.gene_build import load_table
+
     about = _describe(load_table(table))
     if as_json:
         print_json(about)
@@ -119,6 +125,8 @@ def _shown(value: Any) -> str:
 
 
 def _describe(table: GeneTable) -> dict[str, object]:
+    from ..genome.gene_table import CHOICES
+
     donors = table.splice_sites()[3]
     return {
         "name": table.name,

@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from ..errors import AnnotationError, suggestion
 from .contigs import ContigNames, accession_assembly, canonical_name, is_mitochondrial
 from .gene_table import CHOICES, HAS_ACCEPTOR, HAS_DONOR, REPORTED, SHORTEST_INTRON, GeneTable, Ints, is_table
-from .ids import is_accession, stable_id
+from .ids import DEFAULT_BIOTYPES, is_accession, stable_id
 
-DEFAULT_BIOTYPES = ("protein_coding", "lncRNA")
 #: SpliceAI's table, StringTie, PacBio and UCSC do not say what their genes are.
 UNSPECIFIED_BIOTYPE = "unspecified"
 

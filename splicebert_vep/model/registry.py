@@ -12,12 +12,9 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from gzip import BadGzipFile
-from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import msgspec
 
@@ -399,6 +396,10 @@ def _is_there(target: Path, model: KnownModel, wanted: str | None) -> bool:
 
 def _download(url: str, file: Path, progress: Progress | None) -> None:
     """Stream a URL to a file, and check that all of it came."""
+    from http.client import HTTPException  # these here, so that --help stays fast
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
     if url.partition(":")[0].lower() not in _SCHEMES:
         raise DownloadError("The address has an unknown scheme.", needed=", ".join(_SCHEMES), found=url)
     name = url.rpartition("/")[2]

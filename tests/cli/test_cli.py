@@ -20,6 +20,12 @@ from splicebert_vep.errors import BackendError
 from splicebert_vep.model.null import NullBackend
 
 
+@pytest.mark.parametrize("words", [["--help"], ["models", "list"], ["genes", "build", "--help"]])
+def test_help_and_lists_wait_neither_for_torch_nor_for_numpy(words):
+    code = f"import sys; from splicebert_vep.cli import main; main._run({words}); sys.exit('numpy' in sys.modules)"
+    assert b"splicebert" in subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout
+
+
 def test_only_info_changes_and_an_earlier_annotation_is_replaced(run, tmp_path):
     once, twice = tmp_path / "once.vcf", tmp_path / "twice.vcf"
     assert run("annotate", VCF, *NULL, "-O", once)[0] == 0

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -118,11 +116,6 @@ def test_a_copy_of_a_known_model_is_recognised(tmp_path: Path) -> None:
         (copy / name).write_bytes((BUNDLED / name).read_bytes())
     answer = json.loads(command("info", str(copy), "--json")[0])
     assert (answer["licence"], answer["quality"]) == (MODELS[MINI].licence, None)
-
-
-def test_listing_models_does_not_wait_for_torch() -> None:
-    code = "import sys, splicebert_vep.cli.models; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_command_that_the_quality_line_quotes_can_be_run(run) -> None:
