@@ -213,8 +213,8 @@ class GeneIndex:
         if name is None:
             return ()
         here = self._on(name)
-        ids, starts = here.table.gene_ids, here.table.gene_start
-        return tuple(sorted(here.rows(start, end), key=lambda row: (ids[row - here.first], starts[row - here.first])))
+        rows = here.rows(start, end)  # by start, which the sort keeps for genes of one id
+        return tuple(sorted(rows, key=lambda row: here.table.gene_ids[row - here.first]) if len(rows) > 1 else rows)
 
     def _genes_named(self, gene_id: str, contig: str, start: int, end: int) -> list[_Gene]:
         """Return the genes of an id on a contig, of which there may be several, the nearest to a span first."""
@@ -321,13 +321,13 @@ class _Sites:
 
     def nearest(self, start: int, end: int) -> int | None:
         """Return the smallest count from an edge to a span, None where there are no sites."""
-        first = bisect_right(self.at, start)
-        if end - start == 1:  # one base has an edge on its left, or on its right, or on both sides
-            left = start - self.at[first - 1] + 1 if first else None
-            right = self.at[first] - start if first < len(self.at) else None
-            return left if right is None else right if left is None or right < left else left
-        around = self.edges[max(0, first - 1) : bisect_left(self.at, end) + 1]
-        return min((edge.distance(start, end) for edge in around), default=None)
+        first, last = bisect_right(self.at, start), bisect_left(self.at, end)
+        if first < last:
+            return 0
+        width = 1 if start < end else 0  # as ``_Edge.distance`` counts
+        left = max(1, start - self.at[first - 1] + width) if first else None
+        right = max(1, self.at[last] - end + width) if last < len(self.at) else None
+        return left if right is None else right if left is None else min(left, right)
 
     def nearer(self, start: int, end: int, than: int | None) -> _Edge | None:
         """Return the nearest edge with a smaller count that a span is beside: in its exon, or on its intron's side."""

@@ -147,6 +147,8 @@ def placements(allele: Allele, fetch: Fetch) -> tuple[Allele, Allele]:
     if allele.ref and allele.alt:
         return allele, allele
     moving = (allele.ref or allele.alt).encode("ascii")
+    if fetch(allele.end, allele.end + 1) != moving[:1]:
+        return allele, allele
     size, step = len(moving), max(_LOOK_BACK, len(moving))
     shift, before, same = 0, moving, step
     while same == step:  # a piece of the reference that repeats, base by base, what stands `size` before it
