@@ -12,8 +12,8 @@ that it scores. Every result is a JSON line of ``OUT/results.jsonl`` at once, so
   precision the alleles/s of SNVs of which none has a window in common with another, the share of the peak of a large
   matrix product in bf16 (fp32 on a CPU), the share of the time that the GPU computed, and Spearman's correlation of
   every score with fp32. ``host`` is the same without a model.
-- ``splice``: CI-SpliceAI, where the package cispliceai is installed: alleles/s of SNVs that share no pass over REF and
-  of neighbours, and the largest difference of a delta score from the CPU's.
+- ``splice``: CI-SpliceAI: alleles/s of SNVs that share no pass over REF and of neighbours, and the largest difference
+  of a delta score from the CPU's.
 - ``train``: the recipe ``base`` for the time that is left. Weights come back in fp16 and the optimiser's moments in
   bf16, in pieces of at most 15 MiB, which ``join`` and ``--resume`` put together; without the pieces of the optimiser
   its moments begin at 0 again, which take a hundred steps to be right.
@@ -57,7 +57,7 @@ from splicebert_vep.train.corpus import Corpus
 from splicebert_vep.train.loop import CHECKPOINT, RECIPE, STEPS, VALIDATIONS, open_machine
 from splicebert_vep.train.pretrain import initialise, pretrain
 from splicebert_vep.train.recipe import BASE, MINI, Recipe, Stage
-from splicebert_vep_spec import Allele, BackendOptions, GeneContext, Refused
+from splicebert_vep_spec import Allele, BackendOptions, GeneContext
 
 SCORES = ("LLR", "PLLR", "DELTA_P", "KL_CTX", "KL_SS", "EMB_COS", "EMB_L2")
 EVENTS = ("DS_AG", "DS_AL", "DS_DG", "DS_DL")
@@ -268,15 +268,11 @@ def ranks(exact: Sequence[ScoredVariant], found: Sequence[ScoredVariant]) -> dic
 def splice(genome: Genome, sizes: Sizes, device: torch.device, threads: int, report: Report) -> None:
     """Measure the splice-site network."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "plugin_spec" / "cispliceai"))
-    from splicebert_vep_cispliceai import CiSpliceAi
+    from splicebert_vep_cispliceai.network import CiSpliceAi
 
-    try:
-        models = [
-            CiSpliceAi.open(BackendOptions("cispliceai", kind, threads)) for kind in dict.fromkeys((device.type, "cpu"))
-        ]
-    except Refused as error:
-        report("splice", skipped=str(error))
-        return
+    models = [
+        CiSpliceAi.open(BackendOptions("cispliceai", kind, threads)) for kind in dict.fromkeys((device.type, "cpu"))
+    ]
     fields = frozenset(EVENTS)
     with Annotator(genome.fasta, str(genome.gtf), backend="null", threads=threads) as annotator:
 

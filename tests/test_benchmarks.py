@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -53,6 +54,13 @@ def test_scores_are_measured_by_precision(gpu, corpus, tmp_path):
     assert host["alleles_per_s"] > rows["mini", "fp32"]["alleles_per_s"]
 
 
+def test_delta_scores_are_measured_near_and_far(gpu, corpus, tmp_path):
+    lines = [line for line in run(gpu, corpus, tmp_path, "--part", "splice") if line["part"] == "splice"]
+    assert [line.get("snvs") for line in lines[:2]] == ["scattered", "neighbours"]
+    assert all(line["alleles_per_s"] > 0 for line in lines[:2])
+    assert lines[2]["compared"] == 2 and lines[2]["largest_difference"] == 0  # of the CPU from itself
+
+
 def test_a_training_that_time_cuts_goes_on_from_its_pieces(gpu, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "PIECE", 20_000)
     clock, plain = iter(range(10_000)), gpu.time.monotonic
@@ -86,6 +94,40 @@ def test_pieces_hold_weights_in_fp16_and_moments_in_bf16(gpu, corpus, tmp_path):
         piece.unlink()
     gpu.unpack(out, tmp_path / "weights")  # moments are missing as a whole: they begin anew
     assert not torch.load(tmp_path / "weights" / "checkpoint.pt")["optimiser"]["state"]
+
+
+def test_alleles_of_n_samples_are_the_mean_over_all_choices(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        import cost
+    vcf = tmp_path / "three.vcf"
+    body = ["1\t1\t.\tA\tC,G\t.\t.\t.\tGT:DP\t0|1:3\t2/2:3\t./.:0", "1\t2\t.\tA\tC\t.\t.\t.\tGT\t1|1\t0/1\t1"]
+    head = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tx\ty\tz"
+    vcf.write_text("\n".join(["##fileformat=VCFv4.2", head, *body]) + "\n")
+    assert cost.carriers(vcf) == ([1, 1, 3], 3)
+    # x has two of the alleles, y two and z one; x and y have three together, x and z two, y and z two.
+    expected = [5 / 3, 7 / 3, 3]
+    found = [cost.distinct(np.array([1, 1, 3]), 3, n) for n in (1, 2, 3)]
+    assert found == pytest.approx(expected)
+
+
+def test_known_alleles_cost_the_host_only():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        import cost
+    rates = {"delta_own": 0.2, "zero_shot_own": 0.05, "host": 0.001}
+    work = cost.Work("genome", 8000, (0, 400), 8000, "own")
+    cells = cost.row(work, ["delta", "zero_shot"], rates)
+    # 8,000 x .25 s + 8 s of the host; then 8 s, or 8 s and 400 x .25 s; on 2 cores and on 16
+    assert cells == [
+        "genome",
+        "8,000",
+        "17 min",
+        "4.0 s - 54 s",
+        "2.1 min",
+        "0.5 s - 6.8 s",
+        "not measured; host 8.0 s",
+    ]
 
 
 @pytest.mark.parametrize("damage", [lambda piece: piece.unlink(), lambda piece: piece.write_bytes(b"x" * 10)])
