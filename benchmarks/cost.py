@@ -60,33 +60,34 @@ def distinct(count: NDArray[np.int64], samples: int, n: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Alleles x genes of an input: those that are scored, of them and of all read, in the two years.
+    """Alleles x genes of an input.
 
     Args:
         scored: in the first year, when the store is empty.
-        new: in the second year, fewest and most.
+        new: those that the store does not have in the second year.
         read: that the host reads and writes, in either year.
-        apart: ``scattered`` or ``own``: how near alleles lie to each other.
+        apart: how near to each other those of either year lie: ``scattered`` or ``own``, as a genome's own alleles.
     """
 
     name: str
     scored: float
-    new: tuple[float, float]
+    new: float
     read: float
-    apart: str
+    apart: tuple[str, str]
 
 
 def works(rates: Mapping[str, float]) -> list[Work]:
-    """Return the inputs of the table; a cohort's second year is as many samples again."""
+    """Return the inputs of the table: a sample, and a cohort, whose second year is as many samples again."""
     found = []
+    once = rates["seen_once"]
     for name, alleles, apart in (
         ("exome", rates["exome_alleles"], "scattered"),
         ("genome", rates["genome_alleles"] * rates["genic_share"] * rates["genes_per_allele"], "own"),
     ):
-        least, most = (alleles * rates[share] for share in ("new_share_least", "new_share_most"))
-        found.append(Work(name, alleles, (least, most), alleles, apart))
-        first, second = alleles * rates["distinct_1000"], alleles * (rates["distinct_2000"] - rates["distinct_1000"])
-        found.append(Work(f"{COHORT:,} {name}s", first, (second, COHORT * most), COHORT * alleles, apart))
+        found.append(Work(name, alleles, alleles * (rates["new_share"] + once), alleles, (apart, "scattered")))
+        first = alleles * (rates["distinct_1000"] + COHORT * once)
+        second = alleles * (rates["distinct_2000"] - rates["distinct_1000"] + COHORT * once)
+        found.append(Work(f"{COHORT:,} {name}s", first, second, COHORT * alleles, (apart, apart)))
     return found
 
 
@@ -101,14 +102,13 @@ def spell(seconds: float) -> str:
 
 def row(work: Work, scores: Sequence[str], rates: Mapping[str, float]) -> list[str]:
     """Return the cells of an input: first year and second year by number of cores, and the host's bound."""
-    each = sum(rates[f"{score}_{work.apart}"] for score in scores)
     host = work.read * rates["host"]
-    times = [work.scored * each + host, *(new * each + host for new in work.new)]
-    cells = []
-    for cores in CORES:
-        first, least, most = (spell(seconds / cores) for seconds in times)
-        cells += [first, f"{least} - {most}"]
-    return [work.name, f"{work.scored:,.0f}", *cells, f"not measured; host {spell(host)}"]
+    seconds = [
+        host + alleles * sum(rates[f"{score}_{apart}"] for score in scores)
+        for alleles, apart in zip((work.scored, work.new), work.apart, strict=True)
+    ]
+    times = [spell(of_year / cores) for cores in CORES for of_year in seconds]
+    return [work.name, f"{work.scored:,.0f}", f"{work.new:,.0f}", *times, f"not measured; host {spell(host)}"]
 
 
 @click.group()
@@ -138,7 +138,7 @@ def table(file: Path) -> None:
     """Print the table in Markdown."""
     with file.open() as handle:
         rates = {line["name"]: float(line["value"]) for line in csv.DictReader(handle, delimiter="\t")}
-    head = ["", "scored, first year"]
+    head = ["", "scored, first year", "second year"]
     head += [f"{cores} cores, {year} year" for cores in CORES for year in ("first", "second")] + ["one GPU"]
     for title, scores in (("delta scores", ["delta"]), ("delta and zero-shot scores", ["delta", "zero_shot"])):
         click.echo(f"\n{title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")

@@ -115,19 +115,17 @@ def test_known_alleles_cost_the_host_only():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
         import cost
-    rates = {"delta_own": 0.2, "zero_shot_own": 0.05, "host": 0.001}
-    work = cost.Work("genome", 8000, (0, 400), 8000, "own")
+    rates = {
+        "delta_own": 0.2,
+        "zero_shot_own": 0.05,
+        "delta_scattered": 0.4,
+        "zero_shot_scattered": 0.05,
+        "host": 0.001,
+    }
+    work = cost.Work("genome", 8000, 400, 8000, ("own", "scattered"))
     cells = cost.row(work, ["delta", "zero_shot"], rates)
-    # 8,000 x .25 s + 8 s of the host; then 8 s, or 8 s and 400 x .25 s; on 2 cores and on 16
-    assert cells == [
-        "genome",
-        "8,000",
-        "17 min",
-        "4.0 s - 54 s",
-        "2.1 min",
-        "0.5 s - 6.8 s",
-        "not measured; host 8.0 s",
-    ]
+    # 8,000 x .25 s + 8 s of the host; 400 x .45 s + 8 s; on 2 cores and on 16
+    assert cells == ["genome", "8,000", "400", "17 min", "94 s", "2.1 min", "12 s", "not measured; host 8.0 s"]
 
 
 @pytest.mark.parametrize("damage", [lambda piece: piece.unlink(), lambda piece: piece.write_bytes(b"x" * 10)])
