@@ -57,6 +57,7 @@ setup(
         "safetensors>=0.4.3",
         "torch>=2.2,<3",
         "tqdm>=4.66.1",
+        "zlib-ng>=0.4.3",  # packs BGZF
     ],
     extras_require={
         "training": TRAINING,

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
-from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Status, Value
+from splicebert_vep_spec import BackendOptions, RecordReport, RunInfo, Value
 
 from .consequence.hgvs import FoundName, HgvsName, Names, read_variant
 from .errors import SettingsError
@@ -43,11 +43,11 @@ from .settings import N_FRAC, Settings, check_window
 from .store.store import ScoreStore
 from .variants import Region, Variant, VariantLike, as_variant, each_of
 from .vcf.header import VcfHeader
-from .vcf.read import open_vcf
+from .vcf.read import chunked, open_vcf
 from .vcf.write import Kind
 
-_CHUNKS_HELD = 8  # read at most so far ahead of the first score to tell the build
-_LETTERS = 1 << 25  # a chunk of records with half a million samples ends there
+#: Chunks that are read ahead of the first score, at most, to tell the build.
+HELD = 8
 
 R = TypeVar("R", bound=Record)
 log = logging.getLogger(__name__)
@@ -73,11 +73,11 @@ class GuardedChunks(Generic[R]):
         self._size = size
         self._guard = guard
         self._held: list[list[R]] = []
-        for chunk in islice(self._read(), _CHUNKS_HELD):
+        for chunk in islice(self._read(), HELD):
             self._held.append(chunk)
             if guard.decided:
                 return
-        if len(self._held) < _CHUNKS_HELD:
+        if len(self._held) < HELD:
             guard.finish()
 
     def held(self) -> Sequence[R]:
@@ -95,17 +95,9 @@ class GuardedChunks(Generic[R]):
         return self._guard.finish()
 
     def _read(self) -> Iterator[list[R]]:
-        while chunk := list(self._next()):
+        for chunk in chunked(self._records, self._size):
             self._guard.observe((record.chrom, record.pos, record.ref) for record in chunk)
             yield chunk
-
-    def _next(self) -> Iterator[R]:
-        letters = 0
-        for record in islice(self._records, self._size):
-            yield record
-            letters += record.size
-            if letters > _LETTERS:
-                return
 
 
 class Meter:
@@ -159,10 +151,6 @@ class Meter:
         share = self._share_read()
         of = None if not share else self._read if share >= 1 else max(done, int(float(f"{self._read / share:.2g}")))
         self._tell("alleles", done, of, self._at)
-
-
-_EXPECTED = 0.1  # share of ALTs; the build guard stops at as many mismatches, but cannot tell where the FASTA holds N
-_DOUBTS = {Status.REF_MISMATCH: "is it the right FASTA", Status.NO_CONTIG: "does the FASTA lack contigs of the VCF"}
 
 
 def _in_region(records: Iterable[R], region: Region, reference: Reference) -> Iterator[R]:
@@ -412,17 +400,14 @@ class Annotator:
             with Outputs(plan, run, reader.header, held, lengths) as outputs:
                 for chunk in chunks:
                     with meter.during(chunk):
-                        reports = tuple(joins.add(chunk, self._report(chunk)))
+                        reports = tuple(joins.add(chunk, self.report(chunk)))
                     summary.add(reports)
                     outputs.write(chunk, reports)
                     meter.finish(chunk)
                 summary.warnings += [*chunks.finish(), *joins.warnings(), *reader.warnings]
         if where and not summary.records:
             summary.warnings.append(f"no record lies in the region {region}")
-        for status, doubt in _DOUBTS.items():
-            if summary.status[status] > summary.alleles * _EXPECTED:
-                share = f"{summary.status[status]:,} of {summary.alleles:,} ALTs are {status}"
-                summary.warnings.append(f"{share}: {doubt}?")
+        summary.warnings += summary.doubts()
         summary.provenance = run.provenance
         summary.seconds = time.monotonic() - began
         summary.warnings += outputs.warnings
@@ -459,7 +444,7 @@ class Annotator:
         chunks = GuardedChunks(map(self._as_variant, each_of(variants)), self.settings.chunk_records, guard)
         fields = tuple(joins.run.fields) if joins else self.plan.fields
         for chunk in chunks:
-            reports = self._report(chunk)
+            reports = self.report(chunk)
             for report in joins.add(chunk, reports) if joins else reports:
                 yield ScoredVariant(report, fields)
 
@@ -496,7 +481,8 @@ class Annotator:
         """The space of a score store that this annotator reads and fills."""
         return space_of(self.run.provenance, self.plan.columns, self.choice_plan.columns)
 
-    def _report(self, records: Sequence[Record]) -> list[RecordReport]:
+    def report(self, records: Sequence[Record]) -> list[RecordReport]:
+        """Return one report per record, in order; all are in memory at a time."""
         self.check_usable()
         with self.lock:
             return self._pipeline.report(records)

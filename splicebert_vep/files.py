@@ -100,12 +100,14 @@ def _claim(temporary: Path, final: Path) -> None:
     with suppress(OSError):  # who opens the file meets the same error and reports it
         name = re.compile(rf"(\.{re.escape(final.name)}\.\d+-[0-9a-f]{{8}}\.tmp)(.*)")
         used: dict[str, bool] = {}
-        for left in sorted(final.parent.iterdir()):  # a temporary file before its indexes
-            if match := name.fullmatch(left.name):
-                if match[1] not in used:
-                    used[match[1]] = _in_use(left.with_name(match[1]), left)
-                if not used[match[1]]:
-                    left.unlink(missing_ok=True)
+        # A temporary file before its indexes; a cohort's folder has thousands of other names.
+        beside = sorted(one for one in os.listdir(final.parent) if one.startswith(f".{final.name}."))
+        for match in filter(None, map(name.fullmatch, beside)):
+            left = final.with_name(match[0])
+            if match[1] not in used:
+                used[match[1]] = _in_use(left.with_name(match[1]), left)
+            if not used[match[1]]:
+                left.unlink(missing_ok=True)
         handle = os.open(temporary, os.O_RDWR | os.O_CREAT, 0o666)
         _CLAIMED[temporary] = handle
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

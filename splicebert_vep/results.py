@@ -152,6 +152,10 @@ def _hits(hit: str | None) -> list[str]:
     return ["hits a donor and an acceptor dinucleotide" if hit == "both" else f"hits the {hit} dinucleotide"]
 
 
+_EXPECTED = 0.1  # share of ALTs; the build guard stops at as many mismatches, but cannot tell where the FASTA holds N
+_DOUBTS = {Status.REF_MISMATCH: "is it the right FASTA", Status.NO_CONTIG: "does the FASTA lack contigs of the VCF"}
+
+
 @dataclass(slots=True)
 class Summary:
     """Count a run's records, ALTs, ALTs that FAILED in any gene and ALTs by status; hold its seconds, warnings and the
@@ -190,6 +194,14 @@ class Summary:
         self.status.update(allele.contexts[0].status for allele in alleles)
         if without:
             self.status[Status.NO_ALT] += without
+
+    def doubts(self) -> list[str]:
+        """Return a sentence for each status that so many ALTs have that FASTA and records may not fit."""
+        return [
+            f"{self.status[status]:,} of {self.alleles:,} ALTs are {status}: {doubt}?"
+            for status, doubt in _DOUBTS.items()
+            if self.status[status] > self.alleles * _EXPECTED
+        ]
 
     def ds_max(self) -> dict[str, float | int]:
         """Return how many ALTs reach the threshold of DS_MAX, as ``--summary`` has it."""

@@ -187,14 +187,15 @@ def diff_command(old: str, new: str, output: str | None, threshold: float) -> No
 
 
 def _dry_run(files: list[CohortFile], emit: tuple[str, ...], store: str, model: dict[str, Any]) -> None:
-    from ..tools.cohort import read_alleles
+    from ..tools.cohort import cores, file_processes, read_alleles
     from ..tools.workers import alleles_per_second, missing_of
 
     with tempfile.TemporaryDirectory(prefix="splicebert-vep-") as scratch:
         # A store that is not there yet is not made: an empty one answers the same.
         known = store if os.path.exists(store) else os.path.join(scratch, "empty.sqlite")
         with open_annotator(**model, store=known) as annotator, progress_bar() as progress:
-            alleles, counts, warnings = read_alleles(files, annotator, emit, progress)
+            with file_processes(annotator, files, model["threads"] or cores()) as processes:
+                alleles, counts, read = read_alleles(files, annotator, emit, processes, progress)
             new = 0
             sample: list[Allele] = []
             for block in alleles.blocks():
@@ -202,6 +203,7 @@ def _dry_run(files: list[CohortFile], emit: tuple[str, ...], store: str, model: 
                 new += len(missing)
                 sample += missing[: 64 - len(sample)]
             rate = alleles_per_second(annotator, sample) if sample else 0.0
+    warnings = [f"{one.path}: {said}" for one, about in zip(files, read, strict=True) for said in about.warnings]
     for warning in warnings[:_SHOWN]:
         warn(warning)
     say(f"{_found(counts)}, {new:,} of them new")

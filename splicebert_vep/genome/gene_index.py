@@ -43,6 +43,7 @@ UPSTREAM, DOWNSTREAM = "upstream", "downstream"
 _SITE = 2  # nt: the intronic dinucleotide beside an exon
 _GENES_KEPT = 256
 _SPANS_KEPT = 4096
+_STRETCHES_KEPT = 16  # of which the files of a cohort ask again
 
 
 class SpliceSite(NamedTuple):
@@ -127,6 +128,7 @@ class GeneIndex:
         self._gene = lru_cache(maxsize=_GENES_KEPT)(self._make_gene)
         self._remembered = lru_cache(maxsize=_SPANS_KEPT)(self._find_contexts)
         self._rows = lru_cache(maxsize=_SPANS_KEPT)(self._find_rows)
+        self._sites_of = lru_cache(maxsize=_STRETCHES_KEPT)(self._find_sites)
 
     def has_contig(self, name: str) -> bool:
         """Tell whether there are genes on a contig, under any naming."""
@@ -158,8 +160,7 @@ class GeneIndex:
 
         All sites of these genes are returned, near the span or not. Arguments as for ``contexts``.
         """
-        sites = {site for gene in self._touched(contig, start, end) for site in gene.splice_sites()}
-        return sorted(sites, key=lambda site: (site.interval.start, site.kind, site.strand))
+        return list(self._sites_of(self._rows(contig, start, end)))
 
     def exons(self, gene_id: str, contig: str, start: int, end: int) -> list[Exon]:
         """Return the distinct exons of a gene that touch a stretch, by position; arguments as for ``contexts``."""
@@ -224,6 +225,10 @@ class GeneIndex:
         if len(genes) > 1:
             genes.sort(key=lambda gene: max(0, start - gene.end, gene.start - end))
         return genes
+
+    def _find_sites(self, rows: Sequence[int]) -> list[SpliceSite]:
+        sites = {site for row in rows for site in self._gene(row).splice_sites()}
+        return sorted(sites, key=lambda site: (site.interval.start, site.kind, site.strand))
 
     def _find_contexts(self, contig: str, start: int, end: int, shift: int) -> tuple[GeneContext, ...]:
         genes = self._touched(contig, start, end + shift)

@@ -171,6 +171,44 @@ def plan_outputs(
     return plan
 
 
+class InfoTexts:
+    """Print the INFO items of records, for files of one header.
+
+    Args:
+        plan: whose INFO adapters print them.
+        run: fields and provenance.
+        header: of the input.
+
+    Attributes:
+        fields: INFO fields that the adapters declare.
+        merging: whether the items of a record depend on its own INFO; else they depend on its report alone.
+
+    Raises:
+        SettingsError, PluginError: as ``check_emit``.
+    """
+
+    def __init__(self, plan: OutputPlan, run: RunInfo, header: VcfHeader) -> None:
+        self._run = run
+        self._renderers = _renderers(plan.info, plan.origins, run, header)
+        self.fields = [field for renderer in self._renderers for field in renderer.fields]
+        self.merging = any(one.merging for one in self._renderers)
+
+    def texts(self, records: Sequence[VcfRecord], reports: Sequence[RecordReport]) -> list[bytes]:
+        """Return the items of each record, those of all adapters in a row."""
+        own = self._own_items(reports)
+        infos = [record.info() for record in records] if self.merging else []
+        merged = [one.items(reports, infos) for one in self._renderers if one.merging]
+        return [b";".join(filter(None, items)) for items in zip(own, *merged, strict=True)]
+
+    def _own_items(self, reports: Sequence[RecordReport]) -> list[bytes]:
+        """Return the INFO items of each record that depend on its report alone, those of all adapters in a row."""
+        own = [one.items(reports, repeat(self._run)) for one in self._renderers if not one.merging]
+        rows = zip(*own, strict=True) if own else repeat((), len(reports))
+        return [
+            b";".join(filter(None, row)) if report.alleles else b"" for row, report in zip(rows, reports, strict=True)
+        ]
+
+
 class Outputs:
     """Write records and reports to every output of a plan; leave none behind when the block fails.
 
@@ -185,14 +223,12 @@ class Outputs:
         first: Sequence[VcfRecord],
         contig_lengths: Mapping[str, int],
     ) -> None:
-        self._run = run
         self._vcf: VcfWriter | None = None
         self._tables: list[TextFile | TableFile] = []
-        self._renderers = _renderers(plan.info, plan.origins, run, header)
+        self._info = InfoTexts(plan, run, header)
         try:
             if plan.info:
-                fields = [field for renderer in self._renderers for field in renderer.fields]
-                annotated = header.annotated(fields, run.provenance)
+                annotated = header.annotated(self._info.fields, run.provenance)
                 self._vcf = VcfWriter(plan.path, annotated, plan.kind, first, contig_lengths)
             for adapter, path in plan.tables:
                 if isinstance(adapter, TextAdapter):
@@ -211,21 +247,10 @@ class Outputs:
     def write(self, records: Sequence[VcfRecord], reports: Sequence[RecordReport]) -> None:
         """Write a chunk."""
         if self._vcf is not None:
-            own = self._own_items(reports)
-            infos = [record.info() for record in records] if any(one.merging for one in self._renderers) else []
-            merged = [one.items(reports, infos) for one in self._renderers if one.merging]
-            for record, items in zip(records, zip(own, *merged, strict=True), strict=True):
-                self._vcf.write(record, b";".join(filter(None, items)))
+            for record, text in zip(records, self._info.texts(records, reports), strict=True):
+                self._vcf.write(record, text)
         for table in self._tables:
             table.write(reports)
-
-    def _own_items(self, reports: Sequence[RecordReport]) -> list[bytes]:
-        """Return the INFO items of each record that depend on its report alone, those of all adapters in a row."""
-        own = [one.items(reports, repeat(self._run)) for one in self._renderers if not one.merging]
-        rows = zip(*own, strict=True) if own else repeat((), len(reports))
-        return [
-            b";".join(filter(None, row)) if report.alleles else b"" for row, report in zip(rows, reports, strict=True)
-        ]
 
     def __enter__(self) -> Outputs:
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from splicebert_vep_spec import InfoField
 
@@ -23,6 +24,7 @@ _ITEM = re.compile(r'(\w+)=("(?:[^"\\]++|\\.)*+"|[^,">]*)')
 _WELL_FORMED = re.compile(rf"##INFO=<{_ITEM.pattern}(?:,{_ITEM.pattern})*\s*>\s*\Z")
 _DEFINITION = ("ID", "Number", "Type", "Description")
 _VALUE = re.compile(r'[<,](\w+)="((?:[^"\\]++|\\.)*+)"')
+_LINES = 1 << 14  # the files of a cohort have the same header lines
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -138,12 +140,14 @@ def _quoted(text: str) -> str:
     return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
 
 
+@lru_cache(maxsize=_LINES)
 def _key_of(line: bytes) -> tuple[str, str]:
     """Return section and id of a structured line, empty for any other."""
     match = _ID.match(line)
     return (match[1].decode(), match[2].decode("utf-8", "surrogateescape").strip()) if match else ("", "")
 
 
+@lru_cache(maxsize=_LINES)
 def _field(key: str, line: bytes) -> InfoField:
     values = dict(_VALUE.findall(line.decode("utf-8", "surrogateescape")))
     description = re.sub(r'\\(["\\])', r"\1", values.get("Description", ""))

@@ -15,8 +15,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 import pysam
@@ -34,7 +35,10 @@ CHUNK = 1 << 20
 #: The empty block that ends every whole BGZF file.
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _HEAD = 18  # bytes up to the end of the BGZF subfield
+_LETTERS = 1 << 25  # a chunk of records with half a million samples ends there
 _AGAIN = "copy or download it again, or write it again from its source"
+
+R = TypeVar("R", bound=Any)  # a VcfRecord, or a variant given by hand
 
 pysam.set_verbosity(0)  # this package checks for itself, and reports with file and record, what htslib would print
 
@@ -80,6 +84,11 @@ class VcfRecord:
             return f"{self._source}: record {self.number}"
         return f"{self._source}:{self._header_lines + self.number}"
 
+    @property
+    def site(self) -> bytes:
+        """CHROM, POS, ID, REF and ALT as they are written."""
+        return b"\t".join(self._columns[:5])
+
     def columns(self) -> list[bytes]:
         """Return the first 8 columns and, where there are more, the rest as one, without line end."""
         return self._columns.copy()
@@ -87,6 +96,21 @@ class VcfRecord:
     def info(self) -> dict[str, str]:
         """Return the INFO items by key, as text; a flag is the empty string."""
         return info_items(self._columns[7])
+
+
+def chunked(records: Iterator[R], size: int) -> Iterator[list[R]]:
+    """Yield records in lists of ``size``, or fewer where they are long."""
+    while chunk := list(_chunk(records, size)):
+        yield chunk
+
+
+def _chunk(records: Iterator[R], size: int) -> Iterator[R]:
+    letters = 0
+    for record in islice(records, size):
+        yield record
+        letters += record.size
+        if letters > _LETTERS:
+            return
 
 
 def _excerpt(text: bytes) -> str:

@@ -394,7 +394,7 @@ def test_multiqc_shows_the_numbers_of_each_sample(run, tmp_path):
 
 
 #: Names in conda-forge and bioconda where they are not PyPI's.
-CONDA = {"isal": "python-isal", "torch": "pytorch"}
+CONDA = {"isal": "python-isal", "torch": "pytorch", "zlib-ng": "python-zlib-ng"}
 
 
 def test_the_bioconda_recipe_needs_what_setup_says():

@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from factories import EXAMPLES, FASTA, VCF, outputs, records, snvs, unpacked, write_cohort
-from splicebert_vep import Annotator
 from splicebert_vep.errors import CohortError, OutputError
 from splicebert_vep.files import locked
 from splicebert_vep.scoring.cache import BATCH
 from splicebert_vep.scoring.pipeline import Scoring
 from splicebert_vep.store.store import ScoreStore
 from splicebert_vep.tools.cohort import read_manifest
+from splicebert_vep.tools.processes import FileWorker
 from splicebert_vep_spec import ScoredContext, Status
 
 NULL = ["-R", FASTA, "--backend", "null"]
@@ -326,14 +326,15 @@ def test_a_line_that_a_kill_cut_off_costs_one_file(run, tmp_path, manifest):
 
 
 def test_an_input_that_changes_meanwhile_stops_the_run(run, tmp_path, manifest, monkeypatch):
-    annotate = Annotator.annotate
+    work = FileWorker.run
 
-    def late(self, source, target, **options):
-        summary = annotate(self, source, target, **options)
-        os.utime(source, ns=(1, 1))
-        return summary
+    def late(self, task, ask):
+        done = work(self, task, ask)
+        if task.target:
+            os.utime(task.source, ns=(1, 1))
+        return done
 
-    monkeypatch.setattr(Annotator, "annotate", late)
+    monkeypatch.setattr(FileWorker, "run", late)
     code, _, err = run("cohort", "run", manifest, *NULL, "-O", tmp_path / "out")
     assert code == 3 and "changed while" in err and "s0.vcf" in err
 
