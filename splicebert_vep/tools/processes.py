@@ -220,7 +220,7 @@ def serve(descriptor: int) -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     """End as an exception does, so that temporary files go away."""
-    sys.exit(128 + number)
+    raise SystemExit(128 + number)
 
 
 class FileProcesses:

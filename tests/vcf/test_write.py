@@ -12,9 +12,10 @@ import pysam
 import pytest
 
 from splicebert_vep.errors import OutputError
+from splicebert_vep.files import ByteOutput, publish_all
 from splicebert_vep.vcf.info import InfoEncoder
 from splicebert_vep.vcf.read import VcfRecord, open_vcf
-from splicebert_vep.vcf.write import VcfWriter, kind_of
+from splicebert_vep.vcf.write import BgzfPacker, VcfWriter, kind_of
 from splicebert_vep_spec import InfoField
 
 FIELDS = [
@@ -137,6 +138,26 @@ def test_bgzip_blocks_hold_any_bytes(tmp_path):
     assert noise in gzip.decompress(target.read_bytes())
     with pysam.BGZFile(str(target)) as file:
         assert noise in file.read()
+
+
+def test_a_block_of_data_that_cannot_be_packed_stays_below_64_kib(tmp_path):
+    """BSIZE of the SAM specification has 16 bits; such data are stored, and take more room than they have."""
+    noise, path = os.urandom(1_000_000), tmp_path / "noise.gz"
+    output = ByteOutput(path)
+    packer = BgzfPacker(output)
+    packer.write_bytes(noise)
+    packer.close()
+    output.finish()
+    publish_all([output])
+    packed = path.read_bytes()
+    at, sizes = 0, []
+    while at < len(packed):
+        sizes.append(int.from_bytes(packed[at + 16 : at + 18], "little") + 1)
+        at += sizes[-1]
+    assert at == len(packed) and 0xFF00 < max(sizes) <= 1 << 16
+    assert gzip.decompress(packed) == noise
+    with pysam.BGZFile(str(path)) as file:
+        assert file.read() == noise
 
 
 @pytest.mark.parametrize("lines", [LINES[1::-1], [LINES[0], LINES[2], LINES[1]]])
