@@ -166,6 +166,7 @@ class GuardedSpliceModel(SpliceModel):
             raise origin.broken("open", needed="a SpliceModel with a SpliceModelInfo", found=found)
         self.info, self.reach, self.name, self.version = model.info, model.reach, model.name, model.version
         self.farthest, self.distance, self.sees_gene_only = model.farthest, model.distance, model.sees_gene_only
+        self.at_once = model.at_once
 
     def takes(self, edit: Edit) -> bool:
         """Tell whether the model can answer for an edit."""
@@ -187,8 +188,20 @@ class GuardedSpliceModel(SpliceModel):
         """
         with self._origin.guarding("alternatives", passing=(RuntimeError, MemoryError)):
             pairs = [tuple(pair) for pair in self._model.alternatives(tokens, edits)]
+        return self._pairs(pairs, edits, "alternatives")
+
+    def each(self, sequences: Sequence[tuple[Any, Sequence[Edit]]]) -> list[list[tuple[Any, Any]]]:
+        """Return the model's answers for several sequences with edits; raises as ``alternatives``."""
+        with self._origin.guarding("each", passing=(RuntimeError, MemoryError)):
+            found = [[tuple(pair) for pair in pairs] for pairs in self._model.each(sequences)]
+        if len(found) != len(sequences):
+            raise self._origin.broken("each", needed=f"answers for {len(sequences)} sequences", found=str(len(found)))
+        return [self._pairs(pairs, edits, "each") for pairs, (_, edits) in zip(found, sequences, strict=True)]
+
+    def _pairs(self, pairs: Sequence[tuple[Any, ...]], edits: Sequence[Edit], method: str) -> list[tuple[Any, Any]]:
+        with self._origin.guarding(method):
             answers = [_floats(answer) for pair in pairs for answer in pair]
-        found = self._checked(answers, [(count, 2) for edit in edits for count in edit.counts], "alternatives")
+        found = self._checked(answers, [(count, 2) for edit in edits for count in edit.counts], method)
         return list(zip(found[::2], found[1::2], strict=True))
 
     def _checked(self, answers: list[Any], shapes: list[tuple[int, int]], method: str) -> list[Any]:

@@ -320,6 +320,7 @@ class SpliceModel(Named):
         farthest: nt from a change that delta scores can look, at most (``--delta-distance``).
         distance: nt from a change that delta scores look by default.
         sees_gene_only: the model was made for sequences that are N outside of the gene.
+        at_once: sequences that suit a call of ``each``.
     """
 
     info: SpliceModelInfo
@@ -327,6 +328,7 @@ class SpliceModel(Named):
     farthest: int = 5000
     distance: int = 50
     sees_gene_only: bool = False
+    at_once: int = 1
 
     @classmethod
     def open(cls, options: BackendOptions) -> SpliceModel:
@@ -370,3 +372,10 @@ class SpliceModel(Named):
             RuntimeError, MemoryError: the pass failed; alleles that it fails on alone become FAILED. Where memory is
                 short, calls become smaller, and the run ends when one window does not fit.
         """
+
+    def each(self, sequences: Sequence[tuple[Any, Sequence[Edit]]]) -> Sequence[Sequence[tuple[Any, Any]]]:
+        """Return the answers of ``alternatives`` for several sequences with edits, in turn unless overridden.
+
+        Raises as ``alternatives``; the caller then asks for each sequence alone.
+        """
+        return [self.alternatives(tokens, edits) for tokens, edits in sequences]

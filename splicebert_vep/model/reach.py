@@ -15,10 +15,11 @@ skip connection, from which a 1x1 convolution and a softmax give p(neither), p(a
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ from .backend import Cores, full_precision
 
 Weights = NDArray[np.float32]
 Probabilities = NDArray[np.float64]
+Pairs = list[tuple[Probabilities, Probabilities]]
+_Map = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
 
 #: ALTs in one pass: more fill a GPU, and outgrow the caches of a CPU.
 _CPU_BATCH, _GPU_BATCH = 8, 64
@@ -96,13 +99,14 @@ class ResidualSpliceModel(SpliceModel):
     ) -> None:
         self.info, self.reach = info, stacks[0].reach
         self._device, self._cores = device, Cores(device, threads)
+        self.at_once = 2 * self._cores.count if self._cores.count > 1 else 1  # a core that is done early takes another
         self._networks = [_Network(stack, device) for stack in stacks]
 
     def along(self, tokens: Tokens) -> Probabilities:
         """Return p(acceptor) and p(donor), (L - 2 reach, 2) float64; raises as ``alternatives``."""
-        return self._run(tokens, ())[0]
+        return self._run(self._cores.map, tokens, ())[0]
 
-    def alternatives(self, tokens: Tokens, edits: Sequence[Edit]) -> list[tuple[Probabilities, Probabilities]]:
+    def alternatives(self, tokens: Tokens, edits: Sequence[Edit]) -> Pairs:
         """Return the answers around each edit, before and after it.
 
         The REF pass is shared by all edits. It holds about 4 kB a nucleotide of each network that runs at a time: of
@@ -111,28 +115,43 @@ class ResidualSpliceModel(SpliceModel):
         Raises:
             BackendError: the networks failed, e.g. for want of memory.
         """
-        ref, alts = self._run(tokens, edits)
+        return self._pairs(self._cores.map, tokens, edits)
+
+    def each(self, sequences: Sequence[tuple[Tokens, Sequence[Edit]]]) -> list[Pairs]:
+        """Return the answers of ``alternatives`` for several sequences: one to a core where there are enough of them.
+
+        The networks of a sequence then run one after the other, so that no core waits for another, and the values of
+        one network are held on each core. Raises as ``alternatives``.
+        """
+        if len(sequences) < self._cores.count:
+            return [self.alternatives(*one) for one in sequences]
+        return self._cores.map(lambda one: self._pairs(_in_turn, *one), sequences)
+
+    def _pairs(self, each: _Map, tokens: Tokens, edits: Sequence[Edit]) -> Pairs:
+        ref, alts = self._run(each, tokens, edits)
         first = [edit.start - edit.left - self.reach for edit in edits]
         return [
             (ref[at : at + edit.counts[0]], alt) for at, edit, alt in zip(first, edits, alts, strict=True)
         ]  # fmt: skip
 
     @torch.inference_mode()
-    def _run(self, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
+    def _run(self, each: _Map, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
         try:
             with full_precision(self._device):
-                return self._averaged(tokens, edits)
+                return self._averaged(each, tokens, edits)
         except (RuntimeError, MemoryError) as error:
             raise model_failure(error) from error
 
-    def _averaged(self, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
+    def _averaged(self, each: _Map, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
+        """Return the means of all networks, whose work ``each`` shares among cores or does in turn."""
         groups = list(_alike(edits, _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH))
         ref = np.zeros((len(tokens) - 2 * self.reach, 2))
         alts = [np.zeros((edit.counts[1], 2)) for edit in edits]
-        at_once = len(self._networks) if self._cores.count > 1 else 1  # on one core one after the other, for memory
+        shared = each is not _in_turn and self._cores.count > 1
+        at_once = len(self._networks) if shared else 1  # on one core one after the other, for memory
         for first in range(0, len(self._networks), at_once):
             networks = self._networks[first : first + at_once]
-            values = self._cores.map(lambda network: network.values(tokens), networks)
+            values = each(lambda network: network.values(tokens), networks)
             for network, of_network in zip(networks, values, strict=True):
                 ref += network.answers_of(of_network)
             tasks = [
@@ -140,12 +159,17 @@ class ResidualSpliceModel(SpliceModel):
                 for network, of_network in zip(networks, values, strict=True)
                 for numbers in groups
             ]
-            found = iter(self._cores.map(operator.call, tasks))
+            found = iter(each(operator.call, tasks))
             for numbers in groups * len(networks):
                 for i, answer in zip(numbers, next(found), strict=True):
                     alts[i] += answer
         count = len(self._networks)
         return ref / count, [alt / count for alt in alts]
+
+
+def _in_turn(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """Return what the work makes of each item, on this core."""
+    return [work(item) for item in items]
 
 
 class _Network:

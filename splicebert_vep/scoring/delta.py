@@ -499,45 +499,75 @@ def _looked(
         if layout and whole_exons and (whole := layout.whole(*stretches[0], allele, model.farthest)) != stretches[0]:
             stretches.insert(0, whole)
         by_extent.setdefault((gene.strand, contig, extent), []).append(_Wanted(k, left, right, tuple(stretches)))
-    for (strand, contig, extent), wanted in by_extent.items():
-        waiting = list(_stretches(wanted, max(model.reach, APART)))
-        while waiting:
-            together = waiting.pop()
-            try:
-                answers = _along(model, together, bases, contig, extent, minus=strand == "-")
-            except (RuntimeError, MemoryError, BackendError) as error:
-                failure = model_failure(error)
-                if len(together) > 1:  # until the allele that it fails on stands alone
-                    half = len(together) // 2
-                    waiting += [together[:half], together[half:]]
-                    continue
-                if isinstance(failure, OutOfMemory):
-                    raise failure from error
-                answers = [Skipped(Status.FAILED, f"delta scores: {failure}")]
-            yield from zip((one.number for one in together), answers, strict=True)
+    tasks = [
+        _Task(together, contig, extent, strand == "-")
+        for (strand, contig, extent), wanted in by_extent.items()
+        for together in _stretches(wanted, max(model.reach, APART))
+    ]
+    for at in range(0, len(tasks), model.at_once):
+        yield from _answered(model, tasks[at : at + model.at_once], bases)
 
 
-def _along(
-    model: SpliceModel, wanted: Sequence[_Wanted], bases: Bases, contig: str, extent: tuple[int, int], *, minus: bool
-) -> list[Around | Skipped | None]:
-    """Return the answers around neighbouring alleles of one strand."""
-    first = min(one.stretches[0][0] for one in wanted) - model.reach
-    last = max(one.stretches[0][1] for one in wanted) + model.reach
-    tokens = stretch_tokens(bases, contig, first, last, extent)
-    found: list[Around | Skipped | None] = [None] * len(wanted)
-    taken: list[tuple[int, int, Edit]] = []
-    for i, (_, left, right, stretches) in enumerate(wanted):
-        for low, high in stretches:
-            edit = _edit(left, right, low, high, first, len(tokens), minus=minus)
-            if model.takes(edit):
-                taken.append((i, low, edit))
-                break
-    pairs = model.alternatives(reverse_complement(tokens) if minus else tokens, [edit for *_, edit in taken])
-    for (i, low, _), (ref, alt) in zip(taken, pairs, strict=True):
-        one = wanted[i]
-        if minus:
-            ref, alt = ref[::-1], alt[::-1]
-        found[i] = Around(low, one.left, one.right, ref, alt)
+class _Task(NamedTuple):
+    """Neighbouring alleles of one strand of a contig, whose answers one pass over REF serves."""
+
+    wanted: Sequence[_Wanted]
+    contig: str
+    extent: tuple[int, int]
+    minus: bool
+
+
+def _answered(
+    model: SpliceModel, tasks: Sequence[_Task], bases: Bases
+) -> Iterator[tuple[int, Around | Skipped | None]]:
+    """Yield the number and the answers of each allele; where the model fails, until that allele stands alone."""
+    found: Sequence[Sequence[Around | Skipped | None]] | None = None
+    try:
+        found = _along(model, tasks, bases)
+    except (RuntimeError, MemoryError, BackendError) as error:
+        failure = model_failure(error)
+        if sum(len(task.wanted) for task in tasks) == 1:
+            if isinstance(failure, OutOfMemory):
+                raise failure from error
+            found = [[Skipped(Status.FAILED, f"delta scores: {failure}")]]
+    if found is not None:
+        for task, answers in zip(tasks, found, strict=True):
+            yield from zip((one.number for one in task.wanted), answers, strict=True)
+        return
+    if len(tasks) == 1:
+        half = len(tasks[0].wanted) // 2
+        tasks = [tasks[0]._replace(wanted=part) for part in (tasks[0].wanted[:half], tasks[0].wanted[half:])]
+    for task in tasks:
+        yield from _answered(model, [task], bases)
+
+
+def _along(model: SpliceModel, tasks: Sequence[_Task], bases: Bases) -> list[list[Around | Skipped | None]]:
+    """Return the answers around the alleles of each task."""
+    sequences: list[tuple[Tokens, list[Edit]]] = []
+    taken: list[list[tuple[int, int]]] = []  # the number of an allele in its task, and where its answers begin
+    for task in tasks:
+        first = min(one.stretches[0][0] for one in task.wanted) - model.reach
+        last = max(one.stretches[0][1] for one in task.wanted) + model.reach
+        tokens = stretch_tokens(bases, task.contig, first, last, task.extent)
+        edits, of_task = [], []
+        for i, (_, left, right, stretches) in enumerate(task.wanted):
+            for low, high in stretches:
+                edit = _edit(left, right, low, high, first, len(tokens), minus=task.minus)
+                if model.takes(edit):
+                    edits.append(edit)
+                    of_task.append((i, low))
+                    break
+        sequences.append((reverse_complement(tokens) if task.minus else tokens, edits))
+        taken.append(of_task)
+    found: list[list[Around | Skipped | None]] = []
+    for task, of_task, pairs in zip(tasks, taken, model.each(sequences), strict=True):
+        answers: list[Around | Skipped | None] = [None] * len(task.wanted)
+        for (i, low), (ref, alt) in zip(of_task, pairs, strict=True):
+            one = task.wanted[i]
+            if task.minus:
+                ref, alt = ref[::-1], alt[::-1]
+            answers[i] = Around(low, one.left, one.right, ref, alt)
+        found.append(answers)
     return found
 
 

@@ -107,6 +107,20 @@ def test_neighbours_and_the_size_of_a_batch_change_nothing(model):
         assert_near(pair, model.alternatives(tokens, [edit])[0])
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_sequences_that_share_the_cores_have_the_answers_that_they_have_alone(count):
+    model = ResidualSpliceModel(INFO, [tiny_stack(1), tiny_stack(2)], torch.device("cpu"), threads=2)
+    assert model.at_once == 4
+    rng = np.random.default_rng(count)
+    sequences = [
+        (rng.integers(A, T + 1, 150 + i).astype(np.uint8), [Edit(50, 51, (T,), 9, 9), Edit(60, 60 + i, (), 9, 9)])
+        for i in range(count)
+    ]
+    for pairs, one in zip(model.each(sequences), sequences, strict=True):
+        for pair, other in zip(pairs, model.alternatives(*one), strict=True):
+            assert_near(pair, other)
+
+
 def test_unknown_bases_are_zeros_and_answers_are_probabilities(model):
     ref = model.along(np.full(100, N, dtype=np.uint8))
     assert ref.shape == (100 - 2 * REACH, 2)

@@ -347,10 +347,12 @@ def test_a_model_made_for_genes_sees_n_outside_of_the_gene_and_the_contig(strand
     assert shown == "N" * (50 + REACH - 20 + low) + genome[low:high] + "N" * (21 + 50 + REACH - high)
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 50])
 @pytest.mark.parametrize("error", [RuntimeError, BackendError])
-def test_an_allele_that_the_model_fails_on_fails_alone(error):
+def test_an_allele_that_the_model_fails_on_fails_alone(error, at_once, monkeypatch):
+    monkeypatch.setattr(StandIn, "at_once", at_once)
     genome = bases(3000, "failing")
-    changes = [an_snv(genome, at) for at in range(900, 1100, 20)]
+    changes = [an_snv(genome, at) for at in [*range(900, 1100, 20), 2800, 2900]]
     bad = normal(genome, 1000, genome[999], genome[999] + "ACGTACGTACGTACGT")
     asked = [(allele, gene()) for allele, _ in [*changes, bad]]
     with_bad = scorer(StandIn(fails_on="ACGTACGTACGTACG", error=error))
