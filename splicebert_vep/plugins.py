@@ -232,18 +232,19 @@ def _parts(answers: Sequence[Any]) -> Iterator[Any]:
     """Yield all values of arrays of shape (n, 2), short ones together."""
     import numpy as np
 
-    short, rows = [], 0
+    short: list[Any] = []
+    rows = 0
     for answer in answers:
         if len(answer) >= _AT_ONCE // 4:
-            yield answer
+            yield answer.ravel(order="K")
         elif len(answer):
             short.append(answer)
             rows += len(answer)
         if rows >= _AT_ONCE:
-            yield np.concatenate(short)
+            yield np.concatenate(short).ravel()
             short, rows = [], 0
     if short:
-        yield np.concatenate(short)
+        yield np.concatenate(short).ravel()
 
 
 def one_line(error: BaseException) -> str:

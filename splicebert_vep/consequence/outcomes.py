@@ -40,7 +40,7 @@ from ..sequence.tokens import other_strand
 from .hgvs import coordinates, transcript_name
 
 Probabilities = NDArray[np.float64]
-Boundaries = NDArray[np.int64]
+Boundaries = list[int]
 
 #: A site is lost or gained where p falls or rises by this much, and is seen where p(REF) is no smaller.
 THRESHOLD = 0.2
@@ -167,8 +167,7 @@ class Consequence:
     Args:
         effect: kind of the first outcome, NO_EFFECT or NOT_JUDGEABLE.
         outcomes: by support; empty for these two.
-        changed: sites whose p changes by ``THRESHOLD`` or more, by position in the transcript: those of any transcript
-            of the gene that are lost, and gained ones.
+        changed: of NO_EFFECT, sites of other transcripts that are lost, by position in the transcript.
         unseen: of NOT_JUDGEABLE, sites near the allele whose p(REF) is too small to tell their loss.
     """
 
@@ -191,8 +190,7 @@ class SplicedTranscript:
         self.transcript, self.fetch = transcript, fetch
         self.plus = transcript.strand == "+"
         self.exons = [self.turned(exon.start, exon.end) for exon in transcript.exons]
-        self.starts, self.ends = np.array(self.exons, dtype=np.int64).T
-        self._starts, self._ends = self.starts.tolist(), self.ends.tolist()
+        self.starts, self.ends = [start for start, _ in self.exons], [end for _, end in self.exons]
         self.pieces = [self.bases(*exon) for exon in self.exons]
         self.mrna = b"".join(self.pieces)
         self.offsets = [0, *accumulate(map(len, self.pieces))]  #: mRNA bases before each exon, and of all
@@ -225,18 +223,22 @@ class SplicedTranscript:
 
     def sites_near(self, start: int, end: int) -> list[tuple[str, int]]:
         """Return kind and exon of sites of a turned span's exon and of those within ``NEAR_SITE`` of it."""
-        inner = range(bisect_right(self._ends, start), bisect_left(self._starts, end))  # exons that it touches
+        inner = self.touched(start, end)
         found = []
-        for kind, edges in ((ACCEPTOR, self._starts), (DONOR, self._ends)):
+        for kind, edges in ((ACCEPTOR, self.starts), (DONOR, self.ends)):
             near = range(bisect_left(edges, start - NEAR_SITE), bisect_right(edges, end + NEAR_SITE))
             if near or inner:
                 last = len(edges) - 1 - (kind == DONOR)
                 found += [(kind, exon) for exon in sorted({*near, *inner}) if _FIRST[kind] <= exon <= last]
         return found
 
+    def touched(self, start: int, end: int) -> range:
+        """Return the indices of the exons that a turned span touches."""
+        return range(bisect_right(self.ends, start), bisect_left(self.starts, end))
+
     def _along(self, base: int) -> int:
-        exon = int(np.searchsorted(self.starts, base, side="right")) - 1
-        return self.offsets[exon] + base - int(self.starts[exon])
+        exon = bisect_right(self.starts, base) - 1
+        return self.offsets[exon] + base - self.starts[exon]
 
     def _base(self, along: int) -> int:
         exon = bisect_right(self.offsets, along) - 1
@@ -245,7 +247,7 @@ class SplicedTranscript:
     def _others(self, kind: str, known: Set[int]) -> Boundaries:
         bases = known if self.plus else (-1 - position for position in known)
         boundaries = {base + (kind == DONOR) for base in bases}
-        return np.array(sorted(boundaries - set(self.sites[kind].tolist())), dtype=np.int64)
+        return sorted(boundaries - set(self.sites[kind]))
 
 
 class _Changed:
@@ -263,15 +265,22 @@ class _Changed:
         """End of the new bases in ALT."""
         return self.start + len(self.alt)
 
-    def images(self, boundaries: Boundaries, kind: str) -> tuple[Boundaries, NDArray[np.bool_]]:
-        """Return sites' boundaries in ALT, the allele's start where ALT has no such place, and whether it has none."""
-        before = boundaries < self.start
-        if kind == DONOR or self.start < self.end:
-            before |= boundaries == self.start
+    def images(self, boundaries: Boundaries, kind: str) -> tuple[Boundaries, list[bool]]:
+        """Return sites' boundaries in ALT, the allele's start where ALT has no such place, and whether it has none.
+
+        Args:
+            boundaries: of REF, in order.
+        """
+        count = len(boundaries)
         if not self.shift:
-            before[:] = True
-        gone = ~before & (boundaries < self.end)
-        return np.where(before, boundaries, np.where(gone, self.start, boundaries - self.shift)), gone
+            return boundaries, [False] * count
+        at_start = bisect_right if kind == DONOR or self.start < self.end else bisect_left
+        before = at_start(boundaries, self.start)
+        behind = max(before, bisect_left(boundaries, self.end))
+        gone = behind - before
+        moved = [boundary - self.shift for boundary in boundaries[behind:]]
+        images = [*boundaries[:before], *[self.start] * gone, *moved]
+        return images, [False] * before + [True] * gone + [False] * (count - behind)
 
     def origin(self, boundary: int) -> int:
         """Return the boundary in REF of one in ALT that is not within new bases."""
@@ -395,16 +404,20 @@ def _largest_changes(cases: Sequence[Case], placed: Sequence[Allele]) -> NDArray
     refs: list[Probabilities] = []
     alts: list[Probabilities] = []
     ends = [0]
-    for number, ((_, _, answers), allele) in enumerate(zip(cases, placed, strict=True), start=1):
-        new = 0
+    for number, ((spliced, _, answers), allele) in enumerate(zip(cases, placed, strict=True), start=1):
+        ref, alt, new = answers.ref, answers.alt, 0
+        if not spliced.plus:
+            ref, alt = ref[::-1], alt[::-1]  # as the model answered: it reads memory forwards, which is quicker
         if not allele.shift:
-            refs.append(answers.ref)
-            alts.append(answers.alt)
+            refs.append(ref)
+            alts.append(alt)
         else:
-            start, gone, new = allele.start - answers.start, len(allele.ref), len(allele.alt)
-            refs += [answers.ref[:start], np.zeros((new, 2)), answers.ref[start:]]
-            alts += [answers.alt[: start + new], np.zeros((gone, 2)), answers.alt[start + new :]]
-        ends.append(ends[-1] + len(answers.ref) + new)
+            low, _ = spliced.turned(answers.start, answers.start + len(ref))
+            start = spliced.turned(allele.start, allele.end)[0] - low
+            gone, new = len(allele.ref), len(allele.alt)
+            refs += [ref[:start], np.zeros((new, 2)), ref[start:]]
+            alts += [alt[: start + new], np.zeros((gone, 2)), alt[start + new :]]
+        ends.append(ends[-1] + len(ref) + new)
         if ends[-1] >= _ROWS or number == len(cases):
             change = np.concatenate(alts) - np.concatenate(refs)
             np.abs(change, out=change)
@@ -417,13 +430,24 @@ def _without_change(spliced: SplicedTranscript, allele: Allele, answers: Answers
     """Return the consequence of an allele that changes no p by ``THRESHOLD``."""
     start, end = spliced.turned(placed.start, placed.end)
     low, high = spliced.turned(answers.start, answers.start + len(answers.ref))
+    unseen = []
     for kind, exon in spliced.sites_near(start, end):
-        boundary = spliced.exons[exon][kind == DONOR]
-        if low < boundary < high:
-            at = spliced.position(boundary, kind)
-            if answers.ref[at - answers.start, KINDS.index(kind)] < THRESHOLD:
-                return consequence(spliced, allele, answers)
-    return _NOTHING
+        boundary, column = spliced.exons[exon][kind == DONOR], KINDS.index(kind)
+        if not low < boundary < high:
+            continue
+        position = spliced.position(boundary, kind)
+        before = answers.ref.item(position - answers.start, column)
+        if before < THRESHOLD:
+            after = 0.0
+            if not allele.shift:
+                after = answers.alt.item(position - answers.start, column)
+            else:
+                [at], [gone] = _Changed(spliced, placed).images([boundary], kind)
+                if not gone:
+                    row = at - low - (kind == DONOR)
+                    after = answers.alt.item(row if spliced.plus else len(answers.alt) - 1 - row, column)
+            unseen.append(Site(kind, position, exon + 1, "reported", before, after))
+    return Consequence(Effect.NOT_JUDGEABLE, unseen=tuple(unseen)) if unseen else _NOTHING
 
 
 _NOTHING = Consequence(Effect.NO_EFFECT)
@@ -455,15 +479,16 @@ class _Case:
         self._alt: dict[str, Probabilities] = {}  # by boundary of ALT
         self._was: dict[str, Probabilities] = {}  # of REF, by boundary of ALT
         self._at: dict[str, Boundaries] = {}  # the reported transcript's sites in ALT
-        self._gone: dict[str, NDArray[np.bool_]] = {}
+        self._gone: dict[str, list[bool]] = {}
         for kind in KINDS:
             self._ref[kind] = self._by_boundary(answers.ref, kind)
             self._alt[kind] = self._by_boundary(answers.alt, kind)
             self._was[kind] = change.before(self._ref[kind], self._low, kind)
             self._at[kind], self._gone[kind] = change.images(spliced.sites[kind], kind)
-        (self._start,), _ = change.images(spliced.starts[:1], DONOR)
-        (self._end,), _ = change.images(spliced.ends[-1:], DONOR)
+        [self._start], _ = change.images(spliced.starts[:1], DONOR)
+        [self._end], _ = change.images(spliced.ends[-1:], DONOR)
         self._last = len(spliced.exons) - 1
+        self._known_others: dict[str, Boundaries] = {}
         self._known_end: dict[tuple[str, int], _End | None] = {}
         self._lost = {kind: self._lost_sites(kind) for kind in KINDS}
         self._gained = {kind: self._gained_sites(kind) for kind in KINDS}
@@ -471,9 +496,9 @@ class _Case:
     def consequence(self) -> Consequence:
         """Return outcomes, or why there are none."""
         if not any(map(len, (*self._lost.values(), *self._gained.values()))):
-            unseen = self._unseen()
-            effect = Effect.NOT_JUDGEABLE if unseen else Effect.NO_EFFECT
-            return Consequence(effect, changed=self._changed_sites(), unseen=unseen)
+            if unseen := self._unseen():
+                return Consequence(Effect.NOT_JUDGEABLE, unseen=unseen)
+            return Consequence(Effect.NO_EFFECT, changed=self._lost_elsewhere())
         found = [*self._alternative_sites(), *self._skips(), *self._retentions(), *self._pseudoexons()]
         found.sort(key=lambda one: (-one.support, abs(one.size), list(Effect).index(one.kind), one.exons))
         listed = [one for one in found if one.support >= FAINT]
@@ -482,7 +507,7 @@ class _Case:
             exon = first.exons[0]  # what could become of it is listed however faint
             listed = [first, *(one for one in found if one.support >= FAINT or one.exons[0] <= exon <= one.exons[1])]
         found = listed
-        return Consequence(found[0].kind, tuple(found), self._changed_sites(), self._unseen())
+        return Consequence(found[0].kind, tuple(found))
 
     # ---- sites -----------------------------------------------------------------------------------------------------
 
@@ -491,15 +516,23 @@ class _Case:
         column = np.asarray(values)[:: 1 if self._spliced.plus else -1, KINDS.index(kind)]
         return np.concatenate([column, [0.0]] if kind == ACCEPTOR else [[0.0], column])
 
-    def _inside(self, boundaries: Boundaries) -> NDArray[np.bool_]:
-        return (boundaries > self._low) & (boundaries < self._high)
+    def _inside(self, boundaries: Boundaries) -> range:
+        """Return the indices of boundaries, which are in order, within the answers."""
+        return range(bisect_right(boundaries, self._low), bisect_left(boundaries, self._high))
+
+    def _before_after(self, kind: str, boundary: int, at: int, *, gone: bool) -> tuple[float, float]:
+        """Return p(REF) and p(ALT) of a site within the answers, at one boundary in REF and at another in ALT."""
+        before = self._ref[kind].item(boundary - self._low)
+        return before, 0.0 if gone else self._alt[kind].item(at - self._low)
 
     def _lost_sites(self, kind: str) -> list[int]:
         """Return the exons whose site of one kind is lost."""
-        rows = np.flatnonzero(self._inside(self._spliced.sites[kind]))
-        before = self._ref[kind][self._spliced.sites[kind][rows] - self._low]
-        after = np.where(self._gone[kind][rows], 0.0, self._alt[kind][self._at[kind][rows] - self._low])
-        lost: list[int] = (rows[before - after >= THRESHOLD] + _FIRST[kind]).tolist()
+        lost = []
+        sites, at, gone = self._spliced.sites[kind], self._at[kind], self._gone[kind]
+        for row in self._inside(sites):
+            before, after = self._before_after(kind, sites[row], at[row], gone=gone[row])
+            if before - after >= THRESHOLD:
+                lost.append(row + _FIRST[kind])
         return lost
 
     def _gained_sites(self, kind: str) -> list[int]:
@@ -507,7 +540,7 @@ class _Case:
         found: list[int] = (np.flatnonzero(self._alt[kind] - self._was[kind] >= THRESHOLD) + self._low).tolist()
         if not found:
             return []
-        own = set(self._at[kind][~self._gone[kind]].tolist())
+        own = {at for at, gone in zip(self._at[kind], self._gone[kind], strict=True) if not gone}
         return [x for x in found if self._start < x < self._end and x not in own]
 
     def _site(self, kind: str, boundary: int, exon: int, known: str | None = None) -> Site:
@@ -516,15 +549,17 @@ class _Case:
             known = "other" if boundary in self._others(kind) else "new"
         row = boundary - self._low
         base = boundary if kind == ACCEPTOR else boundary - 1
-        before, after = float(self._was[kind][row]), float(self._alt[kind][row])
+        before, after = self._was[kind].item(row), self._alt[kind].item(row)
         return Site(kind, self._change.position(base), exon + 1, known, before, after)
 
     def _others(self, kind: str) -> list[int]:
         """Return boundaries in ALT of the sites that only other transcripts have."""
-        others = self._spliced.others[kind]
-        at, gone = self._change.images(others[self._inside(others)], kind)
-        found: list[int] = at[~gone].tolist()
-        return found
+        if kind not in self._known_others:
+            others = self._spliced.others[kind]
+            inside = self._inside(others)
+            both = zip(*self._change.images(others[inside.start : inside.stop], kind), strict=True)
+            self._known_others[kind] = [at for at, gone in both if not gone]
+        return self._known_others[kind]
 
     def _end_of(self, kind: str, exon: int) -> _End | None:
         """Return one end of an exon; None where it is no splice site."""
@@ -538,14 +573,12 @@ class _Case:
         sites = self._spliced.sites[kind]
         if not 0 <= row < len(sites):
             return None
-        boundary, at, gone = int(sites[row]), int(self._at[kind][row]), bool(self._gone[kind][row])
+        boundary, at, gone = sites[row], self._at[kind][row], self._gone[kind][row]
         others = tuple((x, self._site(kind, x, exon)) for x in self._replacements(kind, exon, at, gone))
         if not self._low < boundary < self._high:
             return _End(None, at, gone, others, None)
-        before = float(self._ref[kind][boundary - self._low])
-        after = 0.0 if gone else float(self._alt[kind][at - self._low])
-        base = boundary if kind == ACCEPTOR else boundary - 1
-        site = Site(kind, self._spliced.turned(base, base + 1)[0], exon + 1, "reported", before, after)
+        before, after = self._before_after(kind, boundary, at, gone=gone)
+        site = Site(kind, self._spliced.position(boundary, kind), exon + 1, "reported", before, after)
         best = max([after, *(other.after for _, other in others)])
         return _End(site, at, gone, others, min(1.0, best / before) if before >= THRESHOLD else None)
 
@@ -560,8 +593,8 @@ class _Case:
             high = self._at[ACCEPTOR][exon]
         wanted = {x for x in self._gained[kind] if low < x < high}
         if exon in self._lost[kind]:
-            first = max(int(low) + 1, self._low + 1)
-            stretch = slice(first - self._low, min(int(high), self._low + len(self._alt[kind]) - 1) - self._low)
+            first = max(low + 1, self._low + 1)
+            stretch = slice(first - self._low, min(high, self._low + len(self._alt[kind]) - 1) - self._low)
             was, now = self._was[kind][stretch], self._alt[kind][stretch]
             wanted |= set((np.flatnonzero((now >= THRESHOLD) & (was - now < FAINT)) + first).tolist())
             for x in self._others(kind):
@@ -578,31 +611,25 @@ class _Case:
         ends = [self._end_of(kind, exon) for kind, exon in near]
         return tuple(end.site for end in ends if end and end.site and end.kept is None)
 
-    def _changed_sites(self) -> tuple[Site, ...]:
-        """Return the sites that are lost, of any transcript, and those that are gained."""
-        found = [(self._at[kind][exon - _FIRST[kind]], end.site) for kind in KINDS for exon in self._lost[kind]
-                 if (end := self._end_of(kind, exon)) and end.site]  # fmt: skip
+    def _lost_elsewhere(self) -> tuple[Site, ...]:
+        """Return the sites of other transcripts that are lost."""
+        found = []
         for kind in KINDS:
-            gained = self._gained[kind]
-            for x in gained:
-                found.append((x, self._site(kind, x, self._exon_of(kind, x))))
             others = self._spliced.others[kind]
-            others = others[self._inside(others)]
-            at, gone = self._change.images(others, kind)
-            before = self._ref[kind][others - self._low]
-            after = np.where(gone, 0.0, self._alt[kind][at - self._low])
-            for row in np.flatnonzero(before - after >= THRESHOLD).tolist():
-                base = int(others[row]) - (kind == DONOR)
-                position = self._spliced.turned(base, base + 1)[0]
-                found.append((at[row], Site(kind, position, 0, "other", float(before[row]), float(after[row]))))
-        return tuple(site for _, site in sorted(found, key=lambda one: (int(one[0]), one[1].kind, one[1].known)))
+            images, gone = self._change.images(others, kind)
+            for row in self._inside(others):
+                before, after = self._before_after(kind, others[row], images[row], gone=gone[row])
+                if before - after >= THRESHOLD:
+                    position = self._spliced.position(others[row], kind)
+                    found.append((images[row], Site(kind, position, 0, "other", before, after)))
+        return tuple(site for _, site in sorted(found, key=lambda one: (one[0], one[1].kind)))
 
     def _exon_of(self, kind: str, boundary: int) -> int:
         """Return the index of the exon that a new site would be an end of; -1 for none."""
         if kind == ACCEPTOR:
-            exon = int(np.searchsorted(self._at[DONOR], boundary, side="right"))
+            exon = bisect_right(self._at[DONOR], boundary)
             return exon if exon > 0 else -1
-        exon = int(np.searchsorted(self._at[ACCEPTOR], boundary, side="left"))
+        exon = bisect_left(self._at[ACCEPTOR], boundary)
         return exon if exon < self._last else -1
 
     # ---- outcomes --------------------------------------------------------------------------------------------------
@@ -734,10 +761,10 @@ class _Case:
         pairs = {}
         for kind, far in ((ACCEPTOR, DONOR), (DONOR, ACCEPTOR)):
             for x in self._gained[kind]:
-                intron = int(np.searchsorted(self._at[DONOR], x, side="left")) - 1
+                intron = bisect_left(self._at[DONOR], x) - 1
                 if intron < 0 or x >= self._at[ACCEPTOR][intron]:
                     continue
-                low, high = int(self._at[DONOR][intron]) + 1, int(self._at[ACCEPTOR][intron]) - 1
+                low, high = self._at[DONOR][intron] + 1, self._at[ACCEPTOR][intron] - 1
                 near, most = x + SHORTEST_NEW, x + LONGEST_NEW
                 if kind == DONOR:
                     near, most = x - LONGEST_NEW, x - SHORTEST_NEW
@@ -770,8 +797,8 @@ class _Case:
 
     def _exons(self) -> list[tuple[int, int, int | None]]:
         """Return the transcript's exons in ALT."""
-        starts = [int(self._start), *self._at[ACCEPTOR].tolist()]
-        ends = [*self._at[DONOR].tolist(), int(self._end)]
+        starts = [self._start, *self._at[ACCEPTOR]]
+        ends = [*self._at[DONOR], self._end]
         return list(zip(starts, ends, range(self._last + 1), strict=True))
 
     def _outcome(
@@ -845,11 +872,10 @@ class _Case:
         (low, high), (first, last) = edit.deleted, edit.inserted
         if first < last and first <= change.start and change.alt_end <= last:
             return ""
-        starts, ends = np.maximum(spliced.starts, change.start), np.minimum(spliced.ends, change.end)
-        touched = (spliced.starts < change.end) & (spliced.ends > change.start)
-        if ((starts >= low) & (ends <= high))[touched].all():  # of its bases, exons had none but those that are missing
-            return ""
-        (start, end), *more = zip(spliced.starts[touched].tolist(), spliced.ends[touched].tolist(), strict=True)
+        touched = [spliced.exons[exon] for exon in spliced.touched(change.start, change.end)]
+        if all(max(start, change.start) >= low and min(end, change.end) <= high for start, end in touched):
+            return ""  # of its bases, exons had none but those that are missing
+        (start, end), *more = touched
         if more or change.start < start or change.end > end or (change.start < high and change.end > low):
             return None
         name = transcript_name(self._allele, spliced.transcript, spliced.fetch)

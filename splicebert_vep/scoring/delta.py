@@ -76,7 +76,7 @@ CONSEQUENCES = (
 _BESIDE = 2  # nt beyond an exon's end
 _GENES_KEPT = 64
 #: Rows of answers, of REF and ALT together, and alleles, that are in memory at a time beside those of one stretch.
-_ROWS, _ALLELES = 1 << 18, 1024
+_ROWS, _ALLELES = 1 << 20, 1024
 
 #: Longest stretch of alleles that one REF pass serves, nt: it holds about 4 kB a nucleotide of each network. A longer
 #: one saves little more: a pass begins with twice the model's reach before it has the first answer.
@@ -381,7 +381,7 @@ def _alike(there: Sequence[_Answered], distance: int) -> Iterator[list[_Answered
         low, high = _around(one[1].left, one[1].right, distance)
         groups.setdefault(high - low, []).append(one)
     for length, group in groups.items():
-        step = max(1, _ROWS // 8 // length)
+        step = max(1, _ROWS // 32 // length)
         yield from (group[first : first + step] for first in range(0, len(group), step))
 
 
