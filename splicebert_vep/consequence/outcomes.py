@@ -812,11 +812,13 @@ class _Case:
     def _protein(self, edit: _Edit) -> Protein | None:
         """Return what ALT's mRNA codes for."""
         change, spliced = self._change, self._spliced
-        parts, begins = [], [0]
-        for start, end, exon in edit.exons:
-            own = exon is not None and (spliced.exons[exon][1] <= change.start or spliced.exons[exon][0] >= change.end)
-            parts.append(spliced.pieces[exon] if exon is not None and own else change.bases(start, end))
-            begins.append(begins[-1] + len(parts[-1]))
+        touched = spliced.touched(change.start, change.end)
+        parts = [
+            change.bases(start, end) if exon is None or exon in touched else spliced.pieces[exon]
+            for start, end, exon in edit.exons
+        ]
+        begins = list(accumulate(map(len, parts), initial=0))
+        starts = [start for start, _, _ in edit.exons]
         mrna = b"".join(parts)
 
         def codon(bases: tuple[int, ...]) -> int | None:
@@ -824,10 +826,12 @@ class _Case:
             found = []
             for base in bases:
                 at = change.image_of_base(base)
-                exon = None if at is None else bisect_right(edit.exons, at, key=lambda one: one[0]) - 1
-                if at is None or exon is None or exon < 0 or at >= edit.exons[exon][1]:
+                if at is None:
                     return None
-                found.append(begins[exon] + at - edit.exons[exon][0])
+                exon = bisect_right(starts, at) - 1
+                if exon < 0 or at >= edit.exons[exon][1]:
+                    return None
+                found.append(begins[exon] + at - starts[exon])
             return found[0] if found == list(range(found[0], found[0] + 3)) else None
 
         if spliced.coding is None:
@@ -997,7 +1001,8 @@ def _shared(one: bytes, other: bytes) -> int:
     """Return how many of their first bases two sequences share."""
     size = min(len(one), len(other))
     differ = np.frombuffer(one, np.uint8, size) != np.frombuffer(other, np.uint8, size)
-    return int(differ.argmax()) if differ.any() else size
+    first = int(differ.argmax()) if size else 0
+    return first if size and differ[first] else size
 
 
 def _protein_name(ref: str, alt: str, frame: Frame) -> tuple[str, int]:

@@ -111,6 +111,8 @@ class Around(NamedTuple):
         """Return the answers from ``distance`` before to ``distance`` behind every place of the allele."""
         low, high = _around(self.left, self.right, distance)
         first, behind = low - self.start, self.start + len(self.ref) - high
+        if not first and not behind:
+            return self
         return Around(
             low,
             self.left,
@@ -129,37 +131,37 @@ class Around(NamedTuple):
         if gone == new:
             return self.alt
         first = range(self.left.start - self.start, self.right.start - self.start + 1)
-        places = np.array([at for at in first for _ in range(2 if new else 1)], dtype=np.int64)
         best, least = self.alt, (np.inf, np.inf)
-        for some in np.split(places, range(_WAYS, len(places), _WAYS)):
-            found = self._ways(some)
-            if len(places) == 1:
-                best = found[0]
-                break
-            changes = np.abs(found - self.ref).reshape(len(some), -1)
+        for some in (first[i : i + _PLACES] for i in range(0, len(first), _PLACES)):
+            ways = self._ways(some)
+            if len(first) == 1 and not new:
+                return ways[0]  # type: ignore[no-any-return]
+            changes = np.abs(ways - self.ref).reshape(len(ways), -1)
             costs = list(zip(changes.max(axis=1).tolist(), changes.sum(axis=1).tolist(), strict=True))
-            cheapest = min(range(len(some)), key=costs.__getitem__)
+            cheapest = min(range(len(costs)), key=costs.__getitem__)
             if costs[cheapest] < least:
-                best, least = found[cheapest], costs[cheapest]
+                best, least = ways[cheapest], costs[cheapest]
         return best
 
-    def _ways(self, places: NDArray[np.int64]) -> Probabilities:
-        """Return ALT's answers at the positions of REF, (C, n, 2), for each row of the allele's first base.
+    def _ways(self, places: range) -> Probabilities:
+        """Return ALT's answers at the positions of REF, (C, n, 2), with the allele's first base at each of these rows.
 
-        Inserted bases count with the base before them and, where a row stands there twice, with the one behind them.
+        Where bases are inserted there are two for each place: counted with the base before them and with that behind.
         """
         gone, new = len(self.left.ref), len(self.left.alt)
-        rows = np.arange(len(self.ref))
-        behind = rows >= places[:, None] + gone
-        found: Probabilities = self.alt[np.minimum(rows - np.where(behind, gone - new, 0), len(self.alt) - 1)]
-        found[(rows >= places[:, None]) & ~behind] = 0
-        for i, at in enumerate(places.tolist() if new else ()):
-            anchor = at + gone if i % 2 else at - 1
-            found[i, anchor] = np.maximum(found[i, anchor], self.alt[at : at + new].max(axis=0))
-        return found
+        ways = np.empty((len(places), 2 if new else 1, *self.ref.shape))
+        for way, at in zip(ways, places, strict=True):
+            way[:, :at] = self.alt[:at]
+            way[:, at : at + gone] = 0
+            way[:, at + gone :] = self.alt[at + new :]
+            if new:
+                inserted = self.alt[at : at + new].max(axis=0)
+                for one, anchor in zip(way, (at - 1, at + gone), strict=True):
+                    np.maximum(one[anchor], inserted, out=one[anchor])
+        return ways.reshape(-1, *self.ref.shape)
 
 
-_WAYS = 256  # of an allele in a repeat that are compared at a time; an even number
+_PLACES = 128  # of an allele in a repeat that are compared at a time
 
 
 class _Layout:
@@ -275,11 +277,11 @@ class DeltaScorer(SequenceScorer):
             there = []
             for k, found in batch:
                 if isinstance(found, Around):
-                    there.append((k, found, layouts[k]))
+                    there.append(_Answered(k, found, found.near(self.distance), layouts[k]))
                 elif found:
                     for column in columns.values():
                         column[k] = found
-            for alike in _alike(there, self.distance):
+            for alike in _alike(there):
                 self._scores(alike, columns)
             if consequences:
                 _consequences(there, columns)
@@ -299,19 +301,21 @@ class DeltaScorer(SequenceScorer):
         return layout
 
     def _scores(self, alike: Sequence[_Answered], columns: Columns) -> None:
-        """Fill in the scores of alleles with as many answers near them, and what their sites are.
+        """Fill in the scores of alleles, and what their sites are.
 
-        Arrays are (2, B, n): acceptors and donors, alleles, positions from the first one near each allele.
+        Arrays are (2, B, n): acceptors and donors, alleles, positions from the first one near each allele; an allele
+        with fewer than the longest ends with zeros.
         """
-        numbers = [k for k, _, _ in alike]
-        nears = [around.near(self.distance) for _, around, _ in alike]
-        ref, after = (
-            np.ascontiguousarray(np.concatenate(answers).reshape(len(alike), -1, 2).transpose(2, 0, 1))
-            for answers in ([near.ref for near in nears], [near.aligned() for near in nears])
-        )
+        numbers = [one.number for one in alike]
+        nears = [one.near for one in alike]
+        counts = np.array([len(near.ref) for near in nears])
+        ref, after = np.zeros((2, 2, len(alike), counts.max()))
+        for i, near in enumerate(nears):
+            ref[:, i, : len(near.ref)] = near.ref.T
+            after[:, i, : len(near.ref)] = near.aligned().T
         starts = np.array([near.start for near in nears])
         from_pos = starts + 1 - np.array([written_pos(near.left) for near in nears])
-        each = np.arange(len(alike))
+        layouts, each = [one.layout for one in alike], np.arange(len(alike))
 
         def put(field: str, values: Iterable[object]) -> None:
             if field in columns:
@@ -320,7 +324,7 @@ class DeltaScorer(SequenceScorer):
                     column[k] = value
 
         found: dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
-        for event, sizes, masked in self._changes(after - ref, nears, [layout for *_, layout in alike]):
+        for event, sizes, masked in self._changes(after - ref, counts, alike):
             rows = (masked if self._mask == "before" else sizes).argmax(axis=1)
             scores = np.maximum((sizes if self._mask == "none" else masked)[each, rows], 0.0) + 0.0  # no -0
             found[event] = scores, rows
@@ -340,59 +344,68 @@ class DeltaScorer(SequenceScorer):
                 f"{change}_ANNOTATED",
                 (
                     layout.known_as(kind, at) if yes and layout else None
-                    for (*_, layout), yes, kind, at in zip(alike, there, kinds, positions, strict=True)
+                    for layout, yes, kind, at in zip(layouts, there, kinds, positions, strict=True)
                 ),
             )
         judged = (
-            layout.judged(near, self.distance) if layout else None
-            for near, (*_, layout) in zip(nears, alike, strict=True)
+            layout.judged(near, self.distance) if layout else None for near, layout in zip(nears, layouts, strict=True)
         )
         put("LOSS_JUDGED", judged)
 
     def _changes(
-        self, change: Probabilities, nears: Sequence[Around], layouts: Sequence[_Layout | None]
+        self, change: Probabilities, counts: NDArray[np.int64], alike: Sequence[_Answered]
     ) -> Iterator[tuple[str, Probabilities, Probabilities]]:
         """Yield every event with its size at each position, (B, n), and the size that counts once masked.
 
         A gain at an annotated site and a loss elsewhere count 0: ``before`` the largest is taken, or, as SpliceAI does,
-        ``after``. Of equal ones that of the smallest coordinate is the largest.
+        ``after``. Of equal ones that of the smallest coordinate is the largest. Behind an allele's last position no
+        event is the largest.
         """
         at_site = np.zeros(change.shape, dtype=bool)
-        for i, (near, layout) in enumerate(zip(nears, layouts, strict=True)):
+        for i, (_, _, near, layout) in enumerate(alike):
             if self._mask == "none" or layout is None:
                 break
             for column, kind in enumerate(KINDS):
-                rows = [at - near.start for at in layout.known[kind] if 0 <= at - near.start < change.shape[2]]
+                rows = [at - near.start for at in layout.known[kind] if 0 <= at - near.start < len(near.ref)]
                 at_site[column, i, rows] = True
+        beyond = np.arange(change.shape[2]) >= counts[:, None]
         for event, kind in EVENTS.items():
             gain, column = event.endswith("G"), KINDS.index(kind)
-            sizes = change[column] if gain else -change[column]
-            yield event, sizes, sizes if self._mask == "none" else np.where(at_site[column] == gain, 0.0, sizes)
+            sizes = np.where(beyond, -np.inf, change[column] if gain else -change[column])
+            hidden = (at_site[column] == gain) & ~beyond
+            yield event, sizes, sizes if self._mask == "none" else np.where(hidden, 0.0, sizes)
 
 
-_Answered = tuple[int, Around, _Layout | None]
-"""The number of an allele x gene, the answers around it and its gene."""
+class _Answered(NamedTuple):
+    """An allele x gene with the answers around it, and those near it."""
+
+    number: int
+    around: Around
+    near: Around
+    layout: _Layout | None
 
 
-def _alike(there: Sequence[_Answered], distance: int) -> Iterator[list[_Answered]]:
-    """Yield alleles together that have as many answers near them."""
-    groups: dict[int, list[_Answered]] = {}
-    for one in there:
-        low, high = _around(one[1].left, one[1].right, distance)
-        groups.setdefault(high - low, []).append(one)
-    for length, group in groups.items():
-        step = max(1, _ROWS // 32 // length)
-        yield from (group[first : first + step] for first in range(0, len(group), step))
+def _alike(there: Sequence[_Answered]) -> Iterator[list[_Answered]]:
+    """Yield alleles together of which the longest has at most a quarter more answers near it than the shortest."""
+    alike: list[_Answered] = []
+    for one in sorted(there, key=lambda one: len(one.near.ref)):
+        count = len(one.near.ref)
+        if alike and (4 * count > 5 * len(alike[0].near.ref) or (len(alike) + 1) * count > _ROWS // 32):
+            yield alike
+            alike = []
+        alike.append(one)
+    if alike:
+        yield alike
 
 
 def _consequences(there: Sequence[_Answered], columns: Columns) -> None:
     """Fill in the fields of what alleles do to the reported transcript."""
     cases = [
         (layout.spliced, around.left, Answers(around.start, around.ref, around.alt))
-        for _, around, layout in there
+        for _, around, _, layout in there
         if layout
     ]
-    for (k, _, _), found in zip(there, consequences(cases), strict=True):
+    for (k, *_), found in zip(there, consequences(cases), strict=True):
         for field, value in consequence_values(found).items():
             if field in columns:
                 columns[field][k] = value
