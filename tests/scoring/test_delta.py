@@ -409,16 +409,18 @@ def broken_models():
     ]
 
 
+@pytest.mark.parametrize("short", [True, False])  # they are checked together or each alone
 @pytest.mark.parametrize(("spoil", "error"), broken_models())
-def test_an_answer_that_is_no_probability_never_becomes_a_score(spoil, error):
+def test_an_answer_that_is_no_probability_never_becomes_a_score(spoil, error, short):
     class Broken(StandIn):
         def alternatives(self, tokens, edits):
             return spoil(super().alternatives(tokens, edits))
 
     genome = bases(3000, "broken")
     asked = [(an_snv(genome, 1500)[0], gene())]
+    distance = 50 if short else 1000
     guarded = GuardedSpliceModel(Broken(), Origin("mine", "register_splice_models", "splice model", "broken"))
-    scoring = scorer(guarded)
+    scoring = scorer(guarded, distance)
     if error is PluginError:
         with pytest.raises(PluginError, match="mine"):
             scoring.score_alleles(asked, FakeReference({"c": genome}), FIELDS)
