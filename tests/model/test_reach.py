@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splicebert_vep.errors import BackendError
-from splicebert_vep.model.reach import Convolution, ResidualSpliceModel, ResidualStack, scale_and_shift
+from splicebert_vep.model.reach import Convolution, ResidualSpliceModel, ResidualStack, _Network, scale_and_shift
 from splicebert_vep_spec import MASK, A, C, Edit, G, N, SpliceModelInfo, T
 from splicebert_vep_spec.testing import SpliceModelConformance
 
@@ -135,6 +135,20 @@ def test_a_failing_pass_is_a_backend_error(model, monkeypatch):
     monkeypatch.setattr(torch.nn.functional, "conv2d", fail)
     with pytest.raises(BackendError):
         model.along(np.full(100, A, dtype=np.uint8))
+
+
+def test_a_pass_leaves_nothing_on_the_cpu(monkeypatch):
+    """On the device "meta", which refuses tensors of another one, as a GPU does; its answers cannot be read."""
+    monkeypatch.setattr(_Network, "_answers", lambda self, taps: taps)
+    network = _Network(tiny_stack(1), torch.device("meta"))
+    values = network.values(np.full(120, A, dtype=np.uint8))
+    edits = [
+        [Edit(50, 51, (T,), 9, 9), Edit(60, 61, (C,), 9, 9)],
+        [Edit(50, 50, (C, G), 9, 9)],
+        [Edit(50, 53, (), 9, 9)],
+    ]
+    found = [tap for of in edits for tap in network.answers_by_reach(values, of)]
+    assert {tensor.device.type for tensor in [*values, *network.answers_of(values), *found]} == {"meta"}
 
 
 def test_a_batch_norm_becomes_a_scale_and_a_shift():
