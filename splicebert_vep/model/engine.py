@@ -108,39 +108,45 @@ class Passes:
 
     def _run(self, ids: Index) -> None:
         wanted = self._wanted[ids]
-        # A window's wanted indices first, in order; the rest fills the row up and is never read.
-        most = max(1, wanted.sum(axis=1).max())
-        positions = np.argsort(~wanted, axis=1, kind="stable")[:, :most]
+        # A window's wanted indices first, in order; 0 fills the row up and is never read.
+        slot = np.cumsum(wanted, axis=1, dtype=np.int32) - 1
+        rows, columns = np.nonzero(wanted)
+        positions = np.zeros((len(ids), max(1, int(slot[:, -1].max()) + 1)), dtype=np.int64)
+        positions[rows, slot[rows, columns]] = columns
         try:
             out = self._backend.forward(with_special(self.tokens[ids]), positions + 1)  # past [CLS]
         except (RuntimeError, MemoryError) as error:
             raise model_failure(error) from error
-        slot = np.zeros(wanted.shape, dtype=np.int32)
-        np.put_along_axis(slot, positions, np.arange(most, dtype=np.int32)[None, :], 1)
         # A sum is finite where all its terms are, and quicker than a test of each.
         finite = torch.isfinite(out.logits.sum(dim=(1, 2))) & torch.isfinite(out.hidden.sum(dim=(1, 2)))
-        self._slot[ids], self._call[ids], self._row[ids] = slot, self._made, np.arange(len(ids))
+        self._slot[ids], self._call[ids], self._row[ids] = np.maximum(slot, 0), self._made, np.arange(len(ids))
         self._calls[self._made] = (out.logits, out.hidden, finite)
         self._made += 1
 
     def finite(self, ids: Index) -> torch.Tensor:
         """Tell for which windows, (B,), all outputs are finite; a bool tensor on the device."""
-        numbers, at = np.unique(self._call[ids], return_inverse=True)
-        parts = [self._calls[number][2] for number in numbers.tolist()]
+        numbers, at = self._calls_of(ids)
+        parts = [self._calls[number][2] for number in numbers]
         starts = np.cumsum([0, *map(len, parts)])[:-1]
         return _joined(parts)[_to(starts[at] + self._row[ids], parts[0].device)]
 
     def read(self, ids: Index, index: Index, *, hidden: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return logits (B, C, V) and, where asked, hidden (B, C, H) of windows (B, C) at window indices (B, C)."""
-        numbers, at = np.unique(self._call[ids], return_inverse=True)
-        at = at.reshape(ids.shape)
-        calls = [self._calls[number] for number in numbers.tolist()]
+        numbers, at = self._calls_of(ids)
+        calls = [self._calls[number] for number in numbers]
         positions = np.array([logits.shape[1] for logits, _, _ in calls])
         starts = np.cumsum([0, *(len(logits) * logits.shape[1] for logits, _, _ in calls)])[:-1]
         flat = starts[at] + self._row[ids] * positions[at] + self._slot[ids, index]
         place = _to(flat, calls[0][0].device)
         logits = _joined([logits.flatten(0, 1) for logits, _, _ in calls])[place]
         return logits, _joined([states.flatten(0, 1) for _, states, _ in calls])[place] if hidden else None
+
+    def _calls_of(self, ids: Index) -> tuple[list[int], Index]:
+        """Return the calls that ran some windows, and for each window which of these it was."""
+        of_window = self._call[ids]
+        used = np.zeros(self._made + 1, dtype=np.bool_)  # a window that was not run, -1, is in no call
+        used[of_window] = True
+        return np.flatnonzero(used).tolist(), (np.cumsum(used) - 1)[of_window]
 
     def forget(self, done: int) -> None:
         """Let go of outputs that no place of the work from ``done`` on reads, and of the oldest beyond those kept."""

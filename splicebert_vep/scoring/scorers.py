@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 
@@ -64,8 +65,9 @@ class LikelihoodScorer(Scorer):
         return scores
 
 
+@lru_cache(maxsize=2)  # of a tensor, not of equal ones: those of REF and ALT serve likelihood and divergence
 def log_p(logits: torch.Tensor) -> torch.Tensor:
-    """Return ln p over A, C, G, T, (..., 4) float64, from logits (..., V) float32."""
+    """Return ln p over A, C, G, T, (..., 4) float64, from logits (..., V) float32; it is read-only."""
     by_base = logits[..., NUCLEOTIDES].movedim(-1, 0).contiguous().double()  # where a sum over four is fast
     by_base -= by_base.amax(dim=0)
     by_base -= by_base.exp().sum(dim=0).log()
