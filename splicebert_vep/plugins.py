@@ -177,8 +177,10 @@ class GuardedSpliceModel(SpliceModel):
 
     def along(self, tokens: Any) -> Any:
         """Return the model's answers along a sequence; raises as ``alternatives``."""
+        import numpy as np
+
         with self._origin.guarding("along", passing=(RuntimeError, MemoryError)):
-            found = _floats(self._model.along(tokens))
+            found = np.asarray(self._model.along(tokens), dtype=np.float64)
         return self._checked([found], [(len(tokens) - 2 * self.reach, 2)], "along")[0]
 
     def alternatives(self, tokens: Any, edits: Sequence[Edit]) -> list[tuple[Any, Any]]:
@@ -201,8 +203,10 @@ class GuardedSpliceModel(SpliceModel):
         return [self._pairs(pairs, edits, "each") for pairs, (_, edits) in zip(found, sequences, strict=True)]
 
     def _pairs(self, pairs: Sequence[tuple[Any, ...]], edits: Sequence[Edit], method: str) -> list[tuple[Any, Any]]:
+        import numpy as np  # here and below, so that --help stays fast
+
         with self._origin.guarding(method):
-            answers = [_floats(answer) for pair in pairs for answer in pair]
+            answers = [np.asarray(answer, dtype=np.float64) for pair in pairs for answer in pair]
         found = self._checked(answers, [(count, 2) for edit in edits for count in edit.counts], method)
         return list(zip(found[::2], found[1::2], strict=True))
 
@@ -221,13 +225,6 @@ class GuardedSpliceModel(SpliceModel):
 
 
 _AT_ONCE = 1 << 12  # answers joined for a check; longer ones stand alone
-
-
-def _floats(answer: Any) -> Any:
-    """Return an answer as an array of float64."""
-    import numpy as np  # here and below, so that --help stays fast
-
-    return np.asarray(answer, dtype=np.float64)
 
 
 def _parts(answers: Sequence[Any]) -> Iterator[Any]:

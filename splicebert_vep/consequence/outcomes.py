@@ -367,16 +367,16 @@ Case = tuple[SplicedTranscript, Allele, Answers]
 
 
 def consequences(cases: Sequence[Case]) -> list[Consequence]:
-    """Return the consequence of each case; one in which no p changes by ``THRESHOLD`` takes little time.
+    """Return the consequence of each case; one in which no site is lost or gained takes little time.
 
     Raises:
         ValueError: as ``consequence`` does.
     """
     placed = [_placed(*case) for case in cases]
-    changed = _largest_changes(cases, placed) >= THRESHOLD
+    gains, losses = _largest_changes(cases, placed) >= THRESHOLD
     return [
-        consequence(*case) if much else _without_change(*case, at)
-        for case, at, much in zip(cases, placed, changed.tolist(), strict=True)
+        consequence(*case) if gain or (loss and _loses_site(*case)) else _without_change(*case, at)
+        for case, at, gain, loss in zip(cases, placed, gains.tolist(), losses.tolist(), strict=True)
     ]
 
 
@@ -395,12 +395,12 @@ _ROWS = 1 << 13  # of answers that are compared at a time: they stay in a core's
 
 
 def _largest_changes(cases: Sequence[Case], placed: Sequence[Allele]) -> NDArray[np.float64]:
-    """Return the largest change of p in each case, (N,).
+    """Return the largest gain and the largest loss of p in each case, (2, N).
 
     Of an allele that changes length the bases that it takes out and puts in are compared with 0: no site that is lost
     or gained changes by more.
     """
-    largest = [np.zeros(0)]
+    largest = [np.zeros((2, 0))]
     refs: list[Probabilities] = []
     alts: list[Probabilities] = []
     ends = [0]
@@ -419,15 +419,29 @@ def _largest_changes(cases: Sequence[Case], placed: Sequence[Allele]) -> NDArray
             alts += [alt[: start + new], np.zeros((gone, 2)), alt[start + new :]]
         ends.append(ends[-1] + len(ref) + new)
         if ends[-1] >= _ROWS or number == len(cases):
-            change = np.concatenate(alts) - np.concatenate(refs)
-            np.abs(change, out=change)
-            largest.append(np.maximum.reduceat(change.ravel(), 2 * np.array(ends[:-1])))
+            change = (np.concatenate(alts) - np.concatenate(refs)).ravel()
+            first = 2 * np.array(ends[:-1])
+            largest.append(np.array([np.maximum.reduceat(change, first), -np.minimum.reduceat(change, first)]))
             refs, alts, ends = [], [], [0]
-    return np.concatenate(largest)
+    return np.concatenate(largest, axis=1)
+
+
+def _loses_site(spliced: SplicedTranscript, allele: Allele, answers: Answers) -> bool:
+    """Tell whether an allele loses a site of any transcript; of one that changes length, whether it may."""
+    if allele.shift:
+        return True
+    low, high = spliced.turned(answers.start, answers.start + len(answers.ref))
+    for column, kind in enumerate(KINDS):
+        for sites in (spliced.sites[kind], spliced.others[kind]):
+            for boundary in sites[bisect_right(sites, low) : bisect_left(sites, high)]:
+                row = spliced.position(boundary, kind) - answers.start
+                if answers.ref.item(row, column) - answers.alt.item(row, column) >= THRESHOLD:
+                    return True
+    return False
 
 
 def _without_change(spliced: SplicedTranscript, allele: Allele, answers: Answers, placed: Allele) -> Consequence:
-    """Return the consequence of an allele that changes no p by ``THRESHOLD``."""
+    """Return the consequence of an allele that loses and gains no site."""
     start, end = spliced.turned(placed.start, placed.end)
     low, high = spliced.turned(answers.start, answers.start + len(answers.ref))
     unseen = []
