@@ -15,8 +15,9 @@ RUN python3 -m venv /opt/venv \
 COPY . .
 RUN pip install -c constraints.txt ./plugin_spec . ./plugin_spec/cispliceai \
     && pip uninstall --yes pip \
-    && find /opt/venv -type d '(' -name tests -o -path '*/torch/include' -o -path '*/pyarrow/include' ')' \
-        -prune -exec rm -r '{}' +
+    && find /opt/venv -type d '(' -name tests -o -path '*/torch/test' -o -path '*/torch/include' -o -path '*/pyarrow/include' ')' \
+        -prune -exec rm -r '{}' + \
+    && find /opt/venv -path '*/torch/bin/*' ! -name torch_shm_manager -type f -delete
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="splicebert-vep" \
