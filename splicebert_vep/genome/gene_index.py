@@ -41,7 +41,7 @@ OTHER_SITE = 100  # nt: a nearer splice site of another transcript is told to th
 #: Regions of a span in the gene, but 5' or 3' of the whole reported transcript.
 UPSTREAM, DOWNSTREAM = "upstream", "downstream"
 _SITE = 2  # nt: the intronic dinucleotide beside an exon
-_GENES_KEPT = 256
+_GENES_KEPT = 64
 _SPANS_KEPT = 4096
 _STRETCHES_KEPT = 16  # of which the files of a cohort ask again
 

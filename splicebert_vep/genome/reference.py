@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _BLOCK = 1 << 18  # nt; neighbouring windows come from one block
 _NEW_INDEX = "remove the .fai (and .gzi) file beside the FASTA and run again"
 _LONGEST_HEADER = 1 << 16  # bytes that are read between two sequences
-_BLOCKS_KEPT = 64  # 16 MB at most, whatever the genome's size
+_BLOCKS_KEPT = 16  # 4 MB at most, whatever the genome's size
 _IN_MEMORY = Path("/proc/self/fd")  # where files in memory have names
 pysam.set_verbosity(0)  # errors are raised here; htslib would print them to stderr as well
 

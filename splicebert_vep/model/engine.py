@@ -88,7 +88,7 @@ class Passes:
         self._wanted = np.zeros((n, width), dtype=np.bool_)
         rows, columns = np.nonzero(read)
         self._wanted[self.ids[rows], index[rows, columns]] = True
-        self._slot = np.zeros((n, width), dtype=np.int32)  # where a call's outputs hold a window index
+        self._slot = np.zeros((n, width), dtype=np.min_scalar_type(width))  # where a call's outputs hold a window index
         self._call = np.full(n, -1)  # the call that ran each window; -1 before, and once its outputs are gone
         self._row = np.zeros(n, dtype=np.int64)  # of the window in that call
         self._calls: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}  # logits, hidden, finite

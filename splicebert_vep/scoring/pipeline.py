@@ -41,7 +41,7 @@ from .plan import ScorePlan, scored, scored_by_sequence
 
 log = logging.getLogger(__name__)
 
-_TOGETHER = 4096  # alleles whose windows are in memory at a time
+_TOGETHER = 1024  # alleles x genes whose windows are in memory at a time
 #: Longest span, in nt, of an allele that is TOO_LONG and normalised all the same: thousands of ALTs would each hold a
 #: copy of a REF of a million bases.
 _WRITTEN = 1000
@@ -337,11 +337,21 @@ class Scoring:
 
         Thousands of alleles (of one record even) go in parts, so that memory is that of a part.
         """
-        parts = (alleles[start : start + _TOGETHER] for start in range(0, len(alleles), _TOGETHER))
-        return [outcome for part in parts for outcome in self._part(part)]
+        outcomes: list[tuple[ScoredContext, ...]] = []
+        part: list[tuple[Allele, Located]] = []
+        rows = 0
+        for allele in alleles:
+            found = genes_of(allele, self.genes, self.reference, self.shape)
+            own = max(1, len(found.genes))
+            if part and rows + own > _TOGETHER:
+                outcomes += self._part(part)
+                part, rows = [], 0
+            rows += own
+            part.append((allele, found))
+        return outcomes + self._part(part) if part else outcomes
 
-    def _part(self, alleles: Sequence[Allele]) -> list[tuple[ScoredContext, ...]]:
-        located = [genes_of(allele, self.genes, self.reference, self.shape) for allele in alleles]
+    def _part(self, part: Sequence[tuple[Allele, Located]]) -> list[tuple[ScoredContext, ...]]:
+        alleles, located = [allele for allele, _ in part], [found for _, found in part]
         cut = self.cut(alleles, [() if why else genes for genes, why in located], mirrored=True)
         scores = self._scores(alleles, [genes for genes, _ in located], cut)
         return [
