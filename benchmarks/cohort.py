@@ -1,17 +1,22 @@
 """Score once, annotate many: what a cohort saves, how fast a second run is, and whether its files are annotate's.
 
     python benchmarks/make_inputs.py samples samples/ --vcf 1000G.RYR1.vcf.gz --vcf 1000G.CYP2D6.vcf.gz --count 200
-    python benchmarks/cohort.py samples/ -R GRCh38.fa --compare 5
+    python benchmarks/cohort.py samples/ -R GRCh38.fa --compare 5 --before ../earlier-checkout
 
-The store of the first run serves the second, which writes all files anew.
+The store of the first run serves the second, which writes all files anew. Second runs of one thread, of several and of
+an earlier version take turns.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
+import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from common import MODEL, PROGRAM, genome, lines, machine, print_table, run
@@ -44,6 +49,31 @@ def largest_difference(one: Path, other: Path) -> float:
     return largest
 
 
+def second_runs(words: Sequence[str | Path], work: Path, threads: int, times: int, before: Path | None) -> list[Timed]:
+    """Time second runs that take turns, of this version and of an earlier one, which write all files anew."""
+    ways = [(f"--threads {count}", count, None) for count in sorted({threads, 1}, reverse=True)]
+    if before is not None:
+        ways.append((f"{before.name}, {threads} cores", threads, before))
+        run([*words, "--store", work / "before.sqlite", "-O", work / "before-first"], threads, before)
+    timed = [Timed(name, [], []) for name, *_ in ways]
+    for _ in range(times):
+        for (_, count, checkout), one in zip(ways, timed, strict=True):
+            out, store = work / "timed", work / ("scores.sqlite" if checkout is None else "before.sqlite")
+            ran = run([*words, "--store", store, "-O", out], count, checkout)
+            shutil.rmtree(out)
+            one.wall.append(ran.wall)
+            one.cpu.append(ran.cpu)
+    return timed
+
+
+class Timed(NamedTuple):
+    """Seconds of runs of one kind."""
+
+    name: str
+    wall: list[float]
+    cpu: list[float]
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 @genome
@@ -51,12 +81,21 @@ def largest_difference(one: Path, other: Path) -> float:
 @click.option("--backend", default="torch")
 @click.option("--threads", default=2)
 @click.option("--compare", default=3, help="Files that are also annotated by themselves.")
-def main(folder: Path, reference: str, annotation: str, model: str, backend: str, threads: int, compare: int) -> None:
-    """Run a cohort twice and print what came of it."""
+@click.option("--times", default=3, help="Second runs of each kind, which take turns; medians are printed.")
+@click.option(
+    "--before", type=click.Path(path_type=Path, exists=True, resolve_path=True),
+    help="Checkout of an earlier version, whose second run is timed beside this one's.",
+)  # fmt: skip
+def main(
+    folder: Path, reference: str, annotation: str, model: str, backend: str, threads: int, compare: int, times: int,
+    before: Path | None,
+) -> None:  # fmt: skip
+    """Run a cohort again and again and print what came of it."""
     shared = ["-R", reference, "-A", annotation, "--model", model, "--backend", backend, "--device", "cpu"]
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        cohort = [PROGRAM, "cohort", "run", f"{folder}/*.vcf.gz", *shared, "--store", work / "scores.sqlite"]
+        words = [PROGRAM, "cohort", "run", f"{folder}/*.vcf.gz", *shared]
+        cohort = [*words, "--store", work / "scores.sqlite"]
         first_run = run([*cohort, "-O", work / "first"], threads)
         second_run = run([*cohort, "-O", work / "second"], threads)
         first, second = (json.loads((work / name / "cohort.json").read_text()) for name in NAMES)
@@ -69,6 +108,7 @@ def main(folder: Path, reference: str, annotation: str, model: str, backend: str
         for path in paths[:: max(1, len(paths) // compare)][:compare]:
             run([PROGRAM, "annotate", path, *shared, "-O", work / "alone.vcf"], threads)
             apart = max(apart, largest_difference(work / "alone.vcf", work / "second" / "annotated" / path.name))
+        timed = second_runs(words, work, threads, times, before)
     counts = first["counts"]
     rows = [
         ("files", f"{counts['files']:,}"),
@@ -85,6 +125,13 @@ def main(folder: Path, reference: str, annotation: str, model: str, backend: str
         (f"largest difference to annotate, {compare} files", f"{apart:.2g}"),
     ]
     print_table(("what", machine()), rows)
+    own = statistics.median(timed[0].wall)
+    rows = [
+        (one.name, *(f"{statistics.median(found):.2f}" for found in (one.wall, one.cpu)),
+         f"{statistics.median(one.wall) / own:.2f}")
+        for one in timed
+    ]  # fmt: skip
+    print_table((f"second run, median of {times}", "wall, s", "CPU, s", "wall / first line's"), rows)
 
 
 if __name__ == "__main__":

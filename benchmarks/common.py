@@ -35,11 +35,13 @@ def genome(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A process that ended well: wall seconds, peak resident memory in MiB, and what it wrote to stderr."""
+    """A process that ended well: wall seconds, peak resident memory in MiB, what it wrote to stderr, and seconds of CPU
+    that it took with all that it started."""
 
     wall: float
     peak: float
     stderr: str
+    cpu: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,12 @@ class Annotated:
 LABELS = ("device", "precision", "weights")
 
 
-def run(argv: Sequence[str | Path], threads: int) -> Ran:
-    """Run a command on ``threads`` cores and with as many threads; an error ends the benchmark."""
+def run(argv: Sequence[str | Path], threads: int, checkout: Path | None = None) -> Ran:
+    """Run a command on ``threads`` cores and with as many threads; an error ends the benchmark.
+
+    Args:
+        checkout: of the version of this package that runs; None is that of the environment.
+    """
     pin = None
     if LINUX:
         cores = sorted(os.sched_getaffinity(0))[:threads]
@@ -74,6 +80,8 @@ def run(argv: Sequence[str | Path], threads: int) -> Ran:
             os.sched_setaffinity(0, cores)
 
     environment = os.environ | dict.fromkeys(THREADS, str(threads)) | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    if checkout is not None:
+        environment["PYTHONPATH"] = os.pathsep.join([str(checkout), str(checkout / "plugin_spec")])
     with tempfile.TemporaryFile() as stderr:
         began = time.perf_counter()
         child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=stderr, env=environment, preexec_fn=pin)
@@ -84,7 +92,7 @@ def run(argv: Sequence[str | Path], threads: int) -> Ran:
         text = stderr.read().decode(errors="replace")
     if child.returncode:
         raise click.ClickException(f"{shlex.join(map(str, argv))} ended with {child.returncode}:\n{text[-2000:]}")
-    return Ran(wall, usage.ru_maxrss / MIB, text)
+    return Ran(wall, usage.ru_maxrss / MIB, text, usage.ru_utime + usage.ru_stime)
 
 
 PROGRAM = str(Path(sys.executable).with_name("splicebert-vep"))

@@ -414,7 +414,8 @@ def carriers(record: VcfRecord) -> list[int | None]:
     if len(keys) > 1:
         samples = [sample.split(b":", at + 1)[at] if sample.count(b":") >= at else b"." for sample in samples]
     found = [0] * len(record.alts)
-    for genotype, count in Counter(samples).items():
+    counted = Counter(samples) if len(samples) > 1 else {samples[0]: 1}
+    for genotype, count in counted.items():
         for number in _alleles(genotype):
             if 1 <= number <= len(found):
                 found[number - 1] += count
