@@ -36,7 +36,7 @@ from .options import (
 if TYPE_CHECKING:
     from splicebert_vep_spec import Allele
 
-    from ..tools.cohort import CohortFile
+    from ..tools.manifest import CohortFile
 
 _SHOWN = 10
 _EPILOG = """\b
@@ -106,9 +106,8 @@ def run_command(
     FOLDER gets annotated/, cohort.parquet and cohort.json. Scores are committed batch by batch: after a kill the same
     command goes on.
     """
-    from ..tools.cohort import ANNOTATED, STORE, read_manifest, run_cohort
-    from ..tools.diff import TABLE
-    from ..tools.workers import dask_workers
+    from ..tools.manifest import STORE, read_manifest
+    from ..tools.processes import start_processes
 
     files = read_manifest(manifest)
     where = store or os.path.join(folder, STORE)
@@ -116,15 +115,26 @@ def run_command(
     if dry_run:
         _dry_run(files, emit, where, model)
         return 0
+    writers = None if dask else model["threads"]
     if dask and model["threads"] is None:
         model["threads"] = 1  # of each worker
     if store is None:
         with reporting(folder):
             os.makedirs(folder, exist_ok=True)
-    with open_annotator(**model, store=where) as annotator:
+    # The processes get ready while this one imports torch.
+    with (
+        start_processes([one.signature[0] for one in files], writers) as processes,
+        open_annotator(**model, store=where) as annotator,
+    ):
+        from ..tools.cohort import ANNOTATED, run_cohort
+        from ..tools.diff import TABLE
+        from ..tools.workers import dask_workers
+
         introduce(annotator.backend.info, annotator.note)
         with dask_workers(dask, annotator) as workers, progress_bar() as progress:
-            done = run_cohort(Path(folder), files, annotator, emit=emit, workers=workers, progress=progress)
+            done = run_cohort(
+                Path(folder), files, annotator, emit=emit, workers=workers, processes=processes, progress=progress
+            )
     counts = done["counts"]
     say(_found(counts))
     say(f"{counts['distinct'] - counts['new']:,} alleles known or in no gene, {counts['new']:,} scored")
@@ -187,15 +197,21 @@ def diff_command(old: str, new: str, output: str | None, threshold: float) -> No
 
 
 def _dry_run(files: list[CohortFile], emit: tuple[str, ...], store: str, model: dict[str, Any]) -> None:
-    from ..tools.cohort import cores, file_processes, read_alleles
-    from ..tools.workers import alleles_per_second, missing_of
+    from ..tools.processes import start_processes
 
     with tempfile.TemporaryDirectory(prefix="splicebert-vep-") as scratch:
         # A store that is not there yet is not made: an empty one answers the same.
         known = store if os.path.exists(store) else os.path.join(scratch, "empty.sqlite")
-        with open_annotator(**model, store=known) as annotator, progress_bar() as progress:
-            with file_processes(annotator, files, model["threads"] or cores()) as processes:
-                alleles, counts, read = read_alleles(files, annotator, emit, processes, progress)
+        with (
+            start_processes([one.signature[0] for one in files], model["threads"]) as processes,
+            open_annotator(**model, store=known) as annotator,
+            progress_bar() as progress,
+        ):
+            from ..tools.cohort import read_alleles
+            from ..tools.workers import alleles_per_second, missing_of
+
+            processes.prepare(annotator.run.provenance, annotator.reference.lengths, annotator.settings.chunk_records)
+            alleles, counts, read = read_alleles(files, annotator, emit, processes, progress)
             new = 0
             sample: list[Allele] = []
             for block in alleles.blocks():

@@ -7,7 +7,6 @@ was killed goes on when the same command is given again.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
@@ -16,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,93 +36,15 @@ from ..vcf.header import VcfHeader
 from ..vcf.read import VcfRecord
 from ..version import __version__
 from .diff import COUNTS, TABLE
+from .manifest import CohortFile, signature_of
 from .processes import Ask, FileDone, FileProcesses, FileTask, Opened, Question, SiteChunk, Sites, SiteText, keep
 from .workers import DaskWorkers, Progress, score_missing
 
-STORE, ANNOTATED, FINISHED, SUMMARY = "scores.sqlite", "annotated", "finished.txt", "cohort.json"
-_SUFFIXES = (".vcf.gz", ".vcf.bgz", ".vcf", ".bcf")
-_HEADS = (b"\x1f\x8b", b"BCF\x02", b"##fileformat=VCF")
-_COLUMN_NAMES = ("path", "file", "vcf")
+ANNOTATED, FINISHED, SUMMARY = "annotated", "finished.txt", "cohort.json"
 _BLOCK = 512  # alleles
 _KEPT = 1 << 17  # records whose alleles are kept at hand, because the next file has many of them too
 _LETTERS = 200  # of a record's alleles; those of longer ones are not kept
 _BAD_SHOWN = 5
-_WORTH = 1 << 21  # bytes of input for which a process is started: it takes a quarter of a second
-
-
-@dataclass(frozen=True, slots=True)
-class CohortFile:
-    """One VCF or BCF of a cohort."""
-
-    path: str  # absolute
-    name: str  # of its outputs
-    signature: tuple[int, int, int]  # bytes, times of the last change of content and of inode in ns
-
-
-def read_manifest(manifest: str) -> list[CohortFile]:
-    """Return the files of a cohort in their order.
-
-    Args:
-        manifest: a table of paths, one a line, with an optional second tab-separated column of names, relative to its
-            own folder, ``#`` starts a comment; or a pattern such as ``'vcfs/*.vcf.gz'``; or a VCF or BCF itself.
-
-    Raises:
-        CohortError: no file, a file that is not there, or two of one name.
-    """
-    try:
-        if any(sign in manifest for sign in "*?[") and not os.path.exists(manifest):
-            found = [(path, "") for path in sorted(glob.glob(manifest, recursive=True)) if not os.path.isdir(path)]
-        elif _is_vcf(manifest):
-            found = [(manifest, "")]
-        else:
-            found = list(_table_lines(Path(manifest)))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CohortError("The manifest cannot be read.", found=str(error), where=manifest) from error
-    if not found:
-        raise CohortError("The cohort has no files.", needed="paths of VCF or BCF files", where=manifest)
-    files: dict[str, CohortFile] = {}
-    for path, name in found:
-        one = _cohort_file(path, name, manifest)
-        if one.name in files:
-            problem = f"Two files of the cohort are named {one.name}: name them in the manifest's second column."
-            raise CohortError(problem, found=f"{files[one.name].path} and {one.path}", where=manifest)
-        files[one.name] = one
-    return list(files.values())
-
-
-def _is_vcf(path: str) -> bool:
-    with open(path, "rb") as handle:
-        return handle.read(16).startswith(_HEADS)
-
-
-def _table_lines(manifest: Path) -> Iterator[tuple[str, str]]:
-    first = True
-    for number, line in enumerate(manifest.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        cells = [cell.strip() for cell in line.split("\t")]
-        if not cells[0] or cells[0].startswith("#") or (first and cells[0].lower() in _COLUMN_NAMES):
-            continue
-        if len(cells) > 2:
-            problem = "A line of the manifest has more columns than a path and a name."
-            raise CohortError(problem, found=f"{len(cells)} columns", where=f"{manifest}:{number}")
-        first = False
-        yield os.path.join(manifest.parent, cells[0]), cells[1] if len(cells) == 2 else ""
-
-
-def _cohort_file(path: str, name: str, manifest: str) -> CohortFile:
-    if not name:
-        name = os.path.basename(path)
-        name = next((name[: -len(end)] for end in _SUFFIXES if name.lower().endswith(end)), name)
-    if "/" in name or name.startswith("."):
-        raise CohortError("A name of the manifest cannot be a file's name.", found=name, where=manifest)
-    return CohortFile(os.path.abspath(path), name, _signature(path, f"{path}, named by {manifest}"))
-
-
-def _signature(path: str, where: str) -> tuple[int, int, int]:
-    try:
-        about = os.stat(path)
-    except (OSError, ValueError) as error:  # ValueError: a null character
-        raise CohortError("A file of the cohort is not there.", found=str(error), where=where) from error
-    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 class ReadFile(NamedTuple):
@@ -419,15 +339,16 @@ def _bad_files(bad: Sequence[tuple[CohortFile, InputError]], of: int) -> InputEr
 
 def run_cohort(
     folder: Path, files: Sequence[CohortFile], annotator: Annotator, *, emit: Sequence[str] = ("flat",),
-    workers: DaskWorkers | None = None, progress: Progress | None = None,
+    workers: DaskWorkers | None = None, processes: FileProcesses | None = None, progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Score the new alleles of a cohort, annotate its files, and write its table; return what ``cohort.json`` holds.
 
     Args:
         folder: of the outputs.
-        annotator: opened with a store; as many processes write files as it has threads, else cores.
+        annotator: opened with a store.
         emit: outputs into the annotated files.
         workers: score instead of this process.
+        processes: read and write files instead of this process.
         progress: called with the task, how much of it is done, and how much there is.
 
     Raises:
@@ -447,16 +368,16 @@ def run_cohort(
         finished = _read_finished(folder / FINISHED)
         kept = {one.name: finished[one.name] for one in files if _is_finished(folder, one, finished, digest)}
         plan = _plan(annotator, emit, outputs / f"{files[0].name}.vcf.gz", files[0].path)
-        count = (None if workers else annotator.settings.threads) or cores()
-        with file_processes(annotator, files, count) as processes:
-            alleles, counts, read = read_alleles(files, annotator, emit, processes, progress)
-            with reporting(outputs):
-                outputs.mkdir(exist_ok=True)
-            score_missing(annotator, alleles.blocks(), counts["distinct"], workers, progress)
-            counts["new"] = stored.scored
-            began = time.monotonic()
-            annotated = _annotate_files(folder, files, read, annotator, plan, processes, kept, digest, progress)
-            seconds = time.monotonic() - began
+        processes = processes or FileProcesses(0)
+        processes.prepare(annotator.run.provenance, annotator.reference.lengths, annotator.settings.chunk_records)
+        alleles, counts, read = read_alleles(files, annotator, emit, processes, progress)
+        with reporting(outputs):
+            outputs.mkdir(exist_ok=True)
+        score_missing(annotator, alleles.blocks(), counts["distinct"], workers, progress)
+        counts["new"] = stored.scored
+        began = time.monotonic()
+        annotated = _annotate_files(folder, files, read, annotator, plan, processes, kept, digest, progress)
+        seconds = time.monotonic() - began
         distinct = _write_table(folder / TABLE, alleles, annotator)
         content = _summary(folder, counts, files, kept, annotator, distinct)
         with whole_or_not(folder / SUMMARY) as temporary:
@@ -476,18 +397,6 @@ def _digest(annotator: Annotator, emit: Sequence[str]) -> str:
     """Return a digest of all that decides, beside a file, what its output is."""
     about = [__version__, dict(annotator.run.provenance), [field.id for field in annotator.run.fields], list(emit)]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def file_processes(annotator: Annotator, files: Sequence[CohortFile], most: int) -> FileProcesses:
-    """Start as many processes as files and their size are worth, or fewer."""
-    count = min(most, len(files), sum(one.signature[0] for one in files) // _WORTH)
-    chunk = annotator.settings.chunk_records
-    return FileProcesses(count, annotator.run.provenance, annotator.reference.lengths, chunk)
 
 
 class SiteTexts:
@@ -587,7 +496,7 @@ def _entry(
     status[Status.NO_ALT] += done.without_alt
     summary.warnings = [*about.warnings, *done.read_warnings, *summary.doubts(), *done.warnings]
     annotator.plugins.run_finished(annotator.run, summary.by_status())
-    if _signature(one.path, one.path) != one.signature:
+    if signature_of(one.path, one.path) != one.signature:
         raise CohortError("A file of the cohort changed while the run read it: run it again.", where=one.path)
     there = output.stat()
     return {

@@ -27,6 +27,7 @@ from ..vcf.header import VcfHeader
 from ..vcf.read import VcfReader, VcfRecord, carriers, chunked, open_vcf
 from ..vcf.write import VcfWriter
 
+_WORTH = 1 << 21  # bytes of input for which a process is started: it takes a quarter of a second
 _KEPT = 1 << 17  # sites whose items are at hand, because the next file has many of them too
 _PATIENCE = 10.0  # seconds for a process to end when it is asked to
 _PLAIN = b"ACGTNacgtn*,."
@@ -228,11 +229,10 @@ class FileProcesses:
 
     Args:
         count: of processes; with fewer than two this process does the tasks by itself.
-        provenance, lengths, chunk: of ``FileWorker``.
     """
 
-    def __init__(self, count: int, provenance: Mapping[str, str], lengths: Mapping[str, int], chunk: int) -> None:
-        self._about = (dict(provenance), dict(lengths), chunk)
+    def __init__(self, count: int) -> None:
+        self._worker: FileWorker | None = None
         self._processes: dict[Connection, subprocess.Popen[bytes]] = {}
         try:
             for _ in range(count if count > 1 else 0):
@@ -240,6 +240,13 @@ class FileProcesses:
         except BaseException:
             self._stop()
             raise
+
+    def prepare(self, provenance: Mapping[str, str], lengths: Mapping[str, int], chunk: int) -> None:
+        """Give the arguments of ``FileWorker``, before the first task."""
+        about = dict(provenance), dict(lengths), chunk
+        self._worker = FileWorker(*about)
+        for connection in self._processes:
+            self._send(connection, about)
 
     def __enter__(self) -> FileProcesses:
         return self
@@ -258,11 +265,11 @@ class FileProcesses:
         Raises:
             OutputError: a process has died.
         """
+        assert self._worker is not None
         if not self._processes:
-            worker = FileWorker(*self._about)
             for number, task in enumerate(tasks):
                 try:
-                    said: FileDone | Exception = worker.run(task, answerer(number))
+                    said: FileDone | Exception = self._worker.run(task, answerer(number))
                 except Exception as error:
                     said = error
                 yield number, said
@@ -301,7 +308,6 @@ class FileProcesses:
                 stdin=subprocess.DEVNULL,
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
             )
-        self._send(ours, self._about)
 
     def _send(self, connection: Connection, what: object, task: FileTask | None = None) -> None:
         try:
@@ -327,3 +333,9 @@ class FileProcesses:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def start_processes(sizes: Sequence[int], threads: int | None) -> FileProcesses:
+    """Start as many processes as files of these sizes in bytes are worth, at most ``threads`` or one a core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return FileProcesses(min(threads or cores, len(sizes), sum(sizes) // _WORTH))

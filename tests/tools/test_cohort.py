@@ -7,12 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from factories import EXAMPLES, FASTA, VCF, outputs, records, snvs, unpacked, write_cohort
-from splicebert_vep.errors import CohortError, OutputError
+from splicebert_vep.errors import OutputError
 from splicebert_vep.files import locked
 from splicebert_vep.scoring.cache import BATCH
 from splicebert_vep.scoring.pipeline import Scoring
 from splicebert_vep.store.store import ScoreStore
-from splicebert_vep.tools.cohort import read_manifest
 from splicebert_vep.tools.processes import FileWorker
 from splicebert_vep_spec import ScoredContext, Status
 
@@ -167,41 +166,6 @@ def test_one_process_for_a_folder(run, tmp_path, manifest):
     with locked(tmp_path / "out", "running a cohort"):
         code, _, err = run("cohort", "run", manifest, *NULL, "-O", tmp_path / "out")
     assert code == 3 and "Another process" in err
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "no files"),
-        ("# nothing\n", "no files"),
-        ("missing.vcf\n", "not there"),
-        ("a\0.vcf\n", "not there"),
-        ("a.vcf\tone\tmore\n", "more columns"),
-        ("a.vcf\nsub/a.vcf\n", "named a"),
-        ("a.vcf\t../up\n", "cannot be a file's name"),
-    ],
-)
-def test_a_bad_manifest_is_told(tmp_path, text, message):
-    (tmp_path / "sub").mkdir()
-    for path in ("a.vcf", "sub/a.vcf"):
-        (tmp_path / path).write_text("x")
-    manifest = tmp_path / "m.tsv"
-    manifest.write_text(text)
-    with pytest.raises(CohortError, match=message):
-        read_manifest(str(manifest))
-
-
-def test_a_manifest_may_have_names_comments_and_a_header(tmp_path):
-    for name in ("a.vcf.gz", "b.bcf"):
-        (tmp_path / name).write_text("x")
-    manifest = tmp_path / "m.tsv"
-    manifest.write_text("path\tname\n# comment\n\na.vcf.gz\tfirst\r\nb.bcf\n")
-    assert [one.name for one in read_manifest(str(manifest))] == ["first", "b"]
-    assert [one.name for one in read_manifest(str(tmp_path / "*.bcf"))] == ["b"]
-    with pytest.raises(CohortError, match="no files"):
-        read_manifest(str(tmp_path / "*.none"))
-    with pytest.raises(CohortError, match="cannot be read"):
-        read_manifest(str(tmp_path / "none.tsv"))
 
 
 def test_a_gene_that_failed_is_counted_and_tried_again(run, tmp_path, monkeypatch):

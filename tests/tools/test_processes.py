@@ -14,9 +14,9 @@ from splicebert_vep.tools import cohort, processes
 
 #: The program, which starts two processes for the smallest file.
 PROGRAM = """
-import splicebert_vep.tools.cohort as cohort
+import splicebert_vep.tools.processes as processes
 from splicebert_vep.cli.main import main
-cohort._WORTH = 1
+processes._WORTH = 1
 main()
 """
 
@@ -24,7 +24,7 @@ main()
 @pytest.fixture
 def two(monkeypatch):
     """Have files of any size read and written by two processes; count those that start."""
-    monkeypatch.setattr(cohort, "_WORTH", 1)
+    monkeypatch.setattr(processes, "_WORTH", 1)
     started = []
     start = processes.FileProcesses._start
 
