@@ -253,7 +253,7 @@ def test_a_full_device_is_an_error(tmp_path, output_type):
 )
 def test_an_output_of_too_long_a_name_is_told_by_that_name(run, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("splicebert_vep.cli.genes.compile_genes", None)  # nobody works an hour for it
+    monkeypatch.setattr("splicebert_vep.genome.gene_build.compile_genes", None)  # nobody works an hour for it
     assert run("annotate", VCF, *NULL, "-O", "in.vcf")[0] == 0
     before = sorted(tmp_path.iterdir())
     name = "x" * 300
