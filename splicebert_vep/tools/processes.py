@@ -336,6 +336,13 @@ class FileProcesses:
 
 
 def start_processes(sizes: Sequence[int], threads: int | None) -> FileProcesses:
-    """Start as many processes as files of these sizes in bytes are worth, at most ``threads`` or one a core."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return FileProcesses(min(threads or cores, len(sizes), sum(sizes) // _WORTH))
+    """Start as many processes as files of these sizes in bytes are worth, and as keep cores busy; none for one core.
+
+    A process waits for the disk a third of its time, so that three keep two cores busy.
+
+    Args:
+        threads: cores to use; None takes all that this process may use.
+    """
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = threads or there
+    return FileProcesses(min(cores + cores // 2, len(sizes), sum(sizes) // _WORTH))

@@ -12,7 +12,7 @@ from factories import EXAMPLES, FASTA, outputs, records, unpacked, write_cohort
 from splicebert_vep.errors import OutputError
 from splicebert_vep.tools import cohort, processes
 
-#: The program, which starts two processes for the smallest file.
+#: The program, which starts processes for the smallest file.
 PROGRAM = """
 import splicebert_vep.tools.processes as processes
 from splicebert_vep.cli.main import main
@@ -22,8 +22,8 @@ main()
 
 
 @pytest.fixture
-def two(monkeypatch):
-    """Have files of any size read and written by two processes; count those that start."""
+def forced(monkeypatch):
+    """Have files of any size read and written by processes, three for two cores; count those that start."""
     monkeypatch.setattr(processes, "_WORTH", 1)
     started = []
     start = processes.FileProcesses._start
@@ -52,15 +52,15 @@ def compared(run, tmp_path, listed, emit):
     assert outputs(tmp_path / "1") == outputs(tmp_path / "2")
 
 
-def test_two_processes_write_what_one_writes(run, tmp_path, two):
+def test_processes_write_what_one_writes(run, tmp_path, forced):
     """Also odd records, whose ALTs are symbolic and the like, and BCF."""
     listed = tmp_path / "list.txt"
     listed.write_text("".join(f"{EXAMPLES / name}\n" for name in [*(f"{name}.vcf" for name in ODD[:-1]), "snvs.bcf"]))
     compared(run, tmp_path, listed, "flat,vep")
-    assert len(two) == 2
+    assert len(forced) == 3
 
 
-def test_entries_of_another_program_differ_from_file_to_file(run, tmp_path, two):
+def test_entries_of_another_program_differ_from_file_to_file(run, tmp_path, forced):
     manifest = write_cohort(tmp_path / "vcfs", files=3, length=20)
     for number in range(3):
         path = tmp_path / "vcfs" / f"s{number}.vcf"
@@ -84,7 +84,7 @@ def test_a_table_of_its_own_is_refused(run, tmp_path):
     assert code == 3 and "cohort.parquet" in err and not (tmp_path / "x.tsv").exists()
 
 
-def test_files_too_large_to_be_counted_at_once_count_the_same(run, tmp_path, two, monkeypatch):
+def test_files_too_large_to_be_counted_at_once_count_the_same(run, tmp_path, forced, monkeypatch):
     manifest = write_cohort(tmp_path / "vcfs", files=3)
     assert run(*words(manifest, tmp_path / "whole"))[0] == 0
     monkeypatch.setattr(cohort, "_KEPT", 100)  # ALTs, of 450 in the first file
@@ -93,7 +93,7 @@ def test_files_too_large_to_be_counted_at_once_count_the_same(run, tmp_path, two
     assert outputs(tmp_path / "parts") == outputs(tmp_path / "whole")
 
 
-def test_an_error_of_a_process_is_the_error_of_the_run(run, tmp_path, two):
+def test_an_error_of_a_process_is_the_error_of_the_run(run, tmp_path, forced):
     manifest = write_cohort(tmp_path / "vcfs", files=3)
     out = tmp_path / "out"
     (out / "annotated" / "sample1.vcf.gz").mkdir(parents=True)
@@ -113,7 +113,7 @@ def test_an_error_of_a_process_is_the_error_of_the_run(run, tmp_path, two):
     ("program", "found"),
     [("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"), ("raise SystemExit(4)", "exit code 4")],
 )
-def test_a_process_that_dies_is_told(run, tmp_path, two, monkeypatch, program, found):
+def test_a_process_that_dies_is_told(run, tmp_path, forced, monkeypatch, program, found):
     monkeypatch.setattr(processes, "_PROGRAM", program)
     code, _, err = run(*words(write_cohort(tmp_path / "vcfs"), tmp_path / "out"))
     assert code == OutputError.exit_code and "has died" in err and found in err
@@ -159,7 +159,7 @@ def test_a_run_that_is_ended_ends_its_processes_and_goes_on(tmp_path, unbroken, 
     while process.poll() is None and not (annotated.is_dir() and list(annotated.glob("*.vcf.gz"))):
         time.sleep(0.001)
     workers = children(process)
-    assert process.poll() is None and len(workers) == 2
+    assert process.poll() is None and len(workers) == 3
     (os.killpg if number == "SIGINT" else os.kill)(process.pid, getattr(signal, number))
     err = process.communicate(timeout=60)[1]
     assert process.returncode == code and "Traceback" not in err
