@@ -246,6 +246,27 @@ class BertOutput(NamedTuple):
     all_hidden: tuple[Tensor, ...] | None = None  # embeddings and every layer, (B, T, H) each; the last is `hidden`
 
 
+_LEAST = 20_480  # elements of the input from which torch hands a convolution to oneDNN
+
+
+class Linear(nn.Linear):
+    """A linear layer that a CPU computes through oneDNN outside of training.
+
+    As a convolution of width 1, channels last, oneDNN computes fp32 at twice the rate of MKL on AMD processors with
+    AVX-512, of which MKL uses AVX2, and a tenth faster with AVX2.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, out) from (B, T, in)."""
+        plain = x.device.type == "cpu" and x.dtype == torch.float32 and torch.is_inference_mode_enabled()
+        if not plain or x.numel() <= _LEAST or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            return super().forward(x)
+        rows = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)  # (1, in, B T, 1), channels last
+        # Dilation changes nothing at width 1, but torch keeps such convolutions on one thread to itself without it.
+        found = F.conv2d(rows, self.weight[:, :, None, None], self.bias, dilation=2)
+        return found.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+
+
 class Layer(nn.Module):
     """One encoder layer: self-attention and feed-forward, each added to its input and then normalised."""
 
@@ -253,13 +274,13 @@ class Layer(nn.Module):
         super().__init__()
         size, inner, eps = config.hidden_size, config.intermediate_size, config.layer_norm_eps
         self.heads = config.num_attention_heads
-        self.query = nn.Linear(size, size)
-        self.key = nn.Linear(size, size)
-        self.value = nn.Linear(size, size)
-        self.attention_out = nn.Linear(size, size)
+        self.query = Linear(size, size)
+        self.key = Linear(size, size)
+        self.value = Linear(size, size)
+        self.attention_out = Linear(size, size)
         self.attention_norm = nn.LayerNorm(size, eps=eps)
-        self.feed_in = nn.Linear(size, inner)
-        self.feed_out = nn.Linear(inner, size)
+        self.feed_in = Linear(size, inner)
+        self.feed_out = Linear(inner, size)
         self.feed_norm = nn.LayerNorm(size, eps=eps)
 
     def forward(self, hidden: Tensor, positions: Tensor | None = None) -> Tensor:
@@ -371,7 +392,7 @@ class SpliceBert(Encoder):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         size, eps = config.hidden_size, config.layer_norm_eps
-        self.head_dense = nn.Linear(size, size)
+        self.head_dense = Linear(size, size)
         self.head_norm = nn.LayerNorm(size, eps=eps)
         self.decoder_bias = nn.Parameter(torch.zeros(config.vocab_size))  # decoder weight: the token embeddings, tied
 
