@@ -46,9 +46,10 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """A run of ``annotate``: wall seconds, peak MiB, and from its summary seconds without start-up and counts."""
+    """A run of ``annotate``: wall and CPU seconds, peak MiB; from its summary seconds without start-up, and counts."""
 
     wall: float
+    cpu: float
     peak: float
     seconds: float
     alleles: int
@@ -98,14 +99,16 @@ def run(argv: Sequence[str | Path], threads: int, checkout: Path | None = None) 
 PROGRAM = str(Path(sys.executable).with_name("splicebert-vep"))
 
 
-def annotate(vcf: Path, target: Path, options: Sequence[str], threads: int) -> Annotated:
-    """Run ``splicebert-vep annotate`` of this environment."""
+def annotate(
+    vcf: Path, target: Path, options: Sequence[str | Path], threads: int, checkout: Path | None = None
+) -> Annotated:
+    """Run ``splicebert-vep annotate``; arguments as for ``run``."""
     report = target.with_suffix(".json")
     words = [PROGRAM, "annotate", vcf, "-O", target, "--summary", report, "--threads", str(threads), *options]
-    ran = run(words, threads)
+    ran = run(words, threads, checkout)
     found = json.loads(report.read_text())
-    status = found["status"]
-    return Annotated(ran.wall, ran.peak, found["seconds"], found["alleles"], status.get("OK", 0), found["provenance"])
+    ok = found["status"].get("OK", 0)
+    return Annotated(ran.wall, ran.cpu, ran.peak, found["seconds"], found["alleles"], ok, found["provenance"])
 
 
 def make_input(kind: str, target: Path, *options: str) -> str:

@@ -257,6 +257,7 @@ def open_annotator(**options: Any) -> Annotator:
 
         annotator = Annotator(**options)
         gc.freeze()
+        gc.set_threshold(50_000, 20, 100)  # a chunk of records makes as many objects, and all of them go with it
     finally:
         gc.enable()
     return annotator
