@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .sequence.windows import WindowShape
 
 #: Raised by one whenever the same input can give another score; named under "Scores" in CHANGELOG.md.
-SCORE_VERSION = 4
+SCORE_VERSION = 3
 
 DISCLAIMER = "zero-shot scores, not calibrated to ACMG/AMP evidence, no PP3/BP4 threshold"
 
