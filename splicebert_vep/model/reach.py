@@ -15,11 +15,10 @@ skip connection, from which a 1x1 convolution and a softmax give p(neither), p(a
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import Any
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -35,7 +34,6 @@ from .backend import Cores, full_precision
 Weights = NDArray[np.float32]
 Probabilities = NDArray[np.float64]
 Pairs = list[tuple[Probabilities, Probabilities]]
-_Map = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
 
 #: ALTs in one pass: more fill a GPU, and outgrow the caches of a CPU.
 _CPU_BATCH, _GPU_BATCH = 8, 64
@@ -104,7 +102,7 @@ class ResidualSpliceModel(SpliceModel):
 
     def along(self, tokens: Tokens) -> Probabilities:
         """Return p(acceptor) and p(donor), (L - 2 reach, 2) float64; raises as ``alternatives``."""
-        return self._run(self._cores.map, tokens, ())[0]
+        return self._means([(tokens, ())])[0][0]
 
     def alternatives(self, tokens: Tokens, edits: Sequence[Edit]) -> Pairs:
         """Return the answers around each edit, before and after it.
@@ -115,61 +113,77 @@ class ResidualSpliceModel(SpliceModel):
         Raises:
             BackendError: the networks failed, e.g. for want of memory.
         """
-        return self._pairs(self._cores.map, tokens, edits)
+        return self.each([(tokens, edits)])[0]
 
     def each(self, sequences: Sequence[tuple[Tokens, Sequence[Edit]]]) -> list[Pairs]:
-        """Return the answers of ``alternatives`` for several sequences: one to a core where there are enough of them.
+        """Return the answers of ``alternatives`` for several sequences; raises as that does.
 
-        The networks of a sequence then run one after the other, so that no core waits for another, and the values of
-        one network are held on each core. Raises as ``alternatives``.
+        A core takes one network of one sequence at a time, with all edits, and holds the values of that network; a
+        single sequence is shared among the cores edit by edit.
         """
-        if len(sequences) < self._cores.count:
-            return [self.alternatives(*one) for one in sequences]
-        return self._cores.map(lambda one: self._pairs(_in_turn, *one), sequences)
-
-    def _pairs(self, each: _Map, tokens: Tokens, edits: Sequence[Edit]) -> Pairs:
-        ref, alts = self._run(each, tokens, edits)
-        first = [edit.start - edit.left - self.reach for edit in edits]
-        return [
-            (ref[at : at + edit.counts[0]], alt) for at, edit, alt in zip(first, edits, alts, strict=True)
-        ]  # fmt: skip
+        found = []
+        for (_, edits), (ref, alts) in zip(sequences, self._means(sequences), strict=True):
+            first = [edit.start - edit.left - self.reach for edit in edits]
+            pairs = zip(first, edits, alts, strict=True)
+            found.append([(ref[at : at + edit.counts[0]], alt) for at, edit, alt in pairs])
+        return found
 
     @torch.inference_mode()
-    def _run(self, each: _Map, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
+    def _means(self, sequences: Sequence[_Sequence]) -> list[_Answers]:
+        """Return the means of all networks."""
+        networks, cores = self._networks, self._cores
         try:
             with full_precision(self._device):
-                return self._averaged(each, tokens, edits)
+                if cores.count > 1 and (len(sequences) == 1 or len(sequences) * len(networks) < cores.count):
+                    of_networks = [answers for one in sequences for answers in self._shared(*one)]
+                else:
+                    tasks = [partial(self._of_network, *one, network) for one in sequences for network in networks]
+                    of_networks = cores.map(operator.call, tasks)
         except (RuntimeError, MemoryError) as error:
             raise model_failure(error) from error
+        parts = iter(of_networks)
+        return [_mean([next(parts) for _ in networks]) for _ in sequences]
 
-    def _averaged(self, each: _Map, tokens: Tokens, edits: Sequence[Edit]) -> tuple[Probabilities, list[Probabilities]]:
-        """Return the means of all networks, whose work ``each`` shares among cores or does in turn."""
-        groups = list(_alike(edits, _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH))
-        ref = np.zeros((len(tokens) - 2 * self.reach, 2))
-        alts = [np.zeros((edit.counts[1], 2)) for edit in edits]
-        shared = each is not _in_turn and self._cores.count > 1
-        at_once = len(self._networks) if shared else 1  # on one core one after the other, for memory
-        for first in range(0, len(self._networks), at_once):
-            networks = self._networks[first : first + at_once]
-            values = each(lambda network: network.values(tokens), networks)
-            for network, of_network in zip(networks, values, strict=True):
-                ref += network.answers_of(of_network)
-            tasks = [
-                partial(network.answers_by_reach, of_network, [edits[i] for i in numbers])
-                for network, of_network in zip(networks, values, strict=True)
-                for numbers in groups
-            ]
-            found = iter(each(operator.call, tasks))
-            for numbers in groups * len(networks):
-                for i, answer in zip(numbers, next(found), strict=True):
-                    alts[i] += answer
-        count = len(self._networks)
-        return ref / count, [alt / count for alt in alts]
+    def _of_network(self, tokens: Tokens, edits: Sequence[Edit], network: _Network) -> _Answers:
+        """Return the answers of one network, on one core."""
+        values = network.values(tokens)
+        alts = [network.answers_by_reach(values, [edits[i] for i in numbers]) for numbers in self._groups(edits)]
+        return network.answers_of(values), self._in_order(edits, alts)
+
+    def _shared(self, tokens: Tokens, edits: Sequence[Edit]) -> list[_Answers]:
+        """Return the answers of each network; the networks share the cores, and then groups of edits do."""
+        groups, networks = self._groups(edits), self._networks
+        values = self._cores.map(lambda network: network.values(tokens), networks)
+        tasks = [
+            partial(network.answers_by_reach, of_network, [edits[i] for i in numbers])
+            for network, of_network in zip(networks, values, strict=True)
+            for numbers in groups
+        ]
+        alts = iter(self._cores.map(operator.call, tasks))
+        return [
+            (network.answers_of(of_network), self._in_order(edits, [next(alts) for _ in groups]))
+            for network, of_network in zip(networks, values, strict=True)
+        ]
+
+    def _groups(self, edits: Sequence[Edit]) -> list[list[int]]:
+        return list(_alike(edits, _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH))
+
+    def _in_order(self, edits: Sequence[Edit], alts: Sequence[Iterable[Probabilities]]) -> list[Probabilities]:
+        """Return the answers of groups of edits in the order of the edits."""
+        numbers = chain.from_iterable(self._groups(edits))
+        by_number = dict(zip(numbers, chain.from_iterable(alts), strict=True))
+        return [by_number[i] for i in range(len(edits))]
 
 
-def _in_turn(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Return what the work makes of each item, on this core."""
-    return [work(item) for item in items]
+_Sequence = tuple[Tokens, Sequence[Edit]]
+_Answers = tuple[Probabilities, list[Probabilities]]
+"""Answers of REF, and of each edit."""
+
+
+def _mean(parts: Sequence[_Answers]) -> _Answers:
+    """Return the mean of the answers of several networks."""
+    refs, alts = zip(*parts, strict=True)
+    return sum(refs) / len(parts), [sum(of_edit) / len(parts) for of_edit in zip(*alts, strict=True)]
 
 
 class _Network:
