@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -976,6 +977,11 @@ def checked(*words, **options) -> str:
     done = subprocess.run([*map(str, words)], capture_output=True, text=True, timeout=300, check=False, **options)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def hear_interrupts() -> None:
+    """Let SIGINT end a process, as ``preexec_fn`` of subprocess: children of a shell's background job ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def installed(plugin: Path, work: Path) -> Path:

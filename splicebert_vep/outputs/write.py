@@ -317,7 +317,8 @@ class _Renderer:
                     for report, other, count in zip(reports, given, counts, strict=False)
                 ]
         except UnfitError as unfit:
-            raise self._origin.broken("render", needed=unfit.needed, found=unfit.found) from unfit
+            method = "columns" if isinstance(adapter, ColumnAdapter) else "render"
+            raise self._origin.broken(method, needed=unfit.needed, found=unfit.found) from unfit
 
 
 def check_emit(

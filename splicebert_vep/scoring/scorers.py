@@ -65,13 +65,17 @@ class LikelihoodScorer(Scorer):
         return scores
 
 
-@lru_cache(maxsize=2)  # of a tensor, not of equal ones: those of REF and ALT serve likelihood and divergence
 def log_p(logits: torch.Tensor) -> torch.Tensor:
-    """Return ln p over A, C, G, T, (..., 4) float64, from logits (..., V) float32; it is read-only."""
+    """Return ln p over A, C, G, T, (..., 4) float64, from logits (..., V) float32."""
     by_base = logits[..., NUCLEOTIDES].movedim(-1, 0).contiguous().double()  # where a sum over four is fast
     by_base -= by_base.amax(dim=0)
     by_base -= by_base.exp().sum(dim=0).log()
     return by_base.movedim(0, -1)
+
+
+@lru_cache(maxsize=2)  # those of REF and ALT serve likelihood and divergence; every batch has tensors of its own
+def _log_p_of(logits: torch.Tensor) -> torch.Tensor:
+    return log_p(logits)
 
 
 def masked_marginal(site: MaskedSite) -> torch.Tensor:
@@ -91,7 +95,7 @@ def delta_p(site: MaskedSite, snv: torch.Tensor) -> torch.Tensor:
 
 def log_likelihood(side: Side, where: torch.Tensor) -> torch.Tensor:
     """Return the sum of ln p(x_i) of a sequence's own bases over the columns ``where``, (B,)."""
-    return torch.where(where, _pick(log_p(side.logits), side.tokens), 0.0).sum(dim=1)
+    return torch.where(where, _pick(_log_p_of(side.logits), side.tokens), 0.0).sum(dim=1)
 
 
 def _pick(logp: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -171,7 +175,7 @@ def divergence(batch: AlignedBatch) -> torch.Tensor:
     """Return KL(i) = sum_b p_ALT ln(p_ALT / p_REF) per column, (B, P) float64; read it where ``paired``."""
     if batch.ref is None or batch.alt is None:
         raise ValueError("divergence needs pairs")
-    alt, ref = log_p(batch.alt.logits), log_p(batch.ref.logits)
+    alt, ref = _log_p_of(batch.alt.logits), _log_p_of(batch.ref.logits)
     return (alt.exp() * (alt - ref)).sum(dim=-1)
 
 

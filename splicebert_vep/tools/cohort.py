@@ -37,7 +37,7 @@ from ..vcf.read import VcfRecord
 from ..version import __version__
 from .diff import COUNTS, TABLE
 from .manifest import CohortFile, signature_of
-from .processes import Ask, FileDone, FileProcesses, FileTask, Opened, Question, SiteChunk, Sites, SiteText, keep
+from .processes import Ask, FileDone, FileProcesses, FileTask, Opened, Question, SiteChunk, Sites, SiteText
 from .workers import DaskWorkers, Progress, score_missing
 
 ANNOTATED, FINISHED, SUMMARY = "annotated", "finished.txt", "cohort.json"
@@ -435,7 +435,7 @@ class SiteTexts:
             # The length of a symbolic allele is in INFO.
             lasting = not self._texts.merging and Status.SYMBOLIC not in statuses and len(record.site) <= _LETTERS
             made.append(SiteText(items, statuses, failed, lasting))
-            keep(self._known, record.site, made[-1])
+            self._known.keep(record.site, made[-1])
         return made
 
 
@@ -455,7 +455,7 @@ def _annotate_files(
         FileTask(one.path, str(target), about.held if about.suffix == "bcf" else 0)
         for (one, about), target in zip(waiting, targets, strict=True)
     ]
-    known: Sites = {}
+    known = Sites()
     records = 0
     with reporting(path), path.open("a", encoding="utf-8") as log:
 

@@ -28,7 +28,7 @@ from ..vcf.read import VcfReader, VcfRecord, carriers, chunked, open_vcf
 from ..vcf.write import VcfWriter
 
 _WORTH = 1 << 21  # bytes of input for which a process is started: it takes a quarter of a second
-_KEPT = 1 << 17  # sites whose items are at hand, because the next file has many of them too
+_KEPT = 1 << 27  # bytes of sites and their items that are at hand
 _PATIENCE = 10.0  # seconds for a process to end when it is asked to
 _PLAIN = b"ACGTNacgtn*,."
 
@@ -58,15 +58,19 @@ class SiteText(NamedTuple):
     lasting: bool
 
 
-Sites = dict[bytes, SiteText]
+class Sites(dict[bytes, SiteText]):
+    """Items of sites that are at hand, because the next file has many of them too; bounded in bytes."""
 
+    _size = 0
 
-def keep(known: Sites, site: bytes, text: SiteText) -> None:
-    """Keep the items of a site at hand, unless they are of one record only."""
-    if text.lasting:
-        if len(known) >= _KEPT:
-            known.clear()
-        known[site] = text
+    def keep(self, site: bytes, text: SiteText) -> None:
+        """Keep the items of a site, unless they are of one record only."""
+        if text.lasting:
+            if self._size > _KEPT:
+                self.clear()
+                self._size = 0
+            self[site] = text
+            self._size += len(site) + len(text.items)
 
 
 class Opened(NamedTuple):
@@ -131,7 +135,7 @@ class FileWorker:
 
     def __init__(self, provenance: Mapping[str, str], lengths: Mapping[str, int], chunk: int) -> None:
         self._provenance, self._lengths, self._chunk = provenance, lengths, chunk
-        self._known: Sites = {}
+        self._known = Sites()
 
     def run(self, task: FileTask, ask: Ask) -> FileDone:
         """Read or annotate a file.
@@ -178,7 +182,7 @@ class FileWorker:
             asked = ask([b"\t".join(records[i].columns()[:8]) for i in missing])
             for i, text in zip(missing, asked, strict=True):
                 found[i] = text
-                keep(self._known, sites[i], text)
+                self._known.keep(sites[i], text)
         return [text for text in found if text is not None]
 
 

@@ -15,7 +15,7 @@ import cyvcf2
 import pyarrow.parquet as pq
 import pytest
 
-from factories import COMMAND, EXAMPLES, FASTA, GTF, NULL, VCF, pipe, records
+from factories import COMMAND, EXAMPLES, FASTA, GTF, NULL, VCF, hear_interrupts, pipe, records
 from splicebert_vep.errors import BackendError
 from splicebert_vep.model.null import NullBackend
 
@@ -312,9 +312,7 @@ def test_an_interrupted_run_leaves_no_file(tmp_path, number, code):
     out = tmp_path / "out"
     out.mkdir()
     command = [*COMMAND, "annotate", str(source), *NULL, "-O", str(out / "o.vcf")]
-    # A shell in the background has its children ignore SIGINT, and so would the program.
-    restore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, **restore) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=hear_interrupts) as process:
         deadline = time.monotonic() + 120
         while not any(path.stat().st_size for path in out.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from factories import EXAMPLES, FASTA, outputs, records, unpacked, write_cohort
+from factories import EXAMPLES, FASTA, hear_interrupts, outputs, records, unpacked, write_cohort
 from splicebert_vep.errors import OutputError
 from splicebert_vep.tools import cohort, processes
 
@@ -121,7 +121,9 @@ def test_a_process_that_dies_is_told(run, tmp_path, forced, monkeypatch, program
 
 def start(given):
     command = [sys.executable, "-P", "-c", PROGRAM, *given]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear_interrupts
+    )
 
 
 def children(process):

@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import pytest
 
-from factories import COMMAND, FASTA, NULL
+from factories import COMMAND, FASTA, NULL, hear_interrupts
 from splicebert_vep import Annotator
 
 testclient = pytest.importorskip("starlette.testclient")
@@ -216,7 +216,7 @@ def test_a_fault_is_told_without_a_traceback(annotator, monkeypatch, caplog):
 
 def test_the_command_serves_until_ctrl_c(tmp_path):
     command = [*COMMAND, "serve", *NULL, "--port", "0", "--store", str(tmp_path / "scores.sqlite")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts) as process:
         try:
             shown = ""
             while "serving" not in shown:
