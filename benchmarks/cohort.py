@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
-from common import MODEL, PROGRAM, genome, lines, machine, print_table, run
+from common import BEFORE, MODEL, PROGRAM, genome, lines, machine, print_table, run
 
 NAMES = ("first", "second")
 
@@ -82,10 +82,7 @@ class Timed(NamedTuple):
 @click.option("--threads", default=2)
 @click.option("--compare", default=3, help="Files that are also annotated by themselves.")
 @click.option("--times", default=3, help="Second runs of each kind, which take turns; medians are printed.")
-@click.option(
-    "--before", type=click.Path(path_type=Path, exists=True, resolve_path=True),
-    help="Checkout of an earlier version, whose second run is timed beside this one's.",
-)  # fmt: skip
+@BEFORE
 def main(
     folder: Path, reference: str, annotation: str, model: str, backend: str, threads: int, compare: int, times: int,
     before: Path | None,

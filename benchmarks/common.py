@@ -25,6 +25,10 @@ MIB = 1 << 10 if LINUX else 1 << 20  # in the unit of ru_maxrss: KiB on Linux, b
 
 
 MODEL = click.option("--model", default="splicebert-mini")
+BEFORE = click.option(
+    "--before", type=click.Path(path_type=Path, exists=True, resolve_path=True),
+    help="Checkout of an earlier version, which takes turns with this one.",
+)  # fmt: skip
 
 
 def genome(command: Callable[..., Any]) -> Callable[..., Any]:

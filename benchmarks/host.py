@@ -20,7 +20,20 @@ from pathlib import Path
 
 import click
 import numpy as np
-from common import annotate, genome, has_alt, lines, machine, make_input, median, print_table, say, show, write_first
+from common import (
+    BEFORE,
+    annotate,
+    genome,
+    has_alt,
+    lines,
+    machine,
+    make_input,
+    median,
+    print_table,
+    say,
+    show,
+    write_first,
+)
 
 WAYS = {"LLR": ["--scores", "LLR"], "all default scores": [], "the same, from a filled store": []}
 STORED = "the same, from a filled store"
@@ -35,10 +48,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 @click.option("--again", is_flag=True, help="Repeat the records of the VCF in place of making SNVs.")
 @click.option("--repeats", default=3)
 @click.option("--memory", is_flag=True, help="Measure memory and time on longer and longer files, and nothing else.")
-@click.option(
-    "--before", type=click.Path(path_type=Path, exists=True, resolve_path=True),
-    help="Checkout of an earlier version, which takes turns with this one.",
-)  # fmt: skip
+@BEFORE
 def main(
     vcf: Path, reference: str, annotation: str, records: int, contig: str, again: bool, repeats: int, memory: bool,
     before: Path | None,

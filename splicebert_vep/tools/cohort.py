@@ -62,7 +62,7 @@ class ReadFile(NamedTuple):
 
 
 AltKey = tuple[int, bytes, int, bytes, bytes, int, int]
-"""What an ALT is counted by: contig, CHROM, start, REF, ALT, and the bases that it changes."""
+"""Key that counts an ALT: contig, CHROM, start, REF, ALT, and the bases that it changes."""
 AltAbout = tuple[str, bytes]  # status and reason; empty where there is a normalised allele
 AltCount = tuple[AltAbout, int | None]  # and its carriers
 
@@ -194,7 +194,7 @@ def _bytes(text: str) -> bytes:
 
 
 class _Site(NamedTuple):
-    """What is to know of CHROM, POS, REF and ALT of a record."""
+    """CHROM, POS and REF of a record, and key, status and reason of each ALT."""
 
     place: tuple[str, int, str]  # CHROM, POS, REF
     alts: list[tuple[AltKey, AltAbout]]
