@@ -119,11 +119,9 @@ class Pipeline:
             for transcript in self.genes.transcripts(allele.contig, allele.start, end)
             if (name := transcript_name(allele, transcript, fetch))
         }
+        genes = [one.context and _with_names(one.context, hgvsc.get(one.context.gene_id), hgvsg) for one in outcomes]
         return tuple(
-            ScoredContext(
-                gene and _with_names(gene, hgvsc.get(gene.gene_id), hgvsg), one.status, one.reason, one.values
-            )
-            for one, gene in ((one, one.context) for one in outcomes)
+            ScoredContext(gene, one.status, one.reason, one.values) for gene, one in zip(genes, outcomes, strict=True)
         )
 
     def skipped_outcomes(
@@ -253,10 +251,8 @@ class Located(NamedTuple):
 
 def genes_of(allele: Allele, genes: GeneIndex, reference: Reference, shape: WindowShape) -> Located:
     """Alleles -> gene & strand."""
-    shift = 0
-    if not (allele.ref and allele.alt):
-        shift = changes.placements(allele, partial(reference.fetch, allele.contig))[1].start - allele.start
-    found = genes.contexts(allele.contig, allele.start, allele.end, shift)
+    _, last = changes.placements(allele, partial(reference.fetch, allele.contig))
+    found = genes.contexts(allele.contig, allele.start, allele.end, last.start - allele.start)
     too_long = windows.check_length(max(len(allele.ref), len(allele.alt)), shape)
     return Located(
         found, too_long or (None if found else Skipped(Status.NO_GENE, "no gene of the annotation overlaps"))
